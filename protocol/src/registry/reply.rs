@@ -132,6 +132,12 @@ impl<'a> Entries<'a> {
         fits
     }
 
+    /// Starts over.
+    pub fn clear(&mut self) {
+        self.buffer.truncate(Self::HEAD_ROOM);
+        self.len = 0;
+    }
+
     /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,0 +1,93 @@
+//! How often each source may ask.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::table::Host;
+
+/// Buckets kept. Sources share one only by accident of a hash that nobody can predict, so forged
+/// source addresses cost no memory and cannot aim at another source's bucket.
+const BUCKETS: usize = 1 << 16;
+
+/// A token bucket for each source: so many requests a second, with bursts of one second's worth.
+///
+/// A bucket is one number: the time at which it will be full again (the generic cell rate
+/// algorithm). It needs no refilling and no sweeping.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    start: Instant,
+    hasher: RandomState,
+    /// Nanoseconds since `start` at which each bucket is full again.
+    full_at: Box<[AtomicU64]>,
+    /// Nanoseconds a token takes to come back; `None` admits everything.
+    per_token: Option<u64>,
+}
+
+impl Admission {
+    /// Admits `per_second` requests a second from each source; 0 means any number.
+    #[must_use]
+    pub(crate) fn new(start: Instant, per_second: u32) -> Self {
+        Self {
+            start,
+            hasher: RandomState::new(),
+            full_at: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+            per_token: 1_000_000_000_u64.checked_div(per_second.into()),
+        }
+    }
+
+    /// Takes a token from the bucket of `source`, if there is one.
+    pub(crate) fn admit(&self, now: Instant, source: Host) -> bool {
+        const BURST: Duration = Duration::from_secs(1);
+        let Some(per_token) = self.per_token else { return true };
+        let index = usize::try_from(self.hasher.hash_one(source)).unwrap_or(usize::MAX) % BUCKETS;
+        let Some(bucket) = self.full_at.get(index) else { return true };
+        let elapsed = now.saturating_duration_since(self.start);
+        let now = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        let emptied_at = now.saturating_add(u64::try_from(BURST.as_nanos()).unwrap_or(u64::MAX));
+        bucket
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| {
+                let full_at = full_at.max(now).saturating_add(per_token);
+                (full_at <= emptied_at).then_some(full_at)
+            })
+            .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(last: u8) -> Host {
+        Host::new([10, 0, 0, last].into(), 0)
+    }
+
+    #[test]
+    fn a_burst_of_one_second_then_the_rate() {
+        let start = Instant::now();
+        let admission = Admission::new(start, 100);
+        let admitted =
+            |at, tries| (0..tries).filter(|_| admission.admit(start + at, host(1))).count();
+        assert_eq!(admitted(Duration::ZERO, 500), 100);
+        assert_eq!(admitted(Duration::from_millis(9), 5), 0);
+        assert_eq!(admitted(Duration::from_millis(10), 5), 1);
+        assert_eq!(admitted(Duration::from_millis(510), 500), 50);
+        assert_eq!(admitted(Duration::from_secs(3600), 500), 100);
+    }
+
+    #[test]
+    fn a_source_does_not_spend_the_tokens_of_another() {
+        let start = Instant::now();
+        let admission = Admission::new(start, 10);
+        assert_eq!((0..99).filter(|_| admission.admit(start, host(1))).count(), 10);
+        // A shared bucket is possible but not for all of these.
+        assert!((2..12).any(|last| admission.admit(start, host(last))));
+    }
+
+    #[test]
+    fn zero_means_no_limit() {
+        let start = Instant::now();
+        let admission = Admission::new(start, 0);
+        assert!((0..10_000).all(|_| admission.admit(start, host(1))));
+    }
+}

@@ -1,0 +1,105 @@
+//! `rpyc-registry` and `rpyc-registry serve`: the daemon.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use rpyc_registry::{Config, Limits, Listing, Server};
+use tracing::{info, warn};
+
+use crate::cli::{LimitArgs, LogFormat, LogLevel, Mode, ServeArgs};
+use crate::logging;
+
+/// How long requests under way may take to finish after a signal to end.
+const GRACE: Duration = Duration::from_secs(5);
+
+pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let default_level = if args.quiet == Some(true) { LogLevel::Error } else { LogLevel::Info };
+    logging::start(
+        args.log_level.unwrap_or(default_level),
+        args.log_format.unwrap_or(LogFormat::Text),
+        args.logfile.as_deref(),
+    )?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("cannot start the threads of the registry")?.block_on(serve(config(args)))
+}
+
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    // Asked for before the addresses are told: whoever reads them may signal at once.
+    let shutdown = shutdown_signal()?;
+    let server = Server::bind(&config)?;
+    let mut stdout = std::io::stdout().lock();
+    for listener in server.listeners() {
+        info!(%listener, "listening");
+        // Whoever started this may not care to read it.
+        let _ = writeln!(stdout, "rpyc-registry listening on {listener}");
+    }
+    let _ = stdout.flush();
+    drop(stdout);
+    if !server.serve(shutdown, GRACE).await {
+        warn!(grace = %humantime::format_duration(GRACE), "some requests were cut off");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn config(args: ServeArgs) -> Config {
+    let defaults = Config::default();
+    let mode = args.mode.unwrap_or(Mode::Both);
+    Config {
+        hosts: args.host,
+        port: args.port.unwrap_or(defaults.port),
+        needs_ipv6: args.ipv6,
+        udp: mode != Mode::Tcp,
+        tcp: mode != Mode::Udp,
+        ttl: args.timeout.unwrap_or(defaults.ttl),
+        listing: match args.listing {
+            None => Listing::ThisMachine,
+            Some(true) => Listing::Everyone,
+            Some(false) => Listing::Nobody,
+        },
+        limits: limits(&args.limits),
+    }
+}
+
+fn limits(args: &LimitArgs) -> Limits {
+    let defaults = Limits::default();
+    let to_usize = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    Limits {
+        instances: args.max_instances.unwrap_or(defaults.instances),
+        registrations: args.max_registrations.unwrap_or(defaults.registrations),
+        names_per_instance: args.max_names.unwrap_or(defaults.names_per_instance),
+        name_bytes: args.max_name_length.map_or(defaults.name_bytes, usize::from),
+        instances_per_source: args
+            .max_instances_per_source
+            .unwrap_or(defaults.instances_per_source),
+        requests_per_second: args.max_rate.unwrap_or(defaults.requests_per_second),
+        connections: args.max_connections.map_or(defaults.connections, to_usize),
+    }
+}
+
+/// Completes when somebody asks the process to end.
+#[cfg(unix)]
+fn shutdown_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let context = "cannot listen for signals";
+    let mut terminate = signal(SignalKind::terminate()).context(context)?;
+    let mut interrupt = signal(SignalKind::interrupt()).context(context)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Completes when somebody asks the process to end.
+#[cfg(not(unix))]
+fn shutdown_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    Ok(async {
+        // Without the signal there is nothing to wait for but the end of the process.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}

@@ -1,0 +1,181 @@
+//! Every lost or refused message is counted, and its kind is logged at most once a minute.
+
+use std::fmt::Display;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use crate::refusal::Refusal;
+
+/// How often one kind of loss is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What happened to a message or a connection that was not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Loss {
+    /// A message that is no request.
+    Malformed,
+    /// A message longer than any request.
+    TooLong,
+    /// A request beyond a limit on what is registered.
+    LimitReached,
+    /// A request from a source that asks too often.
+    RateLimited,
+    /// A datagram to an address that is not served here.
+    NotForUs,
+    /// An answer that could not be sent.
+    NotSent,
+    /// An answer that waited for the store while too many others did.
+    NotQueued,
+    /// A TCP client that did not send its request or take its answer in time.
+    Deadline,
+    /// A TCP connection closed to make room for another.
+    Displaced,
+    /// A TCP connection that broke, or ended inside a request.
+    Broken,
+    /// An error of a listening socket.
+    Socket,
+}
+
+impl Loss {
+    /// Every kind, in the order of their counters.
+    pub const ALL: [Self; 11] = [
+        Self::Malformed,
+        Self::TooLong,
+        Self::LimitReached,
+        Self::RateLimited,
+        Self::NotForUs,
+        Self::NotSent,
+        Self::NotQueued,
+        Self::Deadline,
+        Self::Displaced,
+        Self::Broken,
+        Self::Socket,
+    ];
+
+    /// A word for logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::TooLong => "too-long",
+            Self::LimitReached => "limit-reached",
+            Self::RateLimited => "rate-limited",
+            Self::NotForUs => "not-for-us",
+            Self::NotSent => "not-sent",
+            Self::NotQueued => "not-queued",
+            Self::Deadline => "deadline",
+            Self::Displaced => "displaced",
+            Self::Broken => "broken",
+            Self::Socket => "socket",
+        }
+    }
+}
+
+impl From<&Refusal> for Loss {
+    fn from(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::Name(_) | Refusal::Request(_) | Refusal::Unwritable(_) => Self::Malformed,
+            Refusal::TooLong { .. } => Self::TooLong,
+            Refusal::NameTooLong { .. }
+            | Refusal::TooManyInstances { .. }
+            | Refusal::TooManyInstancesOfSource { .. }
+            | Refusal::TooManyNames { .. }
+            | Refusal::TooManyRegistrations { .. } => Self::LimitReached,
+            Refusal::TooOften { .. } => Self::RateLimited,
+        }
+    }
+}
+
+/// The counters of one registry.
+#[derive(Debug)]
+pub struct Counters {
+    start: Instant,
+    losses: [Counter; Loss::ALL.len()],
+}
+
+#[derive(Debug, Default)]
+struct Counter {
+    total: AtomicU64,
+    /// The total when it was logged last.
+    logged: AtomicU64,
+    /// Nanoseconds since the start before which it is not logged again.
+    quiet_until: AtomicU64,
+}
+
+impl Counters {
+    /// Counters at zero.
+    #[must_use]
+    pub fn new(start: Instant) -> Self {
+        Self { start, losses: Default::default() }
+    }
+
+    /// How often `loss` has happened.
+    #[must_use]
+    pub fn total(&self, loss: Loss) -> u64 {
+        self.counter(loss).map_or(0, |counter| counter.total.load(Ordering::Relaxed))
+    }
+
+    /// Counts a loss, and logs it with its reason and its source unless that kind was logged within
+    /// the last minute.
+    pub fn lost(&self, now: Instant, loss: Loss, source: impl Display, reason: impl Display) {
+        let Some(counter) = self.counter(loss) else { return };
+        let total = counter.total.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(since_last) = counter.may_log(now.saturating_duration_since(self.start), total)
+        {
+            warn!(
+                kind = loss.as_str(), %source, %reason, count = since_last, total,
+                "a message was not served"
+            );
+        }
+    }
+
+    fn counter(&self, loss: Loss) -> Option<&Counter> {
+        Loss::ALL.iter().position(|&it| it == loss).and_then(|index| self.losses.get(index))
+    }
+}
+
+impl Counter {
+    /// Whether this loss may be logged now, and if so how many it stands for.
+    fn may_log(&self, elapsed: Duration, total: u64) -> Option<u64> {
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let now = nanos(elapsed);
+        let quiet_until = self.quiet_until.load(Ordering::Relaxed);
+        let next = now.saturating_add(nanos(LOG_INTERVAL));
+        let is_first = now >= quiet_until
+            && self
+                .quiet_until
+                .compare_exchange(quiet_until, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        is_first.then(|| total - self.logged.swap(total, Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_logged_once_a_minute_with_what_it_stands_for() {
+        let counter = Counter::default();
+        let at = Duration::from_secs;
+        assert_eq!(counter.may_log(at(5), 1), Some(1));
+        assert_eq!(counter.may_log(at(6), 2), None);
+        assert_eq!(counter.may_log(at(64), 1000), None);
+        assert_eq!(counter.may_log(at(65), 1001), Some(1000));
+        assert_eq!(counter.may_log(at(66), 1002), None);
+    }
+
+    #[test]
+    fn every_kind_has_its_own_counter() {
+        let now = Instant::now();
+        let counters = Counters::new(now);
+        counters.lost(now, Loss::Malformed, "a", "b");
+        counters.lost(now, Loss::Malformed, "a", "b");
+        counters.lost(now, Loss::Socket, "a", "b");
+        let totals: Vec<_> = Loss::ALL.into_iter().map(|loss| counters.total(loss)).collect();
+        assert_eq!(totals, [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    }
+}

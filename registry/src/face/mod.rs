@@ -1,0 +1,29 @@
+//! The faces of the registry: thin shells around sockets.
+//!
+//! A face reads bytes and the clock, finds out who asks, and hands both to the
+//! [`Dispatcher`]. It decides nothing about the table.
+
+pub(crate) mod tcp;
+pub(crate) mod udp;
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::counters::Counters;
+use crate::dispatch::Dispatcher;
+use crate::net::SharedInterfaces;
+use crate::store::Ticket;
+
+/// How long a listening socket rests after an error: one that persists (no descriptor left, say) must
+/// not spin.
+const SOCKET_ERROR_PAUSE: Duration = Duration::from_millis(50);
+
+/// What every face works with.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) counters: Counters,
+    pub(crate) interfaces: SharedInterfaces,
+    pub(crate) committed: watch::Receiver<Ticket>,
+}

@@ -1,0 +1,101 @@
+//! TCP: one legacy request a connection, or any number of native ones.
+
+mod connection;
+mod idle;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use crate::counters::Loss;
+use connection::Connection;
+pub(crate) use idle::Places;
+
+/// Serves one listener until `stop`, then lets the connections finish their requests for at most
+/// `grace`; tells whether all did.
+///
+/// Not cancel safe: dropping the future ends its connections at once.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    places: Arc<Places>,
+    stop: CancellationToken,
+    grace: Duration,
+) -> bool {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let connection = admit(stream, peer, &shared, &places, &stop);
+                    connections.spawn(connection.run());
+                }
+                Err(error) => {
+                    lost(&shared, Loss::Socket, "a listener", &error);
+                    tokio::time::sleep(super::SOCKET_ERROR_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let drained =
+        tokio::time::timeout(grace, async { while connections.join_next().await.is_some() {} });
+    let has_drained = drained.await.is_ok();
+    connections.shutdown().await;
+    has_drained
+}
+
+fn admit(
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+    places: &Arc<Places>,
+    stop: &CancellationToken,
+) -> Connection {
+    let (place, displaced) = places.take(Instant::now(), peer);
+    if let Some(displaced) = displaced {
+        lost(shared, Loss::Displaced, displaced, "idle longest when another connection came");
+    }
+    Connection::new(stream, peer, Arc::clone(shared), place, stop.clone())
+}
+
+fn lost(
+    shared: &Shared,
+    loss: Loss,
+    source: impl std::fmt::Display,
+    reason: impl std::fmt::Display,
+) {
+    shared.counters.lost(Instant::now().into_std(), loss, source, reason);
+}
+
+/// Why a connection ended without its client having closed it.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("did not send a request within {0:?}")]
+    Deadline(Duration),
+    #[error("ended inside a request")]
+    EndedEarly,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Refused(#[from] crate::Refusal),
+}
+
+impl From<&Failure> for Loss {
+    fn from(failure: &Failure) -> Self {
+        match failure {
+            Failure::Deadline(_) => Self::Deadline,
+            Failure::EndedEarly | Failure::Io(_) => Self::Broken,
+            Failure::Refused(refusal) => Self::from(refusal),
+        }
+    }
+}

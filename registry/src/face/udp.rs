@@ -1,0 +1,150 @@
+//! Datagrams: one request each, answered from where it was sent to.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use crate::counters::Loss;
+use crate::dispatch::{MAX_REQUEST, Outcome};
+use crate::net::{Incoming, Outgoing, UdpEar};
+use crate::refusal::Refusal;
+use crate::store::Ticket;
+use crate::table::{Asker, Host, Transport};
+
+/// Datagrams served before other tasks get their turn.
+const BATCH: usize = 64;
+
+/// Answers that may wait for the store. Past that, requests go unacknowledged and come again.
+const PENDING: usize = 65_536;
+
+/// Serves one socket until `stop`.
+///
+/// Cancel safe, but a datagram that was received may go unanswered.
+pub(crate) async fn serve(ear: UdpEar, shared: Arc<Shared>, stop: CancellationToken) {
+    let committed = shared.committed.clone();
+    let mut face = UdpFace {
+        ear,
+        shared,
+        committed: committed.clone(),
+        pending: VecDeque::new(),
+        reply: Vec::new(),
+    };
+    let mut commits = committed;
+    let mut message = vec![0; MAX_REQUEST];
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            ready = face.ear.hears.readable() => match ready {
+                Ok(()) => face.serve_batch(&mut message),
+                Err(error) => face.socket_failed(&error).await,
+            },
+            Ok(()) = commits.changed() => {}
+        }
+        face.send_committed();
+        // What is ready at all times must not keep everything else from running.
+        tokio::task::yield_now().await;
+    }
+    face.send_committed();
+}
+
+struct UdpFace {
+    ear: UdpEar,
+    shared: Arc<Shared>,
+    committed: watch::Receiver<Ticket>,
+    /// In the order of their tickets.
+    pending: VecDeque<(Ticket, Outgoing, Vec<u8>)>,
+    reply: Vec<u8>,
+}
+
+impl UdpFace {
+    fn serve_batch(&mut self, message: &mut [u8]) {
+        for _ in 0..BATCH {
+            match self.ear.hears.try_recv(message) {
+                Ok(incoming) => self.serve_one(incoming, message),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    self.lost(Loss::Socket, "this socket", &error);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn serve_one(&mut self, incoming: Incoming, message: &[u8]) {
+        if self.ear.only_link.is_some_and(|link| link != incoming.link) {
+            // Another socket, or another registry, answers what comes by other interfaces.
+            return;
+        }
+        let Some(message) = message.get(..incoming.len) else {
+            self.refused(incoming, &Refusal::TooLong { limit: MAX_REQUEST });
+            return;
+        };
+        let (asker, way) = self.introduce(incoming);
+        let mut reply = std::mem::take(&mut self.reply);
+        let now = Instant::now().into_std();
+        match self.shared.dispatcher.handle(now, &asker, message, &mut reply) {
+            Outcome::Reply(bytes) => self.send(bytes, way),
+            Outcome::AfterCommit(ticket, bytes) => {
+                if ticket <= *self.committed.borrow() {
+                    self.send(bytes, way);
+                } else if self.pending.len() < PENDING {
+                    self.pending.push_back((ticket, way, bytes.to_vec()));
+                } else {
+                    self.lost(Loss::NotQueued, incoming.source, "too many wait for the store");
+                }
+            }
+            Outcome::Refused(refusal) => self.refused(incoming, &refusal),
+        }
+        self.reply = reply;
+    }
+
+    /// Who sent this, and the way back to them.
+    fn introduce(&self, incoming: Incoming) -> (Asker, Outgoing) {
+        let Incoming { source, reached, link, .. } = incoming;
+        let interfaces = self.shared.interfaces.get();
+        // A multicast reached no address of ours, but the interface that heard it has one.
+        let reached = reached.or_else(|| interfaces.address_like(link, source.ip()));
+        let asker = Asker {
+            host: Host::from(source),
+            is_here: interfaces.is_own(source.ip()),
+            reached,
+            link,
+            transport: if source.is_ipv4() { Transport::Udp4 } else { Transport::Udp6 },
+        };
+        (asker, Outgoing { to: source, from: reached, link })
+    }
+
+    fn send_committed(&mut self) {
+        while let Some((ticket, ..)) = self.pending.front()
+            && *ticket <= *self.committed.borrow()
+            && let Some((_, way, bytes)) = self.pending.pop_front()
+        {
+            self.send(&bytes, way);
+        }
+    }
+
+    fn send(&self, bytes: &[u8], way: Outgoing) {
+        // A full send buffer or an unreachable asker costs this answer, never the next one.
+        if let Err(error) = self.ear.answers.try_send(bytes, way) {
+            self.lost(Loss::NotSent, way.to, &error);
+        }
+    }
+
+    fn refused(&self, incoming: Incoming, refusal: &Refusal) {
+        self.lost(Loss::from(refusal), incoming.source, refusal);
+    }
+
+    async fn socket_failed(&self, error: &io::Error) {
+        self.lost(Loss::Socket, "this socket", error);
+        tokio::time::sleep(super::SOCKET_ERROR_PAUSE).await;
+    }
+
+    fn lost(&self, loss: Loss, source: impl std::fmt::Display, reason: impl std::fmt::Display) {
+        self.shared.counters.lost(Instant::now().into_std(), loss, source, reason);
+    }
+}

@@ -1,0 +1,43 @@
+//! What one registry takes from everybody and from each.
+
+use rpyc_protocol::ServiceName;
+
+/// Bounds on what a registry holds and serves. Beyond them it refuses: it does not answer over UDP,
+/// closes the connection over TCP, and counts and logs the refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a literal with `..Limits::default()` stays valid")]
+pub struct Limits {
+    /// Instances, that is (host, port) pairs, in all. Default 1,000,000. Each costs a few hundred
+    /// bytes.
+    pub instances: usize,
+    /// Registrations, that is (name, host, port) triples, in all. Default 4,000,000. Bounds memory
+    /// where every instance has many names.
+    pub registrations: usize,
+    /// Names that one instance may have. Default 64.
+    pub names_per_instance: usize,
+    /// Bytes of a name, in upper case. Default 255, which is also the most.
+    pub name_bytes: usize,
+    /// Instances that one other machine may register. Default 10,000. This machine is exempt.
+    pub instances_per_source: usize,
+    /// Requests a second from one other machine, with bursts of one second's worth; as many renewals
+    /// of what it already registered are served beside them. Default 2,000; 0 means no limit. This
+    /// machine is exempt.
+    pub requests_per_second: u32,
+    /// TCP connections open at a time; one more closes the one that has been idle longest. Default
+    /// 4,096.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            instances: 1_000_000,
+            registrations: 4_000_000,
+            names_per_instance: 64,
+            name_bytes: ServiceName::MAX_BYTES,
+            instances_per_source: 10_000,
+            requests_per_second: 2_000,
+            connections: 4_096,
+        }
+    }
+}

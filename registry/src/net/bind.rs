@@ -1,0 +1,265 @@
+//! Which sockets a registry listens on.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
+use std::sync::Arc;
+
+use rpyc_protocol::registry::MULTICAST_GROUP;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::interfaces::Interfaces;
+use super::system::{DatagramSocket, broadcast_addresses};
+
+/// How often a free port is looked for that all sockets can have, where none was asked for.
+const PORT_TRIES: usize = 32;
+
+/// Pending connections that the system keeps for us.
+const BACKLOG: i32 = 1024;
+
+/// What to listen on.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Addresses to listen on; none means every address of both families.
+    pub(crate) hosts: Vec<IpAddr>,
+    /// The port of all sockets; 0 lets the system choose one.
+    pub(crate) port: u16,
+    /// Whether IPv6 must be available.
+    pub(crate) needs_ipv6: bool,
+    /// Whether to listen for datagrams.
+    pub(crate) udp: bool,
+    /// Whether to listen for connections.
+    pub(crate) tcp: bool,
+}
+
+/// Every socket of a registry.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) udp: Vec<UdpEar>,
+    pub(crate) tcp: Vec<TcpListener>,
+}
+
+/// A socket that hears requests, and the one by which they are answered.
+#[derive(Clone, Debug)]
+pub(crate) struct UdpEar {
+    pub(crate) hears: Arc<DatagramSocket>,
+    /// The same socket, except for one that hears broadcasts or multicasts in the place of a socket
+    /// that is bound to one address.
+    pub(crate) answers: Arc<DatagramSocket>,
+    /// Serve only what comes by this interface.
+    pub(crate) only_link: Option<u32>,
+}
+
+impl UdpEar {
+    /// Whether this is a listener in its own right, to be told to people.
+    pub(crate) fn is_primary(&self) -> bool {
+        Arc::ptr_eq(&self.hears, &self.answers)
+    }
+}
+
+/// A listening socket that could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {transport}://{address}: {hint}")]
+#[non_exhaustive]
+pub struct BindError {
+    transport: &'static str,
+    address: SocketAddr,
+    hint: String,
+    source: io::Error,
+}
+
+impl BindError {
+    fn new(transport: &'static str, address: SocketAddr, source: io::Error) -> Self {
+        let port = address.port();
+        let hint = match source.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "the address is in use, perhaps by another registry; stop it (`ss -lunpt 'sport = {port}'` \
+                 shows what it is) or choose another port with --port"
+            ),
+            io::ErrorKind::PermissionDenied => {
+                "it is not permitted; ports below 1024 need privileges, choose another with --port"
+                    .to_owned()
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                "this machine does not have that address; see --host".to_owned()
+            }
+            _ => source.to_string(),
+        };
+        Self { transport, address, hint, source }
+    }
+}
+
+/// Binds every socket of the plan to one port.
+///
+/// # Errors
+/// [`BindError`] names the first socket that could not be had; those before it are closed again.
+pub(crate) fn bind(plan: &Plan, interfaces: &Interfaces) -> Result<Bound, BindError> {
+    let mut tries_left = if plan.port == 0 { PORT_TRIES } else { 1 };
+    loop {
+        tries_left -= 1;
+        match bind_once(plan, interfaces) {
+            // The port that the system chose for one socket may be taken for another.
+            Err(error) if tries_left > 0 && error.source.kind() == io::ErrorKind::AddrInUse => {}
+            result => return result,
+        }
+    }
+}
+
+fn bind_once(plan: &Plan, interfaces: &Interfaces) -> Result<Bound, BindError> {
+    if !plan.hosts.is_empty() {
+        return bind_hosts(plan, &plan.hosts, interfaces);
+    }
+    match bind_hosts(plan, &[Ipv6Addr::UNSPECIFIED.into()], interfaces) {
+        Err(error) if !plan.needs_ipv6 && has_no_ipv6(&error.source) => {
+            bind_hosts(plan, &[Ipv4Addr::UNSPECIFIED.into()], interfaces)
+        }
+        result => result,
+    }
+}
+
+/// Whether the system was built or told to do without IPv6.
+fn has_no_ipv6(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
+        || error.raw_os_error().is_some_and(|code| code == address_family_not_supported())
+}
+
+fn address_family_not_supported() -> i32 {
+    // EAFNOSUPPORT has no `ErrorKind`.
+    if cfg!(target_os = "linux") {
+        97
+    } else if cfg!(windows) {
+        10047
+    } else {
+        47
+    }
+}
+
+fn bind_hosts(plan: &Plan, hosts: &[IpAddr], interfaces: &Interfaces) -> Result<Bound, BindError> {
+    let mut bound = Bound { udp: Vec::new(), tcp: Vec::new() };
+    let mut port = plan.port;
+    // An IPv6 wildcard also takes IPv4, unless IPv4 addresses are asked for by themselves.
+    let only_v6 = hosts.iter().any(IpAddr::is_ipv4);
+    let mut heard = BTreeSet::new();
+    for host in hosts {
+        if plan.udp {
+            let address = SocketAddr::new(*host, port);
+            let socket = udp_socket(address, only_v6, false)
+                .map_err(|error| BindError::new("udp", address, error))?;
+            port = socket.local_addr().map_or(port, |address| address.port());
+            bound.udp.push(UdpEar {
+                hears: Arc::clone(&socket),
+                answers: Arc::clone(&socket),
+                only_link: None,
+            });
+            for (address, link) in further_addresses(*host, port, interfaces) {
+                if heard.insert((address, link)) {
+                    let hears = udp_socket(address, true, true)
+                        .map_err(|error| BindError::new("udp", address, error))?;
+                    let answers = Arc::clone(&socket);
+                    bound.udp.push(UdpEar { hears, answers, only_link: Some(link) });
+                }
+            }
+        }
+        if plan.tcp {
+            let address = SocketAddr::new(*host, port);
+            let listener = tcp_socket(address, only_v6)
+                .map_err(|error| BindError::new("tcp", address, error))?;
+            port = listener.local_addr().map_or(port, |address| address.port());
+            bound.tcp.push(listener);
+        }
+    }
+    Ok(bound)
+}
+
+/// Where else to listen so that a socket bound to one address misses neither broadcasts nor
+/// multicasts on its link.
+fn further_addresses(host: IpAddr, port: u16, interfaces: &Interfaces) -> Vec<(SocketAddr, u32)> {
+    match host {
+        host if host.is_unspecified() || host.is_loopback() => Vec::new(),
+        IpAddr::V4(_) => broadcast_addresses(host, interfaces)
+            .into_iter()
+            .map(|(address, link)| (SocketAddr::from((address, port)), link))
+            .collect(),
+        IpAddr::V6(_) => {
+            let link = interfaces.link_of(host);
+            vec![(SocketAddrV6::new(MULTICAST_GROUP, port, 0, link).into(), link)]
+        }
+    }
+}
+
+fn udp_socket(
+    address: SocketAddr,
+    only_v6: bool,
+    is_shared: bool,
+) -> io::Result<Arc<DatagramSocket>> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    // Only group addresses may be shared: each registry on the link hears its copy. For every other
+    // address a second registry must be refused.
+    socket.set_reuse_address(is_shared)?;
+    socket.bind(&address.into())?;
+    if let SocketAddr::V6(v6) = address
+        && v6.ip().is_multicast()
+    {
+        socket.join_multicast_v6(v6.ip(), v6.scope_id())?;
+    }
+    DatagramSocket::new(UdpSocket::from(socket)).map(Arc::new)
+}
+
+fn tcp_socket(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    // Connections of a registry that just ended must not keep the next one from starting.
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(hosts: &[&str]) -> Plan {
+        let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
+        Plan { hosts, port: 0, needs_ipv6: false, udp: true, tcp: true }
+    }
+
+    #[tokio::test]
+    async fn all_sockets_share_one_port() {
+        let bound = bind(&plan(&["127.0.0.1", "127.0.0.2"]), &Interfaces::default()).unwrap();
+        let mut ports: Vec<_> =
+            bound.udp.iter().map(|ear| ear.hears.local_addr().unwrap().port()).collect();
+        ports.extend(bound.tcp.iter().map(|listener| listener.local_addr().unwrap().port()));
+        assert_eq!(ports.len(), 4);
+        assert!(ports.iter().all(|port| *port == ports[0] && *port != 0), "{ports:?}");
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_refused_and_named() {
+        let first = bind(&plan(&["127.0.0.1"]), &Interfaces::default()).unwrap();
+        let taken = first.tcp[0].local_addr().unwrap();
+        for (udp, tcp, transport) in [(true, true, "udp"), (false, true, "tcp")] {
+            let second = Plan { port: taken.port(), udp, tcp, ..plan(&["127.0.0.1"]) };
+            let error = bind(&second, &Interfaces::default()).unwrap_err().to_string();
+            assert!(error.contains(&format!("{transport}://{taken}")), "{error}");
+            assert!(error.contains("in use"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_wildcard_serves_both_families() {
+        let bound = bind(&plan(&[]), &Interfaces::default()).unwrap();
+        let port = bound.tcp[0].local_addr().unwrap().port();
+        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        if bound.tcp[0].local_addr().unwrap().is_ipv6() {
+            std::net::TcpStream::connect(("::1", port)).unwrap();
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The seam to the system: what differs between systems stands behind the names of this module.
+//!
+//! On Linux a datagram tells by which address and interface it came, so that its answer can leave
+//! from there. Elsewhere, or with the feature `portable`, the system chooses; that is right for
+//! machines with one address.
+
+mod bind;
+mod interfaces;
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+#[path = "linux.rs"]
+mod system;
+#[cfg(not(all(target_os = "linux", not(feature = "portable"))))]
+#[path = "portable.rs"]
+mod system;
+
+use std::net::{IpAddr, SocketAddr};
+
+pub use bind::BindError;
+pub(crate) use bind::{Plan, UdpEar, bind};
+pub(crate) use interfaces::{Interfaces, SharedInterfaces};
+pub(crate) use system::raise_open_files;
+
+/// A datagram that came in, and by which way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Incoming {
+    /// Its length, or more than the buffer holds if it did not fit.
+    pub(crate) len: usize,
+    pub(crate) source: SocketAddr,
+    /// The address of this machine by which it came, if the system tells: for a broadcast the
+    /// receiving interface's own, for a multicast none.
+    pub(crate) reached: Option<IpAddr>,
+    /// The interface by which it came; 0 if the system does not tell.
+    pub(crate) link: u32,
+}
+
+/// The way an answer takes back.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(
+    not(all(target_os = "linux", not(feature = "portable"))),
+    expect(dead_code, reason = "where the system chooses the way, only the goal is used")
+)]
+pub(crate) struct Outgoing {
+    pub(crate) to: SocketAddr,
+    /// Leave from this address of this machine.
+    pub(crate) from: Option<IpAddr>,
+    /// The interface by which the request came.
+    pub(crate) link: u32,
+}

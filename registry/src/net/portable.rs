@@ -1,0 +1,112 @@
+//! Any system: the system chooses the address from which an answer leaves.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket};
+
+use tokio::net::UdpSocket;
+
+use super::interfaces::Interfaces;
+use super::{Incoming, Outgoing};
+
+/// A bound UDP socket.
+#[derive(Debug)]
+pub(crate) struct DatagramSocket {
+    socket: UdpSocket,
+    /// The one address it is bound to, if it is.
+    bound_to: Option<IpAddr>,
+    is_ipv6: bool,
+}
+
+impl DatagramSocket {
+    /// Takes over a bound socket.
+    pub(crate) fn new(socket: StdUdpSocket) -> io::Result<Self> {
+        let ip = socket.local_addr()?.ip();
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            socket: UdpSocket::from_std(socket)?,
+            bound_to: (!ip.is_unspecified()).then_some(ip),
+            is_ipv6: ip.is_ipv6(),
+        })
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Whether it takes what is sent to any IPv6 address of this machine.
+    pub(crate) fn is_ipv6_wildcard(&self) -> bool {
+        self.local_addr().is_ok_and(|address| address.is_ipv6() && address.ip().is_unspecified())
+    }
+
+    /// Begins to hear what is sent to `group` on the interface `link`.
+    pub(crate) fn join(&self, group: Ipv6Addr, link: u32) -> io::Result<()> {
+        self.socket.join_multicast_v6(&group, link)
+    }
+
+    /// Waits until there may be a datagram.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await
+    }
+
+    /// Takes the next datagram, if there is one.
+    pub(crate) fn try_recv(&self, buffer: &mut [u8]) -> io::Result<Incoming> {
+        let (len, source) = match self.socket.try_recv_from(buffer) {
+            Ok(received) => received,
+            // Some systems report an earlier answer that nobody took as an error of receiving.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Err(error) => return Err(error),
+        };
+        // A buffer that is full may have been too small.
+        let len = if len == buffer.len() { len + 1 } else { len };
+        let source = match source {
+            SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+                Some(v4) => SocketAddr::from((v4, v6.port())),
+                None => source,
+            },
+            SocketAddr::V4(_) => source,
+        };
+        let reached = self.bound_to.or_else(|| {
+            // The route back is the best guess at the way here.
+            if source.ip().is_loopback() { Some(source.ip()) } else { route_source(source) }
+        });
+        let link = match source {
+            SocketAddr::V6(source) => source.scope_id(),
+            SocketAddr::V4(_) => 0,
+        };
+        Ok(Incoming { len, source, reached, link })
+    }
+
+    /// Sends a datagram, if there is room for it.
+    pub(crate) fn try_send(&self, bytes: &[u8], way: Outgoing) -> io::Result<()> {
+        let to = match way.to {
+            SocketAddr::V4(to) if self.is_ipv6 => {
+                SocketAddr::from((to.ip().to_ipv6_mapped(), to.port()))
+            }
+            to => to,
+        };
+        socket2::SockRef::from(&self.socket).send_to(bytes, &to.into()).map(drop)
+    }
+}
+
+/// The addresses to listen on beside `ip` to hear broadcasts: not every system can bind those.
+pub(crate) fn broadcast_addresses(_: IpAddr, _: &Interfaces) -> Vec<(Ipv4Addr, u32)> {
+    Vec::new()
+}
+
+/// Raises the limit of open files, where there is one to raise.
+pub(crate) fn raise_open_files() -> Option<u64> {
+    None
+}
+
+/// The address from which this machine would send to `peer`; no packet leaves for it.
+fn route_source(peer: SocketAddr) -> Option<IpAddr> {
+    let any: SocketAddr = match peer {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = StdUdpSocket::bind(any).ok()?;
+    socket.connect(peer).ok()?;
+    socket.local_addr().ok().map(|address| address.ip().to_canonical())
+}

@@ -1,0 +1,64 @@
+//! The time that leases are measured in.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A point in lease time, in nanoseconds; never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Tick(u64);
+
+impl Tick {
+    pub(crate) const FIRST: Self = Self(1);
+
+    pub(crate) fn new(nanos: u64) -> Option<Self> {
+        (nanos != 0).then_some(Self(nanos))
+    }
+
+    pub(crate) fn get(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn after(self, ttl: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(ttl)))
+    }
+
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Monotonic time, less the time during which the registry itself was not running.
+///
+/// A registry that was stopped, swapped out or starved could not hear renewals, so that time is not
+/// held against anybody: it is *credited*, and lease time stands still for it. The credit applies to
+/// every lease at once and costs one addition.
+#[derive(Debug)]
+pub(crate) struct LeaseClock {
+    start: Instant,
+    credit: AtomicU64,
+}
+
+impl LeaseClock {
+    pub(crate) fn new(start: Instant) -> Self {
+        Self { start, credit: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn tick(&self, now: Instant) -> Tick {
+        let elapsed = nanos(now.saturating_duration_since(self.start));
+        Tick(elapsed.saturating_sub(self.credit.load(Ordering::Acquire)).saturating_add(1))
+    }
+
+    /// When lease time will read `tick`, if nothing is credited until then.
+    pub(crate) fn instant(&self, tick: Tick) -> Instant {
+        let elapsed = (tick.0 - 1).saturating_add(self.credit.load(Ordering::Acquire));
+        self.start + Duration::from_nanos(elapsed)
+    }
+
+    pub(crate) fn credit(&self, lost: Duration) {
+        self.credit.fetch_add(nanos(lost), Ordering::AcqRel);
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
