@@ -1,1 +1,42 @@
-//! To be written.
+//! The harness of the whole-system tests: real daemons, real `RPyC` programs and small networks.
+//!
+//! | Module | Gives |
+//! |---|---|
+//! | [`reference`] | virtual environments with real rpyc 6.0.2 and 5.3.1 |
+//! | [`registry`] | a registry under test: our daemon, or Python's own as the control |
+//! | [`daemon`] | our daemon, freshly built, on a free port |
+//! | [`server`] | a real `RPyC` server that announces itself |
+//! | [`registrar`] | a real `RPyC` client that discovers, lists, registers and calls |
+//! | [`python`] | any other Python |
+//! | [`raw`] | bytes over UDP and TCP |
+//! | [`namespace`] | hosts and links made of Linux network namespaces |
+//! | [`process`], [`eventually`], [`notice`] | children by id, waiting for a state, words past the test runner |
+//!
+//! Everything that is started ends when its handle is dropped. Nothing waits for a fixed time where it can wait
+//! for a state, and every wait has a deadline. Outside a [`namespace`] all traffic stays on loopback and no port
+//! is fixed; broadcast and multicast belong in namespaces.
+#![expect(clippy::panic, reason = "a harness fails the test that uses it")]
+#![expect(clippy::missing_panics_doc, reason = "any of it may fail the test that uses it")]
+
+pub mod daemon;
+pub mod eventually;
+mod listener;
+pub mod namespace;
+pub mod notice;
+pub mod process;
+pub mod python;
+pub mod raw;
+pub mod reference;
+pub mod registrar;
+pub mod registry;
+pub mod server;
+mod workspace;
+
+pub use daemon::Daemon;
+pub use eventually::{PATIENCE, eventually};
+pub use listener::{Listener, Transport};
+pub use namespace::{Host, Interface, Lab, Segment};
+pub use reference::Reference;
+pub use registrar::{Raised, Registrar, Via};
+pub use registry::{Control, Registry, Settings};
+pub use server::{Server, ServerOptions};

@@ -1,0 +1,134 @@
+//! The harness itself: what the other tests take for granted.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rpyc_tests::raw::Datagrams;
+use rpyc_tests::reference::Environment;
+use rpyc_tests::{Lab, Listener, PATIENCE, Reference, Transport, python};
+use serde_json::json;
+
+#[test]
+fn a_listener_is_read_from_its_line() {
+    let parsed = |line| Listener::parse(line).map(|found| (found.transport, found.address));
+    let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+    for (line, expected) in [
+        (
+            "rpyc-registry listening on udp://[::]:18811",
+            Some((Transport::Udp, address("[::]:18811"))),
+        ),
+        ("tcp://0.0.0.0:4000", Some((Transport::Tcp, address("0.0.0.0:4000")))),
+        ("listening on tcp://[::1]:7, ready.", Some((Transport::Tcp, address("[::1]:7")))),
+        ("listening on 127.0.0.1:7", None),
+        ("listening on udp://localhost", None),
+    ] {
+        assert_eq!(parsed(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn each_reference_is_the_version_it_says() {
+    for (reference, version) in [(Reference::Rpyc5, "5.3.1"), (Reference::Rpyc6, "6.0.2")] {
+        let code = "import json, rpyc; print(json.dumps(rpyc.__version__))";
+        assert_eq!(python::run(reference, None, code, &[]), json!(version));
+    }
+}
+
+#[test]
+fn a_half_made_environment_is_made_again_and_only_once() {
+    let directory = Scratch::new("environments");
+    let environment = Environment::of(Reference::Rpyc6, &directory.0);
+    let debris = environment.directory().join("bin/python");
+    fs::create_dir_all(&debris).unwrap();
+
+    let made = thread::scope(|scope| {
+        let make = || {
+            let environment = Environment::of(Reference::Rpyc6, &directory.0);
+            let python = environment.installed().unwrap();
+            (fs::metadata(environment.directory()).unwrap().created().ok(), python)
+        };
+        let both = [scope.spawn(make), scope.spawn(make)];
+        both.map(|one| one.join().unwrap())
+    });
+
+    let [(first, python), (second, _)] = made;
+    assert_eq!(first, second, "the second waits for the first and uses what it made");
+    assert!(Command::new(python).args(["-c", "import rpyc"]).status().unwrap().success());
+}
+
+#[test]
+fn hosts_of_a_lab_hear_each_other_and_nobody_else() {
+    let Some(lab) = Lab::or_notice() else { return };
+    let (here, there) = (lab.segment(), lab.segment());
+    let speaker = lab.host("speaker", &[&here]);
+    let neighbour = lab.host("neighbour", &[&here]);
+    let stranger = lab.host("stranger", &[&there]);
+    let port = 18811;
+    let listen = |host| Datagrams::bind_on(host, (Ipv4Addr::UNSPECIFIED, port).into());
+    let (neighbour, stranger) = (listen(&neighbour), listen(&stranger));
+
+    let source = speaker.interface().v4;
+    let socket = Datagrams::bind_on(&speaker, (source, 0).into());
+    socket.send(b"anyone?", (Ipv4Addr::BROADCAST, port).into());
+
+    let heard = neighbour.receive(PATIENCE);
+    assert_eq!(heard, Some((b"anyone?".to_vec(), socket.local_address())));
+    assert_eq!(stranger.receive(Duration::from_millis(100)), None);
+}
+
+#[test]
+fn a_dropped_lab_leaves_nothing_behind() {
+    let Some(lab) = Lab::or_notice() else { return };
+    let host = lab.host("short-lived", &[&lab.segment()]);
+    let name = host.enter(namespace_of_thread);
+    assert!(namespaces().contains(&name));
+    drop(lab);
+    assert!(!namespaces().contains(&name));
+}
+
+#[test]
+fn a_lab_removes_what_a_killed_run_left() {
+    if Lab::or_notice().is_none() {
+        return;
+    }
+    let mut gone = Command::new("true").spawn().unwrap();
+    gone.wait().unwrap();
+    let leftover = format!("rpyc-test-{}-0-host", gone.id());
+    assert!(Command::new("ip").args(["netns", "add", &leftover]).status().unwrap().success());
+
+    Lab::new().unwrap();
+    assert!(!namespaces().contains(&leftover));
+}
+
+fn namespaces() -> Vec<String> {
+    let output = Command::new("ip").args(["netns", "list"]).stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+fn namespace_of_thread() -> String {
+    let output = Command::new("ip").args(["netns", "identify"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// An empty directory of its own, removed with what is in it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}

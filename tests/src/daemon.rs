@@ -1,0 +1,134 @@
+//! Our daemon, never a stale one.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::listener::{Listener, Transport};
+use crate::namespace::Host;
+use crate::process::{Process, Signal};
+use crate::workspace;
+
+/// A running daemon; dropping it kills it.
+#[derive(Debug)]
+pub struct Daemon {
+    process: Process,
+}
+
+impl Daemon {
+    /// Starts the daemon on a free port of this machine and waits until it listens.
+    pub fn start(arguments: &[&str]) -> Self {
+        Self::launch(Command::new(executable()), &[&["--port", "0"], arguments].concat())
+    }
+
+    /// Starts the daemon on `host`, on the port of its defaults or `arguments`, and waits until it listens.
+    pub fn start_on(host: &Host, arguments: &[&str]) -> Self {
+        Self::launch(host.command(executable()), arguments)
+    }
+
+    fn launch(mut command: Command, arguments: &[&str]) -> Self {
+        command.args(arguments).env_remove("RPYC_REGISTRY");
+        let process = Process::start("rpyc-registry", command);
+        let daemon = Self { process };
+        daemon.wait_for_listeners(expected_listeners(arguments));
+        daemon
+    }
+
+    fn wait_for_listeners(&self, n: usize) {
+        self.process.wait_for(&format!("lines of {n} listeners"), |lines| {
+            (lines.iter().filter_map(|line| Listener::parse(line)).count() >= n).then_some(())
+        });
+    }
+
+    /// Where it says that it listens.
+    pub fn listeners(&self) -> Vec<Listener> {
+        self.process.stdout().lines().filter_map(Listener::parse).collect()
+    }
+
+    /// A local address at which it is reached over `transport`.
+    pub fn address(&self, transport: Transport) -> SocketAddr {
+        let listeners = self.listeners();
+        let listener = listeners.iter().find(|listener| listener.transport == transport);
+        let none = || panic!("no {transport:?} among {listeners:?}");
+        listener.unwrap_or_else(none).local_address()
+    }
+
+    /// The port on which it listens.
+    pub fn port(&self) -> u16 {
+        self.listeners().first().expect("it listens").address.port()
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// What it wrote to standard error so far.
+    pub fn log(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// Waits until a line of standard error contains `text`.
+    #[track_caller]
+    pub fn wait_for_log(&self, text: &str) {
+        self.process.wait_for_error(text);
+    }
+
+    /// Stops its clock and its work (SIGSTOP) until [`resume`](Self::resume).
+    pub fn pause(&self) {
+        self.process.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on after [`pause`](Self::pause) (SIGCONT).
+    pub fn resume(&self) {
+        self.process.signal(Signal::SIGCONT);
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    pub fn terminate(mut self) -> ExitStatus {
+        self.process.signal(Signal::SIGTERM);
+        self.process.wait()
+    }
+}
+
+/// One line per transport and `--host`.
+fn expected_listeners(arguments: &[&str]) -> usize {
+    let given = |names: &[&str]| {
+        let named =
+            |argument: &&&str| names.contains(&argument.split('=').next().unwrap_or(argument));
+        arguments.iter().filter(named).count()
+    };
+    let transports = if given(&["-m", "--mode"]) > 0 { 1 } else { 2 };
+    transports * given(&["--host"]).max(1)
+}
+
+/// The daemon's executable, built from the present sources.
+///
+/// Built once per process, in the profile of the test itself.
+pub fn executable() -> &'static Path {
+    static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
+    EXECUTABLE.get_or_init(build)
+}
+
+fn build() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--package", "rpyc-registry", "--bin", "rpyc-registry"]);
+    command.args(["--message-format", "json-render-diagnostics", "--target-dir"]);
+    command.arg(workspace::target()).current_dir(workspace::root());
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    let output = command.output().expect("cargo starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "the daemon does not build:\n{errors}");
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let executable = messages.lines().find_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        Some(PathBuf::from(message.get("executable")?.as_str()?))
+    });
+    executable.unwrap_or_else(|| panic!("cargo names no executable:\n{messages}"))
+}
