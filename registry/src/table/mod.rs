@@ -11,8 +11,6 @@ mod host;
 mod lease;
 mod registry;
 mod snapshot;
-#[cfg(test)]
-mod tests;
 
 pub use asker::{Asker, Transport};
 pub use directory::Directory;

@@ -1,0 +1,270 @@
+//! The registry in this process, over real sockets on loopback.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use rpyc_protocol::ServiceName;
+use rpyc_protocol::registry::{Names, Port, Request, native, reply};
+use rpyc_registry::{Change, Config, Limits, Listener, Server, Store, Ticket};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Far more than anything here takes; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Long enough to see that nothing comes; too short only makes a test pass that should not.
+const SILENCE: Duration = Duration::from_millis(300);
+
+struct Running {
+    udp: SocketAddr,
+    tcp: SocketAddr,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<bool>,
+}
+
+impl Running {
+    fn start(config: Config) -> Self {
+        Self::with(|config| Server::bind(config).unwrap(), config)
+    }
+
+    fn with(bind: impl FnOnce(&Config) -> Server, config: Config) -> Self {
+        let hosts = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        let server = bind(&Config { hosts, port: 0, ..config });
+        let listeners = server.listeners().to_vec();
+        let address = |is: fn(&Listener) -> bool| {
+            listeners.iter().find(|listener| is(listener)).unwrap().address()
+        };
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async { drop(stopped.await) };
+        Self {
+            udp: address(|listener| matches!(listener, Listener::Udp(_))),
+            tcp: address(|listener| matches!(listener, Listener::Tcp(_))),
+            stop,
+            serving: tokio::spawn(server.serve(shutdown, Duration::from_secs(5))),
+        }
+    }
+
+    async fn stop(self) -> bool {
+        drop(self.stop);
+        timeout(PATIENCE, self.serving).await.unwrap().unwrap()
+    }
+
+    async fn datagrams(&self) -> UdpSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(self.udp).await.unwrap();
+        socket
+    }
+
+    async fn connection(&self) -> TcpStream {
+        TcpStream::connect(self.tcp).await.unwrap()
+    }
+}
+
+fn register(names: &[&str], port: u16) -> Vec<u8> {
+    let names: Vec<_> = names.iter().map(|name| ServiceName::new(name).unwrap()).collect();
+    let names = Names::from(&names[..]);
+    encoded(&Request::Register { names, port: Port::tcp(port).unwrap() })
+}
+
+fn encoded(request: &Request<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    request.encode(&mut bytes).unwrap();
+    bytes
+}
+
+async fn answer(socket: &UdpSocket) -> Vec<u8> {
+    let mut buffer = vec![0; 65_536];
+    let len = timeout(PATIENCE, socket.recv(&mut buffer)).await.unwrap().unwrap();
+    buffer.truncate(len);
+    buffer
+}
+
+async fn ask(socket: &UdpSocket, request: &[u8]) -> Vec<u8> {
+    socket.send(request).await.unwrap();
+    answer(socket).await
+}
+
+async fn to_end(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
+    bytes
+}
+
+/// A store whose changes become durable when the test says so.
+#[derive(Debug)]
+struct SlowStore {
+    last: Ticket,
+    committed: watch::Sender<Ticket>,
+}
+
+impl Store for SlowStore {
+    fn record(&mut self, _: &Change<'_>) -> Ticket {
+        self.last = self.last.next();
+        self.last
+    }
+
+    fn last_ticket(&self) -> Ticket {
+        self.last
+    }
+
+    fn committed(&self) -> watch::Receiver<Ticket> {
+        self.committed.subscribe()
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_seen_at_once_and_acknowledged_when_it_is_durable() {
+    let committed = watch::Sender::new(Ticket::default());
+    let store = SlowStore { last: Ticket::default(), committed: committed.clone() };
+    let bind = |config: &Config| Server::with_store(config, Box::new(store)).unwrap();
+    let registry = Running::with(bind, Config::default());
+    let (first, second, asker) =
+        (registry.datagrams().await, registry.datagrams().await, registry.datagrams().await);
+    let mut stream = registry.connection().await;
+    first.send(&register(&["a"], 1)).await.unwrap();
+    let query = encoded(&Request::Query { name: "a" });
+    while reply::decode_endpoints(&ask(&asker, &query).await).unwrap().is_empty() {}
+
+    second.send(&register(&["b"], 2)).await.unwrap();
+    let query = encoded(&Request::Query { name: "b" });
+    while reply::decode_endpoints(&ask(&asker, &query).await).unwrap().is_empty() {}
+    stream.write_all(&register(&["c"], 3)).await.unwrap();
+    let query = encoded(&Request::Query { name: "c" });
+    while reply::decode_endpoints(&ask(&asker, &query).await).unwrap().is_empty() {}
+
+    let mut buffer = [0; 100];
+    timeout(SILENCE, first.recv(&mut buffer)).await.unwrap_err();
+    // Renewals change nothing that a store keeps, so they wait for nothing.
+    assert_eq!(ask(&asker, &register(&["a"], 1)).await, reply::ACKNOWLEDGEMENT);
+
+    committed.send_replace(Ticket::default().next());
+    assert_eq!(answer(&first).await, reply::ACKNOWLEDGEMENT);
+    timeout(SILENCE, second.recv(&mut buffer)).await.unwrap_err();
+    committed.send_replace(Ticket::default().next().next().next());
+    assert_eq!(answer(&second).await, reply::ACKNOWLEDGEMENT);
+    assert_eq!(to_end(&mut stream).await, reply::ACKNOWLEDGEMENT);
+    assert!(registry.stop().await);
+}
+
+#[tokio::test]
+async fn a_request_may_come_in_any_pieces() {
+    let registry = Running::start(Config::default());
+    let request = register(&["payroll", "pay"], 18861);
+    for size in [1, 2, 7, request.len()] {
+        let mut stream = registry.connection().await;
+        stream.set_nodelay(true).unwrap();
+        for piece in request.chunks(size) {
+            stream.write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(to_end(&mut stream).await, reply::ACKNOWLEDGEMENT, "pieces of {size}");
+    }
+    assert!(registry.stop().await);
+}
+
+#[tokio::test]
+async fn a_registration_longer_than_a_segment_is_served() {
+    let registry = Running::start(Config::default());
+    let names: Vec<_> = (0..64).map(|n| format!("{n:0>255}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let request = register(&names, 1);
+    assert!(request.len() > 16_000);
+    let socket = registry.datagrams().await;
+    assert_eq!(ask(&socket, &request).await, reply::ACKNOWLEDGEMENT);
+    let mut stream = registry.connection().await;
+    stream.write_all(&request).await.unwrap();
+    assert_eq!(to_end(&mut stream).await, reply::ACKNOWLEDGEMENT);
+    assert!(registry.stop().await);
+}
+
+#[tokio::test]
+async fn bad_input_closes_its_connection_and_no_other() {
+    let registry = Running::start(Config::default());
+    let mut bystander = registry.connection().await;
+    let request = register(&["a"], 1);
+    bystander.write_all(&request[..9]).await.unwrap();
+    // Not brine; a value that is no request; one that would be too long; a line that is.
+    let long_line = vec![b'{'; 40_000];
+    for bad in
+        [&b"\xff"[..], b"GET / HTTP/1.1\r\n\r\n", b"\x50", b"\x0f\xff\xff\xff\xff", &long_line]
+    {
+        let mut stream = registry.connection().await;
+        // The registry may close before it has taken everything.
+        let _ = stream.write_all(bad).await;
+        let mut rest = Vec::new();
+        let closed = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+        assert!(closed.is_ok(), "still open after {:?}", bad.get(..9));
+        assert!(rest.is_empty(), "answered {rest:?}");
+    }
+    bystander.write_all(&request[9..]).await.unwrap();
+    assert_eq!(to_end(&mut bystander).await, reply::ACKNOWLEDGEMENT);
+    assert!(registry.stop().await);
+}
+
+#[tokio::test]
+async fn bytes_after_a_request_do_not_cost_the_answer() {
+    let registry = Running::start(Config::default());
+    let mut stream = registry.connection().await;
+    stream.write_all(&[register(&["a"], 1), vec![0; 3000]].concat()).await.unwrap();
+    assert_eq!(to_end(&mut stream).await, reply::ACKNOWLEDGEMENT);
+    assert!(registry.stop().await);
+}
+
+#[tokio::test]
+async fn a_full_house_makes_room_for_who_comes() {
+    let limits = Limits { connections: 8, ..Limits::default() };
+    let registry = Running::start(Config { limits, ..Config::default() });
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        idle.push(registry.connection().await);
+    }
+    for _ in 0..20 {
+        let mut stream = registry.connection().await;
+        stream.write_all(&register(&["a"], 1)).await.unwrap();
+        assert_eq!(to_end(&mut stream).await, reply::ACKNOWLEDGEMENT);
+    }
+    // The first to come was idle longest.
+    assert_eq!(to_end(&mut idle[0]).await, b"");
+    assert!(registry.stop().await);
+}
+
+#[tokio::test]
+async fn native_requests_share_the_port_and_a_connection() {
+    let registry = Running::start(Config::default());
+    let socket = registry.datagrams().await;
+    ask(&socket, &register(&["a", "b"], 1)).await;
+    let list = br#"{"v":1,"op":"list"}"#;
+    let reply = native::Reply::parse(&ask(&socket, list).await).unwrap();
+    let names: Vec<_> = reply.services.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(names, ["A", "B"]);
+
+    let mut stream = registry.connection().await;
+    stream.write_all(b"{\"v\":1,\"op\":\"resolve\",\"name\":\"a\"}\n{\"v\":9,").await.unwrap();
+    stream.write_all(b"\"op\":\"list\"}\n{nonsense}\n").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let answers = String::from_utf8(to_end(&mut stream).await).unwrap();
+    let answers: Vec<_> =
+        answers.lines().map(|line| native::Reply::parse(line.as_bytes()).unwrap()).collect();
+    assert_eq!(answers.len(), 3);
+    assert_eq!(answers[0].services[0].instances[0].host, "127.0.0.1");
+    let codes: Vec<_> = answers.iter().map(|it| it.error.as_ref().map(|it| it.code)).collect();
+    let (version, bad) = (native::ErrorCode::UnsupportedVersion, native::ErrorCode::BadRequest);
+    assert_eq!(codes, [None, Some(version), Some(bad)]);
+    assert!(registry.stop().await);
+}
+
+#[tokio::test]
+async fn a_client_that_never_sends_does_not_hold_up_the_end() {
+    let registry = Running::start(Config::default());
+    let mut silent = registry.connection().await;
+    // Served in turn, so the silent one has been accepted when this is answered.
+    let mut stream = registry.connection().await;
+    stream.write_all(&register(&["a"], 1)).await.unwrap();
+    to_end(&mut stream).await;
+    assert!(registry.stop().await);
+    assert_eq!(to_end(&mut silent).await, b"");
+}

@@ -1,0 +1,448 @@
+//! The table by its rules, with explicit time: who is told what, when a lease ends, what is refused.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rpyc_protocol::registry::reply::{Endpoint, decode_endpoints, decode_names};
+use rpyc_protocol::registry::{Names, Port, native};
+use rpyc_protocol::{FoldedName, ServiceName};
+use rpyc_registry::{
+    Asker, Directory, Host, Limits, MemoryStore, Refusal, Registry, SWEEP_INTERVAL, Transport,
+};
+
+const TTL: Duration = Duration::from_secs(240);
+
+struct Table {
+    start: Instant,
+    next_sweep: Instant,
+    registry: Registry,
+    directory: Arc<Directory>,
+}
+
+impl Table {
+    fn new() -> Self {
+        Self::with_limits(Limits::default())
+    }
+
+    fn with_limits(limits: Limits) -> Self {
+        let start = Instant::now();
+        let registry = Registry::new(start, TTL, limits, Box::new(MemoryStore::new()));
+        let next_sweep = start + SWEEP_INTERVAL;
+        Self { start, next_sweep, directory: registry.directory(), registry }
+    }
+
+    fn register(&mut self, at: Duration, from: &Asker, names: &[&str], port: u16) {
+        self.try_register(at, from, names, port).unwrap();
+    }
+
+    fn try_register(
+        &mut self,
+        at: Duration,
+        from: &Asker,
+        names: &[&str],
+        port: u16,
+    ) -> Result<(), Refusal> {
+        let names: Vec<_> = names.iter().map(|name| ServiceName::new(name).unwrap()).collect();
+        let port = Port::tcp(port).unwrap();
+        self.registry.register(self.start + at, from, Names::from(&names[..]), &port).map(drop)
+    }
+
+    fn renew(&self, at: Duration, from: &Asker, names: &[&str], port: u16) -> bool {
+        let names: Vec<_> = names.iter().map(|name| ServiceName::new(name).unwrap()).collect();
+        let port = Port::tcp(port).unwrap();
+        self.directory.renew(self.start + at, from.host, &port, Names::from(&names[..]))
+    }
+
+    fn query(&self, asker: &Asker, name: &str) -> Vec<Endpoint> {
+        let mut buffer = Vec::new();
+        let name = FoldedName::new(name).unwrap();
+        decode_endpoints(self.directory.query(&name, asker, &mut buffer).unwrap()).unwrap()
+    }
+
+    fn hosts(&self, asker: &Asker, name: &str) -> Vec<String> {
+        self.query(asker, name).into_iter().map(|endpoint| endpoint.host).collect()
+    }
+
+    fn ports(&self, asker: &Asker, name: &str) -> Vec<u16> {
+        self.query(asker, name).iter().map(|endpoint| endpoint.port.to_tcp().unwrap()).collect()
+    }
+
+    fn list(&self, asker: &Asker, host: Option<&str>) -> Vec<String> {
+        let mut buffer = Vec::new();
+        decode_names(self.directory.list(host, asker, &mut buffer).unwrap()).unwrap().unwrap()
+    }
+
+    /// Sweeps whenever a sweep is due, until `to`.
+    fn run(&mut self, to: Duration) {
+        while self.next_sweep <= self.start + to {
+            self.next_sweep = self.registry.expire(self.next_sweep);
+        }
+    }
+
+    /// Sweeps once, however late.
+    fn wake(&mut self, at: Duration) {
+        self.next_sweep = self.registry.expire(self.start + at);
+    }
+}
+
+/// Somebody on another machine, or on this one, over IPv4.
+fn asker(ip: &str) -> Asker {
+    let ip: IpAddr = ip.parse().unwrap();
+    Asker {
+        host: Host::new(ip, 0),
+        is_here: ip.is_loopback(),
+        reached: Some("10.0.0.1".parse().unwrap()),
+        link: 2,
+        transport: Transport::Udp4,
+    }
+}
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn what_is_registered_is_found_under_each_name_in_any_case() {
+    let mut table = Table::new();
+    let server = asker("10.0.0.7");
+    table.register(secs(0), &server, &["Payroll", "straße"], 18861);
+    for name in ["PAYROLL", "payroll", "STRASSE", "Straße"] {
+        assert_eq!(table.hosts(&server, name), ["10.0.0.7"], "{name}");
+        assert_eq!(table.ports(&server, name), [18861]);
+    }
+    assert_eq!(table.list(&server, None), ["PAYROLL", "STRASSE"], "in the order of registration");
+    assert!(table.query(&server, "PAY").is_empty());
+}
+
+#[test]
+fn an_instance_that_registers_again_gains_names_and_each_has_its_own_deadline() {
+    let mut table = Table::new();
+    let server = asker("10.0.0.7");
+    table.register(secs(0), &server, &["a"], 1);
+    table.run(secs(100));
+    table.register(secs(100), &server, &["b"], 1);
+    assert_eq!(table.registry.instances(), 1);
+    assert_eq!(table.registry.leases(), 2);
+    table.run(secs(240));
+    assert_eq!(table.list(&server, None), ["B"]);
+    table.run(secs(340));
+    assert!(table.list(&server, None).is_empty());
+    assert_eq!((table.registry.instances(), table.registry.leases()), (0, 0));
+}
+
+#[test]
+fn a_lease_lives_until_its_ttl_and_no_longer() {
+    let mut table = Table::new();
+    let server = asker("10.0.0.7");
+    table.run(secs(10));
+    table.register(secs(10), &server, &["a"], 1);
+    table.run(secs(250) - Duration::from_nanos(1));
+    assert_eq!(table.ports(&server, "a"), [1]);
+    table.run(secs(250));
+    assert!(table.query(&server, "a").is_empty());
+}
+
+#[test]
+fn a_sweep_is_due_when_the_next_lease_ends() {
+    let mut table = Table::new();
+    table.register(secs(0), &asker("10.0.0.7"), &["a"], 1);
+    let almost = table.start + TTL - Duration::from_millis(30);
+    table.run(TTL - Duration::from_millis(31));
+    assert_eq!(table.registry.expire(almost), table.start + TTL);
+}
+
+#[test]
+fn a_renewal_moves_the_deadline_and_is_told_from_news() {
+    let mut table = Table::new();
+    let server = asker("10.0.0.7");
+    assert!(!table.renew(secs(0), &server, &["a"], 1), "nothing to renew");
+    table.register(secs(0), &server, &["a", "b"], 1);
+    assert!(table.renew(secs(100), &server, &["A", "b"], 1));
+    assert!(!table.renew(secs(100), &server, &["a", "c"], 1), "c is new");
+    assert!(!table.renew(secs(100), &server, &["a"], 2), "another port");
+    assert!(!table.renew(secs(100), &asker("10.0.0.8"), &["a"], 1), "another host");
+    assert!(table.renew(secs(100), &server, &[], 1), "no names, nothing to add");
+    table.run(secs(339));
+    assert_eq!(table.ports(&server, "a"), [1]);
+    table.run(secs(340));
+    assert!(table.query(&server, "a").is_empty());
+    assert!(!table.renew(secs(341), &server, &["a"], 1), "an ended lease is not renewed");
+}
+
+#[test]
+fn unregistering_ends_only_what_was_there() {
+    let mut table = Table::new();
+    let (one, other) = (asker("10.0.0.7"), asker("10.0.0.8"));
+    table.register(secs(0), &one, &["a", "b"], 1);
+    table.register(secs(0), &one, &["a"], 2);
+    table.register(secs(0), &other, &["a"], 1);
+    table.registry.unregister(&other, &Port::tcp(2).unwrap());
+    assert_eq!(table.registry.leases(), 4, "nobody registered that");
+    table.registry.unregister(&one, &Port::tcp(1).unwrap());
+    assert_eq!(table.list(&one, None), ["A"]);
+    assert_eq!((table.registry.instances(), table.registry.leases()), (2, 2));
+    // What ended by itself leaves nothing behind to expire.
+    table.run(secs(239));
+    assert_eq!(table.registry.leases(), 2);
+}
+
+#[test]
+fn time_that_the_registry_did_not_run_is_credited_to_every_lease() {
+    let mut table = Table::new();
+    let server = asker("10.0.0.7");
+    table.register(secs(0), &server, &["early"], 1);
+    table.run(secs(200));
+    table.register(secs(200), &server, &["late"], 2);
+    // Stopped for five minutes: both leases would have ended meanwhile.
+    table.wake(secs(500));
+    assert_eq!(table.list(&server, None), ["EARLY", "LATE"]);
+    table.run(secs(539));
+    assert_eq!(table.list(&server, None), ["EARLY", "LATE"]);
+    table.run(secs(541));
+    assert_eq!(table.list(&server, None), ["LATE"]);
+    table.run(secs(741));
+    assert!(table.list(&server, None).is_empty());
+}
+
+#[test]
+fn lateness_within_the_interval_is_not_credited() {
+    let mut table = Table::new();
+    let server = asker("10.0.0.7");
+    table.register(secs(0), &server, &["a"], 1);
+    let mut at = Duration::ZERO;
+    // Every sweep is late, but never by more than an interval.
+    while at < TTL + SWEEP_INTERVAL * 2 {
+        let due = table.registry.expire(table.start + at) - table.start;
+        at = due + SWEEP_INTERVAL;
+    }
+    table.registry.expire(table.start + at);
+    assert!(table.query(&server, "a").is_empty());
+}
+
+#[test]
+fn a_hundred_thousand_leases_that_end_at_once_all_end() {
+    let mut table =
+        Table::with_limits(Limits { instances_per_source: 60_000, ..Limits::default() });
+    for last in [7, 8] {
+        let server = asker(&format!("10.0.0.{last}"));
+        for port in 1..=50_000 {
+            table.register(secs(0), &server, &["a"], port);
+        }
+    }
+    assert_eq!(table.registry.leases(), 100_000);
+    table.run(TTL);
+    assert_eq!((table.registry.instances(), table.registry.leases()), (0, 0));
+    assert!(table.list(&asker("10.0.0.7"), None).is_empty());
+}
+
+#[test]
+fn loopback_is_never_told_to_another_machine() {
+    let mut table = Table::new();
+    table.register(secs(0), &asker("127.0.0.1"), &["a"], 1);
+    assert_eq!(table.hosts(&asker("127.0.0.1"), "a"), ["127.0.0.1"]);
+    assert_eq!(table.hosts(&asker("10.0.0.9"), "a"), ["10.0.0.1"], "the address that was asked");
+    let here = Asker { is_here: true, ..asker("10.0.0.1") };
+    assert_eq!(table.hosts(&here, "a"), ["127.0.0.1"], "an own address is this machine too");
+    let unknown = Asker { reached: None, ..asker("10.0.0.9") };
+    assert!(table.hosts(&unknown, "a").is_empty(), "better nothing than a wrong address");
+}
+
+#[test]
+fn a_link_local_address_is_told_on_its_link_only() {
+    let mut table = Table::new();
+    let on_link = |link| Asker {
+        host: Host::new("fe80::9".parse().unwrap(), link),
+        link,
+        transport: Transport::Udp6,
+        ..asker("10.0.0.9")
+    };
+    table.register(secs(0), &on_link(3), &["a"], 1);
+    assert_eq!(table.hosts(&on_link(3), "a"), ["fe80::9"]);
+    assert!(table.hosts(&on_link(4), "a").is_empty());
+    let here = Asker { is_here: true, ..asker("::1") };
+    assert_eq!(table.hosts(&here, "a"), ["fe80::9%3"], "here the zone is known");
+    assert_eq!(table.list(&here, Some("fe80::9%3")), ["A"]);
+}
+
+#[test]
+fn an_ipv4_address_on_an_ipv6_socket_is_ipv4() {
+    let mut table = Table::new();
+    let mapped = Asker { host: Host::new("::ffff:10.0.0.7".parse().unwrap(), 0), ..asker("::1") };
+    table.register(secs(0), &mapped, &["a"], 1);
+    assert_eq!(table.hosts(&mapped, "a"), ["10.0.0.7"]);
+    assert!(table.renew(secs(1), &asker("10.0.0.7"), &["a"], 1));
+}
+
+#[test]
+fn a_listing_of_a_host_matches_the_address_it_registered_from() {
+    let mut table = Table::new();
+    let (here, there) = (asker("127.0.0.1"), asker("10.0.0.7"));
+    table.register(secs(0), &here, &["b", "a"], 1);
+    table.register(secs(0), &there, &["c", "a"], 1);
+    assert_eq!(table.list(&there, None), ["B", "A", "C"]);
+    assert_eq!(table.list(&there, Some("127.0.0.1")), ["B", "A"]);
+    assert_eq!(table.list(&there, Some("10.0.0.7")), ["A", "C"]);
+    assert_eq!(table.list(&there, Some("::ffff:10.0.0.7")), ["A", "C"]);
+    for nobody in ["10.0.0.1", "localhost", "x"] {
+        assert!(table.list(&there, Some(nobody)).is_empty(), "{nobody}");
+    }
+}
+
+#[test]
+fn answers_go_round_and_stay_within_their_caps() {
+    let mut table = Table::new();
+    let there = asker("192.168.100.100");
+    for port in 10_000..10_200 {
+        table.register(secs(0), &there, &["many"], port);
+    }
+    for (transport, cap) in
+        [(Transport::Udp4, 1472), (Transport::Udp6, 1452), (Transport::Tcp, 1500)]
+    {
+        let asker = Asker { transport, ..there };
+        let mut firsts = BTreeSet::new();
+        let mut told = BTreeSet::new();
+        for _ in 0..200 {
+            let mut buffer = Vec::new();
+            let name = FoldedName::new("many").unwrap();
+            let reply = table.directory.query(&name, &asker, &mut buffer).unwrap();
+            assert!(reply.len() <= cap, "{} > {cap}", reply.len());
+            assert!(reply.len() + 27 > cap, "{} leaves room under {cap}", reply.len());
+            let endpoints = decode_endpoints(reply).unwrap();
+            firsts.insert(endpoints[0].port.to_tcp().unwrap());
+            told.extend(endpoints.into_iter().map(|endpoint| endpoint.port.to_tcp().unwrap()));
+        }
+        assert_eq!((firsts.len(), told.len()), (200, 200), "each is told, each is first once");
+    }
+}
+
+#[test]
+fn the_first_place_goes_round_where_all_fit() {
+    let mut table = Table::new();
+    let there = asker("10.0.0.7");
+    for port in 1..=3 {
+        table.register(secs(0), &there, &["a"], port);
+    }
+    let answers: Vec<_> = (0..4).map(|_| table.ports(&there, "a")).collect();
+    assert_eq!(answers, [[1, 2, 3], [2, 3, 1], [3, 1, 2], [1, 2, 3]]);
+}
+
+#[test]
+fn a_listing_that_does_not_fit_goes_on_where_the_last_one_stopped() {
+    let mut table = Table::with_limits(Limits { names_per_instance: 3000, ..Limits::default() });
+    let there = asker("10.0.0.7");
+    let names: Vec<_> = (0..3000).map(|n| format!("SERVICE-{n:04}")).collect();
+    table.register(secs(0), &there, &names.iter().map(String::as_str).collect::<Vec<_>>(), 1);
+    for (transport, cap) in
+        [(Transport::Udp4, 15_000), (Transport::Udp6, 15_000), (Transport::Tcp, 1500)]
+    {
+        let asker = Asker { transport, ..there };
+        let a_page = cap / 15;
+        let mut told = BTreeSet::new();
+        for _ in 0..=3000 / a_page + 1 {
+            let page = table.list(&asker, None);
+            assert!(page.len() >= a_page - 2, "{} names", page.len());
+            told.extend(page);
+        }
+        assert_eq!(told.len(), 3000, "{transport:?}");
+    }
+}
+
+#[test]
+fn each_limit_holds_and_refuses_without_a_trace() {
+    let limits = Limits {
+        instances: 5,
+        registrations: 8,
+        names_per_instance: 3,
+        instances_per_source: 2,
+        name_bytes: 10,
+        ..Limits::default()
+    };
+    let mut table = Table::with_limits(limits);
+    let at = secs(0);
+    let one = asker("10.0.0.7");
+    assert!(matches!(
+        table.try_register(at, &one, &["a", "b", "c", "d"], 1),
+        Err(Refusal::TooManyNames { limit: 3 })
+    ));
+    assert!(matches!(
+        table.try_register(at, &one, &["ok", "elevenbytes"], 1),
+        Err(Refusal::NameTooLong { limit: 10 })
+    ));
+    assert_eq!(table.registry.leases(), 0, "nothing of a refused registration stays");
+    table.register(at, &one, &["a", "b"], 1);
+    assert!(matches!(
+        table.try_register(at, &one, &["c", "d"], 1),
+        Err(Refusal::TooManyNames { .. })
+    ));
+    table.register(at, &one, &["b", "c"], 1);
+    table.register(at, &one, &["a"], 2);
+    assert!(matches!(
+        table.try_register(at, &one, &["a"], 3),
+        Err(Refusal::TooManyInstancesOfSource { limit: 2, .. })
+    ));
+    table.register(at, &one, &["b"], 2);
+    let here = asker("127.0.0.1");
+    for port in 1..=3 {
+        table.register(at, &here, &["a"], port);
+    }
+    assert!(matches!(
+        table.try_register(at, &asker("10.0.0.8"), &["a"], 1),
+        Err(Refusal::TooManyRegistrations { limit: 8 })
+    ));
+    table.registry.unregister(&one, &Port::tcp(1).unwrap());
+    table.register(at, &asker("10.0.0.8"), &["a"], 1);
+    assert!(matches!(
+        table.try_register(at, &asker("10.0.0.9"), &["a"], 1),
+        Err(Refusal::TooManyInstances { limit: 5 })
+    ));
+    assert!(table.renew(at, &one, &["a"], 2), "a full registry still renews");
+}
+
+#[test]
+fn a_snapshot_tells_ages_and_times_left_page_by_page() {
+    let mut table = Table::new();
+    let here = asker("127.0.0.1");
+    table.register(secs(0), &here, &["a", "b"], 1);
+    for port in 2..40 {
+        table.register(secs(10), &here, &["b"], port);
+    }
+    assert!(table.renew(secs(30), &here, &["a"], 1));
+    let now = table.start + secs(100);
+    let all = table.directory.snapshot(now, &here, None, native::Cursor::default(), 1 << 20);
+    assert_eq!(all.next, None);
+    let first = &all.services[0];
+    assert_eq!((first.name.as_str(), first.instances.len()), ("A", 1));
+    assert_eq!(first.instances[0].age_ms, 100_000);
+    assert_eq!(first.instances[0].left_ms, 170_000);
+    assert_eq!(all.services[1].instances.len(), 39);
+
+    let mut told = Vec::new();
+    let mut after = Some(native::Cursor::default());
+    let mut pages = 0;
+    while let Some(cursor) = after {
+        let page = table.directory.snapshot(now, &here, None, cursor, native::MAX_DATAGRAM);
+        assert!(page.to_bytes().len() <= native::MAX_DATAGRAM);
+        for service in page.services {
+            told.extend(service.instances.into_iter().map(|it| (service.name.clone(), it.port)));
+        }
+        after = page.next;
+        pages += 1;
+    }
+    assert!(pages > 1);
+    let expected: Vec<_> = all
+        .services
+        .into_iter()
+        .flat_map(|it| it.instances.into_iter().map(move |one| (it.name.clone(), one.port)))
+        .collect();
+    assert_eq!(told, expected, "everything once, in order");
+
+    let name = FoldedName::new("b").unwrap();
+    let b = table.directory.resolve(now, &here, &name, native::Cursor::default(), 1 << 20);
+    assert_eq!(b.services[0].instances.len(), 39);
+    let there =
+        table.directory.snapshot(now, &here, Some("10.0.0.7"), native::Cursor::default(), 1 << 20);
+    assert!(there.services.is_empty());
+}
