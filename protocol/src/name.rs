@@ -122,7 +122,7 @@ impl Deref for FoldedName {
 /// A service name that is too long; the fault of whoever chose it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the service name `{shown}…` has {bytes} bytes; at most {NAME_BYTES} are allowed in upper case"
+    "the service name {shown:?}… has {bytes} bytes; at most {NAME_BYTES} are allowed in upper case"
 )]
 pub struct NameError {
     shown: String,

@@ -10,7 +10,7 @@ use crate::brine::{DecodeError, Token, Writer};
 /// Where on its host a server listens: a TCP port or the path of a unix socket.
 ///
 /// RPyC's servers on a unix socket register its path in the place of the port.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 #[expect(clippy::exhaustive_enums, reason = "the wire's vocabulary is closed")]
 pub enum Port {
@@ -82,6 +82,16 @@ impl fmt::Display for Port {
         match self {
             Self::Tcp(port) => port.fmt(f),
             Self::Path(path) => path.fmt(f),
+        }
+    }
+}
+
+/// A number, or a path with everything that is not printable escaped.
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(port) => fmt::Display::fmt(port, f),
+            Self::Path(path) => fmt::Debug::fmt(path, f),
         }
     }
 }

@@ -256,7 +256,7 @@ pub enum RequestError {
     #[error("not of the shape (\"RPYC\", command, arguments)")]
     Shape,
     /// A command that no registry knows.
-    #[error("the unknown command `{command}`")]
+    #[error("the unknown command {command:?}")]
     UnknownCommand {
         /// Its first characters.
         command: String,

@@ -9,13 +9,17 @@ use rpyc_protocol::registry::MULTICAST_GROUP;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::interfaces::Interfaces;
-use super::system::{DatagramSocket, broadcast_addresses};
+use super::system::{DatagramSocket, broadcast_addresses, enlarge_receive_buffer};
 
 /// How often a free port is looked for that all sockets can have, where none was asked for.
 const PORT_TRIES: usize = 32;
 
 /// Pending connections that the system keeps for us.
 const BACKLOG: i32 = 1024;
+
+/// Room for datagrams that come faster than they are served for a moment: tens of thousands of them,
+/// where a system's default holds some hundred.
+const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// What to listen on.
 #[derive(Clone, Debug)]
@@ -199,6 +203,7 @@ fn udp_socket(
     // Only group addresses may be shared: each registry on the link hears its copy. For every other
     // address a second registry must be refused.
     socket.set_reuse_address(is_shared)?;
+    enlarge_receive_buffer(&socket, RECEIVE_BUFFER);
     socket.bind(&address.into())?;
     if let SocketAddr::V6(v6) = address
         && v6.ip().is_multicast()

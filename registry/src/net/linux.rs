@@ -11,6 +11,7 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, recvmsg, sendmsg,
     setsockopt, sockopt,
 };
+use socket2::Socket;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -151,6 +152,15 @@ pub(crate) fn broadcast_addresses(ip: IpAddr, interfaces: &Interfaces) -> Vec<(I
     match interfaces.broadcast_of(ip) {
         Some((broadcast, link)) => vec![(broadcast, link), (Ipv4Addr::BROADCAST, link)],
         None => Vec::new(),
+    }
+}
+
+/// Gives the socket room for `bytes` of received datagrams, or as much as the system allows: only with
+/// privileges is it more than `net.core.rmem_max`.
+pub(crate) fn enlarge_receive_buffer(socket: &Socket, bytes: usize) {
+    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
+        // Linux grants what it can of this, so there is nothing to tell.
+        let _ = socket.set_recv_buffer_size(bytes);
     }
 }
 

@@ -95,6 +95,13 @@ pub(crate) fn broadcast_addresses(_: IpAddr, _: &Interfaces) -> Vec<(Ipv4Addr, u
     Vec::new()
 }
 
+/// Gives the socket room for `bytes` of received datagrams, if the system allows.
+pub(crate) fn enlarge_receive_buffer(socket: &socket2::Socket, bytes: usize) {
+    // Some systems refuse what is too much rather than granting less.
+    let halves = std::iter::successors(Some(bytes), |bytes| Some(bytes / 2));
+    let _ = halves.take(6).find(|bytes| socket.set_recv_buffer_size(*bytes).is_ok());
+}
+
 /// Raises the limit of open files, where there is one to raise.
 pub(crate) fn raise_open_files() -> Option<u64> {
     None

@@ -165,7 +165,7 @@ impl Registry {
         self.next_lease += 1;
         self.directory.insert(&lease);
         self.enqueue(deadline, Arc::clone(&lease));
-        info!(name = %lease.service, host = %lease.host, port = %lease.port, "registered");
+        info!(name = ?lease.service.as_str(), host = %lease.host, port = ?lease.port, "registered");
         Ok(self.store.record(&change(Event::Added, &lease)))
     }
 
@@ -216,7 +216,7 @@ impl Registry {
                         self.enqueue(deadline, lease);
                     }
                 }
-                None => debug!(name = %lease.service, "an ended lease was still queued"),
+                None => debug!(name = ?lease.service.as_str(), "an ended lease was still queued"),
             }
         }
         self.finish(&ended, "expired");
@@ -242,7 +242,7 @@ impl Registry {
     fn finish(&mut self, ended: &[Arc<Lease>], why: &'static str) {
         self.instances -= self.directory.remove(ended);
         for lease in ended {
-            info!(name = %lease.service, host = %lease.host, port = %lease.port, "{why}");
+            info!(name = ?lease.service.as_str(), host = %lease.host, port = ?lease.port, "{why}");
             self.store.record(&change(Event::Removed, lease));
         }
     }

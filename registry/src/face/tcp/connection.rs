@@ -50,7 +50,6 @@ impl Connection {
         place: Place,
         stop: CancellationToken,
     ) -> Self {
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         Self { stream, peer, shared, place, stop, received: Vec::new() }
     }
 

@@ -61,6 +61,7 @@ fn admit(
     places: &Arc<Places>,
     stop: &CancellationToken,
 ) -> Connection {
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     let (place, displaced) = places.take(Instant::now(), peer);
     if let Some(displaced) = displaced {
         lost(shared, Loss::Displaced, displaced, "idle longest when another connection came");
