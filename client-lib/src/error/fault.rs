@@ -1,0 +1,110 @@
+//! What one registry did instead of answering.
+
+use std::io;
+
+use rpyc_protocol::brine::DecodeError;
+use rpyc_protocol::registry::native;
+
+/// What one registry did instead of giving the answer that was wanted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The system does not let this program send to an address that many hear: missing privileges
+    /// or a local firewall. Nothing was sent.
+    #[error("broadcasting is not permitted to this program")]
+    BroadcastForbidden(#[source] io::Error),
+    /// The registry closed the connection without a word; ours refuses requests so.
+    #[error("closed the connection without an answer")]
+    Closed,
+    /// The system refused to send or receive. The request may have been sent.
+    #[error("cannot be spoken to")]
+    Io(#[source] io::Error),
+    /// The registry forbids this program to list. Nothing was changed.
+    #[error("forbids listing")]
+    ListingForbidden,
+    /// No network interface can carry a broadcast or multicast from the chosen source address.
+    /// Nothing was sent.
+    #[error("no network interface reaches it")]
+    NoInterface,
+    /// Nothing came within the timeout: no registry there, a firewall, or loss on the way. The
+    /// request may have arrived.
+    #[error("no reply")]
+    NoReply,
+    /// Something other than `OK` came as the answer to a registration; the fault of the registry.
+    #[error("did not acknowledge")]
+    NotAcknowledged,
+    /// The machine is there, but nothing listens on the port.
+    #[error("nothing listens there")]
+    Refused,
+    /// The chosen source address is not one of this machine, or of the other IP version than the
+    /// registry. Nothing was sent.
+    #[error("cannot be spoken to from the chosen source address")]
+    Source(#[source] io::Error),
+    /// The answer is not brine, or not of the shape that was asked for; the fault of whoever
+    /// answered. Probably it is no registry.
+    #[error("gave an answer that is none")]
+    Undecodable(#[source] DecodeError),
+    /// The answer begins as JSON and is no answer; the fault of whoever answered.
+    #[error("gave an answer that is none")]
+    UndecodableNative(#[source] native::RequestError),
+    /// The registry knows nobody who serves the name.
+    #[error("knows no such service")]
+    Unknown,
+    /// There is no way to the machine.
+    #[error("cannot be reached")]
+    Unreachable(#[source] io::Error),
+    /// The host's name stands for no address, or the name service failed.
+    #[error("the host's name cannot be resolved")]
+    Unresolved(#[source] io::Error),
+}
+
+impl Fault {
+    /// Sorts an error of a socket; `to_many` if it was to send where many hear.
+    pub(crate) fn from_io(error: io::Error, to_many: bool) -> Self {
+        match error.kind() {
+            // A reset is what Windows calls it over UDP.
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Self::Refused,
+            io::ErrorKind::PermissionDenied if to_many => Self::BroadcastForbidden(error),
+            io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown => Self::Unreachable(error),
+            io::ErrorKind::TimedOut => Self::NoReply,
+            _ => Self::Io(error),
+        }
+    }
+
+    /// Whether somebody answered, if not as wanted.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::ListingForbidden
+                | Self::NotAcknowledged
+                | Self::Undecodable(_)
+                | Self::UndecodableNative(_)
+                | Self::Unknown
+        )
+    }
+
+    /// Whether the request may have arrived without an answer.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Closed | Self::Io(_) | Self::NoReply)
+    }
+
+    /// Of several faults on the ways to one registry, the one with the highest rank is told.
+    pub(crate) fn rank(&self) -> u8 {
+        match self {
+            Self::Unknown => 9,
+            Self::ListingForbidden => 8,
+            Self::NotAcknowledged | Self::Undecodable(_) | Self::UndecodableNative(_) => 7,
+            Self::Closed => 6,
+            Self::NoReply => 5,
+            Self::BroadcastForbidden(_) => 4,
+            Self::Io(_) => 3,
+            Self::Refused => 2,
+            Self::Unreachable(_) | Self::Unresolved(_) => 1,
+            Self::NoInterface | Self::Source(_) => 0,
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Why an operation failed: one error type for each, and what each registry did.
+
+mod attempts;
+mod fault;
+mod lookup;
+mod register;
+
+pub use attempts::{Attempt, Attempts};
+pub use fault::Fault;
+pub use lookup::LookupError;
+pub use register::RegisterError;
+
+/// What to try when there is no registry to ask.
+const NO_REGISTRY_HINT: &str = "start one, or name one with RPYC_REGISTRY=HOST[:PORT]";
+
+/// What to try when no registry answers.
+const NO_REPLY_HINT: &str =
+    "is one running there, and no firewall between? RPYC_REGISTRY=HOST[:PORT] names another";

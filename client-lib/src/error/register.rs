@@ -1,0 +1,61 @@
+//! Why a registration or its end was not acknowledged.
+
+use super::{Attempts, Fault, NO_REGISTRY_HINT, NO_REPLY_HINT};
+
+/// Why no registry acknowledged a registration, or the end of one. Doing it again is safe.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// No registry could even be asked: nothing listens, there is no way, the name stands for no
+    /// address, or this program may not broadcast. The fault of the set-up; nothing was changed.
+    #[error("no registry can be asked: {0}; {NO_REGISTRY_HINT}")]
+    NoRegistry(Attempts),
+    /// No registry answered in time, or it refused without a word. The registration may have been
+    /// taken and only its acknowledgement lost.
+    #[error("no registry acknowledged within {waited:.1?}: {0}; {NO_REPLY_HINT}", waited = .0.waited())]
+    NoReply(Attempts),
+    /// Somebody answered something other than an acknowledgement. The fault of whoever answered, or
+    /// of the address; the registration may have been taken.
+    #[error("no acknowledgement could be read: {0}; does another program use that port?")]
+    NotAcknowledged(Attempts),
+}
+
+impl RegisterError {
+    pub(crate) fn new(attempts: Attempts) -> Self {
+        if attempts.any(Fault::is_answer) {
+            Self::NotAcknowledged(attempts)
+        } else if attempts.any(Fault::is_silence) {
+            Self::NoReply(attempts)
+        } else {
+            Self::NoRegistry(attempts)
+        }
+    }
+
+    /// What each registry did.
+    #[must_use]
+    pub fn attempts(&self) -> &Attempts {
+        match self {
+            Self::NoRegistry(attempts)
+            | Self::NoReply(attempts)
+            | Self::NotAcknowledged(attempts) => attempts,
+        }
+    }
+
+    /// Whether nobody answered at all.
+    #[must_use]
+    pub fn is_no_answer(&self) -> bool {
+        matches!(self, Self::NoRegistry(_) | Self::NoReply(_))
+    }
+
+    /// Whether a registry may have taken the registration all the same.
+    #[must_use]
+    pub fn may_have_registered(&self) -> bool {
+        !matches!(self, Self::NoRegistry(_))
+    }
+
+    /// Whether this program was kept from broadcasting, which may be why nobody answered.
+    #[must_use]
+    pub fn is_broadcast_forbidden(&self) -> bool {
+        self.attempts().any(|fault| matches!(fault, Fault::BroadcastForbidden(_)))
+    }
+}

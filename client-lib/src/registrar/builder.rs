@@ -1,0 +1,59 @@
+//! The settings of a registrar.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Registrar, Settings};
+use crate::Registries;
+
+/// Settings for a [`Registrar`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RegistrarBuilder {
+    registries: Registries,
+    timeout: Duration,
+    source: Option<SocketAddr>,
+}
+
+impl RegistrarBuilder {
+    pub(super) fn new(registries: Registries) -> Self {
+        Self { registries, timeout: Registrar::DEFAULT_TIMEOUT, source: None }
+    }
+
+    /// How long an answer is waited for, all registries together. Default 2 s.
+    ///
+    /// Over UDP the request is sent again at 0.2 s, 0.6 s, 1.4 s and so on, so a timeout much below
+    /// 0.5 s does not survive a lost datagram; a long one delays the word that nobody answers.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The address of this machine that requests leave from; the port is not used. Default: the
+    /// system chooses for each request.
+    ///
+    /// It is the address that a registration announces, so a server that listens on one address
+    /// gives that (RPyC's `interface`). Registries of the other IP version are not asked. An
+    /// unspecified address chooses only the IP version.
+    pub fn source(mut self, source: SocketAddr) -> Self {
+        self.source = Some(SocketAddr::new(source.ip().to_canonical(), 0));
+        if let SocketAddr::V6(v6) = source
+            && let Some(SocketAddr::V6(kept)) = &mut self.source
+        {
+            kept.set_scope_id(v6.scope_id());
+        }
+        self
+    }
+
+    /// The registrar.
+    #[must_use]
+    pub fn build(self) -> Registrar {
+        let registries = match self.source {
+            Some(source) => self.registries.reachable_from(source.ip()),
+            None => self.registries,
+        };
+        let settings = Settings { registries, timeout: self.timeout, source: self.source };
+        Registrar { settings: Arc::new(settings) }
+    }
+}

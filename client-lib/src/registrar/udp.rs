@@ -1,0 +1,176 @@
+//! One question over UDP: sent again while nobody answers.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, sleep_until};
+
+use super::question::{Question, Reading};
+use super::{Failure, Reply};
+use crate::Fault;
+use crate::route::Route;
+
+/// The largest datagram.
+const MAX_DATAGRAM: usize = 65_535;
+
+/// How long to listen on for a better answer after one that is not the wanted: behind a broadcast
+/// another registry may know more, and what looks like no answer may be a stray.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Asks by `route` until an answer comes or `deadline` has passed.
+///
+/// # Cancel safety
+/// Dropping the future abandons the answer; the request may have been sent.
+pub(super) async fn ask<A>(
+    route: &Route,
+    question: &Question<A>,
+    deadline: Instant,
+) -> Result<Reply<A>, Failure> {
+    let fault = |error| Failure::from(Fault::from_io(error, route.to_many));
+    let (socket, local) = open(route)?;
+    let mut buffer = vec![0; MAX_DATAGRAM];
+    let mut gaps = Gaps::default();
+    let mut held = None;
+    let mut until = deadline;
+    send(&socket, route, question).await.map_err(fault)?;
+    let mut resend = Instant::now() + gaps.next_gap();
+    loop {
+        tokio::select! {
+            received = socket.recv_from(&mut buffer) => {
+                let (len, from) = received.map_err(fault)?;
+                // Registries answer from the port that they listen on.
+                if from.port() != route.to.port() {
+                    tracing::debug!(%from, "ignored an answer from another port");
+                    continue;
+                }
+                let bytes = buffer.get(..len).unwrap_or_default();
+                let outcome = match (question.read)(bytes) {
+                    Reading::Answer(answer) => return Ok(Reply { answer, from, local }),
+                    Reading::Fault(fault) => Err(Failure { fault, responder: Some(from) }),
+                };
+                if let Err(failure) = &outcome
+                    && failure.is_final()
+                    && !route.to_many
+                {
+                    return outcome;
+                }
+                if held.is_none() {
+                    until = deadline.min(Instant::now() + PATIENCE);
+                }
+                held = Some(better(held, outcome));
+            }
+            () = sleep_until(resend.min(until)) => {
+                if Instant::now() >= until {
+                    return held.unwrap_or_else(|| Err(Fault::NoReply.into()));
+                }
+                send(&socket, route, question).await.map_err(fault)?;
+                resend = Instant::now() + gaps.next_gap();
+            }
+        }
+    }
+}
+
+/// Of two outcomes that are not final, the one to tell in the end.
+fn better<A>(
+    held: Option<Result<Reply<A>, Failure>>,
+    new: Result<Reply<A>, Failure>,
+) -> Result<Reply<A>, Failure> {
+    match (held, new) {
+        (None, new) | (Some(Err(_)), new @ Ok(_)) => new,
+        (Some(Err(old)), Err(new)) if new.fault.rank() > old.fault.rank() => Err(new),
+        (Some(held), _) => held,
+    }
+}
+
+async fn send<A>(socket: &UdpSocket, route: &Route, question: &Question<A>) -> io::Result<()> {
+    for request in &question.requests {
+        if route.to_many {
+            socket.send_to(request, route.to).await?;
+        } else {
+            socket.send(request).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Opens a socket for `route` and tells the address of this machine that its requests leave from.
+///
+/// Where one machine is asked, the socket is connected, so that the system tells at once when
+/// nothing listens there.
+fn open(route: &Route) -> Result<(UdpSocket, SocketAddr), Fault> {
+    let fault = |error| Fault::from_io(error, route.to_many);
+    let socket = Socket::new(Domain::for_address(route.to), Type::DGRAM, Some(Protocol::UDP))
+        .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+        .map_err(fault)?;
+    if route.to_many {
+        let from = source(route).map_err(fault)?;
+        socket.set_broadcast(true).map_err(fault)?;
+        if let SocketAddr::V6(v6) = route.to {
+            socket.set_multicast_if_v6(v6.scope_id()).map_err(fault)?;
+        }
+        socket.bind(&from.into()).map_err(Fault::Source)?;
+    } else {
+        if let Some(from) = route.from {
+            socket.bind(&from.into()).map_err(Fault::Source)?;
+        }
+        socket.connect(&route.to.into()).map_err(fault)?;
+    }
+    let socket = UdpSocket::from_std(socket.into()).map_err(fault)?;
+    let local = socket.local_addr().map_err(fault)?;
+    Ok((socket, local))
+}
+
+/// The address that the system would send from. A socket that is not connected would not tell.
+fn source(route: &Route) -> io::Result<SocketAddr> {
+    if let Some(from) = route.from {
+        return Ok(from);
+    }
+    let socket = Socket::new(Domain::for_address(route.to), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_broadcast(true)?;
+    socket.connect(&SockAddr::from(route.to))?;
+    let mut from = socket.local_addr()?.as_socket().unwrap_or_else(|| match route.to {
+        SocketAddr::V4(_) => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        SocketAddr::V6(_) => SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
+    });
+    from.set_port(0);
+    Ok(from)
+}
+
+/// The growing gaps between sending and sending again.
+#[derive(Debug)]
+struct Gaps {
+    next: Duration,
+}
+
+impl Default for Gaps {
+    fn default() -> Self {
+        Self { next: Duration::from_millis(200) }
+    }
+}
+
+impl Gaps {
+    /// Each gap is about twice as long as the last, off by up to a fifth so that programs that
+    /// started together do not stay together.
+    fn next_gap(&mut self) -> Duration {
+        let gap = self.next.mul_f64(0.8 + 0.4 * fastrand::f64());
+        self.next *= 2;
+        gap
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_grow() {
+        let mut gaps = Gaps::default();
+        for expected in [200, 400, 800, 1600] {
+            let (gap, expected) = (gaps.next_gap(), Duration::from_millis(expected));
+            assert!(gap >= expected.mul_f64(0.79) && gap <= expected.mul_f64(1.21), "{gap:?}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Registries that answer as a test tells them, on real sockets of the loopback interface.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::{RegistryAddr, Transport};
+
+/// A running registry; it ends when dropped.
+pub(crate) struct Scripted {
+    addr: SocketAddr,
+    transport: Transport,
+    requests: mpsc::UnboundedReceiver<(Vec<u8>, SocketAddr)>,
+    task: JoinHandle<()>,
+}
+
+impl Scripted {
+    /// Answers each datagram with those that `script` gives for it.
+    pub(crate) async fn udp(
+        mut script: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
+    ) -> Self {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let addr = socket.local_addr().unwrap();
+        let (seen, requests) = mpsc::unbounded_channel();
+        let task = tokio::spawn(async move {
+            let mut buffer = vec![0; 65_535];
+            // A client that is gone makes the next call fail once.
+            loop {
+                let Ok((len, from)) = socket.recv_from(&mut buffer).await else { continue };
+                let request = &buffer[..len];
+                let _ = seen.send((request.to_vec(), from));
+                for answer in script(request) {
+                    let _ = socket.send_to(&answer, from).await;
+                }
+            }
+        });
+        Self { addr, transport: Transport::Udp, requests, task }
+    }
+
+    /// Answers the first bytes of each connection with the pieces that `script` gives for them, one
+    /// packet each; then closes it, or keeps it open where `script` gives none.
+    pub(crate) async fn tcp(
+        mut script: impl FnMut(&[u8]) -> Option<Vec<Vec<u8>>> + Send + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (seen, requests) = mpsc::unbounded_channel();
+        let task = tokio::spawn(async move {
+            let mut kept = Vec::new();
+            loop {
+                let (mut stream, from) = listener.accept().await.unwrap();
+                stream.set_nodelay(true).unwrap();
+                let mut buffer = vec![0; 65_535];
+                let len = stream.read(&mut buffer).await.unwrap();
+                let request = &buffer[..len];
+                let _ = seen.send((request.to_vec(), from));
+                match script(request) {
+                    None => kept.push(stream),
+                    Some(pieces) => {
+                        for piece in pieces {
+                            stream.write_all(&piece).await.unwrap();
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                }
+            }
+        });
+        Self { addr, transport: Transport::Tcp, requests, task }
+    }
+
+    pub(crate) fn addr(&self) -> RegistryAddr {
+        RegistryAddr::new(self.transport, self.addr).unwrap()
+    }
+
+    /// The next request and where it came from.
+    pub(crate) async fn request(&mut self) -> (Vec<u8>, SocketAddr) {
+        self.requests.recv().await.unwrap()
+    }
+
+    /// How many requests have come that were not looked at.
+    pub(crate) fn requests_len(&self) -> usize {
+        self.requests.len()
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// An address of this machine where nothing listens, for as long as this is kept.
+pub(crate) struct Deserted {
+    addr: RegistryAddr,
+    _port: Socket,
+}
+
+impl Deserted {
+    pub(crate) fn new(transport: Transport) -> Self {
+        let localhost = |port| SockAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let kind = match transport {
+            Transport::Tcp => Type::STREAM,
+            Transport::Udp => Type::DGRAM,
+        };
+        let socket = Socket::new(Domain::IPV4, kind, None).unwrap();
+        socket.bind(&localhost(0)).unwrap();
+        let addr = socket.local_addr().unwrap().as_socket().unwrap();
+        if transport == Transport::Udp {
+            // A connected socket hears nobody but its peer; a TCP socket must listen to hear.
+            socket.connect(&localhost(addr.port())).unwrap();
+        }
+        Self { addr: RegistryAddr::new(transport, addr).unwrap(), _port: socket }
+    }
+
+    pub(crate) fn addr(&self) -> RegistryAddr {
+        self.addr.clone()
+    }
+}
