@@ -28,12 +28,10 @@ impl Admission {
     /// Admits `per_second` requests a second from each source; 0 means any number.
     #[must_use]
     pub(crate) fn new(start: Instant, per_second: u32) -> Self {
-        Self {
-            start,
-            hasher: RandomState::new(),
-            full_at: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
-            per_token: 1_000_000_000_u64.checked_div(per_second.into()),
-        }
+        let per_token = 1_000_000_000_u64.checked_div(per_second.into());
+        let buckets = if per_token.is_some() { BUCKETS } else { 0 };
+        let full_at = (0..buckets).map(|_| AtomicU64::new(0)).collect();
+        Self { start, hasher: RandomState::new(), full_at, per_token }
     }
 
     /// Takes a token from the bucket of `source`, if there is one.

@@ -17,6 +17,7 @@ mod table;
 
 pub use counters::{Counters, Loss};
 pub use dispatch::{Dispatcher, Listing, MAX_REQUEST, Outcome};
+pub use face::tcp::{Frame, Framing};
 pub use limits::Limits;
 pub use net::BindError;
 pub use refusal::Refusal;

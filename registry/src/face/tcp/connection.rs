@@ -4,21 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpyc_protocol::Limits;
-use rpyc_protocol::brine::Extent;
-use rpyc_protocol::registry::native;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::framing::{Frame, Framing};
 use super::idle::Place;
 use super::{Failure, lost};
 use crate::counters::Loss;
-use crate::dispatch::{MAX_REQUEST, Outcome};
+use crate::dispatch::Outcome;
 use crate::face::Shared;
-use crate::refusal::Refusal;
-use crate::table::{Asker, Host, Transport};
+use crate::table::Asker;
 
 /// How long a client may take to send a whole request, and as long again to take its answer.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
@@ -32,25 +28,26 @@ const LINGER: Duration = Duration::from_secs(1);
 
 const READ_SIZE: usize = 4096;
 
-pub(super) struct Connection {
-    stream: TcpStream,
+/// A client that is being served, over any kind of stream.
+pub(super) struct Connection<S> {
+    stream: S,
+    asker: Asker,
     peer: SocketAddr,
     shared: Arc<Shared>,
     place: Place,
     stop: CancellationToken,
-    /// Received and not yet used.
-    received: Vec<u8>,
+    framing: Framing,
 }
 
-impl Connection {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn new(
-        stream: TcpStream,
-        peer: SocketAddr,
+        stream: S,
+        (peer, asker): (SocketAddr, Asker),
         shared: Arc<Shared>,
         place: Place,
         stop: CancellationToken,
     ) -> Self {
-        Self { stream, peer, shared, place, stop, received: Vec::new() }
+        Self { stream, asker, peer, shared, place, stop, framing: Framing::new() }
     }
 
     /// Serves the client until it has its answer, goes, is too slow or must make room.
@@ -66,112 +63,68 @@ impl Connection {
     }
 
     async fn serve(&mut self) -> Result<(), Failure> {
-        let started = Instant::now();
-        let stop = self.stop.clone();
-        let first = tokio::select! {
-            // A client that has not begun has nothing to lose.
-            () = stop.cancelled() => return Ok(()),
-            first = timeout_at(started + REQUEST_DEADLINE, self.first_byte()) => first,
-        };
-        match first.map_err(|_elapsed| Failure::Deadline(REQUEST_DEADLINE))?? {
-            None => Ok(()),
-            Some(first) if native::is_native(first) => self.serve_native(started).await,
-            Some(_) => self.serve_legacy(started).await,
+        let mut may_idle = REQUEST_DEADLINE;
+        loop {
+            match self.next_request(may_idle).await? {
+                None => return Ok(()),
+                Some(Frame::Legacy(message)) => {
+                    self.answer(&message, b"").await?;
+                    self.stream.shutdown().await?;
+                    self.linger().await;
+                    return Ok(());
+                }
+                Some(Frame::Native(message)) => self.answer(&message, b"\n").await?,
+            }
+            may_idle = IDLE_DEADLINE;
         }
     }
 
-    async fn serve_legacy(&mut self, started: Instant) -> Result<(), Failure> {
-        let message = timeout_at(started + REQUEST_DEADLINE, self.legacy_message()).await;
-        let message = message.map_err(|_elapsed| Failure::Deadline(REQUEST_DEADLINE))??;
-        self.answer(&message, b"").await?;
-        self.stream.shutdown().await?;
-        self.linger().await;
-        Ok(())
-    }
-
-    async fn serve_native(&mut self, started: Instant) -> Result<(), Failure> {
-        let mut deadline = started + REQUEST_DEADLINE;
+    /// Waits for a whole request; `None` if the client goes, or the registry ends, before one begins.
+    async fn next_request(&mut self, may_idle: Duration) -> Result<Option<Frame>, Failure> {
+        let mut deadline = Instant::now() + may_idle;
+        let mut had_begun = false;
         loop {
+            if let Some(frame) = self.framing.next_frame()? {
+                return Ok(Some(frame));
+            }
+            if self.framing.has_begun() && !had_begun {
+                had_begun = true;
+                deadline = deadline.min(Instant::now() + REQUEST_DEADLINE);
+            }
             let stop = self.stop.clone();
-            let line = tokio::select! {
-                // Between requests there is nothing to finish.
-                () = stop.cancelled() => return Ok(()),
-                line = timeout_at(deadline, self.line()) => line,
+            let received = tokio::select! {
+                // A client that has not begun has nothing to lose.
+                () = stop.cancelled(), if !had_begun => return Ok(None),
+                received = timeout_at(deadline, self.receive()) => received,
             };
-            match line {
-                Ok(line) => match line? {
-                    Some(line) => self.answer(&line, b"\n").await?,
-                    None => return Ok(()),
-                },
-                Err(_elapsed) if self.received.is_empty() => return Ok(()),
+            let received = match received {
+                Ok(received) => received?,
+                // A client that had its answers and keeps the connection does nothing wrong.
+                Err(_elapsed) if !had_begun && may_idle == IDLE_DEADLINE => return Ok(None),
                 Err(_elapsed) => return Err(Failure::Deadline(REQUEST_DEADLINE)),
-            }
-            deadline = Instant::now() + IDLE_DEADLINE;
-        }
-    }
-
-    /// Waits for the first byte; `None` if the client closes without one.
-    async fn first_byte(&mut self) -> Result<Option<u8>, Failure> {
-        if self.received.is_empty() {
-            self.receive().await?;
-        }
-        Ok(self.received.first().copied())
-    }
-
-    /// Collects one brine value from however many segments it comes in.
-    async fn legacy_message(&mut self) -> Result<Vec<u8>, Failure> {
-        let mut extent = Extent::new(&Limits::REQUEST);
-        let mut fed = 0;
-        loop {
-            let fresh = self.received.get(fed..).unwrap_or_default();
-            let end = extent.feed(fresh).map_err(|error| Refusal::Request(error.into()))?;
-            fed = self.received.len();
-            if let Some(end) = end {
-                self.received.truncate(end);
-                return Ok(std::mem::take(&mut self.received));
-            }
-            if self.receive().await? == 0 {
-                return Err(Failure::EndedEarly);
-            }
-        }
-    }
-
-    /// Collects one line, without its end; `None` if the client closes before another begins.
-    async fn line(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        let mut looked_at = 0;
-        loop {
-            let fresh = self.received.get(looked_at..).unwrap_or_default();
-            if let Some(end) = fresh.iter().position(|byte| *byte == b'\n') {
-                let rest = self.received.split_off(looked_at + end + 1);
-                let mut line = std::mem::replace(&mut self.received, rest);
-                line.pop();
-                return Ok(Some(line));
-            }
-            looked_at = self.received.len();
-            if looked_at > MAX_REQUEST {
-                return Err(Refusal::TooLong { limit: MAX_REQUEST }.into());
-            }
-            if self.receive().await? == 0 {
-                // The end of the stream ends the last line too.
-                let last = std::mem::take(&mut self.received);
-                return Ok((!last.is_empty()).then_some(last));
+            };
+            if received == 0 {
+                return match std::mem::take(&mut self.framing).finish() {
+                    None if had_begun => Err(Failure::EndedEarly),
+                    last => Ok(last),
+                };
             }
         }
     }
 
     async fn receive(&mut self) -> Result<usize, Failure> {
-        self.received.reserve(READ_SIZE);
-        let received = self.stream.read_buf(&mut self.received).await?;
+        let buffer = self.framing.buffer();
+        buffer.reserve(READ_SIZE);
+        let received = self.stream.read_buf(buffer).await?;
         self.place.is_active(Instant::now());
         Ok(received)
     }
 
     /// Answers one request, once the store has committed what it changed.
     async fn answer(&mut self, message: &[u8], line_end: &[u8]) -> Result<(), Failure> {
-        let asker = self.introduce()?;
         let mut reply = Vec::new();
         let now = Instant::now().into_std();
-        let answer = match self.shared.dispatcher.handle(now, &asker, message, &mut reply) {
+        let answer = match self.shared.dispatcher.handle(now, &self.asker, message, &mut reply) {
             Outcome::Reply(bytes) => bytes,
             Outcome::AfterCommit(ticket, bytes) => {
                 let mut committed = self.shared.committed.clone();
@@ -189,18 +142,6 @@ impl Connection {
         sent.map_err(|_elapsed| Failure::Deadline(REQUEST_DEADLINE))??;
         self.place.is_active(Instant::now());
         Ok(())
-    }
-
-    fn introduce(&self) -> Result<Asker, Failure> {
-        let local = self.stream.local_addr()?.ip().to_canonical();
-        let interfaces = self.shared.interfaces.get();
-        Ok(Asker {
-            host: Host::from(self.stream.peer_addr()?),
-            is_here: interfaces.is_own(self.peer.ip()),
-            reached: Some(local),
-            link: interfaces.link_of(local),
-            transport: Transport::Tcp,
-        })
     }
 
     async fn linger(&mut self) {

@@ -1,6 +1,7 @@
 //! TCP: one legacy request a connection, or any number of native ones.
 
 mod connection;
+mod framing;
 mod idle;
 
 use std::io;
@@ -15,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::counters::Loss;
+use crate::table::{Asker, Host, Transport};
 use connection::Connection;
+pub use framing::{Frame, Framing};
 pub(crate) use idle::Places;
 
 /// Serves one listener until `stop`, then lets the connections finish their requests for at most
@@ -36,8 +39,9 @@ pub(crate) async fn serve(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let connection = admit(stream, peer, &shared, &places, &stop);
-                    connections.spawn(connection.run());
+                    if let Some(connection) = admit(stream, peer, &shared, &places, &stop) {
+                        connections.spawn(connection.run());
+                    }
                 }
                 Err(error) => {
                     lost(&shared, Loss::Socket, "a listener", &error);
@@ -54,19 +58,29 @@ pub(crate) async fn serve(
     has_drained
 }
 
+/// Gives the client a place; `None` if it has gone already.
 fn admit(
     stream: TcpStream,
     peer: SocketAddr,
     shared: &Arc<Shared>,
     places: &Arc<Places>,
     stop: &CancellationToken,
-) -> Connection {
-    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+) -> Option<Connection<TcpStream>> {
+    let local = stream.local_addr().ok()?.ip().to_canonical();
+    let interfaces = shared.interfaces.get();
+    let asker = Asker {
+        host: Host::from(peer),
+        is_here: interfaces.is_own(peer.ip().to_canonical()),
+        reached: Some(local),
+        link: interfaces.link_of(local),
+        transport: Transport::Tcp,
+    };
+    let peer = SocketAddr::new(asker.host.ip(), peer.port());
     let (place, displaced) = places.take(Instant::now(), peer);
     if let Some(displaced) = displaced {
         lost(shared, Loss::Displaced, displaced, "idle longest when another connection came");
     }
-    Connection::new(stream, peer, Arc::clone(shared), place, stop.clone())
+    Some(Connection::new(stream, (peer, asker), Arc::clone(shared), place, stop.clone()))
 }
 
 fn lost(
@@ -81,7 +95,7 @@ fn lost(
 /// Why a connection ended without its client having closed it.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("did not send a request within {0:?}")]
+    #[error("did not send a request, or take the answer, within {0:?}")]
     Deadline(Duration),
     #[error("ended inside a request")]
     EndedEarly,

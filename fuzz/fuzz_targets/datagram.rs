@@ -1,0 +1,59 @@
+//! Any datagrams, from anybody, at any time: every answer is within its cap and every lease can end.
+#![no_main]
+
+use std::time::{Duration, Instant};
+
+use libfuzzer_sys::fuzz_target;
+use rpyc_registry::{
+    Asker, Dispatcher, Host, Limits, Listing, MemoryStore, Outcome, Registry, Transport,
+};
+
+const TTL: Duration = Duration::from_secs(240);
+
+// Each message: its length, who sends it and how, and how much later than the one before.
+fuzz_target!(|bytes: &[u8]| {
+    let start = Instant::now();
+    let limits = Limits {
+        names_per_instance: 4,
+        instances: 16,
+        requests_per_second: 0,
+        ..Limits::default()
+    };
+    let registry = Registry::new(start, TTL, limits.clone(), Box::new(MemoryStore::new()));
+    let dispatcher = Dispatcher::new(start, registry, Listing::Everyone, &limits);
+    let (mut now, mut next_sweep) = (start, start);
+    let mut buffer = Vec::new();
+    let mut rest = bytes;
+    while let [len, who, later, tail @ ..] = rest {
+        let (message, after) = tail.split_at(usize::from(*len).min(tail.len()));
+        rest = after;
+        now += Duration::from_secs(u64::from(*later % 64));
+        while next_sweep <= now {
+            next_sweep = dispatcher.expire(next_sweep).max(next_sweep + Duration::from_nanos(1));
+        }
+        let (transport, cap) = match who % 3 {
+            0 => (Transport::Udp4, 15_000),
+            1 => (Transport::Udp6, 15_000),
+            _ => (Transport::Tcp, 256 << 10),
+        };
+        let asker = Asker {
+            host: Host::new([127 * (who >> 7), 0, 0, who % 5].into(), 0),
+            is_here: who >> 7 == 1,
+            reached: Some([10, 0, 0, 1].into()),
+            link: 2,
+            transport,
+        };
+        match dispatcher.handle(now, &asker, message, &mut buffer) {
+            Outcome::Reply(reply) | Outcome::AfterCommit(_, reply) => {
+                assert!(!reply.is_empty() && reply.len() <= cap);
+            }
+            Outcome::Refused(refusal) => assert!(!refusal.to_string().is_empty()),
+        }
+        assert!(dispatcher.instances() <= limits.instances);
+    }
+    let end = now + TTL;
+    while next_sweep <= end {
+        next_sweep = dispatcher.expire(next_sweep).max(next_sweep + Duration::from_nanos(1));
+    }
+    assert_eq!(dispatcher.instances(), 0);
+});
