@@ -21,3 +21,4 @@ macro_rules! with_each_version {
 mod golden;
 mod harness;
 mod interop;
+mod netns;
