@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use rpyc_tests::raw::Datagrams;
 use rpyc_tests::reference::Environment;
-use rpyc_tests::{Lab, Listener, PATIENCE, Reference, Transport, python};
+use rpyc_tests::{Lab, Listener, PATIENCE, Reference, Scratch, Transport, python};
 use serde_json::json;
 
 #[test]
@@ -40,24 +39,26 @@ fn each_reference_is_the_version_it_says() {
 
 #[test]
 fn a_half_made_environment_is_made_again_and_only_once() {
-    let directory = Scratch::new("environments");
-    let environment = Environment::of(Reference::Rpyc6, &directory.0);
-    let debris = environment.directory().join("bin/python");
+    let scratch = Scratch::new();
+    let requirements = scratch.path().join("requirements.txt");
+    // Every environment has it already: nothing is asked of the network.
+    fs::write(&requirements, "pip").unwrap();
+    let environment = || Environment::new("half-made", &requirements, scratch.path());
+    let debris = environment().directory().join("bin/python");
     fs::create_dir_all(&debris).unwrap();
 
     let made = thread::scope(|scope| {
         let make = || {
-            let environment = Environment::of(Reference::Rpyc6, &directory.0);
-            let python = environment.installed().unwrap();
-            (fs::metadata(environment.directory()).unwrap().created().ok(), python)
+            let python = environment().installed().unwrap();
+            let settings = environment().directory().join("pyvenv.cfg");
+            (python, fs::metadata(settings).unwrap().modified().unwrap())
         };
-        let both = [scope.spawn(make), scope.spawn(make)];
-        both.map(|one| one.join().unwrap())
+        [scope.spawn(make), scope.spawn(make)].map(|one| one.join().unwrap())
     });
 
-    let [(first, python), (second, _)] = made;
+    let [first, second] = made;
     assert_eq!(first, second, "the second waits for the first and uses what it made");
-    assert!(Command::new(python).args(["-c", "import rpyc"]).status().unwrap().success());
+    assert!(Command::new(first.0).args(["-c", "pass"]).status().unwrap().success());
 }
 
 #[test]
@@ -113,22 +114,4 @@ fn namespaces() -> Vec<String> {
 fn namespace_of_thread() -> String {
     let output = Command::new("ip").args(["netns", "identify"]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-/// An empty directory of its own, removed with what is in it.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
-    }
 }

@@ -1,4 +1,24 @@
-//! Whole-system tests: the real daemon with real `RPyC` programs, on this machine and on small networks.
-#![expect(clippy::unwrap_used, reason = "these are tests")]
+//! Whole-system tests: the real daemon with real RPyC programs, on this machine and on small networks.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "these are tests")]
 
+/// Makes a module of each function, with a test for each version of RPyC.
+macro_rules! with_each_version {
+    ($($test:ident,)+) => {$(
+        mod $test {
+            #[test]
+            fn rpyc5() {
+                super::$test(rpyc_tests::Reference::Rpyc5);
+            }
+
+            #[test]
+            fn rpyc6() {
+                super::$test(rpyc_tests::Reference::Rpyc6);
+            }
+        }
+    )+};
+}
+
+mod golden;
 mod harness;
+mod interop;
+mod netns;

@@ -48,7 +48,9 @@ def service(names):
 
 
 def say(*words):
-    print(*words, flush=True)
+    # One write, for the thread that registers speaks as well.
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
 
 
 def observe_registrations(server):

@@ -1,16 +1,16 @@
-//! The harness of the whole-system tests: real daemons, real `RPyC` programs and small networks.
+//! The harness of the whole-system tests: real daemons, real RPyC programs and small networks.
 //!
 //! | Module | Gives |
 //! |---|---|
-//! | [`reference`] | virtual environments with real rpyc 6.0.2 and 5.3.1 |
+//! | [`mod@reference`] | virtual environments with real rpyc 6.0.2 and 5.3.1 |
 //! | [`registry`] | a registry under test: our daemon, or Python's own as the control |
 //! | [`daemon`] | our daemon, freshly built, on a free port |
-//! | [`server`] | a real `RPyC` server that announces itself |
-//! | [`registrar`] | a real `RPyC` client that discovers, lists, registers and calls |
+//! | [`server`] | a real RPyC server that announces itself |
+//! | [`registrar`] | a real RPyC client that discovers, lists, registers and calls |
 //! | [`python`] | any other Python |
 //! | [`raw`] | bytes over UDP and TCP |
 //! | [`namespace`] | hosts and links made of Linux network namespaces |
-//! | [`process`], [`eventually`], [`notice`] | children by id, waiting for a state, words past the test runner |
+//! | [`process`], [`eventually()`], [`notice`], [`scratch`] | children by id, waiting, words past the runner, directories |
 //!
 //! Everything that is started ends when its handle is dropped. Nothing waits for a fixed time where it can wait
 //! for a state, and every wait has a deadline. Outside a [`namespace`] all traffic stays on loopback and no port
@@ -19,7 +19,7 @@
 #![expect(clippy::missing_panics_doc, reason = "any of it may fail the test that uses it")]
 
 pub mod daemon;
-pub mod eventually;
+mod eventually;
 mod listener;
 pub mod namespace;
 pub mod notice;
@@ -29,6 +29,7 @@ pub mod raw;
 pub mod reference;
 pub mod registrar;
 pub mod registry;
+pub mod scratch;
 pub mod server;
 mod workspace;
 
@@ -39,4 +40,5 @@ pub use namespace::{Host, Interface, Lab, Segment};
 pub use reference::Reference;
 pub use registrar::{Raised, Registrar, Via};
 pub use registry::{Control, Registry, Settings};
+pub use scratch::Scratch;
 pub use server::{Server, ServerOptions};

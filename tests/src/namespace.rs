@@ -40,7 +40,7 @@ impl Lab {
         if !cfg!(target_os = "linux") {
             return Err("network namespaces are a feature of Linux".to_owned());
         }
-        remove_leftovers()?;
+        remove_leftovers().map_err(needs)?;
         let n = N_LABS.fetch_add(1, Ordering::Relaxed);
         let lab = Self {
             prefix: format!("{PREFIX}-{}-{n}", process::id()),
@@ -69,7 +69,6 @@ impl Lab {
 
     /// Makes what every lab is made of once, so that later steps may fail only by a fault of ours.
     fn probe(&self) -> Result<(), String> {
-        let needs = |error| format!("network namespaces need root and iproute2 ({error})");
         let probe = self.namespace("probe").map_err(needs)?;
         self.namespaces.borrow_mut().retain(|name| *name != probe);
         let steps = || {
@@ -238,6 +237,10 @@ fn join_namespace(_: &Path) {
 
 fn namespace_path(name: &str) -> std::path::PathBuf {
     Path::new("/var/run/netns").join(name)
+}
+
+fn needs(error: String) -> String {
+    format!("network namespaces need root and iproute2 ({error})")
 }
 
 /// The index of an interface once both it and its link are up.

@@ -1,4 +1,4 @@
-//! Python programs with a given version of `RPyC`.
+//! Python programs with a given version of RPyC.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! Real `RPyC`, installed once per target directory.
+//! Real RPyC, installed once per target directory.
 //!
 //! The pinned requirements stand in `requirements/`. Each set of them has a directory of its own,
 //! `<target>/reference/<key>`, whose stamp is written last: what a killed run left half made has none, and is
@@ -19,7 +19,7 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::notice::notice;
 use crate::workspace;
 
-/// A version of real `RPyC`.
+/// A version of real RPyC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "tests choose by version")]
 pub enum Reference {
@@ -44,7 +44,8 @@ impl Reference {
             Self::Rpyc6 => rpyc6,
         };
         let installed = python.get_or_init(|| {
-            Environment::of(self, &workspace::target().join("reference")).installed()
+            let directory = workspace::target().join("reference");
+            Environment::new(self.name(), &self.requirements(), &directory).installed()
         });
         installed.as_deref().unwrap_or_else(|reason| panic!("{reason}"))
     }
@@ -61,7 +62,7 @@ impl Reference {
     }
 }
 
-/// A virtual environment with one version of `RPyC`.
+/// A virtual environment with pinned packages.
 #[derive(Debug)]
 pub struct Environment {
     base: String,
@@ -71,15 +72,15 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The environment of `reference` among those kept in `directory`.
-    pub fn of(reference: Reference, directory: &Path) -> Self {
+    /// The environment called `name`, with what the file `requirements` asks for, among those in `directory`.
+    pub fn new(name: &str, requirements: &Path, directory: &Path) -> Self {
         let base = env::var("RPYC_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-        let requirements = reference.requirements();
-        let pins = fs::read_to_string(&requirements).expect("the requirements are committed");
+        let pins = fs::read_to_string(requirements)
+            .unwrap_or_else(|error| panic!("cannot read {}: {error}", requirements.display()));
         let mut key = DefaultHasher::new();
         (&base, &pins).hash(&mut key);
-        let directory = directory.join(format!("{}-{:016x}", reference.name(), key.finish()));
-        Self { base, requirements, pins, directory }
+        let directory = directory.join(format!("{name}-{:016x}", key.finish()));
+        Self { base, requirements: requirements.to_owned(), pins, directory }
     }
 
     /// Where the environment is, or will be.

@@ -1,4 +1,4 @@
-//! A real `RPyC` client of a registry.
+//! A real RPyC client of a registry.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use crate::reference::Reference;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Via {
-    /// As `RPyC` does without any registrar arguments: by broadcast to port 18811. Only in a namespace.
+    /// As RPyC does without any registrar arguments: by broadcast to port 18811. Only in a namespace.
     Default,
     /// `UDPRegistryClient` with this address; an IPv6 one may have a scope.
     Udp(SocketAddr),
@@ -49,7 +49,7 @@ fn scoped(address: SocketAddr) -> String {
     }
 }
 
-/// An exception that `RPyC` raised.
+/// An exception that RPyC raised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Raised {
@@ -59,9 +59,9 @@ pub struct Raised {
     pub message: String,
 }
 
-/// A Python process that discovers, lists, registers and calls with `RPyC`'s own functions.
+/// A Python process that discovers, lists, registers and calls with RPyC's own functions.
 ///
-/// The methods that return a [`Value`] fail the test when `RPyC` raises an exception;
+/// The methods that return a [`Value`] fail the test when RPyC raises an exception;
 /// [`try_ask`](Self::try_ask) returns it.
 #[derive(Debug)]
 pub struct Registrar {
@@ -72,14 +72,14 @@ pub struct Registrar {
 impl Registrar {
     /// Starts one on this machine.
     ///
-    /// It waits longer for its registry than `RPyC` does, for the sake of loaded machines.
+    /// It waits longer for its registry than RPyC does, for the sake of loaded machines.
     pub fn start(reference: Reference, via: Via) -> Self {
         assert_ne!(via, Via::Default, "outside a namespace nothing broadcasts");
         let patient = "--timeout=20".to_owned();
         Self::launch(reference, None, [via.options(), vec![patient]].concat())
     }
 
-    /// Starts one on `host`, with `RPyC`'s own timeout.
+    /// Starts one on `host`, with RPyC's own timeout.
     pub fn start_on(host: &Host, reference: Reference, via: Via) -> Self {
         Self::launch(reference, Some(host), via.options())
     }

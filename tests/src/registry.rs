@@ -1,7 +1,7 @@
 //! A registry under test, whichever it is.
 //!
-//! A scenario that holds for `RPyC`'s own registry as well is run against both: what the control does not do
-//! is not "as in `RPyC`".
+//! A scenario that holds for RPyC's own registry as well is run against both: what the control does not do
+//! is not "as in RPyC".
 
 use std::net::SocketAddr;
 use std::time::Duration;

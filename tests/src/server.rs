@@ -1,4 +1,4 @@
-//! A real `RPyC` server that announces itself.
+//! A real RPyC server that announces itself.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -21,7 +21,7 @@ pub struct ServerOptions {
 }
 
 impl ServerOptions {
-    /// Finds its registry this way; without it, as `RPyC` does by default.
+    /// Finds its registry this way; without it, as RPyC does by default.
     pub fn via(mut self, via: Via) -> Self {
         self.via = via;
         self
@@ -51,13 +51,13 @@ impl ServerOptions {
         self
     }
 
-    /// Registers again after each `interval`, instead of a minute. `RPyC` looks at the clock once a second.
+    /// Registers again after each `interval`, instead of a minute. RPyC looks at the clock once a second.
     pub fn renewing_every(mut self, interval: Duration) -> Self {
         self.options.push(format!("--renew={}", interval.as_secs_f64()));
         self
     }
 
-    /// Starts it with this version of `RPyC` and waits until it listens.
+    /// Starts it with this version of RPyC and waits until it listens.
     #[track_caller]
     pub fn start(self, reference: Reference) -> Server {
         let Self { mut options, via, host, placed } = self;
@@ -92,7 +92,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server of a service with these names, the first of which `RPyC` calls its name and the others aliases.
+    /// A server of a service with these names, the first of which RPyC calls its name and the others aliases.
     pub fn named(names: &[&str]) -> ServerOptions {
         let options = names.iter().map(|name| format!("--name={name}")).collect();
         ServerOptions { options, via: Via::Default, host: None, placed: false }

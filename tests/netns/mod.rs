@@ -1,0 +1,50 @@
+//! The daemon and real RPyC programs on several hosts.
+//!
+//! Only in namespaces are there broadcasts, multicasts, other machines and the registry's own port.
+
+mod addresses;
+mod broadcast;
+mod listing;
+mod multicast;
+mod one_address;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use rpyc_tests::raw::Datagrams;
+use rpyc_tests::{Host, Via};
+
+/// The registry's port, where RPyC looks for it by default.
+const PORT: u16 = 18811;
+
+/// Long enough for a second answer to a datagram that has had one.
+const A_WHILE: Duration = Duration::from_millis(300);
+
+/// A socket on `host` that sends from its first IPv4 address.
+fn socket_on(host: &Host) -> Datagrams {
+    Datagrams::bind_on(host, (host.interface().v4, 0).into())
+}
+
+/// Everybody on the sender's link.
+fn everybody() -> SocketAddr {
+    (Ipv4Addr::BROADCAST, PORT).into()
+}
+
+/// `UDPRegistryClient` for a registry at `ip`.
+fn udp(ip: impl Into<IpAddr>) -> Via {
+    Via::Udp((ip.into(), PORT).into())
+}
+
+/// `TCPRegistryClient` for a registry at `ip`.
+fn tcp(ip: impl Into<IpAddr>) -> Via {
+    Via::Tcp((ip.into(), PORT).into())
+}
+
+/// Sends `request`, and makes sure that exactly one reply comes.
+#[track_caller]
+fn ask_once(socket: &Datagrams, request: &[u8], to: SocketAddr) -> (Vec<u8>, SocketAddr) {
+    let reply = socket.ask(request, to);
+    let second = socket.receive(A_WHILE);
+    assert!(second.is_none(), "answered again: {reply:?}, {second:?}");
+    reply
+}
