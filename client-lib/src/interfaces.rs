@@ -49,6 +49,11 @@ impl Interfaces {
         })
     }
 
+    /// Whether `ip` is an address of this machine.
+    pub(crate) fn has(&self, ip: IpAddr) -> bool {
+        ip.is_loopback() || self.0.iter().any(|interface| interface.ip() == ip)
+    }
+
     /// The number of the interface that a zone names.
     pub(crate) fn index_of(&self, zone: &str) -> Option<u32> {
         let named = self.0.iter().find(|interface| interface.name == zone);

@@ -16,6 +16,10 @@ pub enum Fault {
     /// The registry closed the connection without a word; ours refuses requests so.
     #[error("closed the connection without an answer")]
     Closed,
+    /// The registry understood the encoding of the request and would not answer it, for a reason
+    /// that this version does not know.
+    #[error("declined the request: {0}")]
+    Declined(Box<str>),
     /// The system refused to send or receive. The request may have been sent.
     #[error("cannot be spoken to")]
     Io(#[source] io::Error),
@@ -78,7 +82,8 @@ impl Fault {
     pub fn is_answer(&self) -> bool {
         matches!(
             self,
-            Self::ListingForbidden
+            Self::Declined(_)
+                | Self::ListingForbidden
                 | Self::NotAcknowledged
                 | Self::Undecodable(_)
                 | Self::UndecodableNative(_)
@@ -97,7 +102,10 @@ impl Fault {
         match self {
             Self::Unknown => 9,
             Self::ListingForbidden => 8,
-            Self::NotAcknowledged | Self::Undecodable(_) | Self::UndecodableNative(_) => 7,
+            Self::Declined(_)
+            | Self::NotAcknowledged
+            | Self::Undecodable(_)
+            | Self::UndecodableNative(_) => 7,
             Self::Closed => 6,
             Self::NoReply => 5,
             Self::BroadcastForbidden(_) => 4,

@@ -1,11 +1,13 @@
 //! Why an operation failed: one error type for each, and what each registry did.
 
 mod attempts;
+mod connect;
 mod fault;
 mod lookup;
 mod register;
 
 pub use attempts::{Attempt, Attempts};
+pub use connect::{ConnectError, Unreached};
 pub use fault::Fault;
 pub use lookup::LookupError;
 pub use register::RegisterError;

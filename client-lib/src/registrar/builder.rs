@@ -1,10 +1,10 @@
 //! The settings of a registrar.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{Registrar, Settings};
+use super::{Inner, Registrar};
 use crate::Registries;
 
 /// Settings for a [`Registrar`].
@@ -13,12 +13,18 @@ use crate::Registries;
 pub struct RegistrarBuilder {
     registries: Registries,
     timeout: Duration,
+    connect_timeout: Duration,
     source: Option<SocketAddr>,
 }
 
 impl RegistrarBuilder {
     pub(super) fn new(registries: Registries) -> Self {
-        Self { registries, timeout: Registrar::DEFAULT_TIMEOUT, source: None }
+        Self {
+            registries,
+            timeout: Registrar::DEFAULT_TIMEOUT,
+            connect_timeout: Registrar::DEFAULT_CONNECT_TIMEOUT,
+            source: None,
+        }
     }
 
     /// How long an answer is waited for, all registries together. Default 2 s.
@@ -27,6 +33,14 @@ impl RegistrarBuilder {
     /// 0.5 s does not survive a lost datagram; a long one delays the word that nobody answers.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// How long connecting to one endpoint of a service may take. Default 5 s.
+    ///
+    /// Other endpoints are tried meanwhile, so this matters only when none can be reached.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
         self
     }
 
@@ -53,7 +67,14 @@ impl RegistrarBuilder {
             Some(source) => self.registries.reachable_from(source.ip()),
             None => self.registries,
         };
-        let settings = Settings { registries, timeout: self.timeout, source: self.source };
-        Registrar { settings: Arc::new(settings) }
+        Registrar {
+            inner: Arc::new(Inner {
+                registries,
+                timeout: self.timeout,
+                connect_timeout: self.connect_timeout,
+                source: self.source,
+                legacy_over_tcp: Mutex::default(),
+            }),
+        }
     }
 }

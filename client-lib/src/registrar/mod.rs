@@ -1,14 +1,18 @@
 //! The client side of the registry protocol: who serves what, and who does not any more.
 
+mod ask;
 mod builder;
+mod page;
 mod question;
+mod snapshot;
 mod tcp;
 #[cfg(test)]
 mod tests;
 mod udp;
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -18,18 +22,17 @@ use rpyc_protocol::registry::reply::Endpoint;
 use tokio::time::Instant;
 
 pub use builder::RegistrarBuilder;
+pub use snapshot::{Instance, Service, Snapshot};
+
 use question::Question;
 
-use crate::Transport;
 use crate::interfaces::{Interfaces, needs_zone};
-use crate::race::first_success;
-use crate::route::{self, Route};
-use crate::{Attempt, Attempts, Fault, LookupError, RegisterError, Registries, RegistryAddr};
+use crate::{Attempts, Fault, LookupError, RegisterError, Registries, RegistryAddr};
 
 /// Asks registries who serves a name, and tells them what is served here.
 ///
 /// A handle that is cheap to clone; it holds settings and no socket, so dropping it does nothing.
-/// Every operation ends within [`timeout`](Self::timeout), 2 s unless told otherwise.
+/// An answer is waited for as long as [`timeout`](Self::timeout) tells: 2 s unless told otherwise.
 ///
 /// # How several registries are asked
 /// The first is asked; the next one too when a quarter of a second has brought no answer, at once
@@ -49,14 +52,18 @@ use crate::{Attempt, Attempts, Fault, LookupError, RegisterError, Registries, Re
 /// ```
 #[derive(Clone, Debug)]
 pub struct Registrar {
-    settings: Arc<Settings>,
+    inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Settings {
+struct Inner {
     registries: Registries,
     timeout: Duration,
+    connect_timeout: Duration,
     source: Option<SocketAddr>,
+    /// Registries that speak nothing but RPyC's encoding over TCP. RPyC's own never closes a
+    /// connection over which it was asked in another, so none is asked so twice.
+    legacy_over_tcp: Mutex<HashSet<SocketAddr>>,
 }
 
 /// A registry's word that a registration, or the end of one, was taken.
@@ -72,46 +79,12 @@ pub struct Acknowledgement {
     pub source: SocketAddr,
 }
 
-/// What was answered, and between which addresses.
-#[derive(Debug)]
-struct Reply<A> {
-    answer: A,
-    from: SocketAddr,
-    local: SocketAddr,
-}
-
-/// Why one way to a registry led to nothing.
-#[derive(Debug)]
-struct Failure {
-    fault: Fault,
-    responder: Option<SocketAddr>,
-}
-
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Self {
-        Self { fault, responder: None }
-    }
-}
-
-impl Failure {
-    /// Whether a single registry that was asked has said all it will.
-    fn is_final(&self) -> bool {
-        matches!(self.fault, Fault::ListingForbidden | Fault::Unknown)
-    }
-
-    /// Whether another encoding of the same request could do better.
-    fn may_be_the_encodings(&self) -> bool {
-        self.fault.is_silence()
-            || matches!(self.fault, Fault::Undecodable(_) | Fault::UndecodableNative(_))
-    }
-}
-
 impl Registrar {
     /// How long an answer is waited for unless told otherwise, as in RPyC.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 
-    /// Longest time between asking one registry and asking the next.
-    const STAGGER: Duration = Duration::from_millis(250);
+    /// How long connecting to one endpoint may take unless told otherwise.
+    pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// Asks `registries`, with the default settings.
     #[must_use]
@@ -136,13 +109,19 @@ impl Registrar {
     /// The registries that are asked.
     #[must_use]
     pub fn registries(&self) -> &Registries {
-        &self.settings.registries
+        &self.inner.registries
     }
 
     /// How long an answer is waited for.
     #[must_use]
     pub fn timeout(&self) -> Duration {
-        self.settings.timeout
+        self.inner.timeout
+    }
+
+    /// How long connecting to one endpoint may take.
+    #[must_use]
+    pub fn connect_timeout(&self) -> Duration {
+        self.inner.connect_timeout
     }
 
     /// Asks who serves `name`.
@@ -158,7 +137,7 @@ impl Registrar {
     /// # Cancel safety
     /// Cancel safe: dropping the future abandons the answer; a question leaves nothing to undo.
     pub async fn discover(&self, name: &ServiceName) -> Result<Vec<Endpoint>, LookupError> {
-        match self.ask(&self.settings.registries, &Question::query(name)).await {
+        match self.ask(&self.inner.registries, &Question::query(name.as_str())).await {
             Ok((_, reply)) => {
                 let mut endpoints = reply.answer;
                 complete_zones(
@@ -183,7 +162,7 @@ impl Registrar {
     /// # Cancel safety
     /// Cancel safe, as [`Registrar::discover`].
     pub async fn list(&self, host: Option<&str>) -> Result<Vec<String>, LookupError> {
-        match self.ask(&self.settings.registries, &Question::list(host)).await {
+        match self.ask(&self.inner.registries, &Question::list(host)).await {
             Ok((_, reply)) => Ok(reply.answer),
             Err(attempts) if attempts.any(|fault| matches!(fault, Fault::Unknown)) => Ok(vec![]),
             Err(attempts) => Err(LookupError::new(None, attempts)),
@@ -229,7 +208,7 @@ impl Registrar {
         questions: &[Question<()>],
     ) -> Result<Vec<Acknowledgement>, RegisterError> {
         let started = Instant::now();
-        let targets = self.settings.registries.clone().into_targets();
+        let targets = self.inner.registries.clone().into_targets();
         let told: Vec<_> =
             targets.iter().map(|target| self.tell_target(target, questions)).collect();
         let mut acknowledged = Vec::new();
@@ -256,83 +235,16 @@ impl Registrar {
         target: &Registries,
         questions: &[Question<()>],
     ) -> Result<Acknowledgement, Attempts> {
+        let mut target = target.clone();
         let mut last = Err(Attempts::new(Vec::new(), Duration::ZERO));
         for question in questions {
-            let (registry, reply) = self.ask(target, question).await?;
-            last = Ok(Acknowledgement {
-                registry: registry.clone(),
-                responder: reply.from,
-                source: reply.local,
-            });
+            let (registry, reply) = self.ask(&target, question).await?;
+            let registry = registry.clone();
+            // Where some names are known, the others must be, too.
+            target = Registries::from(registry.clone());
+            last = Ok(Acknowledgement { registry, responder: reply.from, source: reply.local });
         }
         last
-    }
-
-    /// Asks `registries` one after another, without waiting for the silent ones.
-    async fn ask<'a, A>(
-        &self,
-        registries: &'a Registries,
-        question: &Question<A>,
-    ) -> Result<(&'a RegistryAddr, Reply<A>), Attempts> {
-        let started = Instant::now();
-        let deadline = started + self.settings.timeout;
-        let stagger = self.stagger(registries.iter().len());
-        // Collected, since the compiler finds no future with a lazy list of these to be `Send`.
-        let attempts: Vec<_> =
-            registries.iter().map(|registry| self.attempt(registry, question, deadline)).collect();
-        let outcome = first_success(attempts, stagger).await;
-        outcome.map_err(|each| Attempts::new(each, started.elapsed()))
-    }
-
-    /// Asks one registry by each way to it.
-    async fn attempt<'a, A>(
-        &self,
-        registry: &'a RegistryAddr,
-        question: &Question<A>,
-        deadline: Instant,
-    ) -> Result<(&'a RegistryAddr, Reply<A>), Attempt> {
-        let outcome = match route::find(registry, self.settings.source, deadline).await {
-            Ok(routes) => {
-                let stagger = self.stagger(routes.len());
-                let attempts: Vec<_> = routes
-                    .into_iter()
-                    .map(|route| ask_by(registry.transport(), route, question, deadline))
-                    .collect();
-                first_success(attempts, stagger).await.map_err(most_telling)
-            }
-            Err(fault) => Err(fault.into()),
-        };
-        match outcome {
-            Ok(reply) => Ok((registry, reply)),
-            Err(Failure { fault, responder }) => {
-                tracing::debug!(%registry, ?responder, %fault, "no answer");
-                Err(Attempt { registry: registry.clone(), responder, fault })
-            }
-        }
-    }
-
-    /// The time between one start and the next, so that the last of `n` has half the timeout left.
-    fn stagger(&self, n: usize) -> Duration {
-        let n = u32::try_from(n.max(1)).unwrap_or(u32::MAX);
-        Self::STAGGER.min(self.settings.timeout / n.saturating_mul(2))
-    }
-}
-
-/// Of the failures on several ways to one registry, the one to tell.
-fn most_telling(failures: Vec<Failure>) -> Failure {
-    let most = failures.into_iter().max_by_key(|failure| failure.fault.rank());
-    most.unwrap_or_else(|| Fault::NoInterface.into())
-}
-
-async fn ask_by<A>(
-    transport: Transport,
-    route: Route,
-    question: &Question<A>,
-    deadline: Instant,
-) -> Result<Reply<A>, Failure> {
-    match transport {
-        Transport::Tcp => tcp::ask(&route, question, deadline).await,
-        Transport::Udp => udp::ask(&route, question, deadline).await,
     }
 }
 

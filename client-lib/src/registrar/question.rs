@@ -21,27 +21,23 @@ pub(super) struct Question<A> {
 pub(super) enum Reading<A> {
     /// The answer.
     Answer(A),
+    /// An answer to do with unless a better one is on its way.
+    Provisional(A),
     /// Not the answer that was wanted.
     Fault(Fault),
 }
 
 impl Question<Vec<Endpoint>> {
     /// Who serves `name`?
-    pub(super) fn query(name: &ServiceName) -> Self {
-        let read = |bytes: &[u8]| Reading::of_many(reply::decode_endpoints(bytes));
-        Self { requests: vec![encode(&Request::Query { name: name.as_str() })], read }
+    pub(super) fn query(name: &str) -> Self {
+        Self { requests: vec![encode(&Request::Query { name })], read: read_endpoints }
     }
 }
 
 impl Question<Vec<String>> {
     /// Which names are served, by anyone or from `host`?
     pub(super) fn list(host: Option<&str>) -> Self {
-        let read = |bytes: &[u8]| match reply::decode_names(bytes) {
-            Ok(None) => Reading::Fault(Fault::ListingForbidden),
-            Ok(Some(names)) => Reading::of_many(Ok(names)),
-            Err(error) => Reading::Fault(Fault::Undecodable(error)),
-        };
-        Self { requests: vec![encode(&Request::List { host })], read }
+        Self { requests: vec![encode(&Request::List { host })], read: read_names }
     }
 }
 
@@ -68,6 +64,18 @@ impl Question<()> {
 
 /// Longest request in bytes: what fits into one packet of every network.
 const MAX_REQUEST: usize = 1200;
+
+pub(super) fn read_endpoints(bytes: &[u8]) -> Reading<Vec<Endpoint>> {
+    Reading::of_many(reply::decode_endpoints(bytes))
+}
+
+pub(super) fn read_names(bytes: &[u8]) -> Reading<Vec<String>> {
+    match reply::decode_names(bytes) {
+        Ok(None) => Reading::Fault(Fault::ListingForbidden),
+        Ok(Some(names)) => Reading::of_many(Ok(names)),
+        Err(error) => Reading::Fault(Fault::Undecodable(error)),
+    }
+}
 
 fn read_acknowledgement(bytes: &[u8]) -> Reading<()> {
     if reply::is_acknowledgement(bytes) {

@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
+use super::ask::{Failure, Reply};
 use super::question::{LIMITS, Question, Reading};
-use super::{Failure, Reply};
 use crate::Fault;
 use crate::route::Route;
 
@@ -17,16 +17,18 @@ use crate::route::Route;
 /// encoding is tried. RPyC's own neither answers such a request nor closes the connection.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Asks by `route` until an answer comes or `deadline` has passed.
+/// Asks by `route` until an answer comes or `deadline` has passed, leaving out the first `skip`
+/// encodings.
 ///
 /// # Cancel safety
 /// Dropping the future closes the connection; the request may have been sent.
 pub(super) async fn ask<A>(
     route: &Route,
     question: &Question<A>,
+    skip: usize,
     deadline: Instant,
 ) -> Result<Reply<A>, Failure> {
-    let mut requests = question.requests.iter().peekable();
+    let mut requests = question.requests.iter().skip(skip).peekable();
     let mut outcome = Err(Fault::NoReply.into());
     while let Some(request) = requests.next() {
         let is_last = requests.peek().is_none();
@@ -54,7 +56,9 @@ async fn ask_once<A>(
     stream.write_all(request).await.map_err(fault)?;
     let bytes = read_answer(&mut stream).await?;
     match read(&bytes) {
-        Reading::Answer(answer) => Ok(Reply { answer, from: route.to, local }),
+        Reading::Answer(answer) | Reading::Provisional(answer) => {
+            Ok(Reply { answer, from: route.to, local })
+        }
         Reading::Fault(fault) => Err(Failure { fault, responder: Some(route.to) }),
     }
 }

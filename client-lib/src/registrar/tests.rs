@@ -3,6 +3,7 @@
 use rpyc_protocol::registry::reply::ACKNOWLEDGEMENT;
 
 use super::*;
+use crate::Transport;
 use crate::scripted::{Deserted, Scripted};
 
 /// Captured from rpyc 6.0.2: `(("127.0.0.1", 18861), ("127.0.0.1", 1234))`.

@@ -8,8 +8,8 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
+use super::ask::{Failure, Reply};
 use super::question::{Question, Reading};
-use super::{Failure, Reply};
 use crate::Fault;
 use crate::route::Route;
 
@@ -49,6 +49,7 @@ pub(super) async fn ask<A>(
                 let bytes = buffer.get(..len).unwrap_or_default();
                 let outcome = match (question.read)(bytes) {
                     Reading::Answer(answer) => return Ok(Reply { answer, from, local }),
+                    Reading::Provisional(answer) => Ok(Reply { answer, from, local }),
                     Reading::Fault(fault) => Err(Failure { fault, responder: Some(from) }),
                 };
                 if let Err(failure) = &outcome
@@ -164,6 +165,52 @@ impl Gaps {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scripted::Scripted;
+
+    /// Answers `()` and then `("FOO",)`, in one breath.
+    async fn two_minded() -> (Scripted, SocketAddr) {
+        let registry = Scripted::udp(|_| vec![b"\x02".to_vec(), b"\x10\x08\x0cFOO".to_vec()]).await;
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, registry.addr().port()));
+        (registry, to)
+    }
+
+    async fn list(to: SocketAddr, to_many: bool) -> Result<Vec<String>, Failure> {
+        let route = Route { to, from: None, to_many };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        ask(&route, &Question::list(None), deadline).await.map(|reply| reply.answer)
+    }
+
+    #[tokio::test]
+    async fn among_many_a_later_answer_may_know_more() {
+        let (_registry, to) = two_minded().await;
+        assert_eq!(list(to, true).await.unwrap(), ["FOO"]);
+        assert!(matches!(list(to, false).await.unwrap_err().fault, Fault::Unknown));
+    }
+
+    #[tokio::test]
+    async fn among_many_an_empty_answer_counts_if_no_other_comes() {
+        let registry = Scripted::udp(|_| vec![b"\x02".to_vec()]).await;
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, registry.addr().port()));
+        let started = Instant::now();
+        let failure = list(to, true).await.unwrap_err();
+        assert!(matches!(failure.fault, Fault::Unknown));
+        assert_eq!(failure.responder, Some(to));
+        assert!(started.elapsed() >= PATIENCE && started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[tokio::test]
+    async fn an_answer_from_another_port_is_ignored() {
+        let asked = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let intruder = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let to = asked.local_addr().unwrap();
+        let answering = async {
+            let (_, from) = asked.recv_from(&mut [0; 100]).await.unwrap();
+            intruder.send_to(b"\x10\x08\x0aX", from).await.unwrap();
+            asked.send_to(b"\x10\x08\x0aY", from).await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(list(to, true), answering);
+        assert_eq!(answer.unwrap(), ["Y"]);
+    }
 
     #[test]
     fn gaps_grow() {

@@ -1,0 +1,235 @@
+//! From the name of a service to a connection to one of its servers.
+
+use std::io;
+use std::time::Duration;
+
+use rpyc_protocol::ServiceName;
+use rpyc_protocol::registry::Port;
+use rpyc_protocol::registry::reply::Endpoint;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::race::first_success;
+use crate::{ConnectError, Registrar, ServiceStream, Socket, Unreached};
+
+/// The time between trying one server and trying the next beside it.
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Connects to a server of `name`, found through the registries that the environment names or
+/// those nearby.
+///
+/// It is [`Registrar::from_env`] and [`Registrar::connect_by_service`] in one.
+///
+/// # Errors
+/// [`ConnectError`] tells which of the two failed, and how.
+///
+/// # Cancel safety
+/// Cancel safe: dropping the future closes whatever was opened.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example() -> Result<(), rpyc_client::ConnectError> {
+/// let stream = rpyc_client::connect_by_service("PAYROLL").await?;
+/// println!("connected to {}", stream.endpoint());
+/// # Ok(())
+/// # }
+/// ```
+pub async fn connect_by_service(name: &str) -> Result<ServiceStream, ConnectError> {
+    let name = ServiceName::new(name)?;
+    Registrar::from_env()?.connect_by_service(&name).await
+}
+
+impl Registrar {
+    /// Asks who serves `name` and connects to one of them.
+    ///
+    /// They are tried in the order in which the registry recommends them. The next is tried beside
+    /// the others when a quarter of a second has brought no connection, at once when one fails; the
+    /// first connection is kept and the others are given up. A server that swallows packets so
+    /// costs a quarter of a second.
+    ///
+    /// A server on a unix socket is connected to if it is on this machine.
+    ///
+    /// # Errors
+    /// [`ConnectError::Lookup`] if it is not known who serves the name, [`ConnectError::AllFailed`]
+    /// if none of them could be connected to.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future closes whatever was opened.
+    pub async fn connect_by_service(
+        &self,
+        name: &ServiceName,
+    ) -> Result<ServiceStream, ConnectError> {
+        let endpoints = self.discover(name).await?;
+        let dials: Vec<_> =
+            endpoints.into_iter().map(|endpoint| dial(endpoint, self.connect_timeout())).collect();
+        let connected = first_success(dials, STAGGER).await;
+        connected.map_err(|failures| ConnectError::AllFailed { name: name.clone(), failures })
+    }
+}
+
+/// Connects to one server.
+async fn dial(endpoint: Endpoint, limit: Duration) -> Result<ServiceStream, Unreached> {
+    match within(limit, open(&endpoint)).await {
+        Ok(socket) => Ok(ServiceStream::new(endpoint, socket)),
+        Err(error) => {
+            tracing::debug!(%endpoint, %error, "cannot connect");
+            Err(Unreached { endpoint, error })
+        }
+    }
+}
+
+async fn within<T>(limit: Duration, opening: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(limit, opening).await.unwrap_or_else(|_| {
+        let message = format!("no connection within {limit:.1?}");
+        Err(io::Error::new(io::ErrorKind::TimedOut, message))
+    })
+}
+
+async fn open(endpoint: &Endpoint) -> io::Result<Socket> {
+    match &endpoint.port {
+        Port::Tcp(port) => {
+            let stream = TcpStream::connect((endpoint.host.as_str(), port.get())).await?;
+            stream.set_nodelay(true)?;
+            Ok(Socket::Tcp(stream))
+        }
+        Port::Path(path) => open_path(&endpoint.host, path).await,
+    }
+}
+
+#[cfg(unix)]
+async fn open_path(host: &str, path: &str) -> io::Result<Socket> {
+    if !is_here(host)? {
+        let message = "it listens on a unix socket of another machine";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+    }
+    tokio::net::UnixStream::connect(path).await.map(Socket::Unix)
+}
+
+#[cfg(not(unix))]
+async fn open_path(_host: &str, _path: &str) -> io::Result<Socket> {
+    let message = "it listens on a unix socket, which this system does not have";
+    Err(io::Error::new(io::ErrorKind::Unsupported, message))
+}
+
+/// Whether `host` is an address of this machine.
+#[cfg(unix)]
+fn is_here(host: &str) -> io::Result<bool> {
+    let ip = host.split_once('%').map_or(host, |(ip, _zone)| ip);
+    let Ok(ip) = ip.parse::<std::net::IpAddr>() else { return Ok(host == "localhost") };
+    let ip = ip.to_canonical();
+    Ok(ip.is_loopback() || crate::interfaces::Interfaces::read()?.has(ip))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use rpyc_protocol::brine::Writer;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, UnixListener};
+
+    use super::*;
+    use crate::scripted::{Deserted, Scripted};
+    use crate::{Registries, Transport};
+
+    /// A registry that tells of `endpoints` whatever it is asked.
+    async fn telling(endpoints: &[(&str, Port)]) -> (Scripted, Registrar) {
+        let mut answer = Vec::new();
+        let mut writer = Writer::new(&mut answer);
+        writer.tuple(endpoints.len()).unwrap();
+        for (host, port) in endpoints {
+            writer.tuple(2).unwrap().str(host).unwrap();
+            port.encode(&mut writer).unwrap();
+        }
+        let registry = Scripted::udp(move |_| vec![answer.clone()]).await;
+        let registrar = Registrar::builder(Registries::from(registry.addr()))
+            .timeout(Duration::from_secs(20))
+            .build();
+        (registry, registrar)
+    }
+
+    fn payroll() -> ServiceName {
+        ServiceName::new("payroll").unwrap()
+    }
+
+    async fn echo(mut stream: ServiceStream, mut peer: impl AsyncReadExt + AsyncWriteExt + Unpin) {
+        let mut heard = [0; 4];
+        stream.write_all(b"ping").await.unwrap();
+        peer.read_exact(&mut heard).await.unwrap();
+        peer.write_all(&heard).await.unwrap();
+        stream.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"ping");
+        stream.shutdown().await.unwrap();
+        assert_eq!(peer.read(&mut heard).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_dead_server_is_passed_over() {
+        let dead = Deserted::new(Transport::Tcp);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = Port::tcp(listener.local_addr().unwrap().port()).unwrap();
+        let dead_port = Port::tcp(dead.addr().port()).unwrap();
+        let endpoints = [("127.0.0.1", dead_port), ("127.0.0.1", port.clone())];
+        let (_registry, registrar) = telling(&endpoints).await;
+        let stream = registrar.connect_by_service(&payroll()).await.unwrap();
+        assert_eq!(stream.endpoint().port, port);
+        let Socket::Tcp(socket) = stream.socket() else { panic!("{stream:?}") };
+        assert!(socket.nodelay().unwrap());
+        let (peer, _) = listener.accept().await.unwrap();
+        echo(stream, peer).await;
+    }
+
+    #[tokio::test]
+    async fn all_failures_are_told_by_address() {
+        let dead = Deserted::new(Transport::Tcp);
+        let port = Port::tcp(dead.addr().port()).unwrap();
+        let path = Port::path("/no/such/socket").unwrap();
+        let endpoints =
+            [("127.0.0.1", port.clone()), ("127.0.0.1", path.clone()), ("192.0.2.1", path)];
+        let (_registry, registrar) = telling(&endpoints).await;
+        let error = registrar.connect_by_service(&payroll()).await.unwrap_err();
+        assert!(error.is_all_failed());
+        let text = error.to_string();
+        assert!(text.starts_with("no server of PAYROLL can be connected to: "), "{text}");
+        for part in [
+            &format!("127.0.0.1:{port} (Connection refused"),
+            "127.0.0.1:/no/such/socket (No such file",
+            "192.0.2.1:/no/such/socket (it listens on a unix socket of another machine)",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unknown_name_is_told_as_such() {
+        let (_registry, registrar) = telling(&[]).await;
+        let error = registrar.connect_by_service(&payroll()).await.unwrap_err();
+        assert!(error.is_unknown_name(), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_unix_socket_of_this_machine_is_connected_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("payroll.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let port = Port::path(path.to_str().unwrap()).unwrap();
+        let (_registry, registrar) = telling(&[("127.0.0.1", port)]).await;
+        let stream = registrar.connect_by_service(&payroll()).await.unwrap();
+        let (peer, _) = listener.accept().await.unwrap();
+        echo(stream, peer).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_come_is_given_up() {
+        let opening = std::future::pending::<io::Result<()>>();
+        let error = within(Duration::from_secs(5), opening).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(error.to_string(), "no connection within 5.0s");
+    }
+
+    #[test]
+    fn futures_may_move_between_threads() {
+        fn check(_: impl Send) {}
+        check(connect_by_service("payroll"));
+    }
+}

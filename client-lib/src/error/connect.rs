@@ -1,0 +1,71 @@
+//! Why no server of a name could be connected to.
+
+use std::fmt;
+use std::io;
+
+use rpyc_protocol::registry::reply::Endpoint;
+use rpyc_protocol::{NameError, ServiceName};
+
+use super::LookupError;
+use crate::RegistryAddrError;
+
+/// Why no server of a name could be connected to. No connection is left open; trying again is safe.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The registry knows servers, and none of them could be connected to: they are down, or their
+    /// addresses are not to be reached from here.
+    #[error(
+        "no server of {name} can be connected to: {}; do they run, and can this machine reach them?",
+        listed(.failures)
+    )]
+    AllFailed {
+        /// The name.
+        name: ServiceName,
+        /// Each server in the order in which they were tried.
+        failures: Vec<Unreached>,
+    },
+    /// It is not known who serves the name.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// The name is none; the fault of the caller.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The environment does not name registries properly; the fault of whoever set it.
+    #[error(transparent)]
+    Registries(#[from] RegistryAddrError),
+}
+
+impl ConnectError {
+    /// Whether a registry answered that nobody serves the name.
+    #[must_use]
+    pub fn is_unknown_name(&self) -> bool {
+        matches!(self, Self::Lookup(error) if error.is_unknown_name())
+    }
+
+    /// Whether servers are known, but none could be connected to.
+    #[must_use]
+    pub fn is_all_failed(&self) -> bool {
+        matches!(self, Self::AllFailed { .. })
+    }
+}
+
+/// A server that could not be connected to, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{endpoint}")]
+#[non_exhaustive]
+pub struct Unreached {
+    /// Where the registry says it is.
+    pub endpoint: Endpoint,
+    /// Why there is no connection to it.
+    #[source]
+    pub error: io::Error,
+}
+
+fn listed(failures: &[Unreached]) -> impl fmt::Display {
+    let each: Vec<_> = failures
+        .iter()
+        .map(|Unreached { endpoint, error }| format!("{endpoint} ({error})"))
+        .collect();
+    each.join(", ")
+}

@@ -1,0 +1,135 @@
+//! How one question goes to several registries, and to each by several ways.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::question::Question;
+use super::{Registrar, tcp, udp};
+use crate::race::first_success;
+use crate::route::{self, Route};
+use crate::{Attempt, Attempts, Fault, Registries, RegistryAddr, Transport};
+
+/// Longest time between asking one registry and asking the next.
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// What was answered, and between which addresses.
+#[derive(Debug)]
+pub(super) struct Reply<A> {
+    pub(super) answer: A,
+    /// Who answered.
+    pub(super) from: SocketAddr,
+    /// The address of this machine that was answered to.
+    pub(super) local: SocketAddr,
+}
+
+/// Why one way to a registry led to nothing.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) fault: Fault,
+    pub(super) responder: Option<SocketAddr>,
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self { fault, responder: None }
+    }
+}
+
+impl Failure {
+    /// Whether a single registry that was asked has said all it will.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self.fault, Fault::ListingForbidden | Fault::Unknown)
+    }
+
+    /// Whether another encoding of the same request could do better.
+    pub(super) fn may_be_the_encodings(&self) -> bool {
+        self.fault.is_silence()
+            || matches!(
+                self.fault,
+                Fault::Declined(_) | Fault::Undecodable(_) | Fault::UndecodableNative(_)
+            )
+    }
+}
+
+impl Registrar {
+    /// Asks `registries` one after another, without waiting for the silent ones.
+    pub(super) async fn ask<'a, A>(
+        &self,
+        registries: &'a Registries,
+        question: &Question<A>,
+    ) -> Result<(&'a RegistryAddr, Reply<A>), Attempts> {
+        let started = Instant::now();
+        let deadline = started + self.inner.timeout;
+        let stagger = self.stagger(registries.iter().len());
+        // Collected, since the compiler finds no future with a lazy list of these to be `Send`.
+        let attempts: Vec<_> =
+            registries.iter().map(|registry| self.attempt(registry, question, deadline)).collect();
+        let outcome = first_success(attempts, stagger).await;
+        outcome.map_err(|each| Attempts::new(each, started.elapsed()))
+    }
+
+    /// Asks one registry by each way to it.
+    async fn attempt<'a, A>(
+        &self,
+        registry: &'a RegistryAddr,
+        question: &Question<A>,
+        deadline: Instant,
+    ) -> Result<(&'a RegistryAddr, Reply<A>), Attempt> {
+        let outcome = match route::find(registry, self.inner.source, deadline).await {
+            Ok(routes) => {
+                let stagger = self.stagger(routes.len());
+                let attempts: Vec<_> = routes
+                    .into_iter()
+                    .map(|route| self.ask_by(registry.transport(), route, question, deadline))
+                    .collect();
+                first_success(attempts, stagger).await.map_err(most_telling)
+            }
+            Err(fault) => Err(fault.into()),
+        };
+        match outcome {
+            Ok(reply) => Ok((registry, reply)),
+            Err(Failure { fault, responder }) => {
+                tracing::debug!(%registry, ?responder, %fault, "no answer");
+                Err(Attempt { registry: registry.clone(), responder, fault })
+            }
+        }
+    }
+
+    pub(super) async fn ask_by<A>(
+        &self,
+        transport: Transport,
+        route: Route,
+        question: &Question<A>,
+        deadline: Instant,
+    ) -> Result<Reply<A>, Failure> {
+        match transport {
+            Transport::Udp => udp::ask(&route, question, deadline).await,
+            Transport::Tcp => {
+                let is_legacy = self.legacy_over_tcp().contains(&route.to);
+                let skip = if is_legacy { question.requests.len().saturating_sub(1) } else { 0 };
+                tcp::ask(&route, question, skip, deadline).await
+            }
+        }
+    }
+
+    pub(super) fn legacy_over_tcp(&self) -> MutexGuard<'_, HashSet<SocketAddr>> {
+        // A set of addresses is as good as before whatever its last user did.
+        self.inner.legacy_over_tcp.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time between one start and the next, so that the last of `n` has half the timeout left.
+    fn stagger(&self, n: usize) -> Duration {
+        let n = u32::try_from(n.max(1)).unwrap_or(u32::MAX);
+        STAGGER.min(self.inner.timeout / n.saturating_mul(2))
+    }
+}
+
+/// Of the failures on several ways to one registry, the one to tell.
+fn most_telling(failures: Vec<Failure>) -> Failure {
+    let most = failures.into_iter().max_by_key(|failure| failure.fault.rank());
+    most.unwrap_or_else(|| Fault::NoInterface.into())
+}

@@ -1,0 +1,195 @@
+//! Snapshots of scripted registries: ours in pages, RPyC's own name by name.
+
+use rpyc_protocol::Limits;
+use rpyc_protocol::brine::Writer;
+use rpyc_protocol::registry::native::{ErrorCode, Operation};
+use rpyc_protocol::registry::{Port, Request, reply};
+
+use super::*;
+use crate::Registries;
+use crate::scripted::Scripted;
+
+const LONG: Duration = Duration::from_secs(20);
+
+type Table = [(&'static str, &'static [u16])];
+
+const TABLE: &Table = &[("FOO", &[1, 2, 3]), ("BAR", &[4]), ("GONE", &[])];
+
+fn port(number: u16) -> Port {
+    Port::tcp(number).unwrap()
+}
+
+/// What RPyC's own registry answers; nothing to what it does not understand.
+fn legacy(table: &Table, request: &[u8]) -> Option<Vec<u8>> {
+    let mut answer = Vec::new();
+    let mut out = Writer::new(&mut answer);
+    match Request::decode(request, &Limits::REQUEST).ok()? {
+        Request::List { .. } => {
+            out.tuple(table.len()).unwrap();
+            for (name, _) in table {
+                out.str(name).unwrap();
+            }
+        }
+        Request::Query { name } => {
+            let ports =
+                table.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, ports)| ports);
+            out.tuple(ports.len()).unwrap();
+            for &number in ports {
+                out.tuple(2).unwrap().str("127.0.0.1").unwrap();
+                port(number).encode(&mut out).unwrap();
+            }
+        }
+        _ => return None,
+    }
+    Some(answer)
+}
+
+/// What our registry answers to a native request: one instance a page.
+fn native(table: &Table, request: &[u8]) -> Option<Vec<u8>> {
+    let request = native::Request::parse(request).ok()?;
+    let after = request.after.map_or(0, |place| place.lease);
+    let all = table.iter().flat_map(|&(name, ports)| ports.iter().map(move |&port| (name, port)));
+    let wanted = match request.operation {
+        Operation::Resolve { name } => name,
+        _ => String::new(),
+    };
+    let mut rest = all
+        .filter(|(name, _)| wanted.is_empty() || *name == wanted)
+        .skip(usize::try_from(after).unwrap());
+    let page = rest.next().map(|(name, number)| native::Service {
+        name: name.to_owned(),
+        instances: vec![native::Instance {
+            host: "127.0.0.1".to_owned(),
+            port: port(number),
+            age_ms: 1500,
+            left_ms: 238_500,
+        }],
+    });
+    let next = rest.next().map(|_| Cursor { service: 0, lease: after + 1 });
+    let reply = native::Reply { next, ..native::Reply::of(page.into_iter().collect()) };
+    Some([&reply.to_bytes()[..], b"\n"].concat())
+}
+
+fn asking(registry: &Scripted) -> Registrar {
+    Registrar::builder(Registries::from(registry.addr())).timeout(LONG).build()
+}
+
+/// `NAME port[+age][-left]` for each instance.
+fn shown(services: &[Service]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for Service { name, instances } in services {
+        for Instance { endpoint, age, left } in instances {
+            let known = if age.is_some() && left.is_some() { " known" } else { "" };
+            lines.push(format!("{name} {}{known}", endpoint.port));
+        }
+    }
+    lines
+}
+
+async fn check(registry: &Scripted, known: &str) {
+    let registrar = asking(registry);
+    let snapshot = registrar.services(None).await.unwrap();
+    let expected = ["FOO 1", "FOO 2", "FOO 3", "BAR 4"].map(|line| format!("{line}{known}"));
+    assert_eq!(shown(&snapshot.services), expected);
+    assert_eq!(snapshot.services.len(), 2, "pages of one name are put together");
+    assert_eq!(snapshot.registry, registry.addr());
+    let instances = registrar.resolve(&ServiceName::new("foo").unwrap()).await.unwrap();
+    assert_eq!(instances, snapshot.services[0].instances);
+    let error = registrar.resolve(&ServiceName::new("nobody").unwrap()).await.unwrap_err();
+    assert!(error.is_unknown_name(), "{error}");
+}
+
+#[tokio::test]
+async fn our_registry_tells_ages_page_by_page() {
+    let both = |request: &[u8]| native(TABLE, request).or_else(|| legacy(TABLE, request));
+    check(&Scripted::udp(move |request| both(request).into_iter().collect()).await, " known").await;
+    check(&Scripted::tcp(move |request| both(request).map(|answer| vec![answer])).await, " known")
+        .await;
+}
+
+#[tokio::test]
+async fn rpycs_own_registry_is_asked_name_by_name() {
+    let own = |request: &[u8]| legacy(TABLE, request);
+    check(&Scripted::udp(move |request| own(request).into_iter().collect()).await, "").await;
+    check(&Scripted::tcp(move |request| own(request).map(|answer| vec![answer])).await, "").await;
+}
+
+#[tokio::test]
+async fn a_legacy_registry_over_tcp_is_asked_natively_once() {
+    let mut registry =
+        Scripted::tcp(|request| legacy(TABLE, request).map(|answer| vec![answer])).await;
+    let registrar = asking(&registry);
+    for _ in 0..3 {
+        registrar.services(None).await.unwrap();
+    }
+    let mut natively = 0;
+    while registry.requests_len() > 0 {
+        let (request, _) = registry.request().await;
+        natively += usize::from(native::is_native(request[0]));
+    }
+    assert_eq!(natively, 1);
+}
+
+#[tokio::test]
+async fn a_host_filter_leaves_out_other_hosts() {
+    let registry = Scripted::udp(|request| legacy(TABLE, request).into_iter().collect()).await;
+    let registrar = asking(&registry);
+    assert_eq!(registrar.services(Some("127.0.0.1")).await.unwrap().services.len(), 2);
+    assert!(registrar.services(Some("10.0.0.1")).await.unwrap().services.is_empty());
+}
+
+#[tokio::test]
+async fn a_refusal_in_either_encoding_is_forbidden_listing() {
+    let refusal = native::Reply::error(ErrorCode::ListingForbidden, "no").to_bytes();
+    for answer in [reply::FORBIDDEN.to_vec(), refusal] {
+        let registry = Scripted::udp(move |_| vec![answer.clone()]).await;
+        let error = asking(&registry).services(None).await.unwrap_err();
+        assert!(error.is_listing_forbidden(), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_is_not_spoken_falls_back() {
+    let both = |request: &[u8]| match native::Request::parse(request) {
+        Ok(_) => Some(native::Reply::error(ErrorCode::UnsupportedVersion, "a\nb").to_bytes()),
+        Err(_) => legacy(TABLE, request),
+    };
+    check(&Scripted::udp(move |request| both(request).into_iter().collect()).await, "").await;
+    check(&Scripted::tcp(move |request| both(request).map(|answer| vec![answer])).await, "").await;
+
+    let only_declines = Scripted::udp(move |request| {
+        both(request).filter(|answer| native::is_native(answer[0])).into_iter().collect()
+    })
+    .await;
+    let error = asking(&only_declines).services(None).await.unwrap_err();
+    assert!(error.to_string().contains(r"declined the request: a\nb"), "{error}");
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_get_on_is_given_up() {
+    let registry = Scripted::udp(|_| {
+        let next = Some(Cursor { service: 1, lease: 1 });
+        vec![native::Reply { next, ..native::Reply::of(vec![]) }.to_bytes()]
+    })
+    .await;
+    let error = asking(&registry).services(None).await.unwrap_err();
+    assert!(matches!(error, LookupError::Undecodable(_)), "{error}");
+}
+
+#[tokio::test]
+async fn nothing_at_all_is_an_empty_snapshot() {
+    for answer in [b"\x02".to_vec(), native::Reply::of(vec![]).to_bytes()] {
+        let registry = Scripted::udp(move |_| vec![answer.clone()]).await;
+        let snapshot = asking(&registry).services(None).await.unwrap();
+        assert!(snapshot.services.is_empty());
+        assert_eq!(snapshot.registry, registry.addr());
+    }
+}
+
+#[test]
+fn futures_may_move_between_threads() {
+    fn check(_: impl Send) {}
+    let registrar = Registrar::new(Registries::all_of([]));
+    check(registrar.services(None));
+    check(registrar.resolve(&ServiceName::new("foo").unwrap()));
+}
