@@ -304,7 +304,7 @@ fn answers_go_round_and_stay_within_their_caps() {
         let asker = Asker { transport, ..there };
         let mut firsts = BTreeSet::new();
         let mut told = BTreeSet::new();
-        for _ in 0..200 {
+        for answers in 1..=1000 {
             let mut buffer = Vec::new();
             let name = FoldedName::new("many").unwrap();
             let reply = table.directory.query(&name, &asker, &mut buffer).unwrap();
@@ -313,8 +313,9 @@ fn answers_go_round_and_stay_within_their_caps() {
             let endpoints = decode_endpoints(reply).unwrap();
             firsts.insert(endpoints[0].port.to_tcp().unwrap());
             told.extend(endpoints.into_iter().map(|endpoint| endpoint.port.to_tcp().unwrap()));
+            assert!(told.len() == 200 || answers < 8, "told {} in {answers}", told.len());
         }
-        assert_eq!((firsts.len(), told.len()), (200, 200), "each is told, each is first once");
+        assert_eq!(firsts.len(), 200, "each is first in its turn");
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use rpyc_protocol::{FoldedName, ServiceName};
 
 use super::clock::LeaseClock;
 use super::lease::Lease;
+use super::turn::Turn;
 use super::{Asker, Host};
 
 /// Answers queries and renews leases, on whichever thread asks.
@@ -30,7 +30,7 @@ pub struct Directory {
     /// Names by number, that is, in the order in which they appeared, as RPyC lists them.
     names: RwLock<BTreeMap<u64, ServiceName>>,
     /// Where the next LIST that cannot hold every name begins.
-    list_turn: AtomicUsize,
+    list_turn: Turn,
 }
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ struct Service {
     /// In the order of their ids.
     leases: Vec<Arc<Lease>>,
     /// Which of them the next answer begins with.
-    turn: AtomicUsize,
+    turn: Turn,
 }
 
 impl Directory {
@@ -50,7 +50,7 @@ impl Directory {
             services: DashMap::new(),
             instances: DashMap::new(),
             names: RwLock::new(BTreeMap::new()),
-            list_turn: AtomicUsize::new(0),
+            list_turn: Turn::default(),
         }
     }
 
@@ -92,15 +92,14 @@ impl Directory {
         let mut entries = Entries::new(buffer, asker.transport.query_cap());
         if let Some(service) = self.services.get::<str>(name) {
             let len = service.leases.len();
-            let first = service.turn.fetch_add(1, Ordering::Relaxed) % len.max(1);
+            let first = service.turn.first(len);
             let (before, from) = service.leases.split_at_checked(first).unwrap_or_default();
-            for lease in from.iter().chain(before) {
-                if let Some(entry) = asker.entry_of(lease)
-                    && !entries.push(&entry)
-                {
-                    break;
-                }
-            }
+            let fits = |lease: &&Arc<Lease>| {
+                // Who cannot be told to this asker takes no room.
+                asker.entry_of(lease).is_none_or(|entry| entries.push(&entry))
+            };
+            let seen = from.iter().chain(before).take_while(fits).count();
+            service.turn.advance(seen, len);
         }
         entries.finish()
     }
@@ -148,10 +147,9 @@ impl Directory {
         };
         let mut entries = Entries::new(buffer, cap);
         if !fill(0, &mut entries)? {
-            let skip = self.list_turn.load(Ordering::Relaxed) % len.max(1);
             entries.clear();
-            fill(skip, &mut entries)?;
-            self.list_turn.store(skip + entries.len(), Ordering::Relaxed);
+            fill(self.list_turn.first(len), &mut entries)?;
+            self.list_turn.advance(entries.len(), len);
         }
         entries.finish()
     }
@@ -219,7 +217,7 @@ impl Directory {
         let mut service = self.services.entry(lease.service.clone()).or_insert_with(|| {
             let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
             names.insert(lease.service_id, lease.service.clone());
-            Service { id: lease.service_id, leases: Vec::new(), turn: AtomicUsize::new(0) }
+            Service { id: lease.service_id, leases: Vec::new(), turn: Turn::default() }
         });
         service.leases.push(Arc::clone(lease));
         drop(service);

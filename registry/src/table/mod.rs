@@ -11,6 +11,7 @@ mod host;
 mod lease;
 mod registry;
 mod snapshot;
+mod turn;
 
 pub use asker::{Asker, Transport};
 pub use directory::Directory;

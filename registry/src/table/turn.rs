@@ -1,0 +1,64 @@
+//! Whose turn it is to be told first.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Where the next answer begins, so that all members of a list are told in as few answers as can be,
+/// and each of them comes first in its turn.
+///
+/// Answers that cannot hold everything go on where the last one stopped; when everybody has been
+/// told, the next round begins one place further. Two answers at the same moment may tell the same
+/// part, which harms nobody.
+#[derive(Debug, Default)]
+pub(super) struct Turn(
+    /// Where the round began (high half) and how many it has told (low half).
+    AtomicU64,
+);
+
+impl Turn {
+    /// The index of the first of `len` members to tell.
+    pub(super) fn first(&self, len: usize) -> usize {
+        let (start, told) = self.get();
+        (start + told) % len.max(1)
+    }
+
+    /// Notes that `told` of `len` members have been told.
+    pub(super) fn advance(&self, told: usize, len: usize) {
+        let (start, before) = self.get();
+        let (start, told) = if before + told >= len {
+            ((start + 1) % len.max(1), 0)
+        } else {
+            (start, before + told)
+        };
+        let half = |number: usize| u64::from(u32::try_from(number).unwrap_or(0));
+        self.0.store(half(start) << 32 | half(told), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> (usize, usize) {
+        let both = self.0.load(Ordering::Relaxed);
+        let half = |number: u64| usize::try_from(number & u64::from(u32::MAX)).unwrap_or(0);
+        (half(both >> 32), half(both))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rounds(len: usize, a_page: usize, answers: usize) -> Vec<usize> {
+        let turn = Turn::default();
+        let answer = |_| {
+            let first = turn.first(len);
+            turn.advance(a_page.min(len), len);
+            first
+        };
+        (0..answers).map(answer).collect()
+    }
+
+    #[test]
+    fn pages_follow_one_another_and_rounds_begin_one_further() {
+        assert_eq!(rounds(3, 10, 5), [0, 1, 2, 0, 1]);
+        assert_eq!(rounds(6, 3, 6), [0, 3, 1, 4, 2, 5]);
+        assert_eq!(rounds(5, 2, 6), [0, 2, 4, 1, 3, 0]);
+        assert_eq!(rounds(0, 2, 2), [0, 0]);
+    }
+}
