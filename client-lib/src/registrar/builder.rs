@@ -27,6 +27,15 @@ impl RegistrarBuilder {
         }
     }
 
+    pub(super) fn from_settings(inner: &Inner) -> Self {
+        Self {
+            registries: inner.registries.clone(),
+            timeout: inner.timeout,
+            connect_timeout: inner.connect_timeout,
+            source: inner.source,
+        }
+    }
+
     /// How long an answer is waited for, all registries together. Default 2 s.
     ///
     /// Over UDP the request is sent again at 0.2 s, 0.6 s, 1.4 s and so on, so a timeout much below

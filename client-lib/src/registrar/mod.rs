@@ -106,6 +106,11 @@ impl Registrar {
         RegistrarBuilder::new(registries)
     }
 
+    /// The settings of this registrar, to make another with some of them changed.
+    pub fn to_builder(&self) -> RegistrarBuilder {
+        RegistrarBuilder::from_settings(&self.inner)
+    }
+
     /// The registries that are asked.
     #[must_use]
     pub fn registries(&self) -> &Registries {

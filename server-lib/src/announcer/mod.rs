@@ -1,0 +1,127 @@
+//! Keeping registries told of what is served here.
+
+mod builder;
+#[cfg(test)]
+mod fake;
+mod pace;
+mod status;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use rpyc_client::{Acknowledgement, Port, RegisterError, Registries, ServiceName};
+use rpyc_protocol::registry::RENEWAL_INTERVAL;
+use tokio::sync::watch;
+
+pub use builder::AnnouncerBuilder;
+pub use status::{State, Status};
+
+use target::Target;
+
+/// Keeps registries told that names are served on a port of this machine.
+///
+/// [`run`](Self::run) registers at once, renews at the interval (60 s unless told otherwise), tries
+/// again soon while a registration is not acknowledged, and unregisters at the end. Each registry
+/// of [`Registries::all_of`] is told by itself, whatever the others do; of [`Registries::any_of`],
+/// such as [`Registries::nearby`], the first that acknowledges.
+///
+/// A registry tells others the address that a registration came from. Unless
+/// [`bind`](AnnouncerBuilder::bind) fixes it, it is found anew for each registration; when it has
+/// changed, the old one is taken back as far as that is still possible.
+#[derive(Debug)]
+pub struct Announcer {
+    targets: Vec<Target>,
+    statuses: watch::Sender<Vec<Status>>,
+    grace: Duration,
+}
+
+impl Announcer {
+    /// How often to register again unless told otherwise, as in RPyC.
+    pub const DEFAULT_INTERVAL: Duration = RENEWAL_INTERVAL;
+
+    /// How long unregistering may take unless told otherwise.
+    pub const DEFAULT_GRACE: Duration = Duration::from_secs(2);
+
+    /// Announces that `names` are served on `port`, with settings to be chosen.
+    pub fn builder(
+        names: impl IntoIterator<Item = ServiceName>,
+        port: Port,
+        registries: Registries,
+    ) -> AnnouncerBuilder {
+        AnnouncerBuilder::new(names.into_iter().collect(), port, registries)
+    }
+
+    fn new(settings: AnnouncerBuilder) -> Self {
+        let names: Arc<[_]> = settings.names.as_slice().into();
+        let targets = settings.registries.clone().into_targets();
+        let statuses = watch::Sender::new(targets.iter().cloned().map(Status::new).collect());
+        let targets = targets
+            .into_iter()
+            .enumerate()
+            .map(|(place, target)| Target::new(place, target, Arc::clone(&names), &settings))
+            .collect();
+        Self { targets, statuses, grace: settings.grace }
+    }
+
+    /// What is known of each registry, now and whenever it changes.
+    ///
+    /// ```no_run
+    /// # async fn example(announcer: rpyc_server::Announcer) {
+    /// let mut status = announcer.status();
+    /// let running = announcer.run(std::future::pending::<()>());
+    /// let registered = status.wait_for(|all| all.iter().all(|one| one.is_acknowledged()));
+    /// # tokio::select! { _ = running => {}, _ = registered => {} }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Vec<Status>> {
+        self.statuses.subscribe()
+    }
+
+    /// Registers once with each registry, in their order; they forget it after some minutes.
+    ///
+    /// # Errors
+    /// A [`RegisterError`] in the place of each registry that did not acknowledge.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the acknowledgements; registrations may have been taken.
+    pub async fn announce_once(&self) -> Vec<Result<Acknowledgement, RegisterError>> {
+        let mut outcomes = Vec::new();
+        for outcome in join_all(self.targets.iter().map(Target::register)).await {
+            match outcome {
+                Ok(acknowledgements) => outcomes.extend(acknowledgements.into_iter().map(Ok)),
+                Err(error) => outcomes.push(Err(error)),
+            }
+        }
+        outcomes
+    }
+
+    /// Announces until `shutdown` completes, then unregisters within the grace.
+    ///
+    /// Tells whether all is tidy: every registry that had acknowledged now knows that it is over.
+    /// The others remember it for some minutes.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the announcement without unregistering.
+    pub async fn run(mut self, shutdown: impl Future) -> bool {
+        let statuses = &self.statuses;
+        let kept: Vec<_> = self.targets.iter_mut().map(|target| target.keep(statuses)).collect();
+        let keeping = async {
+            // Ends only where there is nothing to keep.
+            join_all(kept).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            _ = shutdown => {}
+            () = keeping => {}
+        }
+        let withdrawn: Vec<_> =
+            self.targets.iter().map(|target| target.withdraw(self.grace, statuses)).collect();
+        join_all(withdrawn).await.into_iter().all(|is_tidy| is_tidy)
+    }
+}

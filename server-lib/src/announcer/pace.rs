@@ -1,0 +1,71 @@
+//! When to register again.
+
+use std::time::Duration;
+
+/// How soon after the first failure to try again.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+
+/// How seldom to try while nobody acknowledges. Each try lasts some seconds itself; RPyC's servers
+/// try every 3 s.
+const LAST_RETRY: Duration = Duration::from_secs(5);
+
+/// Decides how long to wait after each try; reads neither clock nor randomness.
+#[derive(Clone, Debug)]
+pub(super) struct Pace {
+    interval: Duration,
+    retry: Duration,
+}
+
+impl Pace {
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { interval, retry: FIRST_RETRY.min(interval) }
+    }
+
+    /// How long to wait after an acknowledgement: the interval, or up to a twentieth less, so that
+    /// servers that started together do not stay together.
+    ///
+    /// `chance` is from 0 to 1.
+    pub(super) fn after_success(&mut self, chance: f64) -> Duration {
+        self.retry = FIRST_RETRY.min(self.interval);
+        self.interval.mul_f64(1.0 - chance / 20.0)
+    }
+
+    /// How long to wait after a failure: twice as long each time, up to a bound, and off by up to a
+    /// quarter.
+    pub(super) fn after_failure(&mut self, chance: f64) -> Duration {
+        let retry = self.retry;
+        self.retry = (retry * 2).min(LAST_RETRY).min(self.interval);
+        retry.mul_f64(0.75 + chance / 2.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewals_come_a_little_early_and_never_late() {
+        let mut pace = Pace::new(Duration::from_secs(60));
+        assert_eq!(pace.after_success(0.0), Duration::from_secs(60));
+        assert_eq!(pace.after_success(1.0), Duration::from_secs(57));
+    }
+
+    #[test]
+    fn failures_are_followed_by_growing_gaps_until_a_success() {
+        let mut pace = Pace::new(Duration::from_secs(60));
+        for millis in [500, 1000, 2000, 4000, 5000, 5000] {
+            assert_eq!(pace.after_failure(0.5), Duration::from_millis(millis));
+        }
+        pace.after_success(0.5);
+        assert_eq!(pace.after_failure(0.0), Duration::from_millis(375));
+        assert_eq!(pace.after_failure(1.0), Duration::from_millis(1250));
+    }
+
+    #[test]
+    fn no_gap_is_longer_than_the_interval() {
+        let mut pace = Pace::new(Duration::from_millis(100));
+        for _ in 0..5 {
+            assert_eq!(pace.after_failure(0.5), Duration::from_millis(100));
+        }
+    }
+}
