@@ -1,11 +1,14 @@
 //! What can be written on the command line. What it means is in `command`.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use rpyc_client::{Port, Registries, ServiceName};
 
 /// A registry for RPyC services: servers announce names, clients resolve them to host:port.
 ///
@@ -16,11 +19,23 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
     version,
     subcommand_precedence_over_arg = true,
     after_help = "Examples:
-  rpyc-registry                        serve on port 18811, UDP and TCP, IPv4 and IPv6
-  rpyc-registry --listing -t 2m        let everyone list; forget servers after two minutes
-  rpyc-registry --host 10.0.0.5        listen on one address, and to broadcasts there"
+  rpyc-registry                             serve on port 18811, UDP and TCP, IPv4 and IPv6
+  rpyc-registry --listing -t 2m             let everyone list; forget servers after two minutes
+  rpyc-registry --host 10.0.0.5             listen on one address, and to broadcasts there
+  rpyc-registry list --wide                 who serves what, where, since when
+  rpyc-registry lookup PAYROLL              where PAYROLL is served
+  rpyc-registry --registry tcp://10.0.0.5 list
+                                            ask a certain registry, over TCP"
 )]
 pub(crate) struct Cli {
+    #[arg(
+        long,
+        global = true,
+        value_name = "REGISTRY",
+        help = "The registries that client commands ask: [udp://|tcp://]HOST[:PORT], separated by \
+                commas [default: $RPYC_REGISTRY, else this machine, then broadcast]"
+    )]
+    registry: Option<Registries>,
     #[command(flatten)]
     serve: ServeArgs,
     #[command(subcommand)]
@@ -31,16 +46,163 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the registry (what happens without a command)
     Serve(ServeArgs),
+    /// List the names that are served
+    #[command(after_help = "Examples:
+  rpyc-registry list
+  rpyc-registry list --wide                 with addresses, age and time left
+  rpyc-registry list --host 10.0.0.7        only what that host serves
+  rpyc-registry list -o json | jq .")]
+    List(ListArgs),
+    /// Tell where a name is served, one HOST:PORT a line
+    #[command(after_help = "Examples:
+  rpyc-registry lookup PAYROLL
+  nc $(rpyc-registry lookup PAYROLL | head -1 | tr ':' ' ')
+
+The exit code is 1 if nobody serves the name.")]
+    Lookup(LookupArgs),
+    /// Announce names for a server on this machine, for as long as this runs
+    #[command(after_help = "Examples:
+  rpyc-registry register PAYROLL --port 18861               until interrupted
+  rpyc-registry register PAYROLL PAY --port 18861 --once    until it expires
+  rpyc-registry register PAYROLL --port 18861 -- python3 payroll_server.py
+                                                            for as long as the server runs")]
+    Register(RegisterArgs),
+    /// End the registration of a port of this machine
+    #[command(after_help = "Examples:
+  rpyc-registry unregister --port 18861
+  rpyc-registry unregister --port 18861 --bind 10.0.0.7     if it registered from that address")]
+    Unregister(UnregisterArgs),
+    /// Print a script that completes commands and switches in a shell
+    #[command(after_help = "Examples:
+  rpyc-registry completions bash > /etc/bash_completion.d/rpyc-registry
+  rpyc-registry completions fish > ~/.config/fish/completions/rpyc-registry.fish")]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Fish,
+    Zsh,
 }
 
 impl Cli {
-    /// The command to run, with switches before and after its name taken together.
-    pub(crate) fn into_command(self) -> Command {
-        match self.command {
+    /// The command to run, with switches before and after its name taken together, and the
+    /// registries it is to ask.
+    ///
+    /// # Errors
+    /// A usage error if switches and command do not belong together.
+    pub(crate) fn into_command(self) -> Result<(Command, Option<Registries>), clap::Error> {
+        let conflict =
+            |message: &str| Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+        let command = match self.command {
             None => Command::Serve(self.serve),
             Some(Command::Serve(args)) => Command::Serve(args.or(self.serve)),
+            Some(command) if self.serve == ServeArgs::default() => command,
+            Some(_) => {
+                return conflict(
+                    "switches before a client command are for serving; put the switches of the command after it",
+                );
+            }
+        };
+        if matches!(command, Command::Serve(_)) && self.registry.is_some() {
+            return conflict(
+                "--registry is for client commands; a registry that serves asks nobody",
+            );
         }
+        Ok((command, self.registry))
     }
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AskArgs {
+    /// How long to wait for an answer: seconds, or like 500ms
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "2")]
+    pub(crate) timeout: Duration,
+
+    /// How to print the answer
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: OutputFormat,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Add a line for each instance: its address, its age, the time left unless it renews
+    #[arg(short, long)]
+    pub(crate) wide: bool,
+
+    /// Only what this host serves
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) host: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LookupArgs {
+    /// The name, in any case
+    pub(crate) name: String,
+
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PlaceArgs {
+    /// The port on which it is served, or the path of a unix socket
+    #[arg(short, long, value_parser = parse_port)]
+    pub(crate) port: Port,
+
+    /// The address of this machine to register from, which is what clients are told
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) bind: Option<IpAddr>,
+
+    /// How long to wait for each acknowledgement: seconds, or like 500ms
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "2")]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RegisterArgs {
+    /// The names, in any case
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<ServiceName>,
+
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+
+    /// Register once and end; the registry forgets it after its timeout
+    #[arg(long, conflicts_with = "command")]
+    pub(crate) once: bool,
+
+    /// How often to renew: seconds, or like 30s
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "60")]
+    pub(crate) interval: Duration,
+
+    /// Run this program, announce it for as long as it runs, and end with its exit code
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct UnregisterArgs {
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// Columns, for people
+    Table,
+    /// One JSON document, for programs
+    Json,
+    /// One name, or HOST:PORT, a line, for scripts
+    Name,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Args)]
@@ -191,4 +353,15 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
             .map_err(|error| format!("{error}; write seconds, or units as in 90s or 4m"))?,
     };
     if duration.is_zero() { Err("it must be more than 0".to_owned()) } else { Ok(duration) }
+}
+
+/// Reads a TCP port or, if it has a slash, the path of a unix socket.
+fn parse_port(text: &str) -> Result<Port, String> {
+    if text.contains('/') {
+        return Port::path(text).map_err(|error| error.to_string());
+    }
+    let port = text.parse().map_err(|_not_a_number| {
+        "it is neither a number from 1 to 65535 nor the path of a unix socket".to_owned()
+    })?;
+    Port::tcp(port).map_err(|error| error.to_string())
 }

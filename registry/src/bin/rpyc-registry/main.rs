@@ -3,23 +3,42 @@
 mod cli;
 mod command;
 mod logging;
+mod output;
+mod signals;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
 
+/// What usage errors end with; clap's own end with the same.
+const USAGE: u8 = 2;
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match cli.into_command() {
-        Command::Serve(args) => command::serve::run(args),
+    let (command, registries) = match Cli::parse().into_command() {
+        Ok(resolved) => resolved,
+        Err(usage) => usage.exit(),
     };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            anstream::eprintln!("rpyc-registry: {error:#}");
-            ExitCode::FAILURE
-        }
+    let result = match command {
+        Command::Serve(args) => command::serve::run(args),
+        Command::List(args) => command::list::run(&args, registries),
+        Command::Lookup(args) => command::lookup::run(&args, registries),
+        Command::Register(args) => command::register::run(args, registries),
+        Command::Unregister(args) => command::unregister::run(&args, registries),
+        Command::Completions { shell } => command::completions::run(shell),
+    };
+    result.unwrap_or_else(|error| fail(&error))
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    let is_broken_pipe = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    if error.downcast_ref().is_some_and(is_broken_pipe) {
+        // Whoever reads the answer has read enough.
+        return ExitCode::SUCCESS;
     }
+    anstream::eprintln!("rpyc-registry: {}", output::printable(&format!("{error:#}")));
+    let is_usage = error.is::<rpyc_client::RegistryAddrError>();
+    if is_usage { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
 }

@@ -9,7 +9,7 @@ use rpyc_registry::{Config, Limits, Listing, Server};
 use tracing::{info, warn};
 
 use crate::cli::{LimitArgs, LogFormat, LogLevel, Mode, ServeArgs};
-use crate::logging;
+use crate::{logging, signals};
 
 /// How long requests under way may take to finish after a signal to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     // Asked for before the addresses are told: whoever reads them may signal at once.
-    let shutdown = shutdown_signal()?;
+    let shutdown = signals::listen()?;
     let server = Server::bind(&config)?;
     let mut stdout = std::io::stdout().lock();
     for listener in server.listeners() {
@@ -37,7 +37,15 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     }
     let _ = stdout.flush();
     drop(stdout);
-    if !server.serve(shutdown, GRACE).await {
+    if !server
+        .serve(
+            async {
+                shutdown.await;
+            },
+            GRACE,
+        )
+        .await
+    {
         warn!(grace = %humantime::format_duration(GRACE), "some requests were cut off");
     }
     Ok(ExitCode::SUCCESS)
@@ -76,30 +84,4 @@ fn limits(args: &LimitArgs) -> Limits {
         requests_per_second: args.max_rate.unwrap_or(defaults.requests_per_second),
         connections: args.max_connections.map_or(defaults.connections, to_usize),
     }
-}
-
-/// Completes when somebody asks the process to end.
-#[cfg(unix)]
-fn shutdown_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let context = "cannot listen for signals";
-    let mut terminate = signal(SignalKind::terminate()).context(context)?;
-    let mut interrupt = signal(SignalKind::interrupt()).context(context)?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-/// Completes when somebody asks the process to end.
-#[cfg(not(unix))]
-fn shutdown_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    Ok(async {
-        // Without the signal there is nothing to wait for but the end of the process.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    })
 }
