@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`brine`] | the value encoding: `None`, numbers, text, tuples, ... and their bytes |
 //! | [`registry`] | what servers and clients say to a registry, in brine and in JSON |
+//! | [`rpc`] | what two programs that use each other's objects say to one another |
 //! | [`Limits`] | the named bounds that every decoder obeys |
 //! | [`ServiceName`] | the name of a service, folded to upper case as RPyC does |
 //!
@@ -26,6 +27,7 @@ mod limits;
 mod name;
 mod reader;
 pub mod registry;
+pub mod rpc;
 
 pub use limits::Limits;
 pub use name::{FoldedName, NameError, ServiceName};

@@ -27,7 +27,7 @@ pub fn decode_prefix(bytes: &[u8], limits: &Limits) -> Result<(Value, usize), De
     Ok((value, tokens.offset()))
 }
 
-fn value(tokens: &mut Tokens<'_>, depth: u16) -> Result<Value, DecodeError> {
+pub(crate) fn value(tokens: &mut Tokens<'_>, depth: u16) -> Result<Value, DecodeError> {
     let offset = tokens.offset();
     let at = |kind| DecodeError { kind, offset };
     let inner = || depth.checked_sub(1).ok_or_else(|| at(DecodeErrorKind::TooDeep));

@@ -35,6 +35,7 @@ mod tag;
 mod token;
 mod value;
 
+pub(crate) use decode::value as decode_next;
 pub use decode::{decode, decode_prefix};
 pub use encode::{EncodeError, Writer};
 pub use error::{DecodeError, DecodeErrorKind};

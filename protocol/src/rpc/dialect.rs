@@ -1,0 +1,105 @@
+//! The forms of the protocol that do not understand each other, and how to tell them apart.
+
+use std::fmt;
+
+/// Which form of the protocol a connection speaks.
+///
+/// RPyC negotiates nothing: whoever connects must know the form, or try. A server hears the other
+/// side first and can tell from the first byte of the first payload:
+///
+/// | first byte | dialect | payload |
+/// |---|---|---|
+/// | `01` `02` `03` | [`Dialect::V6`] | `kind: u8`, then brine of `(seq, body)` |
+/// | `12` | [`Dialect::V5`] | brine of `(kind, seq, body)` |
+/// | `00` | either, with bound threads | `sender: u64`, `recipient: u64`, then the above |
+///
+/// Framing, values, boxes and operations are the same in all of them.
+///
+/// ```
+/// use rpyc_protocol::rpc::Dialect;
+///
+/// assert_eq!(Dialect::detect(b"\x01\x11\x50\x11\x53\x11\x51\x02"), Some(Dialect::V6));
+/// assert_eq!(Dialect::detect(b"\x12\x51\x50\x11\x53\x11\x51\x02"), Some(Dialect::V5));
+/// assert_eq!(Dialect::detect(b"GET / HTTP/1.1"), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "the wire's vocabulary is closed")]
+pub struct Dialect {
+    /// How a message is laid out.
+    pub version: Version,
+    /// Whether every payload begins with the ids of the threads that talk to each other, as rpyc
+    /// does with `bind_threads`.
+    pub bind_threads: bool,
+}
+
+/// How a message is laid out, named after the major version of rpyc.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "the wire's vocabulary is closed")]
+pub enum Version {
+    /// rpyc 4.1.0 to 5.3.1.
+    V5,
+    /// rpyc 6.
+    V6,
+}
+
+impl Dialect {
+    /// rpyc 4.1.0 to 5.3.1.
+    pub const V5: Self = Self { version: Version::V5, bind_threads: false };
+
+    /// rpyc 6, the current one.
+    pub const V6: Self = Self { version: Version::V6, bind_threads: false };
+
+    /// The length of what bound threads put before a payload.
+    pub(super) const THREADS_LEN: usize = 16;
+
+    /// The same with bound threads.
+    #[must_use]
+    pub const fn with_bind_threads(self) -> Self {
+        Self { bind_threads: true, ..self }
+    }
+
+    /// Tells the dialect from the first payload that the peer sent.
+    ///
+    /// Thread ids of real systems fit 56 bits, so a payload with bound threads begins with `00`.
+    #[must_use]
+    pub fn detect(payload: &[u8]) -> Option<Self> {
+        match payload.first()? {
+            0x00 => {
+                let version = Version::of(*payload.get(Self::THREADS_LEN)?)?;
+                Some(Self { version, bind_threads: true })
+            }
+            &first => Some(Self { version: Version::of(first)?, bind_threads: false }),
+        }
+    }
+}
+
+impl Version {
+    /// The version of rpyc that this form is checked against; what an exception tells the peer.
+    ///
+    /// A Python peer appends a warning to every exception whose major version is not its own.
+    #[must_use]
+    pub const fn reference(self) -> &'static str {
+        match self {
+            Self::V5 => "5.3.1",
+            Self::V6 => "6.0.2",
+        }
+    }
+
+    fn of(first: u8) -> Option<Self> {
+        match first {
+            0x01..=0x03 => Some(Self::V6),
+            0x12 => Some(Self::V5),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.version {
+            Version::V5 => "rpyc 5",
+            Version::V6 => "rpyc 6",
+        })?;
+        if self.bind_threads { f.write_str(" with bound threads") } else { Ok(()) }
+    }
+}

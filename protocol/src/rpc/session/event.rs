@@ -1,0 +1,140 @@
+//! What a session tells the layer above.
+
+use super::in_flight::CallId;
+use crate::brine::DecodeError;
+use crate::rpc::refusal::Refusal;
+use crate::rpc::{Action, Boxed, Exception, FrameError, MessageError, ObjectId, Seq};
+
+/// Something that the layer above must act on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The peer asks for something. Answer it with [`Session::reply`](super::Session::reply) or
+    /// [`Session::raise`](super::Session::raise).
+    Request {
+        /// Whom to answer.
+        id: RequestId,
+        /// What is asked.
+        request: Request,
+    },
+    /// A call of ours has ended. Each call ends exactly once, unless it is cancelled.
+    Completed {
+        /// Which one.
+        call: CallId,
+        /// How. The references in the result are the receiver's to
+        /// [`release`](super::Session::release).
+        outcome: Result<Boxed, CallFailure>,
+    },
+    /// The peer holds an object of ours no more; its number will not come again.
+    Dropped {
+        /// Which one.
+        object: ObjectId,
+    },
+    /// The conversation is over: the last event. All objects of both sides are gone with it.
+    Closed {
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// What the peer asks for. PING, CLOSE and DEL are answered by the session itself.
+#[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "the wire's vocabulary is closed")]
+pub enum Request {
+    /// GETROOT: the object that this side offers first.
+    Root,
+    /// Something of an object that this side has offered.
+    Object {
+        /// Which one.
+        object: ObjectId,
+        /// What.
+        action: Action,
+    },
+}
+
+/// The right and the duty to answer one request of the peer's.
+#[derive(Debug)]
+#[must_use = "the peer waits for an answer"]
+pub struct RequestId {
+    pub(super) seq: Seq<'static>,
+    pub(super) thread: Option<PeerThread>,
+    /// Counts against the limit on requests being served.
+    pub(super) bytes: usize,
+}
+
+impl RequestId {
+    /// The peer's thread that waits for the answer, if the dialect tells; to be named in requests
+    /// that are made while this one is served.
+    #[must_use]
+    pub fn thread(&self) -> Option<PeerThread> {
+        self.thread
+    }
+}
+
+/// A thread of the peer's that waits for the answer to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerThread(pub(super) u64);
+
+/// Why a call has no result.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallFailure {
+    /// The answer makes no sense; the fault of the peer. The request has run, the connection lives.
+    #[error("the answer makes no sense: {0}")]
+    BadAnswer(Refusal),
+    /// The connection ended first.
+    #[error("the connection ended before the answer came")]
+    Closed {
+        /// Whether the request may have reached the peer.
+        may_have_run: bool,
+    },
+    /// The deadline came first; the answer will be ignored. RPyC knows no way to tell the peer.
+    #[error("no answer before the deadline")]
+    Expired {
+        /// Whether the request may have reached the peer.
+        may_have_run: bool,
+    },
+    /// The peer answered with an exception.
+    #[error(transparent)]
+    Raised(Box<Exception>),
+}
+
+/// Why a conversation is over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer sends requests but does not read the answers:
+    /// [`SessionLimits::backlog`](crate::rpc::SessionLimits::backlog).
+    #[error("the peer does not read what it asks for")]
+    Backlog,
+    /// A request or an answer that is not brine; the fault of the peer.
+    #[error("a message that is not brine: {0}")]
+    Body(DecodeError),
+    /// The stream of bytes ended between two frames.
+    #[error("the peer closed the connection")]
+    Ended,
+    /// The stream of bytes is not made of frames; the fault of the peer.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// Nothing came for [`SessionLimits::idle`](crate::rpc::SessionLimits::idle).
+    #[error("nothing came for too long")]
+    Idle,
+    /// The layer above called [`Session::close`](super::Session::close).
+    #[error("closed by this side")]
+    Local,
+    /// A frame is no message of the dialect; the fault of the peer, or of a client that was told
+    /// the wrong dialect.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// The peer said that it closes the connection. rpyc also does so when it fails to write an
+    /// answer.
+    #[error("the peer said goodbye")]
+    Peer,
+    /// A frame that had begun made no progress for
+    /// [`SessionLimits::stall`](crate::rpc::SessionLimits::stall).
+    #[error("a frame that does not go on")]
+    Stalled,
+    /// The stream of bytes ended inside a frame.
+    #[error("the connection ended inside a frame")]
+    Truncated,
+}
