@@ -20,5 +20,6 @@ macro_rules! with_each_version {
 
 mod golden;
 mod harness;
+mod hostile;
 mod interop;
 mod netns;

@@ -4,9 +4,11 @@
 
 mod addresses;
 mod broadcast;
+mod limits;
 mod listing;
 mod multicast;
 mod one_address;
+mod ours;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
