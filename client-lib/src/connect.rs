@@ -126,7 +126,7 @@ mod tests {
 
     use rpyc_protocol::brine::Writer;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, UnixListener};
+    use tokio::net::TcpListener;
 
     use super::*;
     use crate::scripted::{Deserted, Scripted};
@@ -207,11 +207,12 @@ mod tests {
         assert!(error.is_unknown_name(), "{error}");
     }
 
+    #[cfg(unix)]
     #[tokio::test]
     async fn a_unix_socket_of_this_machine_is_connected_to() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("payroll.sock");
-        let listener = UnixListener::bind(&path).unwrap();
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
         let port = Port::path(path.to_str().unwrap()).unwrap();
         let (_registry, registrar) = telling(&[("127.0.0.1", port)]).await;
         let stream = registrar.connect_by_service(&payroll()).await.unwrap();

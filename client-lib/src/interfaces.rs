@@ -42,8 +42,9 @@ impl Interfaces {
     /// Whether `ip` is the broadcast address of one of this machine's networks.
     pub(crate) fn is_broadcast(&self, ip: Ipv4Addr) -> bool {
         self.0.iter().any(|interface| match &interface.addr {
+            // Where no broadcast address was set, Linux tells the interface's own in its place.
             IfAddr::V4(v4) if v4.prefixlen < 31 && !v4.ip.is_loopback() => {
-                v4.broadcast == Some(ip) || v4.ip | !v4.netmask == ip
+                ip != v4.ip && (v4.broadcast == Some(ip) || v4.ip | !v4.netmask == ip)
             }
             _ => false,
         })
@@ -98,7 +99,7 @@ impl Interfaces {
                     ip,
                     netmask: Ipv4Addr::from_bits(u32::MAX << (32 - u32::from(prefixlen))),
                     prefixlen,
-                    broadcast: None,
+                    broadcast: Some(ip),
                 }),
                 IpAddr::V6(ip) => IfAddr::V6(if_addrs::Ifv6Addr {
                     ip,
@@ -147,6 +148,7 @@ mod tests {
         let machine = machine();
         assert!(machine.is_broadcast("10.0.0.127".parse().unwrap()));
         assert!(!machine.is_broadcast("10.0.0.126".parse().unwrap()));
+        assert!(!machine.is_broadcast("10.0.0.1".parse().unwrap()));
         assert!(!machine.is_broadcast("10.0.1.127".parse().unwrap()));
         assert!(!machine.is_broadcast("127.255.255.255".parse().unwrap()));
     }

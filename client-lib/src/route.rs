@@ -54,7 +54,10 @@ pub(crate) async fn find(
         let message = "the registry has no address of its IP version";
         return Err(Fault::Source(io::Error::new(io::ErrorKind::AddrNotAvailable, message)));
     }
-    let from = source.filter(|source| !source.ip().is_unspecified());
+    let from = source.filter(|source| !source.ip().is_unspecified()).map(|source| {
+        let index = interfaces.and_then(|interfaces| interfaces.index_with(source.ip()));
+        zoned(source, index.unwrap_or_default())
+    });
     let routes: Vec<_> =
         fitting.into_iter().flat_map(|to| routes_to(to, from, interfaces)).collect();
     if routes.is_empty() { Err(Fault::NoInterface) } else { Ok(routes) }

@@ -13,7 +13,8 @@ pub enum Fault {
     /// or a local firewall. Nothing was sent.
     #[error("broadcasting is not permitted to this program")]
     BroadcastForbidden(#[source] io::Error),
-    /// The registry closed the connection without a word; ours refuses requests so.
+    /// The registry closed the connection without a word: ours does so with a request that is over
+    /// one of its limits.
     #[error("closed the connection without an answer")]
     Closed,
     /// The registry understood the encoding of the request and would not answer it, for a reason
@@ -37,9 +38,13 @@ pub enum Fault {
     /// Something other than `OK` came as the answer to a registration; the fault of the registry.
     #[error("did not acknowledge")]
     NotAcknowledged,
-    /// The machine is there, but nothing listens on the port.
+    /// The machine is there, but nothing listens on the port. Nothing was taken.
     #[error("nothing listens there")]
-    Refused,
+    NothingListens,
+    /// The system does not let this program send there: a rule of its routing or a local firewall.
+    /// Nothing was sent.
+    #[error("sending there is not permitted to this program")]
+    NotPermitted(#[source] io::Error),
     /// The chosen source address is not one of this machine, or of the other IP version than the
     /// registry. Nothing was sent.
     #[error("cannot be spoken to from the chosen source address")]
@@ -66,9 +71,12 @@ impl Fault {
     /// Sorts an error of a socket; `to_many` if it was to send where many hear.
     pub(crate) fn from_io(error: io::Error, to_many: bool) -> Self {
         match error.kind() {
-            // A reset is what Windows calls it over UDP.
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Self::Refused,
+            // Windows calls it a reset over UDP; over TCP that means something else.
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
+                Self::NothingListens
+            }
             io::ErrorKind::PermissionDenied if to_many => Self::BroadcastForbidden(error),
+            io::ErrorKind::PermissionDenied => Self::NotPermitted(error),
             io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::NetworkDown => Self::Unreachable(error),
@@ -77,24 +85,22 @@ impl Fault {
         }
     }
 
-    /// Whether somebody answered, if not as wanted.
+    /// Whether somebody took the request and would not answer it.
     #[must_use]
-    pub fn is_answer(&self) -> bool {
-        matches!(
-            self,
-            Self::Declined(_)
-                | Self::ListingForbidden
-                | Self::NotAcknowledged
-                | Self::Undecodable(_)
-                | Self::UndecodableNative(_)
-                | Self::Unknown
-        )
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Closed | Self::Declined(_))
+    }
+
+    /// Whether somebody answered with something other than what was asked for.
+    #[must_use]
+    pub fn is_undecodable(&self) -> bool {
+        matches!(self, Self::NotAcknowledged | Self::Undecodable(_) | Self::UndecodableNative(_))
     }
 
     /// Whether the request may have arrived without an answer.
     #[must_use]
     pub fn is_silence(&self) -> bool {
-        matches!(self, Self::Closed | Self::Io(_) | Self::NoReply)
+        matches!(self, Self::Io(_) | Self::NoReply)
     }
 
     /// Of several faults on the ways to one registry, the one with the highest rank is told.
@@ -102,15 +108,12 @@ impl Fault {
         match self {
             Self::Unknown => 9,
             Self::ListingForbidden => 8,
-            Self::Declined(_)
-            | Self::NotAcknowledged
-            | Self::Undecodable(_)
-            | Self::UndecodableNative(_) => 7,
-            Self::Closed => 6,
-            Self::NoReply => 5,
-            Self::BroadcastForbidden(_) => 4,
-            Self::Io(_) => 3,
-            Self::Refused => 2,
+            Self::Declined(_) => 7,
+            Self::NotAcknowledged | Self::Undecodable(_) | Self::UndecodableNative(_) => 6,
+            Self::Closed => 5,
+            Self::NoReply => 4,
+            Self::BroadcastForbidden(_) | Self::NotPermitted(_) | Self::Io(_) => 3,
+            Self::NothingListens => 2,
             Self::Unreachable(_) | Self::Unresolved(_) => 1,
             Self::NoInterface | Self::Source(_) => 0,
         }

@@ -2,7 +2,7 @@
 
 use rpyc_protocol::ServiceName;
 
-use super::{Attempts, Fault, NO_REGISTRY_HINT, NO_REPLY_HINT};
+use super::{Attempts, Fault, NO_REGISTRY_HINT, NO_REPLY_HINT, REFUSED_HINT};
 
 /// Why a question to the registries has no answer. Nothing was changed; asking again is safe.
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +10,7 @@ use super::{Attempts, Fault, NO_REGISTRY_HINT, NO_REPLY_HINT};
 pub enum LookupError {
     /// Registries answered that they forbid this program to list; none gave the list. The choice of
     /// whoever runs them.
-    #[error("listing is forbidden: {0}; RPyC's registries allow it with --listing")]
+    #[error("listing is forbidden: {0}; a registry that is started with --listing allows it")]
     ListingForbidden(Attempts),
     /// No registry could even be asked: nothing listens, there is no way, the name stands for no
     /// address, or this program may not broadcast. The fault of the set-up.
@@ -20,6 +20,10 @@ pub enum LookupError {
     /// lost.
     #[error("no registry answered within {waited:.1?}: {0}; {NO_REPLY_HINT}", waited = .0.waited())]
     NoReply(Attempts),
+    /// Somebody took the question and would not answer it, probably a registry that finds it over
+    /// one of its limits; nobody else answered.
+    #[error("the question was refused: {0}; {REFUSED_HINT}")]
+    Refused(Attempts),
     /// Somebody answered, but not as a registry does, and nobody else did better. The fault of
     /// whoever answered, or of the address.
     #[error("no answer could be read: {0}; does another program use that port?")]
@@ -47,7 +51,8 @@ impl LookupError {
             _ if attempts.any(|fault| matches!(fault, Fault::ListingForbidden)) => {
                 Self::ListingForbidden(attempts)
             }
-            _ if attempts.any(Fault::is_answer) => Self::Undecodable(attempts),
+            _ if attempts.any(Fault::is_refusal) => Self::Refused(attempts),
+            _ if attempts.any(Fault::is_undecodable) => Self::Undecodable(attempts),
             _ if attempts.any(Fault::is_silence) => Self::NoReply(attempts),
             _ => Self::NoRegistry(attempts),
         }
@@ -60,6 +65,7 @@ impl LookupError {
             Self::ListingForbidden(attempts)
             | Self::NoRegistry(attempts)
             | Self::NoReply(attempts)
+            | Self::Refused(attempts)
             | Self::Undecodable(attempts)
             | Self::UnknownName { attempts, .. } => attempts,
         }

@@ -18,3 +18,6 @@ const NO_REGISTRY_HINT: &str = "start one, or name one with RPYC_REGISTRY=HOST[:
 /// What to try when no registry answers.
 const NO_REPLY_HINT: &str =
     "is one running there, and no firewall between? RPYC_REGISTRY=HOST[:PORT] names another";
+
+/// What to try when a registry would not answer.
+const REFUSED_HINT: &str = "the log of the registry tells why";

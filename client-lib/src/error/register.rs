@@ -1,6 +1,6 @@
 //! Why a registration or its end was not acknowledged.
 
-use super::{Attempts, Fault, NO_REGISTRY_HINT, NO_REPLY_HINT};
+use super::{Attempts, Fault, NO_REGISTRY_HINT, NO_REPLY_HINT, REFUSED_HINT};
 
 /// Why no registry acknowledged a registration, or the end of one. Doing it again is safe.
 #[derive(Debug, thiserror::Error)]
@@ -10,19 +10,25 @@ pub enum RegisterError {
     /// address, or this program may not broadcast. The fault of the set-up; nothing was changed.
     #[error("no registry can be asked: {0}; {NO_REGISTRY_HINT}")]
     NoRegistry(Attempts),
-    /// No registry answered in time, or it refused without a word. The registration may have been
-    /// taken and only its acknowledgement lost.
+    /// No registry answered in time. The registration may have been taken and only its
+    /// acknowledgement lost.
     #[error("no registry acknowledged within {waited:.1?}: {0}; {NO_REPLY_HINT}", waited = .0.waited())]
     NoReply(Attempts),
     /// Somebody answered something other than an acknowledgement. The fault of whoever answered, or
     /// of the address; the registration may have been taken.
     #[error("no acknowledgement could be read: {0}; does another program use that port?")]
     NotAcknowledged(Attempts),
+    /// Somebody took the request and would not answer it, probably a registry that finds it over
+    /// one of its limits. Nothing was changed there.
+    #[error("the registration was refused: {0}; {REFUSED_HINT}")]
+    Refused(Attempts),
 }
 
 impl RegisterError {
     pub(crate) fn new(attempts: Attempts) -> Self {
-        if attempts.any(Fault::is_answer) {
+        if attempts.any(Fault::is_refusal) {
+            Self::Refused(attempts)
+        } else if attempts.any(Fault::is_undecodable) {
             Self::NotAcknowledged(attempts)
         } else if attempts.any(Fault::is_silence) {
             Self::NoReply(attempts)
@@ -37,7 +43,8 @@ impl RegisterError {
         match self {
             Self::NoRegistry(attempts)
             | Self::NoReply(attempts)
-            | Self::NotAcknowledged(attempts) => attempts,
+            | Self::NotAcknowledged(attempts)
+            | Self::Refused(attempts) => attempts,
         }
     }
 

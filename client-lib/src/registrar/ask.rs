@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
 use super::question::Question;
@@ -15,6 +16,30 @@ use crate::{Attempt, Attempts, Fault, Registries, RegistryAddr, Transport};
 
 /// Longest time between asking one registry and asking the next.
 const STAGGER: Duration = Duration::from_millis(250);
+
+/// A question that is being asked, of whomever.
+#[derive(Debug)]
+pub(super) struct Asking<'a, A> {
+    pub(super) question: &'a Question<A>,
+    /// When to give up.
+    pub(super) deadline: Instant,
+    /// Set once somebody has said that there is nothing to tell.
+    pub(super) is_unknown: SetOnce<()>,
+}
+
+impl<'a, A> Asking<'a, A> {
+    pub(super) fn new(question: &'a Question<A>, deadline: Instant) -> Self {
+        Self { question, deadline, is_unknown: SetOnce::new() }
+    }
+
+    /// Tells the others that are asked.
+    pub(super) fn note(&self, fault: &Fault) {
+        if matches!(fault, Fault::Unknown) {
+            // Once is enough.
+            let _ = self.is_unknown.set(());
+        }
+    }
+}
 
 /// What was answered, and between which addresses.
 #[derive(Debug)]
@@ -47,11 +72,7 @@ impl Failure {
 
     /// Whether another encoding of the same request could do better.
     pub(super) fn may_be_the_encodings(&self) -> bool {
-        self.fault.is_silence()
-            || matches!(
-                self.fault,
-                Fault::Declined(_) | Fault::Undecodable(_) | Fault::UndecodableNative(_)
-            )
+        self.fault.is_silence() || self.fault.is_refusal() || self.fault.is_undecodable()
     }
 }
 
@@ -63,11 +84,11 @@ impl Registrar {
         question: &Question<A>,
     ) -> Result<(&'a RegistryAddr, Reply<A>), Attempts> {
         let started = Instant::now();
-        let deadline = started + self.inner.timeout;
+        let asking = Asking::new(question, started + self.inner.timeout);
         let stagger = self.stagger(registries.iter().len());
         // Collected, since the compiler finds no future with a lazy list of these to be `Send`.
         let attempts: Vec<_> =
-            registries.iter().map(|registry| self.attempt(registry, question, deadline)).collect();
+            registries.iter().map(|registry| self.attempt(registry, &asking)).collect();
         let outcome = first_success(attempts, stagger).await;
         outcome.map_err(|each| Attempts::new(each, started.elapsed()))
     }
@@ -76,15 +97,14 @@ impl Registrar {
     async fn attempt<'a, A>(
         &self,
         registry: &'a RegistryAddr,
-        question: &Question<A>,
-        deadline: Instant,
+        asking: &Asking<'_, A>,
     ) -> Result<(&'a RegistryAddr, Reply<A>), Attempt> {
-        let outcome = match route::find(registry, self.inner.source, deadline).await {
+        let outcome = match route::find(registry, self.inner.source, asking.deadline).await {
             Ok(routes) => {
                 let stagger = self.stagger(routes.len());
                 let attempts: Vec<_> = routes
                     .into_iter()
-                    .map(|route| self.ask_by(registry.transport(), route, question, deadline))
+                    .map(|route| self.ask_by(registry.transport(), route, asking))
                     .collect();
                 first_success(attempts, stagger).await.map_err(most_telling)
             }
@@ -103,15 +123,15 @@ impl Registrar {
         &self,
         transport: Transport,
         route: Route,
-        question: &Question<A>,
-        deadline: Instant,
+        asking: &Asking<'_, A>,
     ) -> Result<Reply<A>, Failure> {
         match transport {
-            Transport::Udp => udp::ask(&route, question, deadline).await,
+            Transport::Udp => udp::ask(&route, asking).await,
             Transport::Tcp => {
                 let is_legacy = self.legacy_over_tcp().contains(&route.to);
-                let skip = if is_legacy { question.requests.len().saturating_sub(1) } else { 0 };
-                tcp::ask(&route, question, skip, deadline).await
+                let skip =
+                    if is_legacy { asking.question.requests.len().saturating_sub(1) } else { 0 };
+                tcp::ask(&route, asking, skip).await
             }
         }
     }

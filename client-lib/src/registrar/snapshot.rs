@@ -10,7 +10,7 @@ use rpyc_protocol::registry::native::{self, Cursor, Operation};
 use rpyc_protocol::registry::reply::Endpoint;
 use tokio::time::Instant;
 
-use super::ask::{Failure, Reply};
+use super::ask::{Asking, Failure, Reply};
 use super::page::Page;
 use super::question::Question;
 use super::{Registrar, complete_zones};
@@ -218,11 +218,11 @@ impl Told<'_> {
     /// Asks the same registry again, from the same address.
     async fn ask_on<A>(&self, question: &Question<A>) -> Result<Reply<A>, Attempts> {
         let started = Instant::now();
-        let deadline = started + self.registrar.inner.timeout;
+        let asking = Asking::new(question, started + self.registrar.inner.timeout);
         let mut from = self.local;
         from.set_port(0);
         let route = Route { to: self.reply_from, from: Some(from), to_many: false };
-        let asked = self.registrar.ask_by(self.registry.transport(), route, question, deadline);
+        let asked = self.registrar.ask_by(self.registry.transport(), route, &asking);
         asked.await.map_err(|failure| self.failed(failure, started.elapsed()))
     }
 

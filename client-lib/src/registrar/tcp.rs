@@ -1,20 +1,22 @@
 //! One question over TCP: one connection for each request.
 
+use std::io;
 use std::time::Duration;
 
 use rpyc_protocol::brine::Extent;
 use rpyc_protocol::registry::native;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::ask::{Failure, Reply};
-use super::question::{LIMITS, Question, Reading};
+use super::ask::{Asking, Failure, Reply};
+use super::question::{LIMITS, Reading};
 use crate::Fault;
 use crate::route::Route;
 
-/// How long a registry may take to answer a request that it may not understand, before the next
-/// encoding is tried. RPyC's own neither answers such a request nor closes the connection.
+/// How long a registry that is near may take to answer a request that it may not understand, before
+/// the next encoding is tried; one that is far away has four times as long as connecting took.
+/// RPyC's own neither answers such a request nor closes the connection.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Asks by `route` until an answer comes or `deadline` has passed, leaving out the first `skip`
@@ -24,16 +26,15 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Dropping the future closes the connection; the request may have been sent.
 pub(super) async fn ask<A>(
     route: &Route,
-    question: &Question<A>,
+    asking: &Asking<'_, A>,
     skip: usize,
-    deadline: Instant,
 ) -> Result<Reply<A>, Failure> {
-    let mut requests = question.requests.iter().skip(skip).peekable();
+    let mut requests = asking.question.requests.iter().skip(skip).peekable();
     let mut outcome = Err(Fault::NoReply.into());
     while let Some(request) = requests.next() {
         let is_last = requests.peek().is_none();
-        let until = if is_last { deadline } else { deadline.min(Instant::now() + PATIENCE) };
-        outcome = match timeout_at(until, ask_once(route, request, question.read)).await {
+        outcome = match timeout_at(asking.deadline, ask_once(route, request, asking, is_last)).await
+        {
             Ok(outcome) => outcome,
             Err(_) => Err(Fault::NoReply.into()),
         };
@@ -48,23 +49,31 @@ pub(super) async fn ask<A>(
 async fn ask_once<A>(
     route: &Route,
     request: &[u8],
-    read: fn(&[u8]) -> Reading<A>,
+    asking: &Asking<'_, A>,
+    is_last: bool,
 ) -> Result<Reply<A>, Failure> {
-    let fault = |error| Fault::from_io(error, false);
+    let started = Instant::now();
     let mut stream = connect(route).await?;
     let local = stream.local_addr().map_err(fault)?;
+    let patience = PATIENCE.max(started.elapsed() * 4);
     stream.write_all(request).await.map_err(fault)?;
-    let bytes = read_answer(&mut stream).await?;
-    match read(&bytes) {
+    let bytes = if is_last {
+        read_answer(&mut stream).await?
+    } else {
+        timeout(patience, read_answer(&mut stream)).await.unwrap_or(Err(Fault::NoReply))?
+    };
+    match (asking.question.read)(&bytes) {
         Reading::Answer(answer) | Reading::Provisional(answer) => {
             Ok(Reply { answer, from: route.to, local })
         }
-        Reading::Fault(fault) => Err(Failure { fault, responder: Some(route.to) }),
+        Reading::Fault(fault) => {
+            asking.note(&fault);
+            Err(Failure { fault, responder: Some(route.to) })
+        }
     }
 }
 
 async fn connect(route: &Route) -> Result<TcpStream, Fault> {
-    let fault = |error| Fault::from_io(error, false);
     let socket = if route.to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(fault)?;
     if let Some(from) = route.from {
@@ -80,8 +89,7 @@ async fn read_answer(stream: &mut TcpStream) -> Result<Vec<u8>, Fault> {
     let mut extent = Extent::new(&LIMITS);
     let mut seen = 0;
     loop {
-        let len =
-            stream.read_buf(&mut bytes).await.map_err(|error| Fault::from_io(error, false))?;
+        let len = stream.read_buf(&mut bytes).await.map_err(fault)?;
         let new = bytes.get(seen..).unwrap_or_default();
         seen = bytes.len();
         let is_whole = match bytes.first() {
@@ -94,5 +102,15 @@ async fn read_answer(stream: &mut TcpStream) -> Result<Vec<u8>, Fault> {
         if is_whole || len == 0 {
             return Ok(bytes);
         }
+    }
+}
+
+fn fault(error: io::Error) -> Fault {
+    match error.kind() {
+        // What was sent and not read when the other end closed comes back as a reset.
+        io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::ConnectionReset => Fault::Closed,
+        _ => Fault::from_io(error, false),
     }
 }

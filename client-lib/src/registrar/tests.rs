@@ -224,7 +224,7 @@ async fn a_good_answer_after_a_stray_datagram_counts() {
 async fn a_connection_closed_without_a_word_is_told() {
     let registry = Scripted::tcp(|_| Some(vec![])).await;
     let error = asking(&[registry.addr()], LONG).discover(&foo()).await.unwrap_err();
-    assert!(matches!(error, LookupError::NoReply(_)), "{error}");
+    assert!(matches!(error, LookupError::Refused(_)), "{error}");
     assert!(error.to_string().contains("closed the connection without an answer"), "{error}");
 }
 

@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
-use super::ask::{Failure, Reply};
+use super::ask::{Asking, Failure, Reply};
 use super::question::{Question, Reading};
 use crate::Fault;
 use crate::route::Route;
@@ -20,22 +20,23 @@ const MAX_DATAGRAM: usize = 65_535;
 /// another registry may know more, and what looks like no answer may be a stray.
 const PATIENCE: Duration = Duration::from_millis(250);
 
+/// How long to listen for an answer from among many once somebody, wherever, has said that there is
+/// nothing to tell: mostly nobody else is there, and this is time for two datagrams to be lost.
+const ENOUGH: Duration = Duration::from_millis(700);
+
 /// Asks by `route` until an answer comes or `deadline` has passed.
 ///
 /// # Cancel safety
 /// Dropping the future abandons the answer; the request may have been sent.
-pub(super) async fn ask<A>(
-    route: &Route,
-    question: &Question<A>,
-    deadline: Instant,
-) -> Result<Reply<A>, Failure> {
+pub(super) async fn ask<A>(route: &Route, asking: &Asking<'_, A>) -> Result<Reply<A>, Failure> {
     let fault = |error| Failure::from(Fault::from_io(error, route.to_many));
     let (socket, local) = open(route)?;
     let mut buffer = vec![0; MAX_DATAGRAM];
     let mut gaps = Gaps::default();
     let mut held = None;
-    let mut until = deadline;
-    send(&socket, route, question).await.map_err(fault)?;
+    let mut until = asking.deadline;
+    let enough = Instant::now() + ENOUGH;
+    send(&socket, route, asking.question).await.map_err(fault)?;
     let mut resend = Instant::now() + gaps.next_gap();
     loop {
         tokio::select! {
@@ -47,10 +48,13 @@ pub(super) async fn ask<A>(
                     continue;
                 }
                 let bytes = buffer.get(..len).unwrap_or_default();
-                let outcome = match (question.read)(bytes) {
+                let outcome = match (asking.question.read)(bytes) {
                     Reading::Answer(answer) => return Ok(Reply { answer, from, local }),
                     Reading::Provisional(answer) => Ok(Reply { answer, from, local }),
-                    Reading::Fault(fault) => Err(Failure { fault, responder: Some(from) }),
+                    Reading::Fault(fault) => {
+                        asking.note(&fault);
+                        Err(Failure { fault, responder: Some(from) })
+                    }
                 };
                 if let Err(failure) = &outcome
                     && failure.is_final()
@@ -59,15 +63,16 @@ pub(super) async fn ask<A>(
                     return outcome;
                 }
                 if held.is_none() {
-                    until = deadline.min(Instant::now() + PATIENCE);
+                    until = until.min(Instant::now() + PATIENCE);
                 }
                 held = Some(better(held, outcome));
             }
+            _ = asking.is_unknown.wait(), if route.to_many && until > enough => until = enough,
             () = sleep_until(resend.min(until)) => {
                 if Instant::now() >= until {
                     return held.unwrap_or_else(|| Err(Fault::NoReply.into()));
                 }
-                send(&socket, route, question).await.map_err(fault)?;
+                send(&socket, route, asking.question).await.map_err(fault)?;
                 resend = Instant::now() + gaps.next_gap();
             }
         }
@@ -176,8 +181,9 @@ mod tests {
 
     async fn list(to: SocketAddr, to_many: bool) -> Result<Vec<String>, Failure> {
         let route = Route { to, from: None, to_many };
-        let deadline = Instant::now() + Duration::from_secs(20);
-        ask(&route, &Question::list(None), deadline).await.map(|reply| reply.answer)
+        let question = Question::list(None);
+        let asking = Asking::new(&question, Instant::now() + Duration::from_secs(20));
+        ask(&route, &asking).await.map(|reply| reply.answer)
     }
 
     #[tokio::test]
@@ -196,6 +202,19 @@ mod tests {
         assert!(matches!(failure.fault, Fault::Unknown));
         assert_eq!(failure.responder, Some(to));
         assert!(started.elapsed() >= PATIENCE && started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[tokio::test]
+    async fn silence_among_many_is_cut_short_by_anybodys_word() {
+        let registry = Scripted::udp(|_| vec![]).await;
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, registry.addr().port()));
+        let question = Question::list(None);
+        let asking = Asking::new(&question, Instant::now() + Duration::from_secs(20));
+        asking.note(&Fault::Unknown);
+        let started = Instant::now();
+        let failure = ask(&Route { to, from: None, to_many: true }, &asking).await.unwrap_err();
+        assert!(matches!(failure.fault, Fault::NoReply));
+        assert!(started.elapsed() >= ENOUGH && started.elapsed() < Duration::from_secs(10));
     }
 
     #[tokio::test]
