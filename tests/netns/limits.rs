@@ -10,8 +10,7 @@ const OK: &str = "080b4f4b";
 
 /// `REGISTER (("FOO",), port)` for a port of five digits.
 fn register(port: u16) -> Vec<u8> {
-    let mut request =
-        hex("12080d52505943080e085245474953544552 1110080c464f4f1605".replace(' ', "").as_str());
+    let mut request = hex("12080d52505943080e0852454749535445521110080c464f4f1605");
     request.extend(port.to_string().bytes());
     request
 }

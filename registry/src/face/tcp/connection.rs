@@ -209,7 +209,7 @@ mod tests {
 
     impl Client {
         /// Waits for the end of the stream; tells what came before it and after how long.
-        async fn to_end(&mut self) -> (Vec<u8>, Duration) {
+        async fn rest(&mut self) -> (Vec<u8>, Duration) {
             let started = Instant::now();
             let mut bytes = Vec::new();
             self.stream.read_to_end(&mut bytes).await.unwrap();
@@ -220,7 +220,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_sends_nothing_is_closed_at_the_deadline() {
         let mut client = connect();
-        assert_eq!(client.to_end().await, (vec![], REQUEST_DEADLINE));
+        assert_eq!(client.rest().await, (vec![], REQUEST_DEADLINE));
         assert_eq!(client.shared.counters.total(Loss::Deadline), 1);
     }
 
@@ -252,7 +252,7 @@ mod tests {
     async fn a_native_client_may_idle_and_is_not_blamed_for_it() {
         let mut client = connect();
         client.stream.write_all(b"{\"v\":1,\"op\":\"list\"}\n").await.unwrap();
-        let (answer, took) = client.to_end().await;
+        let (answer, took) = client.rest().await;
         assert_eq!(answer.last(), Some(&b'\n'));
         assert_eq!(took, IDLE_DEADLINE);
         assert_eq!(client.shared.counters.total(Loss::Deadline), 0);
@@ -263,7 +263,7 @@ mod tests {
         let mut client = connect();
         client.stream.write_all(&REGISTER[..9]).await.unwrap();
         client.stream.shutdown().await.unwrap();
-        assert_eq!(client.to_end().await.0, b"");
+        assert_eq!(client.rest().await.0, b"");
         assert_eq!(client.shared.counters.total(Loss::Broken), 1);
     }
 
@@ -274,10 +274,10 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(1)).await;
         client.stop.cancel();
         client.stream.write_all(&REGISTER[9..]).await.unwrap();
-        assert_eq!(client.to_end().await.0, ACKNOWLEDGEMENT);
+        assert_eq!(client.rest().await.0, ACKNOWLEDGEMENT);
 
         let mut silent = connect();
         silent.stop.cancel();
-        assert_eq!(silent.to_end().await, (vec![], Duration::ZERO));
+        assert_eq!(silent.rest().await, (vec![], Duration::ZERO));
     }
 }
