@@ -202,3 +202,14 @@ fn native_messages_round_trip_and_ignore_what_they_do_not_know() {
     let reply = native::Reply::error(native::ErrorCode::ListingForbidden, "not you");
     assert_eq!(native::Reply::parse(&reply.to_bytes()), Ok(reply));
 }
+
+#[test]
+fn a_query_is_decoded_without_allocation() {
+    let mut query = Vec::new();
+    Request::Query { name: "payroll" }.encode(&mut query).unwrap();
+    let counted = allocation_counter::measure(|| {
+        let Ok(Request::Query { name }) = decode(&query) else { panic!("a query") };
+        assert_eq!(&*rpyc_protocol::FoldedName::new(name).unwrap(), "PAYROLL");
+    });
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+}

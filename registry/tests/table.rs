@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rpyc_protocol::registry::reply::{Endpoint, decode_endpoints, decode_names};
-use rpyc_protocol::registry::{Names, Port, native};
+use rpyc_protocol::registry::{Names, Port, Request, native};
 use rpyc_protocol::{FoldedName, ServiceName};
 use rpyc_registry::{
-    Asker, Directory, Host, Limits, MemoryStore, Refusal, Registry, SWEEP_INTERVAL, Transport,
+    Asker, Directory, Dispatcher, Host, Limits, Listing, MemoryStore, Outcome, Refusal, Registry,
+    SWEEP_INTERVAL, Transport,
 };
 
 const TTL: Duration = Duration::from_secs(240);
@@ -446,4 +447,33 @@ fn a_snapshot_tells_ages_and_times_left_page_by_page() {
     let there =
         table.directory.snapshot(now, &here, Some("10.0.0.7"), native::Cursor::default(), 1 << 20);
     assert!(there.services.is_empty());
+}
+
+#[test]
+fn queries_and_renewals_are_served_without_allocation() {
+    let start = Instant::now();
+    let limits = Limits::default();
+    let registry = Registry::new(start, TTL, limits.clone(), Box::new(MemoryStore::new()));
+    let dispatcher = Dispatcher::new(start, registry, Listing::Everyone, &limits);
+    let server = asker("10.0.0.7");
+    let bytes = |request: Request<'_>| {
+        let mut bytes = Vec::new();
+        request.encode(&mut bytes).unwrap();
+        bytes
+    };
+    let names = [ServiceName::new("a").unwrap(), ServiceName::new("b").unwrap()];
+    let port = Port::tcp(18861).unwrap();
+    let register = bytes(Request::Register { names: Names::from(&names[..]), port });
+    let query = bytes(Request::Query { name: "a" });
+    let mut buffer = Vec::new();
+    dispatcher.handle(start, &server, &register, &mut buffer);
+    // The buffer of answers is kept from one to the next.
+    dispatcher.handle(start, &server, &query, &mut buffer);
+    for message in [&query, &register] {
+        let counted = allocation_counter::measure(|| {
+            let outcome = dispatcher.handle(start, &server, message, &mut buffer);
+            assert!(matches!(outcome, Outcome::Reply(_)));
+        });
+        assert_eq!(counted.count_total, 0, "{counted:?}");
+    }
 }

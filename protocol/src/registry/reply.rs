@@ -155,12 +155,12 @@ impl<'a> Entries<'a> {
     /// # Errors
     /// [`EncodeError`] for 2³² entries.
     pub fn finish(self) -> Result<&'a [u8], EncodeError> {
-        let mut head = Vec::with_capacity(Self::HEAD_ROOM);
-        Writer::new(&mut head).tuple(self.len)?;
-        let start = Self::HEAD_ROOM - head.len();
-        for (place, byte) in self.buffer.iter_mut().skip(start).zip(head) {
-            *place = byte;
-        }
+        // The head is written behind the entries, so that nothing is allocated, and moved before them.
+        let end = self.buffer.len();
+        Writer::new(self.buffer).tuple(self.len)?;
+        let start = Self::HEAD_ROOM - (self.buffer.len() - end);
+        self.buffer.copy_within(end.., start);
+        self.buffer.truncate(end);
         Ok(self.buffer.get(start..).unwrap_or_default())
     }
 }

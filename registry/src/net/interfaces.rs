@@ -32,7 +32,12 @@ impl Interfaces {
     pub(crate) fn broadcast_of(&self, ip: IpAddr) -> Option<(std::net::Ipv4Addr, u32)> {
         let has_it = |interface: &&Interface| interface.ip() == ip;
         self.0.iter().filter(has_it).find_map(|interface| match &interface.addr {
-            if_addrs::IfAddr::V4(v4) => v4.broadcast.zip(interface.index),
+            if_addrs::IfAddr::V4(v4) => {
+                // Some systems report the address itself where none was set for broadcasts.
+                let set = v4.broadcast.filter(|broadcast| *broadcast != v4.ip);
+                let usual = (v4.prefixlen < 31).then(|| v4.ip | !v4.netmask);
+                set.or(usual).zip(interface.index)
+            }
             if_addrs::IfAddr::V6(_) => None,
         })
     }
