@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -29,8 +30,8 @@ pub struct Directory {
     instances: DashMap<Host, HashMap<Port, Vec<Arc<Lease>>>>,
     /// Names by number, that is, in the order in which they appeared, as RPyC lists them.
     names: RwLock<BTreeMap<u64, ServiceName>>,
-    /// Where the next LIST that cannot hold every name begins.
-    list_turn: Turn,
+    /// The number of the service with which the next LIST begins that cannot hold every name.
+    list_turn: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl Directory {
             services: DashMap::new(),
             instances: DashMap::new(),
             names: RwLock::new(BTreeMap::new()),
-            list_turn: Turn::default(),
+            list_turn: AtomicU64::new(0),
         }
     }
 
@@ -118,38 +119,42 @@ impl Directory {
         let cap = asker.transport.list_cap();
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         match host {
-            None => self.list_within(cap, names.len(), || names.values(), buffer),
+            None => self.list_within(cap, |from| names.range(from..), buffer),
             Some(host) => {
                 let served = self.services_of(host);
-                let served: Vec<_> = served.iter().filter_map(|id| names.get(id)).collect();
-                self.list_within(cap, served.len(), || served.iter().copied(), buffer)
+                let name_of = |id| names.get_key_value(id);
+                self.list_within(cap, |from| served.range(from..).filter_map(name_of), buffer)
             }
         }
     }
 
-    fn list_within<'b, 'n, I: Iterator<Item = &'n ServiceName>>(
+    /// Lists what `names_from` gives for service number 0 and on, or as much as fits of what it gives
+    /// for the number where the last such answer stopped and on, and round to there.
+    fn list_within<'b, 'n, I: Iterator<Item = (&'n u64, &'n ServiceName)>>(
         &self,
         cap: usize,
-        len: usize,
-        names: impl Fn() -> I,
+        names_from: impl Fn(u64) -> I,
         buffer: &'b mut Vec<u8>,
     ) -> Result<&'b [u8], EncodeError> {
-        let mut name_bytes = Vec::new();
-        let mut fill = |skip: usize, entries: &mut Entries<'_>| -> Result<bool, EncodeError> {
-            for name in names().skip(skip).chain(names().take(skip)) {
-                name_bytes.clear();
-                Writer::new(&mut name_bytes).str(name.as_str())?;
-                if !entries.push(&name_bytes) {
-                    return Ok(false);
+        let mut bytes = Vec::new();
+        // Gives the number of the first that does not fit.
+        let mut fill =
+            |start: u64, entries: &mut Entries<'_>| -> Result<Option<u64>, EncodeError> {
+                let before = names_from(0).take_while(|(id, _)| **id < start);
+                for (id, name) in names_from(start).chain(before) {
+                    bytes.clear();
+                    Writer::new(&mut bytes).str(name.as_str())?;
+                    if !entries.push(&bytes) {
+                        return Ok(Some(*id));
+                    }
                 }
-            }
-            Ok(true)
-        };
+                Ok(None)
+            };
         let mut entries = Entries::new(buffer, cap);
-        if !fill(0, &mut entries)? {
+        if fill(0, &mut entries)?.is_some() {
             entries.clear();
-            fill(self.list_turn.first(len), &mut entries)?;
-            self.list_turn.advance(entries.len(), len);
+            let stopped_at = fill(self.list_turn.load(Ordering::Relaxed), &mut entries)?;
+            self.list_turn.store(stopped_at.unwrap_or(0), Ordering::Relaxed);
         }
         entries.finish()
     }

@@ -208,7 +208,14 @@ pub(crate) enum OutputFormat {
 #[derive(Clone, Debug, Default, PartialEq, Args)]
 pub(crate) struct ServeArgs {
     /// Serve only this transport [default: both]
-    #[arg(short, long, value_enum, ignore_case = true, value_name = "UDP|TCP")]
+    #[arg(
+        short,
+        long,
+        value_enum,
+        ignore_case = true,
+        value_name = "UDP|TCP",
+        hide_possible_values = true
+    )]
     pub(crate) mode: Option<Mode>,
 
     /// Fail where IPv6 is not available, rather than doing without it
@@ -226,12 +233,12 @@ pub(crate) struct ServeArgs {
 
     /// Let everyone list the names, or (with false) nobody [default: this machine only]
     #[arg(short, long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL",
-          value_parser = BoolishValueParser::new())]
+          hide_possible_values = true, value_parser = BoolishValueParser::new())]
     pub(crate) listing: Option<bool>,
 
     /// Log errors only
     #[arg(short, long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL",
-          value_parser = BoolishValueParser::new())]
+          hide_possible_values = true, value_parser = BoolishValueParser::new())]
     pub(crate) quiet: Option<bool>,
 
     /// Append the log to this file [default: standard error]
