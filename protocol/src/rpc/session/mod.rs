@@ -234,11 +234,14 @@ impl Session {
 
     /// Lets go of all references in a result that nobody wants.
     pub fn discard(&mut self, unwanted: &Boxed) {
-        unwanted.for_each_object(&mut |object| {
-            if let super::boxed::Object::Remote(object) = object {
-                self.state.release(object);
-            }
-        });
+        unwanted.for_each_object(&mut |object| self.state.release_object(object));
+    }
+
+    /// Lets go of all references in a request that is answered without looking at its arguments.
+    pub fn discard_request(&mut self, unwanted: &Request) {
+        if let Request::Object { action, .. } = unwanted {
+            action.for_each_object(&mut |object| self.state.release_object(object));
+        }
     }
 
     /// Says goodbye and ends the conversation: what waits to be sent may still be sent, the answers
