@@ -4,17 +4,6 @@
 //! connection. It owns the numbers of messages, the calls in flight with their deadlines, and the
 //! counts of references to the objects of both sides. It does not own the objects, or know what
 //! they are.
-//!
-//! ```text
-//!                  handle_bytes, handle_eof, handle_timeout
-//!                                   |
-//!   request, reply, raise, ...      v
-//!   ----------------------->  +-----------+  --> poll_event     requests, results, the end
-//!                             |  Session  |  --> poll_transmit  bytes for the peer
-//!                             +-----------+  --> poll_timeout   when to call handle_timeout
-//! ```
-//!
-//! After anything goes in, all three outputs are polled until they give nothing more.
 
 mod config;
 mod event;
@@ -39,6 +28,18 @@ use super::{Boxed, Class, Dialect, FrameDecoder, IdPack, ObjectId};
 const KEPT: usize = 256 << 10;
 
 /// One end of an RPyC connection.
+///
+/// ```text
+///                  handle_bytes, handle_eof, handle_timeout
+///                                   |
+///   request, reply, raise, ...      v
+///   ----------------------->  +-----------+  --> poll_event     requests, results, the end
+///                             |  Session  |  --> poll_transmit  bytes for the peer
+///                             +-----------+  --> poll_timeout   when to call handle_timeout
+/// ```
+///
+/// After anything goes in, the outputs are polled: events until there are none, bytes when those
+/// handed out before have been sent.
 ///
 /// ```
 /// use std::time::Instant;
