@@ -41,11 +41,11 @@ pub enum Refusal {
         given: usize,
     },
     /// A box with a label that is none of the four.
-    #[error("invalid label {}", label.map_or_else(|| "that is no number".to_owned(), |label| label.to_string()))]
-    Label {
-        /// The label, if it is a number.
-        label: Option<i64>,
-    },
+    #[error("invalid label {0}")]
+    Label(i64),
+    /// A box with a label that is no number.
+    #[error("a label that is no number")]
+    LabelType,
     /// The name of an attribute is not text.
     #[error("name must be a string")]
     NameType,
@@ -90,7 +90,9 @@ impl Refusal {
                 return Exception::builtin("KeyError", key);
             }
             Self::BadComparison(_) => "AttributeError",
-            Self::Count { .. } | Self::Label { .. } | Self::OverLimit(_) => "ValueError",
+            Self::Count { .. } | Self::Label(_) | Self::LabelType | Self::OverLimit(_) => {
+                "ValueError"
+            }
             Self::TooManyRequests => "RuntimeError",
             Self::Arity { .. }
             | Self::BadException

@@ -9,7 +9,7 @@ use rpyc_protocol::rpc::{
 };
 
 use crate::pair::{
-    Pair, boxed, class, completed, event, frame, messages, sent, server, tuple, unhex,
+    Pair, boxed, class, completed, event, events, frame, messages, sent, server, tuple, unhex,
 };
 
 const ALL: [Dialect; 4] =
@@ -146,4 +146,31 @@ fn a_frame_of_rpyc_5_is_understood() {
     session.reply(id, &3.into()).unwrap();
     // As captured from rpyc 5.3.1, but for the number.
     assert_eq!(sent(&mut session), unhex("00000006 00 12 52 50 1151 53 0a"));
+}
+
+#[test]
+fn a_client_that_was_told_the_wrong_dialect_learns_the_right_one() {
+    // What real servers send when they do not understand the first request: CLOSE.
+    let goodbyes = [
+        (Dialect::V6, "00000008 00 01 1150 1152 1151 02 0a"),
+        (Dialect::V5, "00000008 00 12 51 50 1152 1151 02 0a"),
+        (
+            Dialect::V6.with_bind_threads(),
+            "00000018 00 00007fa51baea6c0 0000000000000000 01 1150 1152 1151 02 0a",
+        ),
+        (
+            Dialect::V5.with_bind_threads(),
+            "00000018 00 00007fa51baea6c0 0000000000000000 12 51 50 1152 1151 02 0a",
+        ),
+    ];
+    for told in ALL {
+        for (right, goodbye) in goodbyes {
+            let mut client = Session::new(Instant::now(), Config::client(told));
+            client.get_root(CallOptions::default()).unwrap();
+            client.handle_bytes(Instant::now(), &unhex(goodbye));
+            let Some(Event::Closed { reason }) = events(&mut client).pop() else { panic!() };
+            let expected = (told != right).then_some(right);
+            assert_eq!(reason.dialect_of_peer(), expected, "{reason}");
+        }
+    }
 }

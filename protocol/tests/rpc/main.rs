@@ -17,4 +17,5 @@ mod limits;
 mod nonsense;
 mod pair;
 mod references;
+mod replay;
 mod values;

@@ -11,8 +11,7 @@ use rpyc_protocol::rpc::{
 };
 
 use crate::pair::{
-    Pair, answers, boxed, event, events, frame, message, raised, sent, server, server_with_object,
-    tuple,
+    answers, boxed, event, events, frame, message, raised, sent, server, server_with_object, tuple,
 };
 
 /// A text that no id pack has.
@@ -403,18 +402,6 @@ proptest! {
         };
         prop_assert_eq!(run(step), run(usize::MAX));
     }
-}
-
-#[test]
-fn a_client_meets_a_server_of_the_other_version() {
-    let mut pair = Pair::new(Dialect::V6);
-    pair.client.get_root(CallOptions::default()).unwrap();
-    let v5 = frame(b"\x12\x51\x50\x11\x53\x11\x51\x02");
-    pair.client.handle_bytes(pair.now, &v5);
-    let reason = events(&mut pair.client).pop();
-    let Some(Event::Closed { reason: CloseReason::Message(error) }) = reason else { panic!() };
-    assert_eq!(error, MessageError::OtherDialect { expected: Dialect::V6, found: Dialect::V5 });
-    assert_eq!(error.to_string(), "a message of rpyc 5 on a connection of rpyc 6");
 }
 
 #[test]

@@ -50,7 +50,8 @@ pub(in crate::rpc) fn read_box(
             let Token::Str(_) = inside.token()? else { return Err(Refusal::NameType.into()) };
             Ok(Boxed::Remote(objects.receive(cursor.raw()?)))
         }
-        label => Err(Refusal::Label { label }.into()),
+        Some(label) => Err(Refusal::Label(label).into()),
+        None => Err(Refusal::LabelType.into()),
     }
 }
 

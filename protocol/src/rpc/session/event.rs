@@ -3,7 +3,7 @@
 use super::in_flight::CallId;
 use crate::brine::DecodeError;
 use crate::rpc::refusal::Refusal;
-use crate::rpc::{Action, Boxed, Exception, FrameError, MessageError, ObjectId, Seq};
+use crate::rpc::{Action, Boxed, Dialect, Exception, FrameError, MessageError, ObjectId, Seq};
 
 /// Something that the layer above must act on.
 #[derive(Debug)]
@@ -137,4 +137,19 @@ pub enum CloseReason {
     /// The stream of bytes ended inside a frame.
     #[error("the connection ended inside a frame")]
     Truncated,
+}
+
+impl CloseReason {
+    /// The dialect in which the peer would rather have been spoken to, if that is the reason.
+    ///
+    /// RPyC's own servers break off when they do not understand the first request, and say goodbye
+    /// in their dialect. So a client that was told the wrong one learns the right one here, and may
+    /// connect again.
+    #[must_use]
+    pub fn dialect_of_peer(&self) -> Option<Dialect> {
+        match self {
+            Self::Message(MessageError::OtherDialect { found, .. }) => Some(*found),
+            _ => None,
+        }
+    }
 }

@@ -4,17 +4,6 @@
 //! connection. It owns the numbers of messages, the calls in flight with their deadlines, and the
 //! counts of references to the objects of both sides. It does not own the objects, or know what
 //! they are.
-//!
-//! ```text
-//!                  handle_bytes, handle_eof, handle_timeout
-//!                                   |
-//!   request, reply, raise, ...      v
-//!   ----------------------->  +-----------+  --> poll_event     requests, results, the end
-//!                             |  Session  |  --> poll_transmit  bytes for the peer
-//!                             +-----------+  --> poll_timeout   when to call handle_timeout
-//! ```
-//!
-//! After anything goes in, all three outputs are polled until they give nothing more.
 
 mod config;
 mod event;
@@ -39,6 +28,18 @@ use super::{Boxed, Class, Dialect, FrameDecoder, IdPack, ObjectId};
 const KEPT: usize = 256 << 10;
 
 /// One end of an RPyC connection.
+///
+/// ```text
+///                  handle_bytes, handle_eof, handle_timeout
+///                                   |
+///   request, reply, raise, ...      v
+///   ----------------------->  +-----------+  --> poll_event     requests, results, the end
+///                             |  Session  |  --> poll_transmit  bytes for the peer
+///                             +-----------+  --> poll_timeout   when to call handle_timeout
+/// ```
+///
+/// After anything goes in, the outputs are polled: events until there are none, bytes when those
+/// handed out before have been sent.
 ///
 /// ```
 /// use std::time::Instant;
@@ -234,11 +235,14 @@ impl Session {
 
     /// Lets go of all references in a result that nobody wants.
     pub fn discard(&mut self, unwanted: &Boxed) {
-        unwanted.for_each_object(&mut |object| {
-            if let super::boxed::Object::Remote(object) = object {
-                self.state.release(object);
-            }
-        });
+        unwanted.for_each_object(&mut |object| self.state.release_object(object));
+    }
+
+    /// Lets go of all references in a request that is answered without looking at its arguments.
+    pub fn discard_request(&mut self, unwanted: &Request) {
+        if let Request::Object { action, .. } = unwanted {
+            action.for_each_object(&mut |object| self.state.release_object(object));
+        }
     }
 
     /// Says goodbye and ends the conversation: what waits to be sent may still be sent, the answers

@@ -220,6 +220,12 @@ impl State {
         }
     }
 
+    pub(super) fn release_object(&mut self, object: Object<'_>) {
+        if let Object::Remote(object) = object {
+            self.release(object);
+        }
+    }
+
     pub(super) fn say_goodbye(&mut self, reason: CloseReason) {
         if !self.is_closed && self.dialect.is_some() {
             let _sent = self.ask(None, |packer| {
