@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
 
-use serde_json::Value;
-
 use crate::listener::{Listener, Transport};
 use crate::namespace::Host;
 use crate::process::{Process, Signal};
@@ -106,29 +104,7 @@ fn expected_listeners(arguments: &[&str]) -> usize {
 }
 
 /// The daemon's executable, built from the present sources.
-///
-/// Built once per process, in the profile of the test itself.
 pub fn executable() -> &'static Path {
     static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
-    EXECUTABLE.get_or_init(build)
-}
-
-fn build() -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--package", "rpyc-registry", "--bin", "rpyc-registry"]);
-    command.args(["--message-format", "json-render-diagnostics", "--target-dir"]);
-    command.arg(workspace::target()).current_dir(workspace::root());
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
-    let output = command.output().expect("cargo starts");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the daemon does not build:\n{errors}");
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let executable = messages.lines().find_map(|line| {
-        let message: Value = serde_json::from_str(line).ok()?;
-        Some(PathBuf::from(message.get("executable")?.as_str()?))
-    });
-    executable.unwrap_or_else(|| panic!("cargo names no executable:\n{messages}"))
+    EXECUTABLE.get_or_init(|| workspace::built("rpyc-registry", &["--bin", "rpyc-registry"]))
 }

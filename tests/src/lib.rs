@@ -8,6 +8,7 @@
 //! | [`server`] | a real RPyC server that announces itself |
 //! | [`registrar`] | a real RPyC client that discovers, lists, registers and calls |
 //! | [`python`] | any other Python |
+//! | [`examples`] | the example programs |
 //! | [`raw`] | bytes over UDP and TCP |
 //! | [`namespace`] | hosts and links made of Linux network namespaces |
 //! | [`process`], [`eventually()`], [`notice`], [`scratch`] | children by id, waiting, words past the runner, directories |
@@ -20,6 +21,7 @@
 
 pub mod daemon;
 mod eventually;
+pub mod examples;
 mod listener;
 pub mod namespace;
 pub mod notice;

@@ -1,0 +1,22 @@
+//! The example programs, freshly built.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::{Reference, workspace};
+
+/// The example `name` in Rust, built from the present sources.
+pub fn rust(name: &str) -> Command {
+    Command::new(workspace::built("rpyc-examples", &["--example", name]))
+}
+
+/// The example `name` in Python.
+pub fn python(reference: Reference, name: &str) -> Command {
+    let mut command = Command::new(reference.python());
+    command.arg(directory().join("python").join(name).with_extension("py"));
+    command
+}
+
+fn directory() -> PathBuf {
+    workspace::root().join("examples")
+}
