@@ -34,7 +34,7 @@ fuzz_target!(|bytes: &[u8]| {
         let (transport, cap) = match who % 3 {
             0 => (Transport::Udp4, 15_000),
             1 => (Transport::Udp6, 15_000),
-            _ => (Transport::Tcp, 256 << 10),
+            _ => (Transport::Tcp, 32 << 10),
         };
         let asker = Asker {
             host: Host::new([127 * (who >> 7), 0, 0, who % 5].into(), 0),

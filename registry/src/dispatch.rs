@@ -16,8 +16,9 @@ use crate::table::{Asker, Directory, Registry, Transport};
 /// The most bytes of one request.
 pub const MAX_REQUEST: usize = MessageLimits::REQUEST.bytes;
 
-/// The most bytes of one native answer over TCP; the rest comes in further pages.
-const PAGE_BYTES: usize = 256 << 10;
+/// The most bytes of one native answer over TCP; the rest comes in further pages. Every connection may
+/// have one waiting to be taken, so this times their number bounds memory.
+const PAGE_BYTES: usize = 32 << 10;
 
 /// Who may list the names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

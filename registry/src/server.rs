@@ -130,16 +130,10 @@ impl Server {
             tcp: config.tcp,
         };
         let bound = net::bind(&plan, &interfaces)?;
-        let mut tcp = Vec::new();
-        let mut listeners = Vec::new();
-        for ear in bound.udp.iter().filter(|ear| ear.is_primary()) {
-            listeners.extend(ear.hears.local_addr().map(Listener::Udp));
-        }
-        for listener in bound.tcp {
-            let address = listener.local_addr().map(Listener::Tcp);
-            listeners.extend(address);
-            tcp.extend(TcpListener::from_std(listener));
-        }
+        let primary = bound.udp.iter().filter(|ear| ear.is_primary());
+        let udp = primary.filter_map(|ear| ear.hears.local_addr().ok()).map(Listener::Udp);
+        let tcp = bound.tcp.iter().filter_map(|it| it.local_addr().ok()).map(Listener::Tcp);
+        let listeners = udp.chain(tcp).collect();
         let now = Instant::now().into_std();
         let committed = store.committed();
         let registry = Registry::new(now, config.ttl, limits.clone(), store);
@@ -150,7 +144,7 @@ impl Server {
             committed,
         });
         let places = Arc::new(Places::new(limits.connections));
-        Ok(Self { shared, udp: bound.udp, tcp, listeners, places })
+        Ok(Self { shared, udp: bound.udp, tcp: bound.tcp, listeners, places })
     }
 
     /// What it listens on, in the order of the configuration.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::sync::Arc;
 
 use rpyc_protocol::registry::MULTICAST_GROUP;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
 
 use super::interfaces::Interfaces;
 use super::system::{DatagramSocket, broadcast_addresses, enlarge_receive_buffer};
@@ -150,11 +151,8 @@ fn bind_hosts(plan: &Plan, hosts: &[IpAddr], interfaces: &Interfaces) -> Result<
             let socket = udp_socket(address, only_v6, false)
                 .map_err(|error| BindError::new("udp", address, error))?;
             port = socket.local_addr().map_or(port, |address| address.port());
-            bound.udp.push(UdpEar {
-                hears: Arc::clone(&socket),
-                answers: Arc::clone(&socket),
-                only_link: None,
-            });
+            let (hears, answers) = (Arc::clone(&socket), Arc::clone(&socket));
+            bound.udp.push(UdpEar { hears, answers, only_link: None });
             for (address, link) in further_addresses(*host, port, interfaces) {
                 if heard.insert((address, link)) {
                     let hears = udp_socket(address, true, true)
@@ -224,7 +222,7 @@ fn tcp_socket(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    TcpListener::from_std(socket.into())
 }
 
 #[cfg(test)]
