@@ -351,6 +351,48 @@ fn the_log_has_a_line_for_each_change_in_text_or_json() {
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
+/// What a program with these arguments shows on a terminal, until it ends or `until` has been shown.
+#[cfg(target_os = "linux")]
+fn on_a_terminal(args: &[&str], no_color: &str, until: &str) -> String {
+    use std::fs::File;
+
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let screen = || Stdio::from(terminal.slave.try_clone().unwrap());
+    let mut command = command(args);
+    command.stdout(screen()).stderr(screen()).env("NO_COLOR", no_color).env("TERM", "xterm");
+    let mut child = command.spawn().unwrap();
+    // Only the child holds the terminal now, so that its end is the end of what is shown.
+    drop((command, terminal.slave));
+    let mut shown = Vec::new();
+    let mut piece = [0; 1024];
+    let mut master = File::from(terminal.master);
+    while let Ok(len @ 1..) = master.read(&mut piece) {
+        shown.extend(&piece[..len]);
+        if !until.is_empty() && String::from_utf8_lossy(&shown).contains(until) {
+            let _ = child.kill();
+        }
+    }
+    child.wait().unwrap();
+    String::from_utf8_lossy(&shown).into_owned()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn colours_are_for_terminals_and_never_with_no_color() {
+    let args = ["-p", "0", "--host", "127.0.0.1"];
+    let serving = on_a_terminal(&args, "", "on tcp://");
+    assert!(serving.contains("listening") && serving.contains('\u{1b}'), "{serving:?}");
+    let serving = on_a_terminal(&args, "1", "on tcp://");
+    assert!(serving.contains("listening") && !serving.contains('\u{1b}'), "{serving:?}");
+    let daemon = Daemon::start(&[]);
+    let registry = daemon.registry();
+    check(&["register", "A", "--port", "1", "--once", "--registry", &registry], 0);
+    let args = ["list", "--registry", &registry];
+    let listed = on_a_terminal(&args, "", "");
+    assert!(listed.contains("NAME") && listed.contains('\u{1b}'), "{listed:?}");
+    assert_eq!(on_a_terminal(&args, "1", ""), "NAME\r\nA\r\n");
+}
+
 #[test]
 fn answers_are_plain_where_nobody_watches() {
     let daemon = Daemon::start(&[]);
