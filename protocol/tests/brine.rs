@@ -265,3 +265,14 @@ fn a_value_that_cannot_fit_is_refused_before_it_is_buffered() {
     assert_eq!(feed(b"\x15\xff\xff\xff\xff").unwrap_err().kind, DecodeErrorKind::TooLong);
     assert_eq!(feed(b"\x07").unwrap_err().kind, DecodeErrorKind::UnknownTag(7));
 }
+
+#[test]
+fn values_are_shown_as_python_shows_them() {
+    let vectors: Vec<serde_json::Value> =
+        serde_json::from_str(include_str!("data/repr.json")).unwrap();
+    for vector in &vectors {
+        let bytes = unhex(vector["hex"].as_str().unwrap());
+        let value = decode(&bytes, &Limits::DEFAULT).unwrap();
+        assert_eq!(value.to_string(), vector["repr"].as_str().unwrap(), "{value:?}");
+    }
+}

@@ -31,6 +31,7 @@ mod encode;
 mod error;
 mod extent;
 mod int;
+mod repr;
 mod tag;
 mod token;
 mod value;
