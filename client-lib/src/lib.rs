@@ -1,7 +1,8 @@
-//! Find and reach RPyC services by name.
+//! Find and use RPyC services by name.
 //!
 //! RPyC's servers tell a registry which names they serve, and its clients ask the registry for
-//! them. This crate does both, with this project's registry and with RPyC's own.
+//! them. This crate does both, with this project's registry and with RPyC's own; and it speaks RPyC
+//! with what it finds, in Python or in Rust.
 //!
 //! ```no_run
 //! # #[tokio::main(flavor = "current_thread")]
@@ -18,18 +19,26 @@
 //! | who serves a name, which names there are, who serves them since when | [`Registrar`] |
 //! | that a name is served here | [`Registrar::register`]; to stay registered, the announcer of `rpyc-server` |
 //! | a connection to a server of a name | [`connect_by_service`], [`ServiceStream`] |
-//! | why there is none | [`LookupError`], [`RegisterError`], [`ConnectError`] |
+//! | a conversation over it, or over any other stream | [`Connection`], [`ConnectionBuilder`] |
+//! | the objects of the peer | [`RemoteObject`], [`Items`] |
+//! | what is passed | [`args!`], [`kwargs!`], [`Parcel`] |
+//! | what this side offers, callbacks included | [`Local`], [`Object`] |
+//! | why there is none | [`LookupError`], [`RegisterError`], [`ConnectError`], [`CallError`] |
 //!
-//! Everything needs a tokio runtime and starts no task of its own: what is dropped
-//! is over.
+//! Everything needs a tokio runtime. Only a [`Connection`] starts a task, which ends with it: what is
+//! dropped is over.
 
 mod address;
 mod connect;
+mod connection;
 mod error;
 mod interfaces;
+mod local;
+mod parcel;
 mod race;
 mod registrar;
 mod registries;
+mod remote;
 mod route;
 #[cfg(test)]
 mod scripted;
@@ -37,10 +46,21 @@ mod stream;
 
 pub use address::{RegistryAddr, RegistryAddrError, Transport};
 pub use connect::connect_by_service;
-pub use error::{Attempt, Attempts, ConnectError, Fault, LookupError, RegisterError, Unreached};
+pub use connection::{Call, Connection, ConnectionBuilder, DEFAULT_TIMEOUT, Driver};
+pub use error::{
+    Attempt, Attempts, CallError, ConnectError, Disconnect, Fault, LookupError, RegisterError,
+    TooMany, Unreached,
+};
+pub use local::{Context, Local, Method, Object, denied};
+pub use parcel::{Args, ConvertError, IntoArgs, Parcel};
 pub use registrar::{Acknowledgement, Instance, Registrar, RegistrarBuilder, Service, Snapshot};
 pub use registries::{REGISTRY_VARIABLE, Registries};
+pub use remote::{Items, RemoteObject};
+pub use rpyc_protocol::brine::{Int, Value};
 pub use rpyc_protocol::registry::Port;
 pub use rpyc_protocol::registry::reply::Endpoint;
+pub use rpyc_protocol::rpc::{
+    CloseReason, Comparison, Dialect, Exception, SessionLimits, Stats, Version,
+};
 pub use rpyc_protocol::{NameError, ServiceName};
 pub use stream::{ServiceStream, Socket};

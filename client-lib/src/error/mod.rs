@@ -1,12 +1,15 @@
 //! Why an operation failed: one error type for each, and what each registry did.
 
 mod attempts;
+mod call;
 mod connect;
 mod fault;
 mod lookup;
 mod register;
 
 pub use attempts::{Attempt, Attempts};
+pub(crate) use call::RequestFailure;
+pub use call::{CallError, Disconnect, TooMany};
 pub use connect::{ConnectError, Unreached};
 pub use fault::Fault;
 pub use lookup::LookupError;

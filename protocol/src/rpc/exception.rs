@@ -104,6 +104,15 @@ impl Exception {
         self.module == BUILTINS && self.name == name
     }
 
+    /// Whether it has this name: `ValueError` for one of Python's own, `module.Name` for any other.
+    #[must_use]
+    pub fn is(&self, name: &str) -> bool {
+        match name.rsplit_once('.') {
+            Some((module, name)) => self.module == module && self.name == name,
+            None => self.is_builtin(name) || (self.module.is_empty() && self.name == name),
+        }
+    }
+
     /// The value of an attribute.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&Value> {

@@ -1,0 +1,127 @@
+//! The options of a connection.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rpyc_protocol::rpc::{Config, Dialect, Session, SessionLimits};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::shared::Shared;
+use super::{Connection, DEFAULT_TIMEOUT, Driver, Handle};
+use crate::Local;
+use crate::local::Object;
+
+/// Numbers connections, to tell their objects apart.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
+/// The options of a connection, and the ways to make one.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ConnectionBuilder {
+    dialect: Option<Dialect>,
+    root: Option<Local>,
+    timeout: Option<Duration>,
+    config: Config,
+}
+
+impl Default for ConnectionBuilder {
+    fn default() -> Self {
+        Self { dialect: None, root: None, timeout: Some(DEFAULT_TIMEOUT), config: Config::server() }
+    }
+}
+
+impl ConnectionBuilder {
+    /// Tells which dialect the peer speaks.
+    ///
+    /// Default: [`Dialect::V6`] over a stream that is given; where this library connects, it finds
+    /// out, at the price of one more round trip and, with an old peer, one more connection. A server
+    /// that takes only one connection needs to be told.
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = Some(dialect);
+        self
+    }
+
+    /// Offers `root` to the peer as the first object: its `conn.root`. Default: an empty object.
+    pub fn serving(mut self, root: Local) -> Self {
+        self.root = Some(root);
+        self
+    }
+
+    /// How long calls wait for their answers; `None` for ever. Default 30 s. Too short, and slow
+    /// calls fail although they run; `None`, and a peer that hangs is noticed by nobody.
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.timeout = timeout.into();
+        self
+    }
+
+    /// What the connection may cost. Default [`SessionLimits::DEFAULT`].
+    pub fn limits(mut self, limits: SessionLimits) -> Self {
+        self.config.limits = limits;
+        self
+    }
+
+    /// Compresses messages that are longer than this, in bytes; `None` never does. Default 3000, as
+    /// RPyC does. On a fast network `None` is faster.
+    pub fn compress_above(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.config.compress_above = bytes.into();
+        self
+    }
+
+    /// Speaks over `stream`, as the side that connected. Starts a task on the current runtime, which
+    /// ends with the connection.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use = "a connection that nobody holds is closed"]
+    pub fn over<S>(self, stream: S) -> Connection
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (connection, driver) = self.pair(stream);
+        tokio::spawn(driver);
+        connection
+    }
+
+    /// As [`over`](Self::over), without starting the task: nothing happens unless the driver runs.
+    pub fn pair<S>(self, stream: S) -> (Connection, Driver<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let dialect = self.dialect.unwrap_or(Dialect::V6);
+        self.build(stream, Some(dialect))
+    }
+
+    /// Speaks over `stream`, as the side that was connected to: unless it was told, the dialect is
+    /// that of the peer's first message. Nothing happens unless the driver runs.
+    pub fn accept<S>(self, stream: S) -> (Connection, Driver<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let dialect = self.dialect;
+        self.build(stream, dialect)
+    }
+
+    fn build<S>(self, stream: S, dialect: Option<Dialect>) -> (Connection, Driver<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let config = Config { dialect, ..self.config };
+        let session = Session::new(Instant::now().into_std(), config);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let root = self.root.unwrap_or_else(|| Local::new(Nothing));
+        let handle = Arc::new_cyclic(|handle| {
+            let shared = Shared::new(number, session, root, self.timeout, handle.clone());
+            Handle { shared: Arc::new(shared), number }
+        });
+        let driver = Driver::new(handle.shared.clone(), stream);
+        (Connection::from_handle(handle), driver)
+    }
+}
+
+/// What a side offers that offers nothing.
+#[derive(Debug)]
+struct Nothing;
+
+impl Object for Nothing {}

@@ -1,0 +1,234 @@
+//! One call: its request, its answer, and what happens if nobody waits for it any more.
+
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpyc_protocol::brine::Value;
+use rpyc_protocol::rpc::{Action, CallFailure, CallId, CallOptions, Comparison};
+use serde::de::DeserializeOwned;
+
+use super::Handle;
+use super::serve::serving_thread;
+use super::shared::{Shared, State};
+use crate::error::RequestFailure;
+use crate::{Args, CallError, ConvertError, Parcel, RemoteObject};
+
+/// A call that has not been made yet: await it to make it.
+///
+/// The result is whatever serde can make of it: numbers, text, tuples, structs, `()` if it is of no
+/// interest; or a [`RemoteObject`], or a [`Parcel`], which is both. Where the peer gives a list or a
+/// dict by reference and content is asked for, the content is fetched too.
+///
+/// # Cancel safety
+/// Dropping the future gives the call up. What it would have brought is let go; the peer is not told
+/// to stop, because RPyC has no word for it.
+#[derive(Debug)]
+#[must_use = "nothing is sent unless the call is awaited"]
+pub struct Call<T> {
+    handle: Arc<Handle>,
+    errand: Errand,
+    timeout: Option<Option<Duration>>,
+    result: PhantomData<fn() -> T>,
+}
+
+/// What is to be asked.
+#[derive(Debug)]
+pub(crate) enum Errand {
+    Root,
+    Ping(Value),
+    Of(RemoteObject, Wish),
+}
+
+/// What is to be asked of an object.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    /// What needs no conversion.
+    Plain(Action),
+    SetAttr {
+        name: String,
+        value: Result<Parcel, ConvertError>,
+    },
+    Call {
+        args: Args,
+    },
+    CallAttr {
+        name: String,
+        args: Args,
+    },
+    Cmp {
+        other: Result<Parcel, ConvertError>,
+        comparison: Comparison,
+    },
+}
+
+impl<T> Call<T> {
+    pub(crate) fn new(handle: Arc<Handle>, errand: Errand) -> Self {
+        Self { handle, errand, timeout: None, result: PhantomData }
+    }
+
+    /// How long to wait for the answer; `None` for ever. Default: what the connection was told, and
+    /// if it was told nothing, 30 s.
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.timeout = Some(timeout.into());
+        self
+    }
+}
+
+impl<T: DeserializeOwned> IntoFuture for Call<T> {
+    type Output = Result<T, CallError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let timeout = self.timeout.unwrap_or(self.handle.shared.timeout);
+            let parcel = perform(&self.handle, self.errand, timeout).await?;
+            crate::remote::take(parcel, timeout).await
+        })
+    }
+}
+
+/// Makes a call and waits for its answer.
+pub(crate) async fn perform(
+    handle: &Arc<Handle>,
+    errand: Errand,
+    timeout: Option<Duration>,
+) -> Result<Parcel, CallError> {
+    let shared = &handle.shared;
+    let start = tokio::time::Instant::now();
+    let deadline = timeout.and_then(|timeout| start.checked_add(timeout));
+    wait_for_room(shared, deadline, timeout).await?;
+    let options = CallOptions {
+        deadline: deadline.map(tokio::time::Instant::into_std),
+        within: serving_thread(handle.number),
+    };
+    let errand = errand.checked().map_err(CallError::Packing)?;
+    let sent = shared.change(|state| {
+        let call = errand.send(state, options)?;
+        Ok::<_, RequestFailure>((call, state.await_outcome(call)))
+    });
+    let (call, outcome) = match sent {
+        Ok(sent) => sent,
+        Err(RequestFailure::Request(rpyc_protocol::rpc::RequestError::Closed)) => {
+            let reason = shared.has_ended().await;
+            return Err(CallError::Disconnected { reason, may_have_run: false });
+        }
+        Err(failure) => return Err(failure.into()),
+    };
+    let mut guard = Guard { shared, call: Some(call) };
+    let outcome = outcome.await;
+    guard.call = None;
+    let failure = match outcome {
+        Ok(Ok(parcel)) => return Ok(parcel),
+        Ok(Err(failure)) => failure,
+        Err(_) => CallFailure::Closed { may_have_run: true },
+    };
+    Err(match failure {
+        CallFailure::BadAnswer(refusal) => CallError::BadAnswer(refusal),
+        CallFailure::Closed { may_have_run } => {
+            CallError::Disconnected { reason: shared.has_ended().await, may_have_run }
+        }
+        CallFailure::Expired { may_have_run } => {
+            CallError::Timeout { after: timeout.unwrap_or_default(), may_have_run }
+        }
+        CallFailure::Raised(exception) => CallError::Remote(exception),
+        other => CallError::Remote(Box::new(rpyc_protocol::rpc::Exception::builtin(
+            "RuntimeError",
+            other.to_string(),
+        ))),
+    })
+}
+
+/// Waits until the peer has read enough of what it was sent.
+async fn wait_for_room(
+    shared: &Shared,
+    deadline: Option<tokio::time::Instant>,
+    timeout: Option<Duration>,
+) -> Result<(), CallError> {
+    let Some(deadline) = deadline else {
+        shared.has_room().await;
+        return Ok(());
+    };
+    // Without a timer, which costs more than the look, when there is room, as there nearly always is.
+    if !shared.with(|state| state.is_full()) {
+        return Ok(());
+    }
+    tokio::time::timeout_at(deadline, shared.has_room()).await.map_err(|_elapsed| {
+        CallError::Timeout { after: timeout.unwrap_or_default(), may_have_run: false }
+    })
+}
+
+/// A call that is given up if this is dropped.
+struct Guard<'a> {
+    shared: &'a Shared,
+    call: Option<CallId>,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if let Some(call) = self.call {
+            self.shared.with(|state| state.cancel(call));
+        }
+    }
+}
+
+impl Errand {
+    /// Sees to it that all arguments could be converted.
+    fn checked(self) -> Result<Checked, ConvertError> {
+        Ok(match self {
+            Self::Root => Checked::Root,
+            Self::Ping(data) => Checked::Ping(data),
+            Self::Of(object, wish) => {
+                let action = match wish {
+                    Wish::Plain(action) => Packable::Action(action),
+                    Wish::SetAttr { name, value } => Packable::SetAttr(name, value?),
+                    Wish::Call { args } => Packable::Call(args.checked()?),
+                    Wish::CallAttr { name, args } => Packable::CallAttr(name, args.checked()?),
+                    Wish::Cmp { other, comparison } => Packable::Cmp(other?, comparison),
+                };
+                Checked::Of(object, action)
+            }
+        })
+    }
+}
+
+enum Checked {
+    Root,
+    Ping(Value),
+    Of(RemoteObject, Packable),
+}
+
+enum Packable {
+    Action(Action),
+    SetAttr(String, Parcel),
+    Call(Args),
+    CallAttr(String, Args),
+    Cmp(Parcel, Comparison),
+}
+
+impl Checked {
+    /// Writes the request. The object stays with the lock's garbage, whatever happens.
+    fn send(self, state: &mut State, options: CallOptions) -> Result<CallId, RequestFailure> {
+        let (object, packable) = match self {
+            Self::Root => return Ok(state.session.get_root(options)?),
+            Self::Ping(data) => return Ok(state.session.ping(&data, options)?),
+            Self::Of(object, packable) => (object, packable),
+        };
+        let id = object.id().clone();
+        state.keep(object.into());
+        let action = match packable {
+            Packable::Action(action) => action,
+            Packable::SetAttr(name, value) => Action::SetAttr { name, value: state.pack(value)? },
+            Packable::Call(args) => Action::Call { args: state.pack_args(args)? },
+            Packable::CallAttr(name, args) => {
+                Action::CallAttr { name, args: state.pack_args(args)? }
+            }
+            Packable::Cmp(other, comparison) => {
+                Action::Cmp { other: state.pack(other)?, comparison }
+            }
+        };
+        Ok(state.session.request(&id, &action, options)?)
+    }
+}

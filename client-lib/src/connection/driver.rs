@@ -1,0 +1,283 @@
+//! The only task that touches the socket.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rpyc_protocol::rpc::CloseReason;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::serve;
+use super::shared::Shared;
+use crate::Disconnect;
+
+/// How much is read at a time.
+const CHUNK: usize = 64 << 10;
+
+/// How many chunks are read before other tasks get their turn.
+const CHUNKS: usize = 16;
+
+/// How long the last words may take to be sent, and the peer to hang up after them.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What makes a connection work: to be run to its end, usually by a task of its own.
+///
+/// It gives why the connection ended. By then no task of the connection is left. Dropping it cuts the
+/// connection.
+#[derive(Debug)]
+#[must_use = "a connection does not work unless its driver runs"]
+pub struct Driver<S> {
+    shared: Arc<Shared>,
+    stream: S,
+    chunk: Box<[u8]>,
+    /// What is being sent, and how much of it has been.
+    out: Vec<u8>,
+    sent: usize,
+    must_flush: bool,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// The server and its handlers.
+    server: JoinSet<()>,
+    stage: Stage,
+}
+
+/// How far it is.
+#[derive(Debug)]
+enum Stage {
+    New,
+    Running,
+    /// Over, but the last words are not out yet, or the peer has not hung up.
+    Leaving {
+        reason: Disconnect,
+        until: Pin<Box<Sleep>>,
+        is_shut: bool,
+    },
+    /// Only the server must still end.
+    Stopping {
+        reason: Disconnect,
+    },
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    pub(super) fn new(shared: Arc<Shared>, stream: S) -> Self {
+        Self {
+            shared,
+            stream,
+            chunk: vec![0; CHUNK].into(),
+            out: Vec::new(),
+            sent: 0,
+            must_flush: false,
+            timer: None,
+            server: JoinSet::new(),
+            stage: Stage::New,
+        }
+    }
+
+    fn run(&mut self, cx: &mut Context<'_>) -> Poll<Disconnect> {
+        self.shared.with(|state| state.set_driver(cx.waker()));
+        let mut failure = None;
+        let is_busy = match self.read(cx) {
+            Ok(is_busy) => is_busy,
+            Err(error) => {
+                failure = Some(error);
+                false
+            }
+        };
+        loop {
+            if let Some(reason) = self.act() {
+                let reason = match failure.take() {
+                    Some(error) => Disconnect::Io(Arc::new(error)),
+                    None => Disconnect::Closed(reason),
+                };
+                return Poll::Ready(reason);
+            }
+            match self.write(cx) {
+                // There may be more by now.
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) | Poll::Pending => {
+                    if self.wait(cx).is_pending() {
+                        break;
+                    }
+                }
+                Poll::Ready(Err(error)) => {
+                    failure = Some(error);
+                    self.shared.with(|state| state.session.handle_eof());
+                }
+            }
+        }
+        if is_busy {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Reads what there is; tells whether there may be more.
+    fn read(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        for _ in 0..CHUNKS {
+            let mut chunk = ReadBuf::new(&mut self.chunk);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut chunk) {
+                Poll::Ready(Ok(())) if chunk.filled().is_empty() => {
+                    self.shared.with(|state| state.session.handle_eof());
+                    return Ok(false);
+                }
+                Poll::Ready(Ok(())) => {
+                    let now = Instant::now().into_std();
+                    self.shared.with(|state| state.session.handle_bytes(now, chunk.filled()));
+                }
+                Poll::Ready(Err(error)) => {
+                    self.shared.with(|state| state.session.handle_eof());
+                    return Err(error);
+                }
+                Poll::Pending => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Acts on all events; gives why the conversation is over, when it is.
+    fn act(&self) -> Option<CloseReason> {
+        // Declared before the lock is taken, so that it is dropped after: it may be the last.
+        let handle = self.shared.handle.upgrade();
+        let (reason, has_requests) = self.shared.with(|state| {
+            let mut reason = None;
+            while let Some(event) = state.session.poll_event() {
+                reason = state.on_event(event, handle.as_ref());
+            }
+            (reason, state.has_requests())
+        });
+        if has_requests {
+            self.shared.requested.notify_one();
+        }
+        reason
+    }
+
+    /// Sends what there is; tells whether there was anything and it was all sent.
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut has_sent = false;
+        loop {
+            while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
+                let count = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
+                if count == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.sent += count;
+                has_sent = true;
+            }
+            self.out.clear();
+            self.sent = 0;
+            let (is_more, was_full) = self.shared.with(|state| {
+                let was_full = state.is_full();
+                (state.session.poll_transmit(&mut self.out), was_full)
+            });
+            if was_full {
+                self.shared.tell_room();
+            }
+            if !is_more {
+                break;
+            }
+            self.must_flush = true;
+        }
+        if self.must_flush {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.must_flush = false;
+        }
+        Poll::Ready(Ok(has_sent))
+    }
+
+    /// Waits for the next deadline; ready when one has come and been acted on.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.shared.with(|state| state.session.poll_timeout()) else {
+            return Poll::Pending;
+        };
+        let deadline = Instant::from_std(deadline);
+        // Deadlines come and go with every call; one that rings early costs less than to set it anew.
+        let timer = match &mut self.timer {
+            Some(timer) => {
+                if timer.is_elapsed() || timer.deadline() > deadline {
+                    timer.as_mut().reset(deadline);
+                }
+                timer
+            }
+            none => none.insert(Box::pin(sleep_until(deadline))),
+        };
+        ready!(timer.as_mut().poll(cx));
+        let now = Instant::now().into_std();
+        self.shared.with(|state| state.session.handle_timeout(now));
+        Poll::Ready(())
+    }
+
+    /// Sends the last words and waits for the peer to hang up, so that they reach it.
+    fn leave(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Stage::Leaving { until, is_shut, .. } = &mut self.stage else { return Poll::Ready(()) };
+        if until.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !*is_shut {
+            let sent = match ready!(self.write(cx)) {
+                Ok(_) => ready!(Pin::new(&mut self.stream).poll_shutdown(cx)),
+                Err(error) => Err(error),
+            };
+            let Stage::Leaving { is_shut, .. } = &mut self.stage else { return Poll::Ready(()) };
+            *is_shut = true;
+            if sent.is_err() {
+                return Poll::Ready(());
+            }
+        }
+        loop {
+            let mut chunk = ReadBuf::new(&mut self.chunk);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk)) {
+                Ok(()) if !chunk.filled().is_empty() => {}
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
+    type Output = Disconnect;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Disconnect> {
+        let this = &mut *self;
+        loop {
+            match &this.stage {
+                Stage::New => {
+                    this.server.spawn(serve::serve(this.shared.clone()));
+                    this.stage = Stage::Running;
+                }
+                Stage::Running => {
+                    let reason = ready!(this.run(cx));
+                    this.shared.end(reason.clone());
+                    let is_ours = matches!(
+                        reason,
+                        Disconnect::Closed(CloseReason::Local | CloseReason::Idle)
+                    );
+                    this.stage = if is_ours {
+                        let until = Box::pin(tokio::time::sleep(FAREWELL));
+                        Stage::Leaving { reason, until, is_shut: false }
+                    } else {
+                        Stage::Stopping { reason }
+                    };
+                }
+                Stage::Leaving { reason, .. } => {
+                    let reason = reason.clone();
+                    ready!(this.leave(cx));
+                    this.stage = Stage::Stopping { reason };
+                }
+                Stage::Stopping { reason } => {
+                    let reason = reason.clone();
+                    while ready!(this.server.poll_join_next(cx)).is_some() {}
+                    return Poll::Ready(reason);
+                }
+            }
+        }
+    }
+}
+
+impl<S> Drop for Driver<S> {
+    fn drop(&mut self) {
+        self.shared.end(Disconnect::Aborted);
+    }
+}

@@ -1,0 +1,158 @@
+//! A live connection to a peer.
+//!
+//! ```text
+//!   Connection, RemoteObject            Driver: the only task that touches the socket
+//!        |      (handles)                 |   reads always, writes when there is something
+//!        +----------> Shared <------------+
+//!               Session, who waits,       |
+//!               what is offered           Server: starts the peer's requests in order
+//! ```
+//!
+//! A handle that wants something writes it into the session's buffer under a short lock, wakes the
+//! driver, and waits for its answer. Nothing is queued but in that buffer, whose fill holds new
+//! calls back. So a handle can also be dropped, and a call be cancelled, without waiting.
+
+mod builder;
+mod call;
+mod driver;
+mod serve;
+mod shared;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpyc_protocol::brine::Value;
+use rpyc_protocol::rpc::{Dialect, Stats};
+
+pub use builder::ConnectionBuilder;
+pub use call::Call;
+pub use driver::Driver;
+
+pub(crate) use self::call::{Errand, Wish};
+use self::shared::Shared;
+use crate::{CallError, Disconnect, Parcel, RemoteObject};
+
+/// How long a call waits for its answer, unless told otherwise.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A connection to a program that speaks RPyC, in Python or in Rust.
+///
+/// Cheap to clone and safe to use from many tasks at once: any number of calls may be under way
+/// (they are pipelined), and requests of the peer are served meanwhile, on tasks of their own.
+///
+/// Calls wait 30 s for their answers ([`DEFAULT_TIMEOUT`]) unless the connection
+/// ([`ConnectionBuilder::timeout`]) or the call ([`Call::timeout`]) says otherwise.
+///
+/// The connection ends when either side closes it, when it breaks, and when the last [`Connection`]
+/// and [`RemoteObject`] of it are dropped: then the peer is told. Offered [`Local`](crate::Local)
+/// objects do not keep it.
+#[derive(Clone)]
+pub struct Connection(Arc<Handle>);
+
+/// What all handles have in common. The connection ends with it.
+pub(crate) struct Handle {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) number: u64,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.change(|state| state.session.close());
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connection").field(&self.number).finish()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Connection {
+    /// Starts a connection whose options are to be chosen.
+    pub fn builder() -> ConnectionBuilder {
+        ConnectionBuilder::default()
+    }
+
+    pub(crate) fn from_handle(handle: Arc<Handle>) -> Self {
+        Self(handle)
+    }
+
+    /// The object that the peer offers first: the service. Asked for once a connection.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn root(&self) -> Result<RemoteObject, CallError> {
+        if let Some(id) = self.0.shared.with(|state| state.peer_root.clone()) {
+            return Ok(RemoteObject::borrowed(self.0.clone(), id));
+        }
+        let root: RemoteObject = Call::new(self.0.clone(), Errand::Root).await?;
+        // The reference that came is kept for as long as the connection lives.
+        self.0.shared.with(|state| {
+            if state.peer_root.is_none() && root.keep() {
+                state.peer_root = Some(root.id().clone());
+            }
+        });
+        Ok(root)
+    }
+
+    /// Asks the peer for a sign of life; gives the time it took.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn ping(&self) -> Result<Duration, CallError> {
+        let start = tokio::time::Instant::now();
+        Call::<Parcel>::new(self.0.clone(), Errand::Ping(Value::from("ping"))).await?;
+        Ok(start.elapsed())
+    }
+
+    /// Says goodbye: calls under way fail, what was sent may still arrive. Waits until the peer has
+    /// been told. Does nothing if the connection has ended.
+    ///
+    /// # Cancel safety
+    /// The connection ends even if the future is dropped, once it was polled.
+    pub async fn close(&self) {
+        self.0.shared.change(|state| state.session.close());
+        self.closed().await;
+    }
+
+    /// Waits for the end of the connection; tells why it ended.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn closed(&self) -> Disconnect {
+        self.0.shared.has_ended().await
+    }
+
+    /// Whether the connection has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.shared.ended.borrow().is_some()
+    }
+
+    /// The dialect that is spoken, as soon as it is known.
+    #[must_use]
+    pub fn dialect(&self) -> Option<Dialect> {
+        self.0.shared.with(|state| state.session.dialect())
+    }
+
+    /// How much is under way, offered and held.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.shared.with(|state| state.session.stats())
+    }
+}

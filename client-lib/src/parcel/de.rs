@@ -1,0 +1,441 @@
+//! From parcels to what serde knows.
+
+use std::fmt;
+use std::vec::IntoIter;
+
+use num_bigint::BigInt;
+use rpyc_protocol::brine::{Int, Value};
+use serde::de::value::{MapDeserializer, SeqDeserializer, StringDeserializer};
+use serde::de::{
+    self, Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess,
+    IntoDeserializer, Unexpected, VariantAccess, Visitor,
+};
+
+use super::ser::{TOKEN, pass, passed};
+use super::{ConvertError, Parcel};
+use crate::{Local, RemoteObject};
+
+/// A parcel, or the content of an object of the peer's that was fetched.
+#[derive(Clone, Debug)]
+pub(crate) enum Node {
+    Parcel(Parcel),
+    Seq(Vec<Self>),
+    Map(Vec<(Self, Self)>),
+}
+
+/// Takes `node` for a `T`.
+pub(crate) fn from_node<T: DeserializeOwned>(node: Node) -> Result<T, ConvertError> {
+    T::deserialize(node)
+}
+
+impl Node {
+    /// The members of anything that has an order or none, but not of text.
+    fn into_members(self) -> Result<Vec<Self>, Self> {
+        let values = |values: Vec<Value>| Ok(values.into_iter().map(Self::from).collect());
+        match self {
+            Self::Seq(members) => Ok(members),
+            Self::Parcel(Parcel::Tuple(members)) => {
+                Ok(members.into_iter().map(Self::Parcel).collect())
+            }
+            Self::Parcel(Parcel::Value(Value::Tuple(members))) => values(members),
+            Self::Parcel(Parcel::Value(Value::FrozenSet(set))) => values(set.0),
+            Self::Parcel(Parcel::Value(Value::Slice(parts))) => values(parts.to_vec()),
+            other => Err(other),
+        }
+    }
+
+    /// The pairs of a map or of a sequence of pairs.
+    fn into_pairs(self) -> Result<Vec<(Self, Self)>, ConvertError> {
+        let members = match self {
+            Self::Map(pairs) => return Ok(pairs),
+            other => other.into_members().map_err(|other| other.unexpected(&"a map"))?,
+        };
+        members
+            .into_iter()
+            .map(|member| {
+                let pair = member.into_members().map_err(|other| other.unexpected(&"a pair"))?;
+                <[Self; 2]>::try_from(pair)
+                    .map(|[key, value]| (key, value))
+                    .map_err(|pair| de::Error::invalid_length(pair.len(), &"a pair"))
+            })
+            .collect()
+    }
+
+    /// Whether it is a pair that begins with the name of a field.
+    fn is_field(&self, fields: &[&str]) -> bool {
+        let is_name = |name: &str| fields.contains(&name);
+        match self {
+            Self::Parcel(Parcel::Value(Value::Tuple(pair))) => {
+                matches!(pair.as_slice(), [Value::Str(name), _] if is_name(name))
+            }
+            Self::Parcel(Parcel::Tuple(pair)) => {
+                matches!(pair.as_slice(), [Parcel::Value(Value::Str(name)), _] if is_name(name))
+            }
+            Self::Seq(pair) => {
+                matches!(pair.as_slice(), [Self::Parcel(Parcel::Value(Value::Str(name))), _] if is_name(name))
+            }
+            _ => false,
+        }
+    }
+
+    fn unexpected(&self, expected: &dyn de::Expected) -> ConvertError {
+        let found = match self {
+            Self::Parcel(Parcel::Remote(object)) => {
+                return ConvertError::by_reference(object.class_name());
+            }
+            Self::Parcel(Parcel::Value(Value::Str(text))) => Unexpected::Str(text),
+            Self::Parcel(Parcel::Value(Value::Bool(value))) => Unexpected::Bool(*value),
+            Self::Parcel(Parcel::Value(Value::Float(value))) => Unexpected::Float(*value),
+            Self::Parcel(Parcel::Value(Value::Bytes(bytes))) => Unexpected::Bytes(bytes),
+            Self::Parcel(parcel) => Unexpected::Other(parcel.type_name()),
+            Self::Seq(_) => Unexpected::Seq,
+            Self::Map(_) => Unexpected::Map,
+        };
+        de::Error::invalid_type(found, expected)
+    }
+}
+
+impl From<Value> for Node {
+    fn from(value: Value) -> Self {
+        Self::Parcel(Parcel::Value(value))
+    }
+}
+
+fn visit_int<'de, V: Visitor<'de>>(int: Int, visitor: V) -> Result<V::Value, ConvertError> {
+    if let Some(small) = int.to_i64() {
+        return if small < 0 {
+            visitor.visit_i64(small)
+        } else {
+            visitor.visit_u64(small.unsigned_abs())
+        };
+    }
+    let big = BigInt::from(int);
+    if let Ok(number) = u64::try_from(&big) {
+        return visitor.visit_u64(number);
+    }
+    if let Ok(number) = i128::try_from(&big) {
+        return visitor.visit_i128(number);
+    }
+    match u128::try_from(&big) {
+        Ok(number) => visitor.visit_u128(number),
+        Err(_) => Err(ConvertError::new("an integer of more than 128 bits")),
+    }
+}
+
+fn visit_seq<'de, V: Visitor<'de>>(
+    members: Vec<Node>,
+    visitor: V,
+) -> Result<V::Value, ConvertError> {
+    let mut access = SeqDeserializer::new(members.into_iter());
+    let seq = visitor.visit_seq(&mut access)?;
+    access.end()?;
+    Ok(seq)
+}
+
+fn visit_map<'de, V: Visitor<'de>>(
+    pairs: Vec<(Node, Node)>,
+    visitor: V,
+) -> Result<V::Value, ConvertError> {
+    let mut access = MapDeserializer::<'_, IntoIter<(Node, Node)>, _>::new(pairs.into_iter());
+    let map = visitor.visit_map(&mut access)?;
+    access.end()?;
+    Ok(map)
+}
+
+impl<'de> Deserializer<'de> for Node {
+    type Error = ConvertError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        match self {
+            Self::Map(pairs) => visit_map(pairs, visitor),
+            Self::Parcel(Parcel::Value(value)) => match value {
+                Value::None => visitor.visit_unit(),
+                Value::Bool(value) => visitor.visit_bool(value),
+                Value::Int(int) => visit_int(int, visitor),
+                Value::Float(value) => visitor.visit_f64(value),
+                Value::Complex(real, imaginary) => visit_seq(
+                    vec![Value::from(real).into(), Value::from(imaginary).into()],
+                    visitor,
+                ),
+                Value::Bytes(bytes) => visitor.visit_byte_buf(bytes),
+                Value::Str(text) => visitor.visit_string(text),
+                other => match Self::from(other).into_members() {
+                    Ok(members) => visit_seq(members, visitor),
+                    Err(other) => Err(other.unexpected(&visitor)),
+                },
+            },
+            other => match other.into_members() {
+                Ok(members) => visit_seq(members, visitor),
+                Err(other) => Err(other.unexpected(&visitor)),
+            },
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        match self {
+            Self::Parcel(Parcel::Value(Value::None)) => visitor.visit_none(),
+            other => visitor.visit_some(other),
+        }
+    }
+
+    /// Whoever wants nothing is content with anything.
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(
+        self,
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        if name != TOKEN {
+            return visitor.visit_newtype_struct(self);
+        }
+        pass(self.into_parcel());
+        let visited = visitor.visit_unit();
+        drop(passed());
+        visited
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        if let Self::Parcel(Parcel::Value(Value::Bytes(bytes))) = self {
+            let mut access = SeqDeserializer::new(bytes.into_iter());
+            let seq = visitor.visit_seq(&mut access)?;
+            access.end()?;
+            return Ok(seq);
+        }
+        match self {
+            Self::Map(pairs) => {
+                let members = pairs.into_iter().map(|(key, value)| Self::Seq(vec![key, value]));
+                visit_seq(members.collect(), visitor)
+            }
+            other => match other.into_members() {
+                Ok(members) => visit_seq(members, visitor),
+                Err(other) => other.deserialize_any(visitor),
+            },
+        }
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        visit_map(self.into_pairs()?, visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        let members = match self {
+            Self::Map(pairs) => return visit_map(pairs, visitor),
+            other => other.into_members().map_err(|other| other.unexpected(&visitor))?,
+        };
+        if !members.is_empty() && members.iter().all(|member| member.is_field(fields)) {
+            visit_map(Self::Seq(members).into_pairs()?, visitor)
+        } else {
+            visit_seq(members, visitor)
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        let variant = match self {
+            Self::Parcel(Parcel::Value(Value::Str(name))) => Variant { name, content: None },
+            other => {
+                let mut pairs = match other {
+                    Self::Map(pairs) => pairs,
+                    pair => vec![
+                        <[Self; 2]>::try_from(
+                            pair.into_members().map_err(|other| other.unexpected(&visitor))?,
+                        )
+                        .map(|[name, content]| (name, content))
+                        .map_err(|pair| {
+                            ConvertError::new(format!("a tuple of {} for a variant", pair.len()))
+                        })?,
+                    ],
+                };
+                match (pairs.pop(), pairs.is_empty()) {
+                    (Some((Self::Parcel(Parcel::Value(Value::Str(name))), content)), true) => {
+                        Variant { name, content: Some(content) }
+                    }
+                    _ => {
+                        return Err(ConvertError::new(
+                            "a variant is a name, or a name and content",
+                        ));
+                    }
+                }
+            }
+        };
+        visitor.visit_enum(variant)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf identifier
+    }
+}
+
+impl Node {
+    /// The parcel; what was fetched becomes tuples.
+    fn into_parcel(self) -> Parcel {
+        match self {
+            Self::Parcel(parcel) => parcel,
+            Self::Seq(members) => {
+                Parcel::tuple(members.into_iter().map(Self::into_parcel).collect())
+            }
+            Self::Map(pairs) => {
+                let pair = |(key, value): (Self, Self)| {
+                    Parcel::tuple(vec![key.into_parcel(), value.into_parcel()])
+                };
+                Parcel::tuple(pairs.into_iter().map(pair).collect())
+            }
+        }
+    }
+}
+
+impl IntoDeserializer<'_, ConvertError> for Node {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+/// The variant of an enum, and what it holds.
+struct Variant {
+    name: String,
+    content: Option<Node>,
+}
+
+impl<'de> EnumAccess<'de> for Variant {
+    type Error = ConvertError;
+    type Variant = Content;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Content), ConvertError> {
+        let name: StringDeserializer<ConvertError> = self.name.into_deserializer();
+        Ok((seed.deserialize(name)?, Content(self.content)))
+    }
+}
+
+/// What a variant holds.
+struct Content(Option<Node>);
+
+impl Content {
+    fn node(self) -> Result<Node, ConvertError> {
+        self.0.ok_or_else(|| ConvertError::new("a variant without its content"))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Content {
+    type Error = ConvertError;
+
+    fn unit_variant(self) -> Result<(), ConvertError> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
+        self,
+        seed: T,
+    ) -> Result<T::Value, ConvertError> {
+        seed.deserialize(self.node()?)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        self.node()?.deserialize_seq(visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        self.node()?.deserialize_struct("", fields, visitor)
+    }
+}
+
+/// Takes whatever is passed.
+struct Take;
+
+impl Visitor<'_> for Take {
+    type Value = Parcel;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("what came over an RPyC connection")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Parcel, E> {
+        passed().ok_or_else(|| E::custom("objects can be taken from an RPyC connection only"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Parcel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(TOKEN, Take)
+    }
+}
+
+impl<'de> Deserialize<'de> for RemoteObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Parcel::deserialize(deserializer)? {
+            Parcel::Remote(object) => Ok(object),
+            other => Err(de::Error::invalid_type(
+                Unexpected::Other(other.type_name()),
+                &"an object of the peer's",
+            )),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Local {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Parcel::deserialize(deserializer)? {
+            Parcel::Local(object) => Ok(object),
+            other => Err(de::Error::invalid_type(
+                Unexpected::Other(other.type_name()),
+                &"an object of this side",
+            )),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Why a parcel is not what it should be.
+
+use std::fmt;
+
+/// Why something could not be made a [`Parcel`](crate::Parcel), or a parcel something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConvertError(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    /// An object of the peer's stands where its content is needed.
+    ByReference { class: String },
+    /// Told by serde, by a type of the caller's, or here.
+    Message(String),
+}
+
+impl ConvertError {
+    pub(crate) fn by_reference(class: &str) -> Self {
+        Self(Kind::ByReference { class: class.to_owned() })
+    }
+
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self(Kind::Message(message.into()))
+    }
+
+    /// Whether an object of the peer's stands where its content is needed.
+    #[must_use]
+    pub fn is_by_reference(&self) -> bool {
+        matches!(self.0, Kind::ByReference { .. })
+    }
+}
+
+impl fmt::Display for ConvertError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::ByReference { class } => {
+                write!(f, "a reference to a {class} where its content is needed")
+            }
+            Kind::Message(message) => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for ConvertError {}
+
+impl serde::ser::Error for ConvertError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(message.to_string())
+    }
+}
+
+impl serde::de::Error for ConvertError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(message.to_string())
+    }
+}

@@ -1,0 +1,71 @@
+//! Iteration over an object of the peer's, many items at a time.
+
+use std::collections::VecDeque;
+
+use rpyc_protocol::rpc::Action;
+use serde::de::DeserializeOwned;
+
+use super::RemoteObject;
+use crate::connection::Call;
+use crate::{CallError, Parcel};
+
+/// How many items come in the first answer. The number doubles with each.
+const FIRST: usize = 32;
+
+/// How many items come in one answer at most.
+const MOST: usize = 1024;
+
+/// The items of an object of the peer's, as they come. Several travel in one message.
+#[derive(Debug)]
+pub struct Items {
+    iterator: RemoteObject,
+    ready: VecDeque<Parcel>,
+    chunk: usize,
+    is_done: bool,
+}
+
+impl Items {
+    /// The next item, or none at the end.
+    ///
+    /// # Errors
+    /// [`CallError`]. If an item is of another type, it is lost and the next one can be taken.
+    ///
+    /// # Cancel safety
+    /// Items that are on their way are lost if the future is dropped.
+    pub async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, CallError> {
+        if self.ready.is_empty() && !self.is_done {
+            let items = self.iterator.take_items(self.chunk).await?;
+            let items = items.into_members().map_err(|other| {
+                let message = format!("items that are a {}", other.type_name());
+                CallError::Result(crate::ConvertError::new(message))
+            })?;
+            self.is_done = items.is_empty();
+            self.ready = items.into();
+            self.chunk = (self.chunk * 2).min(MOST);
+        }
+        match self.ready.pop_front() {
+            Some(item) => super::take(item, self.iterator.0.handle.shared.timeout).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+impl RemoteObject {
+    /// Starts to iterate over it: `iter(object)`.
+    ///
+    /// # Errors
+    /// [`CallError`]; an exception of the name `AttributeError` or `TypeError` if it cannot be
+    /// iterated over.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn items(&self) -> Result<Items, CallError> {
+        let iterator = self.call("__iter__", ()).await?;
+        Ok(Items { iterator, ready: VecDeque::new(), chunk: FIRST, is_done: false })
+    }
+
+    /// The next items of an iterator, a tuple of at most so many.
+    pub(crate) fn take_items(&self, count: usize) -> Call<Parcel> {
+        self.plain(Action::BuffIter { count })
+    }
+}

@@ -1,0 +1,203 @@
+//! An object of the peer's.
+
+mod fetch;
+mod items;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rpyc_protocol::rpc::{Action, Comparison, IdPack};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub(crate) use fetch::take;
+pub use items::Items;
+
+use crate::connection::{Call, Errand, Handle, Wish};
+use crate::parcel::IntoArgs;
+use crate::{Connection, Parcel};
+
+/// An object of the peer's: a service, a module, a list, a function. Cheap to clone.
+///
+/// It stays where it is; what is done with it is done there, and costs a round trip. When the last
+/// clone is dropped, the peer is told that it is not needed any more.
+///
+/// ```no_run
+/// # async fn example(root: rpyc_client::RemoteObject) -> Result<(), rpyc_client::CallError> {
+/// use rpyc_client::{args, kwargs};
+///
+/// let pay: f64 = root.call("get_salary", args!["Mertz", "David"]).await?;
+/// let same: f64 = root.call("get_salary", kwargs! { last: "Mertz", first: "David" }).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RemoteObject(Arc<Reference>);
+
+/// One reference that the peer counts.
+struct Reference {
+    handle: Arc<Handle>,
+    id: IdPack,
+    /// Whether the peer is to be told when this is dropped.
+    is_counted: AtomicBool,
+}
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        if *self.is_counted.get_mut() {
+            self.handle.shared.release(&self.id);
+        }
+    }
+}
+
+impl RemoteObject {
+    /// Takes over a reference that came.
+    pub(crate) fn new(handle: Arc<Handle>, id: IdPack) -> Self {
+        Self(Arc::new(Reference { handle, id, is_counted: AtomicBool::new(true) }))
+    }
+
+    /// One more way to an object to which somebody else holds a reference for good.
+    pub(crate) fn borrowed(handle: Arc<Handle>, id: IdPack) -> Self {
+        Self(Arc::new(Reference { handle, id, is_counted: AtomicBool::new(false) }))
+    }
+
+    /// Gives up the reference without telling the peer; whether there was one.
+    pub(crate) fn keep(&self) -> bool {
+        self.0.is_counted.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn id(&self) -> &IdPack {
+        &self.0.id
+    }
+
+    /// Its name for the peer of the connection of this number.
+    pub(crate) fn id_on(&self, number: u64) -> Option<&IdPack> {
+        (self.0.handle.number == number).then_some(&self.0.id)
+    }
+
+    /// The connection to its owner.
+    #[must_use]
+    pub fn connection(&self) -> Connection {
+        Connection::from_handle(self.0.handle.clone())
+    }
+
+    /// The full name of its class (of the module, if it is one), as the peer wrote it. For looking
+    /// at only; nothing is asked.
+    #[must_use]
+    pub fn class_name(&self) -> &str {
+        self.0.id.class_name()
+    }
+
+    /// Whether both are the same object.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        other.id_on(self.0.handle.number) == Some(&self.0.id)
+    }
+
+    fn wish<T>(&self, wish: Wish) -> Call<T> {
+        Call::new(self.0.handle.clone(), Errand::Of(self.clone(), wish))
+    }
+
+    fn plain<T>(&self, action: Action) -> Call<T> {
+        self.wish(Wish::Plain(action))
+    }
+
+    /// Calls a method by its name: `object.name(args)`, in one round trip.
+    pub fn call<T: DeserializeOwned>(&self, name: &str, args: impl IntoArgs) -> Call<T> {
+        self.wish(Wish::CallAttr { name: name.to_owned(), args: args.into_args() })
+    }
+
+    /// Calls the object itself, as a function: `object(args)`.
+    pub fn invoke<T: DeserializeOwned>(&self, args: impl IntoArgs) -> Call<T> {
+        self.wish(Wish::Call { args: args.into_args() })
+    }
+
+    /// Gets an attribute: `object.name`.
+    pub fn attr<T: DeserializeOwned>(&self, name: &str) -> Call<T> {
+        self.plain(Action::GetAttr { name: name.to_owned() })
+    }
+
+    /// Sets an attribute: `object.name = value`.
+    pub fn set_attr(&self, name: &str, value: impl Serialize) -> Call<()> {
+        self.wish(Wish::SetAttr { name: name.to_owned(), value: Parcel::new(&value) })
+    }
+
+    /// Deletes an attribute: `del object.name`.
+    pub fn del_attr(&self, name: &str) -> Call<()> {
+        self.plain(Action::DelAttr { name: name.to_owned() })
+    }
+
+    /// Its text, for people: `str(object)`.
+    pub fn str(&self) -> Call<String> {
+        self.plain(Action::Str)
+    }
+
+    /// Its text, for programmers: `repr(object)`.
+    pub fn repr(&self) -> Call<String> {
+        self.plain(Action::Repr)
+    }
+
+    /// Its hash: `hash(object)`.
+    pub fn hash(&self) -> Call<i64> {
+        self.plain(Action::Hash)
+    }
+
+    /// The names of its attributes: `dir(object)`.
+    pub fn dir(&self) -> Call<Vec<String>> {
+        self.plain(Action::Dir)
+    }
+
+    /// Its methods, each with its documentation.
+    pub fn methods(&self) -> Call<Vec<(String, Option<String>)>> {
+        self.plain(Action::Inspect)
+    }
+
+    /// How many items it has: `len(object)`.
+    pub fn len(&self) -> Call<usize> {
+        self.call("__len__", ())
+    }
+
+    /// The item at a key or an index: `object[key]`.
+    pub fn item<T: DeserializeOwned>(&self, key: impl Serialize) -> Call<T> {
+        self.call("__getitem__", crate::args![key])
+    }
+
+    /// Sets the item at a key or an index: `object[key] = value`.
+    pub fn set_item(&self, key: impl Serialize, value: impl Serialize) -> Call<()> {
+        self.call("__setitem__", crate::args![key, value])
+    }
+
+    /// Deletes the item at a key or an index: `del object[key]`.
+    pub fn del_item(&self, key: impl Serialize) -> Call<()> {
+        self.call("__delitem__", crate::args![key])
+    }
+
+    /// Whether it has an item: `item in object`.
+    pub fn contains(&self, item: impl Serialize) -> Call<bool> {
+        self.call("__contains__", crate::args![item])
+    }
+
+    /// Compares it, on the left, with something; none if the peer knows no answer.
+    pub fn compare(&self, comparison: Comparison, other: impl Serialize) -> Call<Option<bool>> {
+        self.wish(Wish::Cmp { other: Parcel::new(&other), comparison })
+    }
+
+    /// Enters it as a `with` block does; gives what is bound there.
+    ///
+    /// To be left with [`exit`](Self::exit), also after an error.
+    pub fn enter<T: DeserializeOwned>(&self) -> Call<T> {
+        self.call("__enter__", ())
+    }
+
+    /// Leaves it as a `with` block does that ends without an exception.
+    pub fn exit(&self) -> Call<Parcel> {
+        self.plain(Action::CtxExit { exception: rpyc_protocol::rpc::Boxed::NONE })
+    }
+}
+
+impl fmt::Debug for RemoteObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RemoteObject").field(&self.class_name()).finish()
+    }
+}
