@@ -2,6 +2,7 @@
 
 mod cli;
 mod command;
+mod literal;
 mod logging;
 mod output;
 mod signals;
