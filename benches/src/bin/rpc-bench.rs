@@ -116,9 +116,9 @@ async fn median(peer: &mut Peer, time: Duration, is_large: bool) -> anyhow::Resu
     while start.elapsed() < time || times.len() < 5 {
         let before = Instant::now();
         if is_large {
-            peer.large().await?
+            peer.large().await?;
         } else {
-            peer.small().await?
+            peer.small().await?;
         }
         times.push(before.elapsed());
     }
