@@ -24,3 +24,4 @@ mod harness;
 mod hostile;
 mod interop;
 mod netns;
+mod rpc;

@@ -1,5 +1,6 @@
 //! From the name of a service to a connection to one of its servers.
 
+use std::fmt::Display;
 use std::io;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::race::first_success;
-use crate::{ConnectError, Registrar, ServiceStream, Socket, Unreached};
+use crate::{ConnectError, Connection, Registrar, ServiceStream, Socket, Unreached};
 
 /// The time between trying one server and trying the next beside it.
 const STAGGER: Duration = Duration::from_millis(250);
@@ -18,29 +19,78 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// Connects to a server of `name`, found through the registries that the environment names or
 /// those nearby.
 ///
-/// It is [`Registrar::from_env`] and [`Registrar::connect_by_service`] in one.
+/// It is [`Registrar::from_env`] and [`Registrar::connect_by_service`] in one. For options, see
+/// [`ConnectionBuilder::connect_by_service`].
 ///
 /// # Errors
-/// [`ConnectError`] tells which of the two failed, and how.
+/// [`ConnectError`] tells which of the steps failed, and how.
 ///
 /// # Cancel safety
 /// Cancel safe: dropping the future closes whatever was opened.
 ///
 /// # Examples
 /// ```no_run
-/// # async fn example() -> Result<(), rpyc_client::ConnectError> {
-/// let stream = rpyc_client::connect_by_service("PAYROLL").await?;
-/// println!("connected to {}", stream.endpoint());
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use rpyc_client::args;
+///
+/// let payroll = rpyc_client::connect_by_service("PAYROLL").await?.root().await?;
+/// let pay: f64 = payroll.call("get_salary", args!["Mertz", "David"]).await?;
 /// # Ok(())
 /// # }
 /// ```
-pub async fn connect_by_service(name: &str) -> Result<ServiceStream, ConnectError> {
+pub async fn connect_by_service(name: &str) -> Result<Connection, ConnectError> {
+    Connection::builder().connect_by_service(name).await
+}
+
+/// Opens a stream to a server of `name` over which nothing was said yet, found through the
+/// registries that the environment names or those nearby.
+///
+/// # Errors
+/// [`ConnectError`] tells which of the steps failed, and how.
+///
+/// # Cancel safety
+/// Cancel safe: dropping the future closes whatever was opened.
+pub async fn open_by_service(name: &str) -> Result<ServiceStream, ConnectError> {
     let name = ServiceName::new(name)?;
-    Registrar::from_env()?.connect_by_service(&name).await
+    Registrar::from_env()?.open(&name).await
+}
+
+/// Connects to the server at `address`: `host:port`, or the path of a unix socket, which has a `/`
+/// in it. For options, see [`ConnectionBuilder::connect`].
+///
+/// # Errors
+/// [`ConnectError`] tells why there is no connection.
+///
+/// # Cancel safety
+/// Cancel safe: dropping the future closes whatever was opened.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let connection = rpyc_client::connect("localhost:18861").await?;
+/// let root = connection.root().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn connect(address: impl Display) -> Result<Connection, ConnectError> {
+    Connection::builder().connect(address).await
 }
 
 impl Registrar {
-    /// Asks who serves `name` and connects to one of them.
+    /// Asks who serves `name` and connects to one of them: [`Registrar::open`], and a conversation
+    /// over it. For options, see [`ConnectionBuilder::connect_through`].
+    ///
+    /// # Errors
+    /// [`ConnectError::Lookup`] if it is not known who serves the name, [`ConnectError::AllFailed`]
+    /// if none of them could be connected to.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future closes whatever was opened.
+    pub async fn connect_by_service(&self, name: &ServiceName) -> Result<Connection, ConnectError> {
+        Connection::builder().connect_through(self, name).await
+    }
+
+    /// Asks who serves `name` and opens a stream to one of them.
     ///
     /// They are tried in the order in which the registry recommends them. The next is tried beside
     /// the others when a quarter of a second has brought no connection, at once when one fails; the
@@ -55,20 +105,24 @@ impl Registrar {
     ///
     /// # Cancel safety
     /// Cancel safe: dropping the future closes whatever was opened.
-    pub async fn connect_by_service(
-        &self,
-        name: &ServiceName,
-    ) -> Result<ServiceStream, ConnectError> {
+    pub async fn open(&self, name: &ServiceName) -> Result<ServiceStream, ConnectError> {
         let endpoints = self.discover(name).await?;
-        let dials: Vec<_> =
-            endpoints.into_iter().map(|endpoint| dial(endpoint, self.connect_timeout())).collect();
-        let connected = first_success(dials, STAGGER).await;
-        connected.map_err(|failures| ConnectError::AllFailed { name: name.clone(), failures })
+        let opened = open_one(&endpoints, self.connect_timeout()).await;
+        opened.map_err(|failures| ConnectError::AllFailed { name: name.clone(), failures })
     }
 }
 
+/// Connects to whichever of several servers is there first.
+pub(crate) async fn open_one(
+    endpoints: &[Endpoint],
+    limit: Duration,
+) -> Result<ServiceStream, Vec<Unreached>> {
+    let dials: Vec<_> = endpoints.iter().map(|endpoint| dial(endpoint.clone(), limit)).collect();
+    first_success(dials, STAGGER).await
+}
+
 /// Connects to one server.
-async fn dial(endpoint: Endpoint, limit: Duration) -> Result<ServiceStream, Unreached> {
+pub(crate) async fn dial(endpoint: Endpoint, limit: Duration) -> Result<ServiceStream, Unreached> {
     match within(limit, open(&endpoint)).await {
         Ok(socket) => Ok(ServiceStream::new(endpoint, socket)),
         Err(error) => {
@@ -171,7 +225,7 @@ mod tests {
         let dead_port = Port::tcp(dead.addr().port()).unwrap();
         let endpoints = [("127.0.0.1", dead_port), ("127.0.0.1", port.clone())];
         let (_registry, registrar) = telling(&endpoints).await;
-        let stream = registrar.connect_by_service(&payroll()).await.unwrap();
+        let stream = registrar.open(&payroll()).await.unwrap();
         assert_eq!(stream.endpoint().port, port);
         let Socket::Tcp(socket) = stream.socket() else { panic!("{stream:?}") };
         assert!(socket.nodelay().unwrap());
@@ -187,7 +241,7 @@ mod tests {
         let endpoints =
             [("127.0.0.1", port.clone()), ("127.0.0.1", path.clone()), ("192.0.2.1", path)];
         let (_registry, registrar) = telling(&endpoints).await;
-        let error = registrar.connect_by_service(&payroll()).await.unwrap_err();
+        let error = registrar.open(&payroll()).await.unwrap_err();
         assert!(error.is_all_failed());
         let text = error.to_string();
         assert!(text.starts_with("no server of PAYROLL can be connected to: "), "{text}");
@@ -203,7 +257,7 @@ mod tests {
     #[tokio::test]
     async fn an_unknown_name_is_told_as_such() {
         let (_registry, registrar) = telling(&[]).await;
-        let error = registrar.connect_by_service(&payroll()).await.unwrap_err();
+        let error = registrar.open(&payroll()).await.unwrap_err();
         assert!(error.is_unknown_name(), "{error}");
     }
 
@@ -215,7 +269,7 @@ mod tests {
         let listener = tokio::net::UnixListener::bind(&path).unwrap();
         let port = Port::path(path.to_str().unwrap()).unwrap();
         let (_registry, registrar) = telling(&[("127.0.0.1", port)]).await;
-        let stream = registrar.connect_by_service(&payroll()).await.unwrap();
+        let stream = registrar.open(&payroll()).await.unwrap();
         let (peer, _) = listener.accept().await.unwrap();
         echo(stream, peer).await;
     }
@@ -231,6 +285,8 @@ mod tests {
     #[test]
     fn futures_may_move_between_threads() {
         fn check(_: impl Send) {}
+        check(open_by_service("payroll"));
         check(connect_by_service("payroll"));
+        check(connect("localhost:1"));
     }
 }

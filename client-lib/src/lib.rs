@@ -6,9 +6,12 @@
 //!
 //! ```no_run
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), rpyc_client::ConnectError> {
-//! let stream = rpyc_client::connect_by_service("payroll").await?;
-//! println!("connected to {}", stream.endpoint());
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use rpyc_client::{connect_by_service, kwargs};
+//!
+//! let payroll = connect_by_service("payroll").await?.root().await?;
+//! let pay: f64 =
+//!     payroll.call("get_salary", kwargs! { last: "Mertz", first: "David" }).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -18,8 +21,8 @@
 //! | which registries are asked: the environment's, those nearby, or a list | [`Registries`], [`RegistryAddr`] |
 //! | who serves a name, which names there are, who serves them since when | [`Registrar`] |
 //! | that a name is served here | [`Registrar::register`]; to stay registered, the announcer of `rpyc-server` |
-//! | a connection to a server of a name | [`connect_by_service`], [`ServiceStream`] |
-//! | a conversation over it, or over any other stream | [`Connection`], [`ConnectionBuilder`] |
+//! | a connection to a server, by name or by address | [`connect_by_service`], [`connect`] |
+//! | one with options, or over any stream | [`Connection`], [`ConnectionBuilder`] |
 //! | the objects of the peer | [`RemoteObject`], [`Items`] |
 //! | what is passed | [`args!`], [`kwargs!`], [`Parcel`] |
 //! | what this side offers, callbacks included | [`Local`], [`Object`] |
@@ -45,7 +48,7 @@ mod scripted;
 mod stream;
 
 pub use address::{RegistryAddr, RegistryAddrError, Transport};
-pub use connect::connect_by_service;
+pub use connect::{connect, connect_by_service, open_by_service};
 pub use connection::{Call, Connection, ConnectionBuilder, DEFAULT_TIMEOUT, Driver};
 pub use error::{
     Attempt, Attempts, CallError, ConnectError, Disconnect, Fault, LookupError, RegisterError,

@@ -16,11 +16,15 @@ use crate::local::Object;
 /// Numbers connections, to tell their objects apart.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
+/// How long connecting may take, unless told otherwise.
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The options of a connection, and the ways to make one.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ConnectionBuilder {
-    dialect: Option<Dialect>,
+    pub(super) dialect: Option<Dialect>,
+    pub(super) connect_timeout: Duration,
     root: Option<Local>,
     timeout: Option<Duration>,
     config: Config,
@@ -28,7 +32,13 @@ pub struct ConnectionBuilder {
 
 impl Default for ConnectionBuilder {
     fn default() -> Self {
-        Self { dialect: None, root: None, timeout: Some(DEFAULT_TIMEOUT), config: Config::server() }
+        Self {
+            dialect: None,
+            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            root: None,
+            timeout: Some(DEFAULT_TIMEOUT),
+            config: Config::server(),
+        }
     }
 }
 
@@ -53,6 +63,12 @@ impl ConnectionBuilder {
     /// calls fail although they run; `None`, and a peer that hangs is noticed by nobody.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
+        self
+    }
+
+    /// How long connecting may take, the search for the dialect included. Default 10 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
         self
     }
 

@@ -15,6 +15,7 @@
 mod builder;
 mod call;
 mod driver;
+mod handshake;
 mod serve;
 mod shared;
 #[cfg(test)]

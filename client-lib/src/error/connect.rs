@@ -13,6 +13,9 @@ use crate::RegistryAddrError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
+    /// What should be an address is none; the fault of the caller.
+    #[error("{0:?} is no address: HOST:PORT or the path of a unix socket is needed")]
+    Address(Box<str>),
     /// The registry knows servers, and none of them could be connected to: they are down, or their
     /// addresses are not to be reached from here.
     #[error(
@@ -34,6 +37,9 @@ pub enum ConnectError {
     /// The environment does not name registries properly; the fault of whoever set it.
     #[error(transparent)]
     Registries(#[from] RegistryAddrError),
+    /// The server cannot be connected to, or it does not speak RPyC.
+    #[error("{0} cannot be connected to: {error}", error = .0.error)]
+    Unreached(Unreached),
 }
 
 impl ConnectError {

@@ -1,0 +1,238 @@
+//! From an address to a conversation: which dialect does the peer speak?
+//!
+//! RPyC negotiates nothing. A peer that hears another dialect than its own drops the connection, so
+//! the question can only be tried: a first request (for the root, which is needed anyway) in one
+//! dialect, and on a new connection in the other. What was learnt about an address is remembered.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::io;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use rpyc_protocol::ServiceName;
+use rpyc_protocol::registry::Port;
+use rpyc_protocol::registry::reply::Endpoint;
+use rpyc_protocol::rpc::{CloseReason, Dialect, MessageError, Version};
+use tokio::time::{Instant, timeout_at};
+
+use super::{Connection, ConnectionBuilder};
+use crate::connect::{dial, open_one};
+use crate::race::first_success;
+use crate::{CallError, ConnectError, Disconnect, Registrar, ServiceStream, Unreached};
+
+/// How many addresses are remembered.
+const REMEMBERED: usize = 1024;
+
+/// How long a peer may be silent before another dialect is tried beside.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// The dialects of the servers that were connected to.
+static DIALECTS: LazyLock<Mutex<HashMap<Endpoint, Dialect>>> = LazyLock::new(Mutex::default);
+
+fn remembered(endpoint: &Endpoint) -> Option<Dialect> {
+    DIALECTS.lock().unwrap_or_else(PoisonError::into_inner).get(endpoint).copied()
+}
+
+fn remember(endpoint: &Endpoint, dialect: Dialect) {
+    let mut dialects = DIALECTS.lock().unwrap_or_else(PoisonError::into_inner);
+    // Forgetting costs a round trip, so there is no need to be clever about whom to forget.
+    if dialects.len() >= REMEMBERED {
+        dialects.clear();
+    }
+    dialects.insert(endpoint.clone(), dialect);
+}
+
+impl ConnectionBuilder {
+    /// Connects to the server at `address`: `host:port`, or the path of a unix socket, which has a
+    /// `/` in it.
+    ///
+    /// # Errors
+    /// [`ConnectError::Address`] if it is none, [`ConnectError::Unreached`] if there is no RPyC
+    /// server.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future closes whatever was opened.
+    pub async fn connect(self, address: impl Display) -> Result<Connection, ConnectError> {
+        let address = address.to_string();
+        let endpoint = endpoint(&address).ok_or_else(|| ConnectError::Address(address.into()))?;
+        let deadline = Instant::now() + self.connect_timeout;
+        let stream = dial(endpoint, self.connect_timeout).await.map_err(ConnectError::Unreached)?;
+        self.converse(stream, deadline).await.map_err(ConnectError::Unreached)
+    }
+
+    /// Connects to a server of `name`, found through the registries that the environment names or
+    /// those nearby.
+    ///
+    /// # Errors
+    /// [`ConnectError`] tells which of the steps failed, and how.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future closes whatever was opened.
+    pub async fn connect_by_service(self, name: &str) -> Result<Connection, ConnectError> {
+        let name = ServiceName::new(name)?;
+        let registrar = Registrar::from_env()?;
+        self.connect_through(&registrar, &name).await
+    }
+
+    /// Connects to a server of `name`, found through `registrar`.
+    ///
+    /// They are tried as [`Registrar::open`] does. One that can be connected to but does not speak
+    /// RPyC counts as one that cannot.
+    ///
+    /// # Errors
+    /// [`ConnectError::Lookup`] if it is not known who serves the name, [`ConnectError::AllFailed`]
+    /// if none of them could be connected to.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future closes whatever was opened.
+    pub async fn connect_through(
+        self,
+        registrar: &Registrar,
+        name: &ServiceName,
+    ) -> Result<Connection, ConnectError> {
+        let mut endpoints = registrar.discover(name).await?;
+        let mut failures = Vec::new();
+        loop {
+            let limit = registrar.connect_timeout();
+            let stream = match open_one(&endpoints, limit).await {
+                Ok(stream) => stream,
+                Err(unreached) => {
+                    failures.extend(unreached);
+                    return Err(ConnectError::AllFailed { name: name.clone(), failures });
+                }
+            };
+            let deadline = Instant::now() + self.connect_timeout;
+            endpoints.retain(|endpoint| endpoint != stream.endpoint());
+            match self.clone().converse(stream, deadline).await {
+                Ok(connection) => return Ok(connection),
+                Err(unreached) => failures.push(unreached),
+            }
+        }
+    }
+
+    /// Finds the dialect of a server, unless it was told, and speaks it.
+    ///
+    /// Most servers hang up when they hear a dialect that is not theirs. Thread pools of rpyc 5 say
+    /// nothing instead, so the other dialect is tried beside after a while.
+    async fn converse(
+        self,
+        stream: ServiceStream,
+        deadline: Instant,
+    ) -> Result<Connection, Unreached> {
+        if self.dialect.is_some() {
+            return Ok(self.over(stream));
+        }
+        let endpoint = stream.endpoint().clone();
+        let first = remembered(&endpoint).unwrap_or(Dialect::V6);
+        let second = match first.version {
+            Version::V6 => Dialect::V5,
+            Version::V5 => Dialect::V6,
+        };
+        let attempts = [
+            self.clone().attempt(first, &endpoint, Some(stream), deadline),
+            self.attempt(second, &endpoint, None, deadline),
+        ];
+        let race = first_success(attempts, PATIENCE);
+        let error = match timeout_at(deadline, race).await {
+            Ok(Ok((connection, dialect))) => {
+                remember(&endpoint, dialect);
+                return Ok(connection);
+            }
+            // The dialect that is more likely tells more.
+            Ok(Err(faults)) => faults.into_iter().next().map_or_else(late, io::Error::other),
+            Err(_elapsed) => late(),
+        };
+        Err(Unreached { endpoint, error })
+    }
+
+    /// Tries one dialect, and then whichever the peer answers in.
+    async fn attempt(
+        self,
+        dialect: Dialect,
+        endpoint: &Endpoint,
+        stream: Option<ServiceStream>,
+        deadline: Instant,
+    ) -> Result<(Connection, Dialect), Fault> {
+        let open = async || {
+            let left = deadline.saturating_duration_since(Instant::now());
+            dial(endpoint.clone(), left).await.map_err(|unreached| Fault::Lost(unreached.error))
+        };
+        let stream = match stream {
+            Some(stream) => stream,
+            None => open().await?,
+        };
+        let connection = self.clone().dialect(dialect).over(stream);
+        match greet(&connection).await {
+            Err(Fault::Spoke(found)) if found != dialect => {
+                let connection = self.dialect(found).over(open().await?);
+                greet(&connection).await.map(|()| (connection, found))
+            }
+            greeted => greeted.map(|()| (connection, dialect)),
+        }
+    }
+}
+
+fn late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "it does not answer")
+}
+
+/// Why a peer could not be spoken to in one dialect.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("it does not speak RPyC: {0}")]
+    Hung(Disconnect),
+    #[error(transparent)]
+    Lost(io::Error),
+    #[error("it does not answer: {0}")]
+    Silent(CallError),
+    #[error("it speaks {0}")]
+    Spoke(Dialect),
+}
+
+/// Says the first words and waits for an answer, of whatever kind.
+async fn greet(connection: &Connection) -> Result<(), Fault> {
+    match connection.root().await {
+        Err(CallError::Disconnected { reason, .. }) => Err(match reason {
+            Disconnect::Closed(CloseReason::Message(MessageError::OtherDialect {
+                found, ..
+            })) => Fault::Spoke(found),
+            reason => Fault::Hung(reason),
+        }),
+        Err(error @ CallError::Timeout { .. }) => Err(Fault::Silent(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Reads an address.
+fn endpoint(address: &str) -> Option<Endpoint> {
+    if address.contains('/') {
+        let path = address.strip_prefix("unix:").unwrap_or(address);
+        return Some(Endpoint { host: "localhost".into(), port: Port::path(path).ok()? });
+    }
+    let (host, port) = address.rsplit_once(':')?;
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host = bracketed.or_else(|| (!host.contains(':')).then_some(host))?;
+    let port = Port::tcp(port.parse().ok()?).ok()?;
+    (!host.is_empty()).then(|| Endpoint { host: host.into(), port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        let check = |address: &str, expected: Option<&str>| {
+            assert_eq!(endpoint(address).map(|found| found.to_string()).as_deref(), expected);
+        };
+        check("localhost:18861", Some("localhost:18861"));
+        check("[::1]:18861", Some("[::1]:18861"));
+        check("/run/payroll.sock", Some("localhost:/run/payroll.sock"));
+        check("unix:/run/payroll.sock", Some("localhost:/run/payroll.sock"));
+        check("localhost", None);
+        check("::1", None);
+        check("localhost:0", None);
+        check(":18861", None);
+    }
+}

@@ -1,0 +1,111 @@
+//! Every kind of server, and what is learnt about it.
+
+use rpyc_client::{ConnectError, Connection, Dialect, Version};
+use rpyc_tests::Reference;
+
+use super::{Python, run, socket_path};
+
+with_each_version! {
+    threaded,
+    pool,
+    forking,
+    oneshot,
+    bound_threads,
+    unix_socket,
+    goodbye,
+}
+
+fn version(reference: Reference) -> Version {
+    match reference {
+        Reference::Rpyc5 => Version::V5,
+        Reference::Rpyc6 => Version::V6,
+    }
+}
+
+fn dialect(reference: Reference) -> Dialect {
+    Dialect { version: version(reference), bind_threads: false }
+}
+
+/// The dialect is found out, at the first time and at the second.
+fn finds_the_dialect(reference: Reference, options: &[&str], expected: Dialect) {
+    let python = Python::start(reference, options);
+    run(async {
+        for _ in 0..2 {
+            let connection = python.connect().await;
+            assert_eq!(connection.dialect(), Some(expected));
+            let root = connection.root().await.unwrap();
+            assert_eq!(root.attr::<String>("greeting").await.unwrap(), "hello");
+            connection.close().await;
+        }
+    });
+}
+
+fn threaded(reference: Reference) {
+    finds_the_dialect(reference, &[], dialect(reference));
+}
+
+fn pool(reference: Reference) {
+    finds_the_dialect(reference, &["--server=pool"], dialect(reference));
+}
+
+fn forking(reference: Reference) {
+    finds_the_dialect(reference, &["--server=forking"], dialect(reference));
+}
+
+fn bound_threads(reference: Reference) {
+    let expected = dialect(reference).with_bind_threads();
+    finds_the_dialect(reference, &["--bind-threads"], expected);
+}
+
+/// A server that takes one connection only cannot be tried, so it must be known.
+fn oneshot(reference: Reference) {
+    let python = Python::start(reference, &["--server=oneshot"]);
+    run(async {
+        let builder = Connection::builder().dialect(dialect(reference));
+        let root = python.connect_with(builder).await.root().await.unwrap();
+        assert_eq!(root.attr::<String>("greeting").await.unwrap(), "hello");
+    });
+}
+
+fn unix_socket(reference: Reference) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("--socket-path={}", socket_path(&folder).display());
+    finds_the_dialect(reference, &[&path], dialect(reference));
+}
+
+/// Either side may hang up; the other is told.
+fn goodbye(reference: Reference) {
+    let python = Python::start(reference, &[]);
+    run(async {
+        let connection = python.connect().await;
+        let root = connection.root().await.unwrap();
+        assert!(connection.ping().await.is_ok());
+        assert!(!connection.is_closed());
+        let error = root.call::<()>("hang_up", ()).await.unwrap_err();
+        assert!(error.is_disconnected() && error.may_have_run(), "{error}");
+        assert!(connection.closed().await.is_orderly());
+        let error = root.call::<()>("echo", ()).await.unwrap_err();
+        assert!(error.is_disconnected() && !error.may_have_run(), "{error}");
+
+        let connection = python.connect().await;
+        connection.close().await;
+        assert!(connection.is_closed());
+        drop(connection);
+    });
+}
+
+#[test]
+fn what_is_no_rpyc_server_is_told() {
+    run(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                drop(listener.accept().await);
+            }
+        });
+        let error = rpyc_client::connect(address).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Unreached(_)));
+        assert!(error.to_string().contains("does not speak RPyC"), "{error}");
+    });
+}

@@ -1,0 +1,69 @@
+//! The content of lists, dicts and iterators.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rpyc_client::{RemoteObject, args};
+use rpyc_tests::Reference;
+
+use super::with_root;
+
+with_each_version! {
+    lists,
+    dicts,
+    nested,
+    iterators,
+}
+
+fn lists(reference: Reference) {
+    with_root(reference, async |root| {
+        let list: RemoteObject = root.call("list", args![5]).await.unwrap();
+        assert_eq!(list.class_name(), "builtins.list");
+        assert_eq!(list.to_vec::<i64>().await.unwrap(), [0, 1, 2, 3, 4]);
+        assert_eq!(list.item::<i64>(-1).await.unwrap(), 4);
+        let numbers: Vec<usize> = root.call("list", args![10_000]).await.unwrap();
+        assert!(numbers.iter().copied().eq(0..10_000));
+        let none: Vec<usize> = root.call("list", args![0]).await.unwrap();
+        assert!(none.is_empty());
+        let three: (u8, u8, u8) = root.call("list", args![3]).await.unwrap();
+        assert_eq!(three, (0, 1, 2));
+    });
+}
+
+fn dicts(reference: Reference) {
+    with_root(reference, async |root| {
+        let dict: RemoteObject = root.call("dict", args![3]).await.unwrap();
+        let expected = [("key 0", 0), ("key 1", 1), ("key 2", 2)];
+        let map: BTreeMap<String, i64> = dict.to_map().await.unwrap();
+        assert!(map.iter().map(|(key, value)| (&**key, *value)).eq(expected));
+        assert_eq!(dict.item::<i64>("key 2").await.unwrap(), 2);
+        assert!(dict.item::<i64>("key 3").await.unwrap_err().is("KeyError"));
+        let map: HashMap<String, i64> = root.call("dict", args![5000]).await.unwrap();
+        assert_eq!(map.len(), 5000);
+    });
+}
+
+fn nested(reference: Reference) {
+    with_root(reference, async |root| {
+        type Table = (i64, String, BTreeMap<String, Vec<i64>>);
+        let table: Table = root.call("table", ()).await.unwrap();
+        assert_eq!(table, (1, "two".into(), BTreeMap::from([("three".into(), vec![3; 3])])));
+        let json: serde_json::Value = root.call("table", ()).await.unwrap();
+        assert_eq!(json, serde_json::json!([1, "two", {"three": [3, 3, 3]}]));
+    });
+}
+
+fn iterators(reference: Reference) {
+    with_root(reference, async |root| {
+        let numbers: RemoteObject = root.call("numbers", args![100]).await.unwrap();
+        let mut items = numbers.items().await.unwrap();
+        let mut expected = 0;
+        while let Some(number) = items.next::<i64>().await.unwrap() {
+            assert_eq!(number, expected);
+            expected += 1;
+        }
+        assert_eq!(expected, 100);
+        assert!(items.next::<i64>().await.unwrap().is_none());
+        let all: Vec<usize> = root.call("numbers", args![9000]).await.unwrap();
+        assert!(all.iter().copied().eq(0..9000));
+    });
+}
