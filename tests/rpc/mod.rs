@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 
 mod callbacks;
 mod calls;
+mod command;
 mod connecting;
 mod content;
 
