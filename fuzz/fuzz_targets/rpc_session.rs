@@ -1,4 +1,4 @@
-//! Whatever a peer sends, in whatever pieces, a session answers or ends; the pieces do not matter.
+//! Whatever a peer sends, in whatever pieces, a session answers or ends.
 #![no_main]
 
 use std::time::Instant;
@@ -6,10 +6,9 @@ use std::time::Instant;
 use libfuzzer_sys::fuzz_target;
 use rpyc_protocol::rpc::{Boxed, Class, Config, Event, Exception, Request, Session};
 
-/// Talks to a session; gives what it said and whether it ended.
-fn talk<'a>(now: Instant, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, bool) {
+/// Talks to a session; tells whether it ended.
+fn talk<'a>(now: Instant, pieces: impl Iterator<Item = &'a [u8]>) -> bool {
     let mut session = Session::new(now, Config::server());
-    let mut said = Vec::new();
     let mut out = Vec::new();
     for piece in pieces {
         session.handle_bytes(now, piece);
@@ -29,23 +28,21 @@ fn talk<'a>(now: Instant, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, b
             }
         }
         while session.poll_transmit(&mut out) {
-            said.append(&mut out);
+            out.clear();
         }
     }
     let stats = session.stats();
     assert_eq!((stats.calls, stats.requests), (0, 0));
     assert!(stats.imports == 0 || !session.is_closed());
-    (said, session.is_closed())
+    session.is_closed()
 }
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (size, stream) = input;
     let now = Instant::now();
+    // Whether it ends depends on what was sent alone.
     let whole = talk(now, std::iter::once(stream));
     let cut = talk(now, stream.chunks(usize::from(size).max(1)));
-    // Where the conversation is broken off, answers to what came before may still be on their way.
-    assert_eq!(whole.1, cut.1);
-    if !whole.1 {
-        assert_eq!(whole.0, cut.0);
-    }
+    // Not so what was said: a request may name an object that an answer in between has offered.
+    assert_eq!(whole, cut);
 });
