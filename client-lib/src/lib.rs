@@ -26,6 +26,7 @@
 //! | the objects of the peer | [`RemoteObject`], [`Items`] |
 //! | what is passed | [`args!`], [`kwargs!`], [`Parcel`] |
 //! | what this side offers, callbacks included | [`Local`], [`Object`] |
+//! | a whole remote Python | [`classic`] |
 //! | the same without async | [`blocking`] |
 //! | why there is none | [`LookupError`], [`RegisterError`], [`ConnectError`], [`CallError`] |
 //!
@@ -34,12 +35,14 @@
 
 mod address;
 pub mod blocking;
+pub mod classic;
 mod connect;
 mod connection;
 mod error;
 mod interfaces;
 mod local;
 mod parcel;
+pub mod pickle;
 mod race;
 mod registrar;
 mod registries;

@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 mod blocking;
 mod callbacks;
 mod calls;
+mod classic;
 mod command;
 mod connecting;
 mod content;
