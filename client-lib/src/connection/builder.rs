@@ -1,5 +1,6 @@
 //! The options of a connection.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub struct ConnectionBuilder {
     root: Option<Local>,
     timeout: Option<Duration>,
     config: Config,
+    peer_addr: Option<SocketAddr>,
 }
 
 impl Default for ConnectionBuilder {
@@ -38,6 +40,7 @@ impl Default for ConnectionBuilder {
             root: None,
             timeout: Some(DEFAULT_TIMEOUT),
             config: Config::server(),
+            peer_addr: None,
         }
     }
 }
@@ -85,6 +88,12 @@ impl ConnectionBuilder {
         self
     }
 
+    /// Remembers where the peer is, for [`Connection::peer_addr`]. Default: it is not known.
+    pub fn peer_addr(mut self, addr: SocketAddr) -> Self {
+        self.peer_addr = Some(addr);
+        self
+    }
+
     /// Speaks over `stream`, as the side that connected. Starts a task on the current runtime, which
     /// ends with the connection.
     ///
@@ -129,7 +138,7 @@ impl ConnectionBuilder {
         let root = self.root.unwrap_or_else(|| Local::new(Nothing));
         let handle = Arc::new_cyclic(|handle| {
             let shared = Shared::new(number, session, root, self.timeout, handle.clone());
-            Handle { shared: Arc::new(shared), number }
+            Handle { shared: Arc::new(shared), number, peer_addr: self.peer_addr }
         });
         let driver = Driver::new(handle.shared.clone(), stream);
         (Connection::from_handle(handle), driver)
