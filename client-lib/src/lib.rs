@@ -26,12 +26,14 @@
 //! | the objects of the peer | [`RemoteObject`], [`Items`] |
 //! | what is passed | [`args!`], [`kwargs!`], [`Parcel`] |
 //! | what this side offers, callbacks included | [`Local`], [`Object`] |
+//! | the same without async | [`blocking`] |
 //! | why there is none | [`LookupError`], [`RegisterError`], [`ConnectError`], [`CallError`] |
 //!
 //! Everything needs a tokio runtime. Only a [`Connection`] starts a task, which ends with it: what is
 //! dropped is over.
 
 mod address;
+pub mod blocking;
 mod connect;
 mod connection;
 mod error;

@@ -7,6 +7,7 @@ use rpyc_tests::process::Process;
 use rpyc_tests::{Reference, python};
 use tokio::runtime::Runtime;
 
+mod blocking;
 mod callbacks;
 mod calls;
 mod connecting;

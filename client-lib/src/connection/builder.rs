@@ -1,12 +1,15 @@
 //! The options of a connection.
 
+use std::io;
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rpyc_protocol::rpc::{Config, Dialect, Session, SessionLimits};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use super::shared::Shared;
@@ -20,12 +23,16 @@ static NUMBERS: AtomicU64 = AtomicU64::new(1);
 /// How long connecting may take, unless told otherwise.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a TCP connection may be silent, unless told otherwise.
+const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(60);
+
 /// The options of a connection, and the ways to make one.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ConnectionBuilder {
     pub(super) dialect: Option<Dialect>,
     pub(super) connect_timeout: Duration,
+    pub(super) keep_alive: Option<Duration>,
     root: Option<Local>,
     timeout: Option<Duration>,
     config: Config,
@@ -37,6 +44,7 @@ impl Default for ConnectionBuilder {
         Self {
             dialect: None,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            keep_alive: Some(DEFAULT_KEEP_ALIVE),
             root: None,
             timeout: Some(DEFAULT_TIMEOUT),
             config: Config::server(),
@@ -75,6 +83,14 @@ impl ConnectionBuilder {
         self
     }
 
+    /// How long a TCP connection may be silent before the system asks whether the other machine is
+    /// still there; `None` never asks. Default 60 s. A machine that does not answer is given up after
+    /// some more minutes, and the connection ends.
+    pub fn keep_alive(mut self, silence: impl Into<Option<Duration>>) -> Self {
+        self.keep_alive = silence.into();
+        self
+    }
+
     /// What the connection may cost. Default [`SessionLimits::DEFAULT`].
     pub fn limits(mut self, limits: SessionLimits) -> Self {
         self.config.limits = limits;
@@ -107,6 +123,23 @@ impl ConnectionBuilder {
         let (connection, driver) = self.pair(stream);
         tokio::spawn(driver);
         connection
+    }
+
+    /// Starts a program and speaks over its standard input and output, for instance
+    /// `rpyc_classic -m stdio`. The program is killed when the [`Child`] is dropped.
+    ///
+    /// # Errors
+    /// What the system says about starting it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn spawn(self, mut program: Command) -> io::Result<(Connection, Child)> {
+        program.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = program.spawn()?;
+        match (child.stdout.take(), child.stdin.take()) {
+            (Some(stdout), Some(stdin)) => Ok((self.over(tokio::io::join(stdout, stdin)), child)),
+            _ => Err(io::Error::other("the program has no standard input or output")),
+        }
     }
 
     /// As [`over`](Self::over), without starting the task: nothing happens unless the driver runs.

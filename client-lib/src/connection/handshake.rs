@@ -14,12 +14,13 @@ use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::reply::Endpoint;
 use rpyc_protocol::rpc::{CloseReason, Dialect, MessageError, Version};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Connection, ConnectionBuilder};
 use crate::connect::{dial, open_one};
 use crate::race::first_success;
-use crate::{CallError, ConnectError, Disconnect, Registrar, ServiceStream, Unreached};
+use crate::{CallError, ConnectError, Disconnect, Registrar, ServiceStream, Socket, Unreached};
 
 /// How many addresses are remembered.
 const REMEMBERED: usize = 1024;
@@ -120,6 +121,7 @@ impl ConnectionBuilder {
         stream: ServiceStream,
         deadline: Instant,
     ) -> Result<Connection, Unreached> {
+        self.keep_alive_on(&stream);
         if self.dialect.is_some() {
             return Ok(self.over(stream));
         }
@@ -146,6 +148,16 @@ impl ConnectionBuilder {
         Err(Unreached { endpoint, error })
     }
 
+    /// Tells the system to notice when the other machine is gone.
+    fn keep_alive_on(&self, stream: &ServiceStream) {
+        if let (Some(silence), Socket::Tcp(socket)) = (self.keep_alive, stream.socket()) {
+            let keep_alive = TcpKeepalive::new().with_time(silence);
+            if let Err(error) = SockRef::from(socket).set_tcp_keepalive(&keep_alive) {
+                tracing::debug!(%error, "the system does not keep connections alive");
+            }
+        }
+    }
+
     /// Tries one dialect, and then whichever the peer answers in.
     async fn attempt(
         self,
@@ -156,7 +168,10 @@ impl ConnectionBuilder {
     ) -> Result<(Connection, Dialect), Fault> {
         let open = async || {
             let left = deadline.saturating_duration_since(Instant::now());
-            dial(endpoint.clone(), left).await.map_err(|unreached| Fault::Lost(unreached.error))
+            let stream = dial(endpoint.clone(), left).await;
+            stream
+                .inspect(|stream| self.keep_alive_on(stream))
+                .map_err(|unreached| Fault::Lost(unreached.error))
         };
         let stream = match stream {
             Some(stream) => stream,
@@ -165,7 +180,8 @@ impl ConnectionBuilder {
         let connection = self.clone().dialect(dialect).over(stream);
         match greet(&connection).await {
             Err(Fault::Spoke(found)) if found != dialect => {
-                let connection = self.dialect(found).over(open().await?);
+                let stream = open().await?;
+                let connection = self.dialect(found).over(stream);
                 greet(&connection).await.map(|()| (connection, found))
             }
             greeted => greeted.map(|()| (connection, dialect)),
