@@ -11,6 +11,7 @@ mod blocking;
 mod callbacks;
 mod calls;
 mod classic;
+mod command;
 mod connecting;
 mod content;
 
