@@ -51,6 +51,8 @@ mod route;
 #[cfg(test)]
 mod scripted;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use address::{RegistryAddr, RegistryAddrError, Transport};
 pub use connect::{connect, connect_by_service, open_by_service};
@@ -72,3 +74,5 @@ pub use rpyc_protocol::rpc::{
 };
 pub use rpyc_protocol::{NameError, ServiceName};
 pub use stream::{ServiceStream, Socket};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError};

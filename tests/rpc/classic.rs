@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 
 use rpyc_client::classic::{self, Classic, Stdio};
-use rpyc_client::{RemoteObject, args, kwargs};
+use rpyc_client::{Parcel, RemoteObject, args, kwargs};
 use rpyc_tests::Reference;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -76,7 +76,7 @@ fn values_are_delivered(reference: Reference) {
             (u128::MAX, -(1_i128 << 90), 1.5, "é", true, ()),
             Employee { last: "Mertz", salary: 0.5 },
             BTreeMap::from([("k", vec![0_u8; 300])]),
-            rpyc_client::Parcel::bytes(*b"raw"),
+            Parcel::bytes(*b"raw"),
         );
         let there: RemoteObject = machine.deliver(&vec![value]).await.unwrap();
         assert_eq!(there.class_name(), "builtins.list");
@@ -86,8 +86,9 @@ fn values_are_delivered(reference: Reference) {
         let repr = there.repr().await.unwrap();
         assert!(repr.starts_with(expected), "{repr}");
         assert!(repr.ends_with("0]}, b'raw')]"), "{repr}");
-        let fetched: Vec<serde_json::Value> = machine.obtain(&there).await.unwrap();
-        assert_eq!(fetched[0][2]["last"], "Mertz");
+        type Fetched = (Vec<i64>, Parcel, BTreeMap<String, serde_json::Value>, Parcel, Parcel);
+        let fetched: Vec<Fetched> = machine.obtain(&there).await.unwrap();
+        assert_eq!(fetched[0].2["last"], "Mertz");
     });
 }
 

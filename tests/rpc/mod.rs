@@ -14,6 +14,7 @@ mod classic;
 mod command;
 mod connecting;
 mod content;
+mod tls;
 
 /// A real RPyC server with a bit of everything; `tests/python/service.py`.
 struct Python {

@@ -33,6 +33,8 @@ pub struct ConnectionBuilder {
     pub(super) dialect: Option<Dialect>,
     pub(super) connect_timeout: Duration,
     pub(super) keep_alive: Option<Duration>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<crate::Tls>,
     root: Option<Local>,
     timeout: Option<Duration>,
     config: Config,
@@ -45,6 +47,8 @@ impl Default for ConnectionBuilder {
             dialect: None,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             keep_alive: Some(DEFAULT_KEEP_ALIVE),
+            #[cfg(feature = "tls")]
+            tls: None,
             root: None,
             timeout: Some(DEFAULT_TIMEOUT),
             config: Config::server(),
@@ -88,6 +92,13 @@ impl ConnectionBuilder {
     /// some more minutes, and the connection ends.
     pub fn keep_alive(mut self, silence: impl Into<Option<Duration>>) -> Self {
         self.keep_alive = silence.into();
+        self
+    }
+
+    /// Connects over TLS. Over a stream that is given it has no effect. Default: in the clear.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
