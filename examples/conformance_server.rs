@@ -33,7 +33,11 @@ struct Conformance {
 #[service(name = "CONFORMANCE", aliases("CONF"))]
 impl Conformance {
     /// The sum of two numbers of any size.
-    fn add(&self, a: Parcel, #[service(default = 0.into())] b: Parcel) -> Result<Parcel, Exception> {
+    fn add(
+        &self,
+        a: Parcel,
+        #[service(default = 0.into())] b: Parcel,
+    ) -> Result<Parcel, Exception> {
         match (Number::of(a)?, Number::of(b)?) {
             (Number::Int(a), Number::Int(b)) => Ok(Value::Int((a + b).into()).into()),
             (a, b) => Ok((a.to_f64()? + b.to_f64()?).into()),
@@ -80,7 +84,12 @@ impl Conformance {
     }
 
     /// Calls the client's function with "late" after some seconds, without waiting for that.
-    fn later(&self, connection: &Connection, f: RemoteObject, seconds: f64) -> Result<(), Exception> {
+    fn later(
+        &self,
+        connection: &Connection,
+        f: RemoteObject,
+        seconds: f64,
+    ) -> Result<(), Exception> {
         let (pause, connection) = (duration(seconds)?, connection.clone());
         tokio::spawn(async move {
             let call = async {
@@ -239,7 +248,7 @@ impl Number {
 
 fn duration(seconds: f64) -> Result<Duration, ValueError> {
     Duration::try_from_secs_f64(seconds)
-        .map_err(|_| ValueError::new("sleep length must be non-negative"))
+        .map_err(|_out_of_range| ValueError::new("sleep length must be non-negative"))
 }
 
 #[tokio::main]

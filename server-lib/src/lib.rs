@@ -40,13 +40,13 @@
 // The attributes' code names this crate by its name, also in here.
 extern crate self as rpyc_server;
 
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
 mod announcer;
 mod collection;
 mod exception;
 mod pickle;
-#[doc(hidden)]
-#[path = "private.rs"]
-pub mod __private;
 mod server;
 mod service;
 mod signature;
@@ -55,9 +55,9 @@ pub use announcer::{Announcer, AnnouncerBuilder, State, Status};
 pub use collection::{Dict, List};
 pub use exception::{IntoException, builtins};
 pub use rpyc_client::{
-    Acknowledgement, Args, CallError, Comparison, Connection, Context, ConvertError, Exception, Int,
-    Local, Method, Object, Parcel, Port, RegisterError, Registries, RegistryAddr, RegistryAddrError,
-    RemoteObject, ServiceName, SessionLimits, Value, args, denied, kwargs,
+    Acknowledgement, Args, CallError, Comparison, Connection, Context, ConvertError, Exception,
+    Int, Local, Method, Object, Parcel, Port, RegisterError, Registries, RegistryAddr,
+    RegistryAddrError, RemoteObject, ServiceName, SessionLimits, Value, args, denied, kwargs,
 };
 pub use rpyc_server_macros::{object, service};
 pub use server::{Credentials, Ended, ListenError, Peer, Server, ServerBuilder};

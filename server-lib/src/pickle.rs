@@ -41,7 +41,6 @@ pub(crate) fn dict(out: &mut Vec<u8>) {
     out.push(b'd');
 }
 
-
 fn unpicklable(what: &str) -> Exception {
     Exception::builtin("TypeError", format!("cannot pickle '{what}'"))
 }

@@ -52,7 +52,9 @@ impl Signature {
             match place.and_then(|place| Some((place, slots.get_mut(place)?))) {
                 // Of two with one name, Python's `dict` takes the last.
                 Some((place, slot)) if place >= taken => *slot = Some(value),
-                Some(_) => return Err(self.error(&format!("got multiple values for argument '{name}'"))),
+                Some(_) => {
+                    return Err(self.error(&format!("got multiple values for argument '{name}'")));
+                }
                 None if name == "self" => {
                     return Err(self.error("got multiple values for argument 'self'"));
                 }
@@ -205,9 +207,9 @@ mod tests {
     ) {
         let signature = Signature { function: "C.f", parameters, takes_rest: false };
         let args = (0..).take(positional).fold(Args::new(), |args, value: i64| args.arg(value));
-        let args = (100..).zip(keyword).fold(args, |args, (value, name): (i64, _)| {
-            args.kwarg(*name, value)
-        });
+        let args = (100..)
+            .zip(keyword)
+            .fold(args, |args, (value, name): (i64, _)| args.kwarg(*name, value));
         let bound = signature.bind(args).map(|bound| {
             let slots = bound.slots.into_iter();
             slots.map(|slot| slot.map(|value| value.parse().unwrap())).collect::<Vec<_>>()
@@ -226,18 +228,8 @@ mod tests {
         check(AB, 0, &["b", "a"], Ok(&[Some(101), Some(100)]));
         check(AB, 0, &["a", "a"], Ok(&[Some(101), None]));
         check(AB, 0, &[], Err("C.f() missing 1 required positional argument: 'a'"));
-        check(
-            ABC,
-            0,
-            &["b"],
-            Err("C.f() missing 2 required positional arguments: 'a' and 'c'"),
-        );
-        check(
-            ABC,
-            0,
-            &[],
-            Err("C.f() missing 3 required positional arguments: 'a', 'b', and 'c'"),
-        );
+        check(ABC, 0, &["b"], Err("C.f() missing 2 required positional arguments: 'a' and 'c'"));
+        check(ABC, 0, &[], Err("C.f() missing 3 required positional arguments: 'a', 'b', and 'c'"));
         check(AB, 3, &[], Err("C.f() takes from 2 to 3 positional arguments but 4 were given"));
         check(ABC, 4, &[], Err("C.f() takes 4 positional arguments but 5 were given"));
         check(&[], 1, &[], Err("C.f() takes 1 positional argument but 2 were given"));

@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 mod blocking;
 mod callbacks;
 mod calls;
+mod conformance;
 mod connecting;
 mod content;
 

@@ -144,11 +144,8 @@ fn attributes(block: &Block) -> TokenStream {
     let (get, set, del): (Vec<_>, Vec<_>, Vec<_>) = (get.collect(), set.collect(), del.collect());
     let unknown = quote!(_ => ::core::result::Result::Err(::rpyc_server::denied(__name)),);
     let getter = trait_method("get_attr", quote!(__name: &str), quote!(::rpyc_server::Parcel));
-    let setter = trait_method(
-        "set_attr",
-        quote!(__name: &str, __value: ::rpyc_server::Parcel),
-        quote!(()),
-    );
+    let setter =
+        trait_method("set_attr", quote!(__name: &str, __value: ::rpyc_server::Parcel), quote!(()));
     let deleter = trait_method("del_attr", quote!(__name: &str), quote!(()));
     let getters = (!get.is_empty()).then(|| quote!(#getter { match __name { #(#get)* #unknown } }));
     let setters = (!set.is_empty()).then(|| quote!(#setter { match __name { #(#set)* #unknown } }));
@@ -242,9 +239,12 @@ fn special_method(block: &Block, member: &Member, special: Special) -> Option<To
             let body = call(block, member);
             Some(quote!(#header { #body }))
         }
-        Special::Len => simple("len", &[], quote!(usize), &|value| {
-            quote!(::rpyc_server::__private::len(#value))
-        }),
+        Special::Len => simple(
+            "len",
+            &[],
+            quote!(usize),
+            &|value| quote!(::rpyc_server::__private::len(#value)),
+        ),
         Special::GetItem => simple("get_item", &["key"], parcel(), &to_parcel),
         Special::SetItem => simple("set_item", &["key", "value"], quote!(()), &done),
         Special::DelItem => simple("del_item", &["key"], quote!(()), &done),
@@ -268,8 +268,7 @@ fn special_method(block: &Block, member: &Member, special: Special) -> Option<To
         }
         Special::Enter => simple("enter", &[], parcel(), &to_parcel),
         Special::Exit => {
-            let input =
-                quote!(__exception: ::core::option::Option<::rpyc_server::Parcel>);
+            let input = quote!(__exception: ::core::option::Option<::rpyc_server::Parcel>);
             let header = trait_method("exit", input, quote!(bool));
             let exception = quote!(__exception.unwrap_or(::rpyc_server::Parcel::NONE));
             let (take, arguments) = take_all(block, member, &[exception]);
@@ -280,9 +279,12 @@ fn special_method(block: &Block, member: &Member, special: Special) -> Option<To
             };
             Some(quote!(#header { #take ::core::result::Result::Ok(#swallows) }))
         }
-        Special::Hash => simple("hash", &[], quote!(i64), &|value| {
-            quote!(::core::result::Result::Ok(::rpyc_server::__private::ToHash::to_hash(#value)))
-        }),
+        Special::Hash => simple(
+            "hash",
+            &[],
+            quote!(i64),
+            &|value| quote!(::core::result::Result::Ok(::rpyc_server::__private::ToHash::to_hash(#value))),
+        ),
         Special::Str | Special::Repr => {
             let name = if special == Special::Str { "str" } else { "repr" };
             simple(name, &[], quote!(::std::string::String), &|value| {
@@ -379,7 +381,11 @@ fn comparison(member: &Member) -> TokenStream {
     });
     let arguments: Vec<_> = member
         .values()
-        .map(|value| if value.is_borrowed && !value.is_self { quote!(&#name) } else { quote!(#name) })
+        .map(
+            |value| {
+                if value.is_borrowed && !value.is_self { quote!(&#name) } else { quote!(#name) }
+            },
+        )
         .collect();
     let value = invoke(member, &arguments);
     let value = match member.returns.shape {

@@ -113,8 +113,7 @@ impl BlockOptions {
         } else if is_service && meta.path.is_ident("aliases") {
             let content;
             syn::parenthesized!(content in meta.input);
-            self.aliases =
-                content.parse_terminated(parse_text, Token![,])?.into_iter().collect();
+            self.aliases = content.parse_terminated(parse_text, Token![,])?.into_iter().collect();
         } else if is_service {
             return Err(meta.error("unknown option; there are name, aliases, class"));
         } else {

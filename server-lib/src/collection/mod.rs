@@ -46,7 +46,11 @@ fn repr(parcel: &Parcel, depth: usize) -> String {
 }
 
 /// Appends it to a pickle, by value.
-pub(crate) fn pickle_into(parcel: &Parcel, out: &mut Vec<u8>, depth: usize) -> Result<(), Exception> {
+pub(crate) fn pickle_into(
+    parcel: &Parcel,
+    out: &mut Vec<u8>,
+    depth: usize,
+) -> Result<(), Exception> {
     let refuse = |what| Err(Exception::builtin("TypeError", format!("cannot pickle {what}")));
     let Some(depth) = depth.checked_sub(1) else { return refuse("what is nested so deep") };
     match parcel {

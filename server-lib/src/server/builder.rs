@@ -171,10 +171,10 @@ impl<S: Service> ServerBuilder<S> {
         let mut listeners = Vec::new();
         for address in &self.addresses {
             let bound = Listener::bind(address).await;
-            listeners.push(bound.map_err(|source| ListenError::Bind {
-                address: address.to_string(),
-                source,
-            })?);
+            listeners.push(
+                bound
+                    .map_err(|source| ListenError::Bind { address: address.to_string(), source })?,
+            );
         }
         Server::new(self.source, listeners, self.announce, self.terms)
     }

@@ -93,9 +93,7 @@ impl<S: Service> Server<S> {
     }
 
     /// Makes a service for each client, with settings to be chosen.
-    pub fn per_connection(
-        make: impl Fn(&Peer) -> S + Send + Sync + 'static,
-    ) -> ServerBuilder<S> {
+    pub fn per_connection(make: impl Fn(&Peer) -> S + Send + Sync + 'static) -> ServerBuilder<S> {
         ServerBuilder::new(Source::Each(Arc::new(make)))
     }
 
