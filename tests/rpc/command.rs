@@ -39,6 +39,9 @@ fn a_method_is_called_with_words_and_its_result_printed_as_python_would() {
             (&["echo", "David"], "'David'"),
             (&["echo", "'42'"], "'42'"),
             (&["echo", "(1, 'x', None)"], "(1, 'x', None)"),
+            (&["echo", "[1, {'two': [2]}]"], "[1, {'two': [2]}]"),
+            (&["sum", "[1, 2.5]"], "3.5"),
+            ("('builtins.list', 'builtins.dict', 'tuple', 'x')",),
             (&["echo", "--", "--odd"], "'--odd'"),
             (&["payload", "1"], r"b'\xa5'"),
             (&["table"], "[1, 'two', {'three': [3, 3, 3]}]"),
@@ -51,6 +54,7 @@ fn a_method_is_called_with_words_and_its_result_printed_as_python_would() {
             (&["table", "-o", "json"][..], r#"[1,"two",{"three":[3,3,3]}]"#),
             (&["payload", "2", "-o", "json"], r#"{"bytes":"a5a5"}"#),
             (&["echo", "-o", "json", "None"], "null"),
+            (&["echo", "{1: [2, 'x']}", "-o", "json"], r#"{"1":[2,"x"]}"#),
         ] {
             let (code, out, error) = run(&registry, &[&["call", target], words].concat());
             assert_eq!(code, Some(0), "{error}");

@@ -81,8 +81,8 @@ The exit code is 1 if nobody serves the name.")]
   rpyc-registry call PAYROLL rename -- --odd-name \"'42'\"
 
 A word that is a Python literal (42, 1.5, 'text', b'..', (1, 2), None) is that value, any other word is
-text. KEY=VALUE is an argument by keyword. Lists and dicts arrive as tuples. The exit code is 1 if the
-method raises; what it raises is on standard error.")]
+text. KEY=VALUE is an argument by keyword. The exit code is 1 if the method raises; what it raises is
+on standard error.")]
     Call(CallArgs),
     /// Tell which methods an RPyC server offers, with their documentation
     #[command(after_help = "Examples:
