@@ -1,6 +1,7 @@
 //! The options of a connection.
 
 use std::io;
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,6 +38,7 @@ pub struct ConnectionBuilder {
     root: Option<Local>,
     timeout: Option<Duration>,
     config: Config,
+    pub(super) peer_addr: Option<SocketAddr>,
 }
 
 impl Default for ConnectionBuilder {
@@ -50,6 +52,7 @@ impl Default for ConnectionBuilder {
             root: None,
             timeout: Some(DEFAULT_TIMEOUT),
             config: Config::server(),
+            peer_addr: None,
         }
     }
 }
@@ -109,6 +112,13 @@ impl ConnectionBuilder {
     /// RPyC does. On a fast network `None` is faster.
     pub fn compress_above(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.config.compress_above = bytes.into();
+        self
+    }
+
+    /// Remembers where the peer is, for [`Connection::peer_addr`]. Default: it is not known, unless
+    /// this library connects.
+    pub fn peer_addr(mut self, addr: SocketAddr) -> Self {
+        self.peer_addr = Some(addr);
         self
     }
 
@@ -173,7 +183,7 @@ impl ConnectionBuilder {
         let root = self.root.unwrap_or_else(|| Local::new(Nothing));
         let handle = Arc::new_cyclic(|handle| {
             let shared = Shared::new(number, session, root, self.timeout, handle.clone());
-            Handle { shared: Arc::new(shared), number }
+            Handle { shared: Arc::new(shared), number, peer_addr: self.peer_addr }
         });
         let driver = Driver::new(handle.shared.clone(), stream);
         (Connection::from_handle(handle), driver)

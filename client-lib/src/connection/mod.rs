@@ -22,6 +22,7 @@ mod shared;
 mod tests;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,7 @@ pub struct Connection(Arc<Handle>);
 pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) number: u64,
+    peer_addr: Option<SocketAddr>,
 }
 
 impl Drop for Handle {
@@ -143,6 +145,12 @@ impl Connection {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.0.shared.ended.borrow().is_some()
+    }
+
+    /// Where the peer is, if that is known: see [`ConnectionBuilder::peer_addr`].
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.0.peer_addr
     }
 
     /// The dialect that is spoken, as soon as it is known.

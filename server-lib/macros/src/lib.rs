@@ -1,0 +1,29 @@
+//! The attributes of `rpyc-server`, where they are documented.
+
+mod block;
+mod expand;
+mod member;
+mod options;
+mod param;
+mod special;
+
+use proc_macro::TokenStream;
+
+use block::{Block, Role};
+
+/// See `rpyc_server::service`.
+#[proc_macro_attribute]
+pub fn service(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    expand(arguments, item, Role::Service)
+}
+
+/// See `rpyc_server::object`.
+#[proc_macro_attribute]
+pub fn object(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    expand(arguments, item, Role::Object)
+}
+
+fn expand(arguments: TokenStream, item: TokenStream, role: Role) -> TokenStream {
+    let block = Block::parse(arguments.into(), item.into(), role);
+    block.map_or_else(|error| error.into_compile_error(), |block| expand::expand(&block)).into()
+}

@@ -1,0 +1,141 @@
+//! What a method's error is to the peer.
+
+use std::convert::Infallible;
+use std::io;
+
+use rpyc_client::{CallError, ConvertError, Exception, Value};
+
+/// An error that can be told to the peer, as an exception that it raises there.
+///
+/// ```
+/// use rpyc_server::{Exception, IntoException};
+///
+/// enum PayrollError {
+///     NoSuchEmployee(String),
+///     Closed,
+/// }
+///
+/// impl IntoException for PayrollError {
+///     fn into_exception(self) -> Exception {
+///         match self {
+///             Self::NoSuchEmployee(name) => Exception::builtin("KeyError", name),
+///             Self::Closed => Exception::new("payroll", "Closed", vec!["come again".into()]),
+///         }
+///     }
+/// }
+/// ```
+pub trait IntoException {
+    /// The exception.
+    fn into_exception(self) -> Exception;
+}
+
+impl IntoException for Exception {
+    fn into_exception(self) -> Exception {
+        self
+    }
+}
+
+impl IntoException for CallError {
+    fn into_exception(self) -> Exception {
+        self.into()
+    }
+}
+
+impl IntoException for ConvertError {
+    fn into_exception(self) -> Exception {
+        self.into()
+    }
+}
+
+impl IntoException for Infallible {
+    fn into_exception(self) -> Exception {
+        match self {}
+    }
+}
+
+/// `OSError` or the one of its kinds that Python has for the code, with `errno` and `strerror`.
+impl IntoException for io::Error {
+    fn into_exception(self) -> Exception {
+        let name = match self.kind() {
+            io::ErrorKind::AlreadyExists => "FileExistsError",
+            io::ErrorKind::BrokenPipe => "BrokenPipeError",
+            io::ErrorKind::ConnectionAborted => "ConnectionAbortedError",
+            io::ErrorKind::ConnectionRefused => "ConnectionRefusedError",
+            io::ErrorKind::ConnectionReset => "ConnectionResetError",
+            io::ErrorKind::Interrupted => "InterruptedError",
+            io::ErrorKind::IsADirectory => "IsADirectoryError",
+            io::ErrorKind::NotADirectory => "NotADirectoryError",
+            io::ErrorKind::NotFound => "FileNotFoundError",
+            io::ErrorKind::PermissionDenied => "PermissionError",
+            io::ErrorKind::TimedOut => "TimeoutError",
+            io::ErrorKind::WouldBlock => "BlockingIOError",
+            _ => "OSError",
+        };
+        let text = self.to_string();
+        let Some(code) = self.raw_os_error() else { return Exception::builtin(name, text) };
+        // Rust adds what Python tells apart.
+        let suffix = format!(" (os error {code})");
+        let text = text.strip_suffix(&suffix).unwrap_or(&text);
+        let code = i64::from(code);
+        Exception::new("builtins", name, vec![code.into(), text.into()])
+            .with_attribute("errno", code)
+            .with_attribute("filename", Value::None)
+            .with_attribute("filename2", Value::None)
+            .with_attribute("strerror", text)
+    }
+}
+
+macro_rules! builtins {
+    ($($name:ident)*) => {
+        /// Python's own exceptions, by their names.
+        ///
+        /// ```
+        /// use rpyc_server::Exception;
+        /// use rpyc_server::builtins::ValueError;
+        ///
+        /// fn parse(text: &str) -> Result<i64, ValueError> {
+        ///     text.parse().map_err(|_| ValueError::new(format!("no number: {text}")))
+        /// }
+        ///
+        /// fn twice(text: &str) -> Result<i64, Exception> {
+        ///     Ok(2 * parse(text)?)
+        /// }
+        /// ```
+        pub mod builtins {
+            use super::{Exception, IntoException, Value};
+
+            $(
+                #[doc = concat!("Python's `", stringify!($name), "`.")]
+                #[derive(Clone, Debug, PartialEq, Eq)]
+                pub struct $name(Value);
+
+                impl $name {
+                    /// With its one argument, usually a message.
+                    #[must_use]
+                    pub fn new(argument: impl Into<Value>) -> Self {
+                        Self(argument.into())
+                    }
+                }
+
+                impl From<$name> for Exception {
+                    fn from(error: $name) -> Self {
+                        Self::builtin(stringify!($name), error.0)
+                    }
+                }
+
+                impl IntoException for $name {
+                    fn into_exception(self) -> Exception {
+                        self.into()
+                    }
+                }
+            )*
+        }
+    };
+}
+
+builtins! {
+    ArithmeticError AssertionError AttributeError BufferError ConnectionError FileExistsError
+    FileNotFoundError IndexError KeyError LookupError MemoryError NameError NotImplementedError
+    OSError OverflowError PermissionError RuntimeError StopIteration TimeoutError TypeError
+    UnicodeError ValueError ZeroDivisionError
+}

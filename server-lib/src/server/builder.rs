@@ -1,0 +1,215 @@
+//! The settings of a server.
+
+use std::fmt;
+#[cfg(unix)]
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpyc_client::{DEFAULT_TIMEOUT, Local, Registries, SessionLimits};
+
+use super::listener::{Address, Listener};
+use super::{Ended, ListenError, Peer, Server};
+use crate::Service;
+
+/// Where the root of a connection comes from.
+pub(super) enum Source<S> {
+    /// All clients have the same.
+    Shared(Local),
+    /// Each has its own.
+    Each(Arc<dyn Fn(&Peer) -> S + Send + Sync>),
+}
+
+impl<S: Service> Source<S> {
+    pub(super) fn root(&self, peer: &Peer) -> Local {
+        match self {
+            Self::Shared(root) => root.clone(),
+            Self::Each(make) => Local::new(make(peer)),
+        }
+    }
+}
+
+impl<S> Clone for Source<S> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Shared(root) => Self::Shared(root.clone()),
+            Self::Each(make) => Self::Each(make.clone()),
+        }
+    }
+}
+
+impl<S> fmt::Debug for Source<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shared(_) => "Shared",
+            Self::Each(_) => "Each",
+        })
+    }
+}
+
+/// What every connection is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) connections: usize,
+    pub(super) session: SessionLimits,
+    pub(super) timeout: Option<Duration>,
+    pub(super) compress_above: Option<usize>,
+    pub(super) grace: Duration,
+}
+
+/// Which registries are told.
+#[derive(Clone, Debug)]
+pub(super) enum Announce {
+    /// Those that the environment names.
+    FromEnvironment,
+    These(Registries),
+}
+
+/// Settings for a [`Server`].
+#[derive(Debug)]
+#[must_use]
+pub struct ServerBuilder<S> {
+    source: Source<S>,
+    addresses: Vec<Address>,
+    announce: Option<Announce>,
+    terms: Terms,
+}
+
+impl<S: Service> ServerBuilder<S> {
+    pub(super) fn new(source: Source<S>) -> Self {
+        Self {
+            source,
+            addresses: Vec::new(),
+            announce: None,
+            terms: Terms {
+                connections: Server::<S>::DEFAULT_CONNECTIONS,
+                session: SessionLimits::DEFAULT,
+                timeout: Some(DEFAULT_TIMEOUT),
+                compress_above: Some(3000),
+                grace: Server::<S>::DEFAULT_GRACE,
+            },
+        }
+    }
+
+    /// Listens on a TCP address, `HOST:PORT`; one more with each call. Port 0 takes a free one, which
+    /// [`Server::local_addr`] tells. `[::]:0` takes clients over IPv4 too, where the system allows.
+    ///
+    /// RPyC has no passwords: whoever reaches the port may call what is exposed.
+    pub fn bind(mut self, address: impl fmt::Display) -> Self {
+        self.addresses.push(Address::Tcp(address.to_string()));
+        self
+    }
+
+    /// Listens on a unix socket; one more with each call. It is not announced. The file is removed at
+    /// the end, and what a server that is gone has left there is replaced.
+    #[cfg(unix)]
+    pub fn bind_unix(mut self, path: impl AsRef<Path>) -> Self {
+        self.addresses.push(Address::Unix(path.as_ref().to_owned()));
+        self
+    }
+
+    /// Announces the service under its names to the registries that `RPYC_REGISTRY` names, or to
+    /// those nearby. Default: to nobody.
+    pub fn register(mut self) -> Self {
+        self.announce = Some(Announce::FromEnvironment);
+        self
+    }
+
+    /// Announces the service under its names to these registries.
+    pub fn register_with(mut self, registries: impl Into<Registries>) -> Self {
+        self.announce = Some(Announce::These(registries.into()));
+        self
+    }
+
+    /// How many clients may be connected at a time. Default 1024. Whoever comes after is hung up on
+    /// at once. Each may cost what [`limits`](Self::limits) allows.
+    pub fn connections(mut self, connections: usize) -> Self {
+        self.terms.connections = connections;
+        self
+    }
+
+    /// What one connection may cost: sizes of frames and of what they inflate to, requests being
+    /// served, objects held, how long a half frame or silence is borne. Default
+    /// [`SessionLimits::DEFAULT`].
+    pub fn limits(mut self, limits: SessionLimits) -> Self {
+        self.terms.session = limits;
+        self
+    }
+
+    /// How long calls back to the client wait for their answers; `None` for ever. Default 30 s.
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.terms.timeout = timeout.into();
+        self
+    }
+
+    /// Compresses messages that are longer than this, in bytes; `None` never does. Default 3000, as
+    /// RPyC does. On a fast network `None` is faster.
+    pub fn compress_above(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.terms.compress_above = bytes.into();
+        self
+    }
+
+    /// How long requests may go on after the server was told to end. Default 5 s. Whatever is not
+    /// done by then is cut off; zero cuts off everything at once.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.terms.grace = grace;
+        self
+    }
+
+    /// Binds all addresses. Clients can connect from now on; they wait until
+    /// [`Server::serve`] runs.
+    ///
+    /// # Errors
+    /// [`ListenError`]; then no address is bound.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives back what was bound.
+    pub async fn listen(self) -> Result<Server<S>, ListenError> {
+        if self.addresses.is_empty() {
+            return Err(ListenError::NoAddress);
+        }
+        let mut listeners = Vec::new();
+        for address in &self.addresses {
+            let bound = Listener::bind(address).await;
+            listeners.push(
+                bound
+                    .map_err(|source| ListenError::Bind { address: address.to_string(), source })?,
+            );
+        }
+        Server::new(self.source, listeners, self.announce, self.terms)
+    }
+
+    /// Binds all addresses and serves until `shutdown` completes: [`listen`](Self::listen), then
+    /// [`Server::serve`].
+    ///
+    /// # Errors
+    /// [`ListenError`]; then nothing was served.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cuts off all clients.
+    pub async fn serve(self, shutdown: impl Future) -> Result<Ended, ListenError> {
+        Ok(self.listen().await?.serve(shutdown).await)
+    }
+
+    /// Serves one client over a stream that is there already, and until it ends or `shutdown`
+    /// completes. Addresses are not bound, and nothing is announced.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cuts off the client.
+    pub async fn serve_stream<T>(self, stream: T, shutdown: impl Future) -> Ended
+    where
+        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        super::serve_stream(self.source, self.terms, Box::new(stream), shutdown).await
+    }
+
+    /// Serves the one client that started this program and speaks through its standard input and
+    /// output, as `rpyc.connect_subproc` does. Nothing else may write to standard output.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cuts off the client.
+    pub async fn serve_stdio(self, shutdown: impl Future) -> Ended {
+        let stream = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
+        self.serve_stream(stream, shutdown).await
+    }
+}

@@ -1,0 +1,29 @@
+//! Why a server does not listen.
+
+use std::io;
+
+use rpyc_client::{NameError, RegistryAddrError};
+
+/// Why a server does not listen. Nothing is left of the attempt.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// An address cannot be bound; the fault of the settings, or of another program that has it.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address, as it was told.
+        address: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// A name or an alias cannot be announced; the fault of the service.
+    #[error("cannot announce the service")]
+    Name(#[from] NameError),
+    /// No address was told; the fault of the settings.
+    #[error("there is no address to listen on")]
+    NoAddress,
+    /// The variable that names the registries makes no sense; the fault of the environment.
+    #[error("cannot tell the registries")]
+    Registries(#[from] RegistryAddrError),
+}

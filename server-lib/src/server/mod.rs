@@ -1,0 +1,252 @@
+//! Serving clients.
+
+mod builder;
+mod connection;
+mod error;
+mod listener;
+mod peer;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use rpyc_client::{Local, Port, Registries, ServiceName};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+pub use builder::ServerBuilder;
+pub use error::ListenError;
+pub use peer::{Credentials, Peer};
+
+use builder::{Announce, Source, Terms};
+use listener::{Listener, Stream};
+
+use crate::{Announcer, Service};
+
+/// How long to wait before the next client is accepted after the system failed to. It doubles with
+/// each failure, as what is short (files, memory) comes back slowly.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A server that listens, and serves once it is told to.
+///
+/// ```no_run
+/// use rpyc_server::{Server, service};
+///
+/// struct Payroll;
+///
+/// #[service]
+/// impl Payroll {
+///     /// Monthly salary in euros.
+///     fn get_salary(&self, last: &str, first: &str) -> Option<f64> {
+///         (last == "Mertz" && first == "David").then_some(4200.0)
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Server::builder(Payroll).bind("0.0.0.0:0").register().listen().await?;
+/// println!("listening on {:?}", server.local_addr());
+/// server.serve(tokio::signal::ctrl_c()).await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Clients of all versions of RPyC since 4.1 may come, each with its own. They are served at the same
+/// time, and each may have many requests under way. Only what a [`Service`] exposes can be reached,
+/// whatever operation is tried; nothing is ever imported or unpickled, and no traceback is told.
+#[derive(Debug)]
+#[must_use = "a server does nothing unless it serves"]
+pub struct Server<S> {
+    source: Source<S>,
+    listeners: Vec<Listener>,
+    announcers: Vec<Announcer>,
+    terms: Terms,
+}
+
+/// How a server ended. Nothing that it started is left, either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ended {
+    /// Whether every request that was under way was answered within the grace.
+    pub is_drained: bool,
+    /// Whether every registry that knew of the server knows now that it is gone.
+    pub is_withdrawn: bool,
+}
+
+impl<S: Service> Server<S> {
+    /// How many clients may be connected at a time unless told otherwise.
+    pub const DEFAULT_CONNECTIONS: usize = 1024;
+
+    /// How long requests may go on after the server was told to end, unless told otherwise.
+    pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
+
+    /// Serves `service` to all clients, with settings to be chosen.
+    pub fn builder(service: S) -> ServerBuilder<S> {
+        ServerBuilder::new(Source::Shared(Local::new(service)))
+    }
+
+    /// Makes a service for each client, with settings to be chosen.
+    pub fn per_connection(make: impl Fn(&Peer) -> S + Send + Sync + 'static) -> ServerBuilder<S> {
+        ServerBuilder::new(Source::Each(Arc::new(make)))
+    }
+
+    fn new(
+        source: Source<S>,
+        listeners: Vec<Listener>,
+        announce: Option<Announce>,
+        terms: Terms,
+    ) -> Result<Self, ListenError> {
+        let registries = match announce {
+            Some(Announce::FromEnvironment) => Some(Registries::from_env()?),
+            Some(Announce::These(registries)) => Some(registries),
+            None => None,
+        };
+        let mut announcers = Vec::new();
+        if let Some(registries) = registries {
+            let names: Vec<_> =
+                S::NAMES.iter().map(|name| ServiceName::new(name)).collect::<Result<_, _>>()?;
+            for addr in listeners.iter().filter_map(Listener::local_addr) {
+                // A bound port is never 0, the only one that cannot be announced.
+                let Ok(port) = Port::tcp(addr.port()) else { continue };
+                let announcer = Announcer::builder(names.clone(), port, registries.clone());
+                announcers.push(announcer.bind(addr).build());
+            }
+        }
+        Ok(Self { source, listeners, announcers, terms })
+    }
+
+    /// The first TCP address it listens on, with the port that it was given.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addrs().next()
+    }
+
+    /// All TCP addresses it listens on.
+    pub fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners.iter().filter_map(Listener::local_addr)
+    }
+
+    /// Serves until `shutdown` completes: then nobody is let in any more, the registries are told,
+    /// clients that wait for nothing are sent away, requests under way are finished within the
+    /// grace, and the rest is cut off.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cuts off all clients; registries are not told.
+    pub async fn serve(self, shutdown: impl Future) -> Ended {
+        let Self { source, listeners, announcers, terms } = self;
+        // Both what serves and what announces end at the same time.
+        let stop = watch::Sender::new(false);
+        let stopped = || {
+            let mut stop = stop.subscribe();
+            async move {
+                let _ = stop.wait_for(|stop| *stop).await;
+            }
+        };
+        let announcing = join_all(announcers.into_iter().map(|announcer| {
+            let stopped = stopped();
+            announcer.run(stopped)
+        }));
+        let serving = async {
+            let mut peers = JoinSet::new();
+            tokio::select! {
+                biased;
+                _ = shutdown => {}
+                never = accept(&listeners, &source, terms, &mut peers, &stop) => match never {},
+            }
+            drop(listeners);
+            stop.send_replace(true);
+            drain(peers, terms.grace).await
+        };
+        let (withdrawn, is_drained) = tokio::join!(announcing, serving);
+        Ended { is_drained, is_withdrawn: withdrawn.into_iter().all(|is_tidy| is_tidy) }
+    }
+}
+
+/// Serves one client over a stream that is there already.
+async fn serve_stream<S: Service>(
+    source: Source<S>,
+    terms: Terms,
+    stream: Box<dyn Stream>,
+    shutdown: impl Future,
+) -> Ended {
+    let stop = watch::Sender::new(false);
+    let peer = Peer::default();
+    let mut peers = JoinSet::new();
+    peers.spawn(connection::serve::<S>(source.root(&peer), stream, peer, terms, stop.subscribe()));
+    tokio::select! {
+        _ = shutdown => {}
+        _ = peers.join_next() => {}
+    }
+    stop.send_replace(true);
+    Ended { is_drained: drain(peers, terms.grace).await, is_withdrawn: true }
+}
+
+/// Lets clients in, for ever.
+async fn accept<S: Service>(
+    listeners: &[Listener],
+    source: &Source<S>,
+    terms: Terms,
+    peers: &mut JoinSet<()>,
+    stop: &watch::Sender<bool>,
+) -> Infallible {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let accepted = tokio::select! {
+            accepted = next_client(listeners) => accepted,
+            Some(_) = peers.join_next() => continue,
+        };
+        match accepted {
+            Ok((_, peer)) if peers.len() >= terms.connections => {
+                tracing::warn!(%peer, "too many connections; hung up");
+            }
+            Ok((stream, peer)) => {
+                pause = FIRST_PAUSE;
+                let root = source.root(&peer);
+                peers.spawn(connection::serve::<S>(root, stream, peer, terms, stop.subscribe()));
+            }
+            Err(error) if is_of_one_client(&error) => {
+                tracing::debug!(%error, "a client left before it was let in");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept clients; trying again in {pause:?}");
+                sleep(pause).await;
+                pause = LONGEST_PAUSE.min(pause * 2);
+            }
+        }
+    }
+}
+
+async fn next_client(listeners: &[Listener]) -> io::Result<(Box<dyn Stream>, Peer)> {
+    std::future::poll_fn(|cx| {
+        for listener in listeners {
+            if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Whether it says nothing about the next client.
+fn is_of_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// Waits for the clients to leave, and then cuts off those that have not; whether all had.
+async fn drain(mut peers: JoinSet<()>, grace: Duration) -> bool {
+    let is_drained = {
+        let mut left = pin!(async { while peers.join_next().await.is_some() {} });
+        tokio::time::timeout(grace, &mut left).await.is_ok()
+    };
+    peers.shutdown().await;
+    is_drained
+}

@@ -1,0 +1,29 @@
+//! What a server serves.
+
+use rpyc_client::{Connection, Exception, Object};
+
+/// An object with a name, under which it is found: what a server offers first.
+///
+/// [`#[service]`](macro@crate::service) implements it; so does whoever has an [`Object`] of his own.
+pub trait Service: Object {
+    /// Its name, and then its aliases, in upper case. Python's `get_service_name` and
+    /// `get_service_aliases` give them, and a server that registers announces them.
+    const NAMES: &'static [&'static str];
+
+    /// Called for each connection when it begins; what it does before it first awaits is done before
+    /// anything is served. An exception ends the connection.
+    fn on_connect(
+        &self,
+        connection: &Connection,
+    ) -> impl Future<Output = Result<(), Exception>> + Send {
+        let _ = connection;
+        std::future::ready(Ok(()))
+    }
+
+    /// Called for each connection after it has ended. There is nothing to be had from the client any
+    /// more.
+    fn on_disconnect(&self, connection: &Connection) -> impl Future<Output = ()> + Send {
+        let _ = connection;
+        std::future::ready(())
+    }
+}
