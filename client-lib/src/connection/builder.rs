@@ -38,7 +38,7 @@ pub struct ConnectionBuilder {
     root: Option<Local>,
     timeout: Option<Duration>,
     config: Config,
-    peer_addr: Option<SocketAddr>,
+    pub(super) peer_addr: Option<SocketAddr>,
 }
 
 impl Default for ConnectionBuilder {
@@ -115,7 +115,8 @@ impl ConnectionBuilder {
         self
     }
 
-    /// Remembers where the peer is, for [`Connection::peer_addr`]. Default: it is not known.
+    /// Remembers where the peer is, for [`Connection::peer_addr`]. Default: it is not known, unless
+    /// this library connects.
     pub fn peer_addr(mut self, addr: SocketAddr) -> Self {
         self.peer_addr = Some(addr);
         self

@@ -156,7 +156,10 @@ impl ConnectionBuilder {
 
     /// Speaks over a stream of our own, under TLS if that was asked for.
     #[cfg_attr(not(feature = "tls"), expect(clippy::unused_async, reason = "TLS takes time"))]
-    async fn over_socket(self, stream: ServiceStream) -> io::Result<Connection> {
+    async fn over_socket(mut self, stream: ServiceStream) -> io::Result<Connection> {
+        if let Socket::Tcp(socket) = stream.socket() {
+            self.peer_addr = socket.peer_addr().ok();
+        }
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             let stream = Box::pin(tls.connect(stream)).await?;
