@@ -14,11 +14,13 @@ use rpyc_client::{args, connect_by_service};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let mut names = std::env::args().skip(1);
-    let last = names.next().unwrap_or_else(|| "Mertz".to_owned());
-    let first = names.next().unwrap_or_else(|| "David".to_owned());
-    let root = connect_by_service("PAYROLL").await?.root().await?;
-    let salary: f64 = root.call("get_salary", args![last, first]).await?;
+    let mut words = std::env::args().skip(1);
+    let last = words.next().unwrap_or_else(|| "Mertz".to_owned());
+    let first = words.next().unwrap_or_else(|| "David".to_owned());
+    let connection = connect_by_service("PAYROLL").await?;
+    let payroll = connection.root().await?;
+    let salary: f64 = payroll.call("get_salary", args![last, first]).await?;
     println!("{first} {last} earns {salary} a month");
+    connection.close().await;
     Ok(())
 }

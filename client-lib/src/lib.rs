@@ -26,6 +26,7 @@
 //! | the objects of the peer | [`RemoteObject`], [`Items`] |
 //! | what is passed | [`args!`], [`kwargs!`], [`Parcel`] |
 //! | what this side offers, callbacks included | [`Local`], [`Object`] |
+//! | a whole remote Python | [`classic`] |
 //! | the same without async | [`blocking`] |
 //! | why there is none | [`LookupError`], [`RegisterError`], [`ConnectError`], [`CallError`] |
 //!
@@ -34,12 +35,14 @@
 
 mod address;
 pub mod blocking;
+pub mod classic;
 mod connect;
 mod connection;
 mod error;
 mod interfaces;
 mod local;
 mod parcel;
+pub mod pickle;
 mod race;
 mod registrar;
 mod registries;
@@ -48,6 +51,8 @@ mod route;
 #[cfg(test)]
 mod scripted;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use address::{RegistryAddr, RegistryAddrError, Transport};
 pub use connect::{connect, connect_by_service, open_by_service};
@@ -69,3 +74,5 @@ pub use rpyc_protocol::rpc::{
 };
 pub use rpyc_protocol::{NameError, ServiceName};
 pub use stream::{ServiceStream, Socket};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError};

@@ -10,9 +10,12 @@ use tokio::runtime::Runtime;
 mod blocking;
 mod callbacks;
 mod calls;
+mod classic;
+mod command;
 mod conformance;
 mod connecting;
 mod content;
+mod tls;
 
 /// A real RPyC server with a bit of everything; `tests/python/service.py`.
 struct Python {

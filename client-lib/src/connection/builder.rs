@@ -33,10 +33,12 @@ pub struct ConnectionBuilder {
     pub(super) dialect: Option<Dialect>,
     pub(super) connect_timeout: Duration,
     pub(super) keep_alive: Option<Duration>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<crate::Tls>,
     root: Option<Local>,
     timeout: Option<Duration>,
     config: Config,
-    peer_addr: Option<SocketAddr>,
+    pub(super) peer_addr: Option<SocketAddr>,
 }
 
 impl Default for ConnectionBuilder {
@@ -45,6 +47,8 @@ impl Default for ConnectionBuilder {
             dialect: None,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             keep_alive: Some(DEFAULT_KEEP_ALIVE),
+            #[cfg(feature = "tls")]
+            tls: None,
             root: None,
             timeout: Some(DEFAULT_TIMEOUT),
             config: Config::server(),
@@ -91,6 +95,13 @@ impl ConnectionBuilder {
         self
     }
 
+    /// Connects over TLS. Over a stream that is given it has no effect. Default: in the clear.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// What the connection may cost. Default [`SessionLimits::DEFAULT`].
     pub fn limits(mut self, limits: SessionLimits) -> Self {
         self.config.limits = limits;
@@ -104,7 +115,8 @@ impl ConnectionBuilder {
         self
     }
 
-    /// Remembers where the peer is, for [`Connection::peer_addr`]. Default: it is not known.
+    /// Remembers where the peer is, for [`Connection::peer_addr`]. Default: it is not known, unless
+    /// this library connects.
     pub fn peer_addr(mut self, addr: SocketAddr) -> Self {
         self.peer_addr = Some(addr);
         self

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rpyc_protocol::brine::Value;
-use rpyc_protocol::rpc::{Action, CallFailure, CallId, CallOptions, Comparison};
+use rpyc_protocol::rpc::{
+    Action, CallFailure, CallId, CallOptions, Comparison, Exception, RequestError,
+};
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 
 use super::Handle;
 use super::serve::serving_thread;
-use super::shared::{Shared, State};
+use super::shared::{Outcome, Shared, State};
 use crate::error::RequestFailure;
 use crate::{Args, CallError, ConvertError, Parcel, RemoteObject};
 
@@ -77,6 +80,32 @@ impl<T> Call<T> {
     }
 }
 
+impl<T: DeserializeOwned + 'static> Call<T> {
+    /// Makes the call now, as soon as there is room; gives what waits for the answer.
+    ///
+    /// Calls that are begun one after another reach the peer in that order.
+    pub(crate) async fn begin(
+        self,
+    ) -> Result<impl Future<Output = Result<T, CallError>> + Send + 'static, CallError> {
+        let timeout = self.timeout.unwrap_or(self.handle.shared.timeout);
+        let start = tokio::time::Instant::now();
+        let deadline = timeout.and_then(|timeout| start.checked_add(timeout));
+        wait_for_room(&self.handle.shared, deadline, timeout).await?;
+        let begun = begin(&self.handle, self.errand, deadline)?;
+        Ok(async move {
+            match begun {
+                Begun::Waiting(waiting) => {
+                    crate::remote::take(waiting.outcome(timeout).await?, timeout).await
+                }
+                Begun::Closed => {
+                    let reason = self.handle.shared.has_ended().await;
+                    Err(CallError::Disconnected { reason, may_have_run: false })
+                }
+            }
+        })
+    }
+}
+
 impl<T: DeserializeOwned> IntoFuture for Call<T> {
     type Output = Result<T, CallError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
@@ -96,10 +125,31 @@ pub(crate) async fn perform(
     errand: Errand,
     timeout: Option<Duration>,
 ) -> Result<Parcel, CallError> {
-    let shared = &handle.shared;
     let start = tokio::time::Instant::now();
     let deadline = timeout.and_then(|timeout| start.checked_add(timeout));
-    wait_for_room(shared, deadline, timeout).await?;
+    wait_for_room(&handle.shared, deadline, timeout).await?;
+    match begin(handle, errand, deadline)? {
+        Begun::Waiting(waiting) => waiting.outcome(timeout).await,
+        Begun::Closed => {
+            let reason = handle.shared.has_ended().await;
+            Err(CallError::Disconnected { reason, may_have_run: false })
+        }
+    }
+}
+
+/// A call that has been written down, if the connection had not ended.
+enum Begun {
+    Waiting(Waiting),
+    Closed,
+}
+
+/// Writes a request down.
+fn begin(
+    handle: &Arc<Handle>,
+    errand: Errand,
+    deadline: Option<tokio::time::Instant>,
+) -> Result<Begun, CallError> {
+    let shared = &handle.shared;
     let options = CallOptions {
         deadline: deadline.map(tokio::time::Instant::into_std),
         within: serving_thread(handle.number),
@@ -109,36 +159,46 @@ pub(crate) async fn perform(
         let call = errand.send(state, options)?;
         Ok::<_, RequestFailure>((call, state.await_outcome(call)))
     });
-    let (call, outcome) = match sent {
-        Ok(sent) => sent,
-        Err(RequestFailure::Request(rpyc_protocol::rpc::RequestError::Closed)) => {
-            let reason = shared.has_ended().await;
-            return Err(CallError::Disconnected { reason, may_have_run: false });
+    match sent {
+        Ok((call, outcome)) => {
+            let guard = Guard { shared: shared.clone(), call: Some(call) };
+            Ok(Begun::Waiting(Waiting { guard, outcome }))
         }
-        Err(failure) => return Err(failure.into()),
-    };
-    let mut guard = Guard { shared, call: Some(call) };
-    let outcome = outcome.await;
-    guard.call = None;
-    let failure = match outcome {
-        Ok(Ok(parcel)) => return Ok(parcel),
-        Ok(Err(failure)) => failure,
-        Err(_) => CallFailure::Closed { may_have_run: true },
-    };
-    Err(match failure {
-        CallFailure::BadAnswer(refusal) => CallError::BadAnswer(refusal),
-        CallFailure::Closed { may_have_run } => {
-            CallError::Disconnected { reason: shared.has_ended().await, may_have_run }
-        }
-        CallFailure::Expired { may_have_run } => {
-            CallError::Timeout { after: timeout.unwrap_or_default(), may_have_run }
-        }
-        CallFailure::Raised(exception) => CallError::Remote(exception),
-        other => CallError::Remote(Box::new(rpyc_protocol::rpc::Exception::builtin(
-            "RuntimeError",
-            other.to_string(),
-        ))),
-    })
+        Err(RequestFailure::Request(RequestError::Closed)) => Ok(Begun::Closed),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// A call that waits for its answer. Dropping it gives the call up.
+struct Waiting {
+    guard: Guard,
+    outcome: oneshot::Receiver<Outcome>,
+}
+
+impl Waiting {
+    async fn outcome(self, timeout: Option<Duration>) -> Result<Parcel, CallError> {
+        let Self { mut guard, outcome } = self;
+        let outcome = outcome.await;
+        guard.call = None;
+        let failure = match outcome {
+            Ok(Ok(parcel)) => return Ok(parcel),
+            Ok(Err(failure)) => failure,
+            Err(_gone) => CallFailure::Closed { may_have_run: true },
+        };
+        Err(match failure {
+            CallFailure::BadAnswer(refusal) => CallError::BadAnswer(refusal),
+            CallFailure::Closed { may_have_run } => {
+                CallError::Disconnected { reason: guard.shared.has_ended().await, may_have_run }
+            }
+            CallFailure::Expired { may_have_run } => {
+                CallError::Timeout { after: timeout.unwrap_or_default(), may_have_run }
+            }
+            CallFailure::Raised(exception) => CallError::Remote(exception),
+            other => {
+                CallError::Remote(Box::new(Exception::builtin("RuntimeError", other.to_string())))
+            }
+        })
+    }
 }
 
 /// Waits until the peer has read enough of what it was sent.
@@ -161,12 +221,12 @@ async fn wait_for_room(
 }
 
 /// A call that is given up if this is dropped.
-struct Guard<'a> {
-    shared: &'a Shared,
+struct Guard {
+    shared: Arc<Shared>,
     call: Option<CallId>,
 }
 
-impl Drop for Guard<'_> {
+impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(call) = self.call {
             self.shared.with(|state| state.cancel(call));

@@ -129,7 +129,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 }
                 Poll::Ready(Err(error)) => {
                     self.shared.with(|state| state.session.handle_eof());
-                    return Err(error);
+                    // Python hangs up without TLS's own goodbye; the session knows whether a frame was
+                    // cut by it.
+                    return if error.kind() == io::ErrorKind::UnexpectedEof {
+                        Ok(false)
+                    } else {
+                        Err(error)
+                    };
                 }
                 Poll::Pending => return Ok(false),
             }

@@ -123,7 +123,13 @@ impl ConnectionBuilder {
     ) -> Result<Connection, Unreached> {
         self.keep_alive_on(&stream);
         if self.dialect.is_some() {
-            return Ok(self.over(stream));
+            let endpoint = stream.endpoint().clone();
+            let dressed = timeout_at(deadline, self.over_socket(stream)).await;
+            return match dressed {
+                Ok(Ok(connection)) => Ok(connection),
+                Ok(Err(error)) => Err(Unreached { endpoint, error }),
+                Err(_elapsed) => Err(Unreached { endpoint, error: late() }),
+            };
         }
         let endpoint = stream.endpoint().clone();
         let first = remembered(&endpoint).unwrap_or(Dialect::V6);
@@ -132,8 +138,8 @@ impl ConnectionBuilder {
             Version::V5 => Dialect::V6,
         };
         let attempts = [
-            self.clone().attempt(first, &endpoint, Some(stream), deadline),
-            self.attempt(second, &endpoint, None, deadline),
+            Box::pin(self.clone().attempt(first, &endpoint, Some(stream), deadline)),
+            Box::pin(self.attempt(second, &endpoint, None, deadline)),
         ];
         let race = first_success(attempts, PATIENCE);
         let error = match timeout_at(deadline, race).await {
@@ -146,6 +152,20 @@ impl ConnectionBuilder {
             Err(_elapsed) => late(),
         };
         Err(Unreached { endpoint, error })
+    }
+
+    /// Speaks over a stream of our own, under TLS if that was asked for.
+    #[cfg_attr(not(feature = "tls"), expect(clippy::unused_async, reason = "TLS takes time"))]
+    async fn over_socket(mut self, stream: ServiceStream) -> io::Result<Connection> {
+        if let Socket::Tcp(socket) = stream.socket() {
+            self.peer_addr = socket.peer_addr().ok();
+        }
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            let stream = Box::pin(tls.connect(stream)).await?;
+            return Ok(self.over(stream));
+        }
+        Ok(self.over(stream))
     }
 
     /// Tells the system to notice when the other machine is gone.
@@ -177,11 +197,13 @@ impl ConnectionBuilder {
             Some(stream) => stream,
             None => open().await?,
         };
-        let connection = self.clone().dialect(dialect).over(stream);
+        let connection = self.clone().dialect(dialect).over_socket(stream).await;
+        let connection = connection.map_err(Fault::Lost)?;
         match greet(&connection).await {
             Err(Fault::Spoke(found)) if found != dialect => {
                 let stream = open().await?;
-                let connection = self.dialect(found).over(stream);
+                let connection = self.dialect(found).over_socket(stream).await;
+                let connection = connection.map_err(Fault::Lost)?;
                 greet(&connection).await.map(|()| (connection, found))
             }
             greeted => greeted.map(|()| (connection, dialect)),

@@ -6,7 +6,7 @@ use std::io;
 use rpyc_protocol::registry::reply::Endpoint;
 use rpyc_protocol::{NameError, ServiceName};
 
-use super::LookupError;
+use super::{CallError, LookupError};
 use crate::RegistryAddrError;
 
 /// Why no server of a name could be connected to. No connection is left open; trying again is safe.
@@ -34,6 +34,15 @@ pub enum ConnectError {
     /// The name is none; the fault of the caller.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// The server does not give a root, so it is no classic server.
+    #[error("{address} is no classic server: {error}")]
+    NotClassic {
+        /// The server.
+        address: Box<str>,
+        /// What it did instead.
+        #[source]
+        error: Box<CallError>,
+    },
     /// The environment does not name registries properly; the fault of whoever set it.
     #[error(transparent)]
     Registries(#[from] RegistryAddrError),

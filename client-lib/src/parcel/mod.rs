@@ -13,6 +13,11 @@ pub use error::ConvertError;
 
 use crate::{Local, RemoteObject};
 
+/// The parcel that serde carries under `name`, if that is what it does.
+pub(crate) fn passed_as(name: &str) -> Option<Parcel> {
+    (name == ser::TOKEN).then(ser::passed).flatten()
+}
+
 /// An argument or a result: a value, an object of either side, or a tuple with an object in it.
 ///
 /// Whatever serde knows becomes one ([`Parcel::new`]) and is made of one ([`Parcel::parse`]), so it

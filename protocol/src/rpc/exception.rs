@@ -199,17 +199,56 @@ fn members<const N: usize>(value: Value) -> Option<[Value; N]> {
 }
 
 impl fmt::Display for Exception {
-    /// Writes the last line of a Python traceback; arguments other than one text are left out.
+    /// Writes the last line of a Python traceback.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.module.is_empty() && self.module != BUILTINS {
             write!(f, "{}.", self.module)?;
         }
         f.write_str(&self.name)?;
-        match self.message() {
-            Some(message) => write!(f, ": {message}"),
-            None => Ok(()),
+        match self.args.as_slice() {
+            [] => Ok(()),
+            [Value::Str(message)] => write!(f, ": {message}"),
+            [value] => write!(f, ": {value}"),
+            // What Python makes of an error of the system.
+            [Value::Int(errno), Value::Str(message)] if self.attribute("strerror").is_some() => {
+                write!(f, ": [Errno {errno}] {message}")?;
+                match self.attribute("filename") {
+                    None | Some(Value::None) => Ok(()),
+                    Some(name) => write!(f, ": {name}"),
+                }
+            }
+            [first, rest @ ..] => {
+                write!(f, ": ({first}")?;
+                rest.iter().try_for_each(|value| write!(f, ", {value}"))?;
+                f.write_str(")")
+            }
         }
     }
 }
 
 impl std::error::Error for Exception {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exception_reads_as_in_a_traceback() {
+        let check = |exception: Exception, expected: &str| {
+            assert_eq!(exception.to_string(), expected);
+        };
+        check(Exception::stop_iteration(), "StopIteration");
+        check(Exception::builtin("ValueError", "wrong"), "ValueError: wrong");
+        check(Exception::builtin("KeyError", 7), "KeyError: 7");
+        check(
+            Exception::new("ledger", "Torn", vec![1.into(), "b".into()]),
+            "ledger.Torn: (1, 'b')",
+        );
+        let missing = vec![2.into(), "No such file or directory".into()];
+        let missing = Exception::new("builtins", "FileNotFoundError", missing)
+            .with_attribute("strerror", "No such file or directory");
+        check(missing.clone(), "FileNotFoundError: [Errno 2] No such file or directory");
+        let named = missing.with_attribute("filename", "/no/such");
+        check(named, "FileNotFoundError: [Errno 2] No such file or directory: '/no/such'");
+    }
+}

@@ -10,6 +10,8 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use rpyc_client::{Port, Registries, ServiceName};
 
+use crate::command::Target;
+
 /// A registry for RPyC services: servers announce names, clients resolve them to host:port.
 ///
 /// Without a command it serves, with the switches of RPyC's own registry.
@@ -72,6 +74,28 @@ The exit code is 1 if nobody serves the name.")]
   rpyc-registry unregister --port 18861
   rpyc-registry unregister --port 18861 --bind 10.0.0.7     if it registered from that address")]
     Unregister(UnregisterArgs),
+    /// Call a method of an RPyC server, in Python or Rust
+    #[command(after_help = "Examples:
+  rpyc-registry call PAYROLL get_salary last=Mertz first=David
+  rpyc-registry call localhost:18861 add 1 -2 -o json
+  rpyc-registry call PAYROLL rename -- --odd-name \"'42'\"
+
+A word that is a Python literal (42, 1.5, 'text', b'..', (1, 2), None) is that value, any other word is
+text. KEY=VALUE is an argument by keyword. Lists and dicts arrive as tuples. The exit code is 1 if the
+method raises; what it raises is on standard error.")]
+    Call(CallArgs),
+    /// Tell which methods an RPyC server offers, with their documentation
+    #[command(after_help = "Examples:
+  rpyc-registry inspect PAYROLL
+  rpyc-registry inspect localhost:18861 -o json")]
+    Inspect(InspectArgs),
+    /// Ask every server of a name whether it answers, how fast, and what it speaks
+    #[command(after_help = "Examples:
+  rpyc-registry ping PAYROLL
+  rpyc-registry ping localhost:18861
+
+The exit code is 1 if one does not answer.")]
+    Ping(PingArgs),
     /// Print a script that completes commands and switches in a shell
     #[command(after_help = "Examples:
   rpyc-registry completions bash > /etc/bash_completion.d/rpyc-registry
@@ -193,6 +217,48 @@ pub(crate) struct RegisterArgs {
 pub(crate) struct UnregisterArgs {
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CallArgs {
+    /// A name, HOST:PORT, or the path of a unix socket
+    #[arg(value_name = "NAME|HOST:PORT")]
+    pub(crate) target: Target,
+
+    /// The method
+    pub(crate) method: String,
+
+    /// Its arguments
+    #[arg(value_name = "ARG|KEY=VALUE", allow_negative_numbers = true)]
+    pub(crate) arguments: Vec<String>,
+
+    /// How long to wait for the registry, the connection and the answer, each: seconds, or like 500ms
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "30")]
+    pub(crate) timeout: Duration,
+
+    /// How to print the result: as Python would, or as JSON
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: OutputFormat,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A name, HOST:PORT, or the path of a unix socket
+    #[arg(value_name = "NAME|HOST:PORT")]
+    pub(crate) target: Target,
+
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PingArgs {
+    /// A name, HOST:PORT, or the path of a unix socket
+    #[arg(value_name = "NAME|HOST:PORT")]
+    pub(crate) target: Target,
+
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -11,9 +11,9 @@ pub(crate) enum Literal {
     /// What has a form of its own on the wire.
     Value(Value),
     /// A tuple with a list or a dict in it.
-    Tuple(Vec<Literal>),
-    List(Vec<Literal>),
-    Dict(Vec<(Literal, Literal)>),
+    Tuple(Vec<Self>),
+    List(Vec<Self>),
+    Dict(Vec<(Self, Self)>),
 }
 
 impl Literal {

@@ -2,6 +2,7 @@
 
 mod cli;
 mod command;
+mod literal;
 mod logging;
 mod output;
 mod signals;
@@ -23,6 +24,9 @@ fn main() -> ExitCode {
     };
     let result = match command {
         Command::Serve(args) => command::serve::run(args),
+        Command::Call(args) => command::call::run(&args, registries),
+        Command::Inspect(args) => command::inspect::run(&args, registries),
+        Command::Ping(args) => command::ping::run(&args, registries),
         Command::List(args) => command::list::run(&args, registries),
         Command::Lookup(args) => command::lookup::run(&args, registries),
         Command::Register(args) => command::register::run(args, registries),

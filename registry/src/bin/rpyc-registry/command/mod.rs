@@ -1,13 +1,19 @@
 //! One file a verb.
 
+pub(crate) mod call;
 pub(crate) mod completions;
+pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod lookup;
+pub(crate) mod ping;
 pub(crate) mod register;
 pub(crate) mod serve;
+mod target;
 pub(crate) mod unregister;
 
 use std::time::Duration;
+
+pub(crate) use target::Target;
 
 use anyhow::Context;
 use rpyc_client::{Endpoint, Instance, Registrar, Registries};

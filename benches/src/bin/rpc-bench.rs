@@ -1,0 +1,170 @@
+//! Measures calls of an RPyC server, or of a bare echo of the same bytes' length, from Rust.
+//!
+//! Prints one JSON object. `benches/rpc.py` runs it against several servers, interleaved.
+#![expect(clippy::print_stdout, reason = "the result is what this is for")]
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::{Parser, ValueEnum};
+use rpyc_client::{Connection, args};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// Bytes of a small call and of its answer on the wire, so that the echo carries as much.
+const CALL_BYTES: usize = 64;
+
+const MEBIBYTE: usize = 1 << 20;
+
+#[derive(Parser)]
+struct Cli {
+    what: What,
+    /// The server to call; for `serve-echo`, where to listen.
+    address: SocketAddr,
+    /// How long each measurement takes, in milliseconds.
+    #[arg(long, default_value_t = 1000)]
+    millis: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Calls `add(1, 2)` and `payload(n)` of the conformance service.
+    Rpc,
+    /// Sends bytes and waits for them to come back.
+    Echo,
+    /// Sends back what comes, until killed.
+    ServeEcho,
+}
+
+/// One connection, to be asked one thing after another.
+enum Peer {
+    Rpc(Box<rpyc_client::RemoteObject>),
+    Echo(TcpStream),
+}
+
+impl Peer {
+    async fn connect(what: What, address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        if what == What::Echo {
+            return Ok(Self::Echo(stream));
+        }
+        // Compression would measure zlib; the Python side cannot turn it off, and pays.
+        let connection = Connection::builder().compress_above(None).over(stream);
+        Ok(Self::Rpc(Box::new(connection.root().await?)))
+    }
+
+    async fn small(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Rpc(root) => {
+                let sum: i64 = root.call("add", args![1, 2]).await?;
+                if sum != 3 {
+                    bail!("1 + 2 is not {sum}");
+                }
+            }
+            Self::Echo(stream) => echo(stream, CALL_BYTES).await?,
+        }
+        Ok(())
+    }
+
+    async fn large(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Rpc(root) => {
+                let payload: rpyc_client::Parcel = root.call("payload", args![MEBIBYTE]).await?;
+                payload.into_value().ok().context("not a payload")?;
+            }
+            Self::Echo(stream) => echo(stream, MEBIBYTE).await?,
+        }
+        Ok(())
+    }
+}
+
+async fn echo(stream: &mut TcpStream, len: usize) -> anyhow::Result<()> {
+    let mut bytes = vec![0; len];
+    let (mut reading, mut writing) = stream.split();
+    let request = bytes.clone();
+    tokio::try_join!(writing.write_all(&request), reading.read_exact(&mut bytes))?;
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    if cli.what == What::ServeEcho {
+        return serve_echo(cli.address).await;
+    }
+    let time = Duration::from_millis(cli.millis);
+    let mut peer = Peer::connect(cli.what, cli.address).await?;
+    let round_trip = median(&mut peer, time, false).await?;
+    let large = median(&mut peer, time, true).await?;
+    let result = json!({
+        "round_trip_us": round_trip.as_secs_f64() * 1e6,
+        "mebibyte_ms": large.as_secs_f64() * 1e3,
+        "calls_per_s_1": rate(&cli, 1, time).await?,
+        "calls_per_s_64": rate(&cli, 64, time).await?,
+    });
+    println!("{result}");
+    Ok(())
+}
+
+/// The median time of one call after another.
+async fn median(peer: &mut Peer, time: Duration, is_large: bool) -> anyhow::Result<Duration> {
+    let (start, mut times) = (Instant::now(), Vec::new());
+    while start.elapsed() < time || times.len() < 5 {
+        let before = Instant::now();
+        if is_large {
+            peer.large().await?;
+        } else {
+            peer.small().await?;
+        }
+        times.push(before.elapsed());
+    }
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().context("nothing was measured")
+}
+
+/// Calls a second over `n` connections, each with one call under way at a time.
+async fn rate(cli: &Cli, n: usize, time: Duration) -> anyhow::Result<f64> {
+    let mut calling = JoinSet::new();
+    let mut peers = Vec::new();
+    for _ in 0..n {
+        peers.push(Peer::connect(cli.what, cli.address).await?);
+    }
+    let start = Instant::now();
+    for mut peer in peers {
+        calling.spawn(async move {
+            let mut calls = 0_u32;
+            while start.elapsed() < time {
+                peer.small().await?;
+                calls += 1;
+            }
+            anyhow::Ok(calls)
+        });
+    }
+    let mut calls = 0;
+    while let Some(of_one) = calling.join_next().await {
+        calls += of_one??;
+    }
+    Ok(f64::from(calls) / start.elapsed().as_secs_f64())
+}
+
+async fn serve_echo(address: SocketAddr) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(address).await?;
+    println!("READY {}", listener.local_addr()?.port());
+    loop {
+        let (mut stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        tokio::spawn(async move {
+            let mut bytes = vec![0; 65_536];
+            while let Ok(len @ 1..) = stream.read(&mut bytes).await {
+                let Some(read) = bytes.get(..len) else { return };
+                if stream.write_all(read).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,243 @@
+//! Files and trees, from here to there and back.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use tokio::fs::{self, File};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::Classic;
+use crate::{CallError, Parcel, RemoteObject, args, kwargs};
+
+/// How much is in one message.
+const CHUNK: usize = 256 << 10;
+
+/// How many messages are under way at a time.
+const PIPELINED: usize = 4;
+
+/// How far a transfer is.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Progress<'a> {
+    /// The file here that is being read or written.
+    pub file: &'a Path,
+    /// How many of its bytes are across.
+    pub done: u64,
+    /// How many it has.
+    pub total: u64,
+}
+
+/// Why a file was not transferred. What was written so far is left.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// The server would not, or is gone.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// A file here cannot be read or written.
+    #[error("{}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// The server has a file of a name that is none here, or that would lead elsewhere.
+    #[error("{0:?} is no name for a file")]
+    Name(String),
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> TransferError {
+    |error| TransferError::Io { path: path.to_owned(), error }
+}
+
+impl Classic {
+    /// Copies a file or a tree from here to the path `remote` there, in binary.
+    ///
+    /// `progress` is told after each piece. Links are followed.
+    ///
+    /// # Errors
+    /// [`TransferError`].
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: part of it may be there.
+    pub async fn upload(
+        &self,
+        local: impl AsRef<Path>,
+        remote: &str,
+        mut progress: impl FnMut(Progress<'_>) + Send,
+    ) -> Result<(), TransferError> {
+        let local = local.as_ref();
+        let builtins = self.builtins().await?;
+        if !fs::metadata(local).await.map_err(at(local))?.is_dir() {
+            return send(&builtins, local, remote, &mut progress).await;
+        }
+        let os = self.modules("os").await?;
+        let path: RemoteObject = os.attr("path").await?;
+        let mut folders = vec![(local.to_owned(), remote.to_owned())];
+        while let Some((folder, remote)) = folders.pop() {
+            os.call::<()>("makedirs", (args![remote], kwargs! { exist_ok: true })).await?;
+            let mut entries = fs::read_dir(&folder).await.map_err(at(&folder))?;
+            while let Some(entry) = entries.next_entry().await.map_err(at(&folder))? {
+                let name = entry
+                    .file_name()
+                    .into_string()
+                    .map_err(|name| TransferError::Name(name.to_string_lossy().into_owned()))?;
+                let there: String = path.call("join", args![remote, name]).await?;
+                let here = entry.path();
+                if fs::metadata(&here).await.map_err(at(&here))?.is_dir() {
+                    folders.push((here, there));
+                } else {
+                    send(&builtins, &here, &there, &mut progress).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies a file or a tree from the path `remote` there to here, in binary.
+    ///
+    /// `progress` is told after each piece. Links are not followed into other folders, and no name
+    /// leads out of `local`.
+    ///
+    /// # Errors
+    /// [`TransferError`].
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: part of it may be here.
+    pub async fn download(
+        &self,
+        remote: &str,
+        local: impl AsRef<Path>,
+        mut progress: impl FnMut(Progress<'_>) + Send,
+    ) -> Result<(), TransferError> {
+        let local = local.as_ref();
+        let builtins = self.builtins().await?;
+        let os = self.modules("os").await?;
+        let path: RemoteObject = os.attr("path").await?;
+        if !path.call::<bool>("isdir", args![remote]).await? {
+            return receive(&builtins, &path, remote, local, &mut progress).await;
+        }
+        let walk: RemoteObject = os.call("walk", args![remote]).await?;
+        let mut folders = walk.items().await?;
+        while let Some((folder, _, files)) =
+            folders.next::<(String, Vec<String>, Vec<String>)>().await?
+        {
+            let below: String = path.call("relpath", args![folder, remote]).await?;
+            let here = inside(local, &below)?;
+            fs::create_dir_all(&here).await.map_err(at(&here))?;
+            for name in files {
+                let there: String = path.call("join", args![folder, name]).await?;
+                let file = inside(&here, &name)?;
+                receive(&builtins, &path, &there, &file, &mut progress).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The path of what the server calls `below`, which is not trusted.
+fn inside(folder: &Path, below: &str) -> Result<PathBuf, TransferError> {
+    let mut path = folder.to_owned();
+    for name in below.split(['/', '\\']) {
+        match name {
+            "." => {}
+            "" | ".." => return Err(TransferError::Name(below.to_owned())),
+            name if name.contains([':', '\0']) => {
+                return Err(TransferError::Name(below.to_owned()));
+            }
+            name => path.push(name),
+        }
+    }
+    Ok(path)
+}
+
+async fn send(
+    builtins: &RemoteObject,
+    local: &Path,
+    remote: &str,
+    progress: &mut (impl FnMut(Progress<'_>) + Send),
+) -> Result<(), TransferError> {
+    let mut file = File::open(local).await.map_err(at(local))?;
+    let total = file.metadata().await.map_err(at(local))?.len();
+    let there: RemoteObject = builtins.call("open", args![remote, "wb"]).await?;
+    let mut done = 0;
+    // The peer does what it is asked in order, so there is no need to wait for each answer.
+    let mut writes = FuturesOrdered::new();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let count = file.read(&mut buffer).await.map_err(at(local))?;
+        if count > 0 {
+            let chunk = Parcel::bytes(buffer.get(..count).unwrap_or_default());
+            writes.push_back(there.call::<u64>("write", args![chunk]).begin().await?);
+        }
+        while writes.len() >= PIPELINED || (count == 0 && !writes.is_empty()) {
+            let Some(written) = writes.next().await else { break };
+            done += written?;
+            progress(Progress { file: local, done, total });
+        }
+        if count == 0 {
+            break;
+        }
+    }
+    there.call::<()>("close", ()).await?;
+    Ok(())
+}
+
+async fn receive(
+    builtins: &RemoteObject,
+    os_path: &RemoteObject,
+    remote: &str,
+    local: &Path,
+    progress: &mut (impl FnMut(Progress<'_>) + Send),
+) -> Result<(), TransferError> {
+    let there: RemoteObject = builtins.call("open", args![remote, "rb"]).await?;
+    let total: u64 = os_path.call("getsize", args![remote]).await?;
+    let mut file = File::create(local).await.map_err(at(local))?;
+    let mut done = 0;
+    let mut reads = FuturesOrdered::new();
+    let mut is_done = false;
+    while !is_done || !reads.is_empty() {
+        while !is_done && reads.len() < PIPELINED {
+            reads.push_back(there.call::<Parcel>("read", args![CHUNK]).begin().await?);
+        }
+        let Some(read) = reads.next().await else { break };
+        let chunk: Vec<u8> = match read?.into_value() {
+            Ok(crate::Value::Bytes(chunk)) => chunk,
+            _ => Vec::new(),
+        };
+        is_done |= chunk.is_empty();
+        file.write_all(&chunk).await.map_err(at(local))?;
+        done += chunk.len() as u64;
+        if !chunk.is_empty() {
+            progress(Progress { file: local, done, total });
+        }
+    }
+    file.flush().await.map_err(at(local))?;
+    there.call::<()>("close", ()).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_leads_elsewhere() {
+        let check = |below: &str, expected: Option<&str>| {
+            let path = inside(Path::new("here"), below).ok();
+            assert_eq!(path.as_deref(), expected.map(Path::new), "{below}");
+        };
+        check("a/b", Some("here/a/b"));
+        check(".", Some("here"));
+        check("..", None);
+        check("a/../../b", None);
+        check("/etc/passwd", None);
+        check("a\\..\\b", None);
+        check("C:evil", None);
+        check("a\0b", None);
+    }
+}

@@ -1,0 +1,176 @@
+//! What the server prints arrives here, and what it reads is read here.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use rpyc_protocol::rpc::Exception;
+
+use super::Classic;
+use crate::{Args, CallError, Context, Local, Method, Object, Parcel, RemoteObject, denied};
+
+type Sink = Arc<dyn Fn(&str) -> io::Result<()> + Send + Sync>;
+type Source = Arc<dyn Fn() -> io::Result<String> + Send + Sync>;
+
+/// Where the server's standard streams are to lead. Default: to those of this program.
+#[derive(Clone)]
+#[must_use]
+pub struct Stdio {
+    input: Source,
+    output: Sink,
+    errors: Sink,
+}
+
+impl Default for Stdio {
+    fn default() -> Self {
+        Self {
+            input: Arc::new(|| {
+                let mut line = String::new();
+                io::stdin().read_line(&mut line).map(|_| line)
+            }),
+            output: Arc::new(|text| {
+                let mut out = io::stdout().lock();
+                out.write_all(text.as_bytes())?;
+                out.flush()
+            }),
+            errors: Arc::new(|text| io::stderr().lock().write_all(text.as_bytes())),
+        }
+    }
+}
+
+impl fmt::Debug for Stdio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stdio").finish_non_exhaustive()
+    }
+}
+
+impl Stdio {
+    /// Gives a line of input with its end, or nothing when there is no more. May block.
+    pub fn input(mut self, input: impl Fn() -> io::Result<String> + Send + Sync + 'static) -> Self {
+        self.input = Arc::new(input);
+        self
+    }
+
+    /// Takes what is printed. May block.
+    pub fn output(
+        mut self,
+        output: impl Fn(&str) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.output = Arc::new(output);
+        self
+    }
+
+    /// Takes what is printed as errors. May block.
+    pub fn errors(
+        mut self,
+        errors: impl Fn(&str) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.errors = Arc::new(errors);
+        self
+    }
+}
+
+/// The server's standard streams lead here until [`restore`](Self::restore).
+///
+/// If it is dropped instead, they lead nowhere; ending the connection does not bring them back.
+#[derive(Debug)]
+#[must_use = "the streams are to be restored"]
+pub struct Redirected {
+    sys: RemoteObject,
+    before: [(&'static str, Parcel); 3],
+}
+
+impl Classic {
+    /// Makes the server's `sys.stdin`, `sys.stdout` and `sys.stderr` lead here, for all of its
+    /// connections.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: some of the streams may be redirected.
+    pub async fn redirected_stdio(&self, stdio: Stdio) -> Result<Redirected, CallError> {
+        let sys = self.modules("sys").await?;
+        let stream = |name| sys.attr::<Parcel>(name).into_future();
+        let (stdin, stdout, stderr) =
+            tokio::try_join!(stream("stdin"), stream("stdout"), stream("stderr"))?;
+        let input = Local::new(Stream::Input(stdio.input));
+        let output = Local::new(Stream::Output(stdio.output));
+        let errors = Local::new(Stream::Output(stdio.errors));
+        tokio::try_join!(
+            sys.set_attr("stdin", input).into_future(),
+            sys.set_attr("stdout", output).into_future(),
+            sys.set_attr("stderr", errors).into_future(),
+        )?;
+        Ok(Redirected { sys, before: [("stdin", stdin), ("stdout", stdout), ("stderr", stderr)] })
+    }
+}
+
+impl Redirected {
+    /// Makes the streams lead to where they led before.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: some of the streams may be restored.
+    pub async fn restore(self) -> Result<(), CallError> {
+        for (name, stream) in self.before {
+            self.sys.set_attr(name, stream).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A file of Python's, as far as `print` and `input` need one.
+enum Stream {
+    Input(Source),
+    Output(Sink),
+}
+
+impl Object for Stream {
+    fn methods(&self) -> Cow<'_, [Method]> {
+        match self {
+            Self::Input(_) => ["readline", "read", "isatty"].map(Method::new).to_vec().into(),
+            Self::Output(_) => ["write", "flush", "isatty"].map(Method::new).to_vec().into(),
+        }
+    }
+
+    async fn get_attr(&self, _: &Context, name: &str) -> Result<Parcel, Exception> {
+        match name {
+            "encoding" => Ok("utf-8".into()),
+            "errors" => Ok("strict".into()),
+            "closed" => Ok(false.into()),
+            _ => Err(denied(name)),
+        }
+    }
+
+    async fn call_attr(&self, _: &Context, name: &str, args: Args) -> Result<Parcel, Exception> {
+        match (self, name) {
+            (Self::Input(input), "readline" | "read") => {
+                let input = input.clone();
+                Ok(blocking(move || input()).await?.into())
+            }
+            (Self::Output(output), "write") => {
+                let (text,): (String,) = args.parse()?;
+                let len = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+                let output = output.clone();
+                blocking(move || output(&text)).await?;
+                Ok(len.into())
+            }
+            (Self::Output(_), "flush") => Ok(Parcel::NONE),
+            (_, "isatty") => Ok(false.into()),
+            _ => Err(denied(name)),
+        }
+    }
+}
+
+/// Does what may block on a thread of its own.
+async fn blocking<T: Send + 'static>(
+    act: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Exception> {
+    let done = tokio::task::spawn_blocking(act).await;
+    let done = done.unwrap_or_else(|_panic| Err(io::Error::other("internal error")));
+    done.map_err(|error| Exception::builtin("OSError", error.to_string()))
+}

@@ -1,0 +1,92 @@
+//! `rpyc-registry call`: call a method of any RPyC server.
+
+mod show;
+
+use std::process::ExitCode;
+
+use rpyc_client::{Args, CallError, Parcel, Registries};
+
+use super::block_on;
+use crate::cli::{CallArgs, OutputFormat};
+use crate::literal::Literal;
+use crate::output;
+
+pub(crate) fn run(args: &CallArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
+    block_on(async {
+        let connection = args.target.connect(registries, args.timeout).await?;
+        let called = async {
+            let root = connection.root().await?;
+            let result: Parcel =
+                root.call(&args.method, arguments(&args.arguments)).timeout(args.timeout).await?;
+            match args.output {
+                OutputFormat::Json => Ok(Shown::Json(show::json(&result).await?)),
+                OutputFormat::Table | OutputFormat::Name => {
+                    Ok(Shown::Text(show::repr(&result).await?))
+                }
+            }
+        };
+        let shown: Result<_, CallError> = called.await;
+        // Says goodbye; the answer is here, so a peer that hangs does not matter.
+        connection.close().await;
+        match shown {
+            Ok(Shown::Json(document)) => output::json(&document)?,
+            Ok(Shown::Text(text)) => output::lines([text])?,
+            Err(CallError::Remote(exception)) => {
+                anstream::eprintln!("{}", output::printable(&exception.to_string()));
+                return Ok(ExitCode::FAILURE);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+enum Shown {
+    Json(serde_json::Value),
+    Text(String),
+}
+
+/// Words to arguments: `KEY=VALUE` by keyword, everything else by position.
+fn arguments(words: &[String]) -> Args {
+    words.iter().fold(Args::new(), |args, word| match keyword(word) {
+        Some((key, value)) => args.kwarg(key, parcel(Literal::of_word(value))),
+        None => args.arg(parcel(Literal::of_word(word))),
+    })
+}
+
+fn keyword(word: &str) -> Option<(&str, &str)> {
+    let (key, value) = word.split_once('=')?;
+    let mut letters = key.chars();
+    let is_identifier = letters.next().is_some_and(|first| first.is_alphabetic() || first == '_')
+        && letters.all(|letter| letter.is_alphanumeric() || letter == '_');
+    is_identifier.then_some((key, value))
+}
+
+fn parcel(literal: Literal) -> Parcel {
+    match literal {
+        Literal::Value(value) => Parcel::Value(value),
+        // Lists and dicts have no form on the wire; whoever wants one makes it of these.
+        Literal::Tuple(members) | Literal::List(members) => {
+            Parcel::tuple(members.into_iter().map(parcel).collect())
+        }
+        Literal::Dict(pairs) => {
+            let pair = |(key, value)| Parcel::tuple(vec![parcel(key), parcel(value)]);
+            Parcel::tuple(pairs.into_iter().map(pair).collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_with_an_identifier_before_an_equals_sign_is_a_keyword() {
+        assert_eq!(keyword("last=Mertz"), Some(("last", "Mertz")));
+        assert_eq!(keyword("x="), Some(("x", "")));
+        assert_eq!(keyword("_é1=a=b"), Some(("_é1", "a=b")));
+        for word in ["=x", "1=2", "'a=b'", "a b=c", "a.b=c", "plain"] {
+            assert_eq!(keyword(word), None, "{word}");
+        }
+    }
+}

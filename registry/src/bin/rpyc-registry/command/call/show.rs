@@ -1,0 +1,116 @@
+//! Results as Python would show them, or as JSON.
+
+use std::pin::Pin;
+
+use rpyc_client::{CallError, Parcel, RemoteObject, Value};
+use serde_json::{Map, Number, json};
+
+/// How deep lists in lists are followed.
+const DEPTH: u8 = 20;
+
+type Showing<'a, T> = Pin<Box<dyn Future<Output = Result<T, CallError>> + 'a>>;
+
+/// As Python's `repr` shows it; an object of the peer's as its own `repr`.
+pub(super) fn repr(parcel: &Parcel) -> Showing<'_, String> {
+    Box::pin(async move {
+        Ok(match parcel {
+            Parcel::Value(value) => value.to_string(),
+            Parcel::Remote(object) => object.repr().await?,
+            Parcel::Local(object) => format!("{object:?}"),
+            Parcel::Tuple(members) => {
+                let mut shown = Vec::new();
+                for member in members {
+                    shown.push(repr(member).await?);
+                }
+                let comma = if shown.len() == 1 { "," } else { "" };
+                format!("({}{comma})", shown.join(", "))
+            }
+        })
+    })
+}
+
+/// As JSON. What JSON has no word for is an object that says what it is.
+pub(super) async fn json(parcel: &Parcel) -> Result<serde_json::Value, CallError> {
+    to_json(parcel, DEPTH).await
+}
+
+fn to_json(parcel: &Parcel, depth: u8) -> Showing<'_, serde_json::Value> {
+    Box::pin(async move {
+        Ok(match parcel {
+            Parcel::Value(value) => value_json(value),
+            Parcel::Tuple(members) => json!(each(members, depth).await?),
+            Parcel::Local(object) => json!({ "repr": format!("{object:?}") }),
+            Parcel::Remote(object) => object_json(object, depth).await?,
+        })
+    })
+}
+
+async fn each(members: &[Parcel], depth: u8) -> Result<Vec<serde_json::Value>, CallError> {
+    let mut shown = Vec::new();
+    for member in members {
+        shown.push(to_json(member, depth).await?);
+    }
+    Ok(shown)
+}
+
+/// Python's own containers with what is in them; everything else by its `repr`.
+async fn object_json(object: &RemoteObject, depth: u8) -> Result<serde_json::Value, CallError> {
+    let Some(depth) = depth.checked_sub(1) else { return by_repr(object).await };
+    match object.class_name() {
+        "builtins.list" | "builtins.set" | "builtins.tuple" => {
+            let members = members(object).await?;
+            Ok(json!(each(&members, depth).await?))
+        }
+        "builtins.dict" => {
+            let mut map = Map::new();
+            for key in members(object).await? {
+                let value: Parcel = object.item(&key).await?;
+                let name = match &key {
+                    Parcel::Value(Value::Str(text)) => text.clone(),
+                    other => repr(other).await?,
+                };
+                map.insert(name, to_json(&value, depth).await?);
+            }
+            Ok(map.into())
+        }
+        _ => by_repr(object).await,
+    }
+}
+
+/// The items one by one, each as it is: what is in them may be a reference again.
+async fn members(object: &RemoteObject) -> Result<Vec<Parcel>, CallError> {
+    let mut items = object.items().await?;
+    let mut members = Vec::new();
+    while let Some(member) = items.next().await? {
+        members.push(member);
+    }
+    Ok(members)
+}
+
+async fn by_repr(object: &RemoteObject) -> Result<serde_json::Value, CallError> {
+    Ok(json!({ "repr": object.repr().await? }))
+}
+
+fn value_json(value: &Value) -> serde_json::Value {
+    let each = |values: &[Value]| -> Vec<_> { values.iter().map(value_json).collect() };
+    match value {
+        Value::None => serde_json::Value::Null,
+        Value::Bool(value) => json!(value),
+        Value::Int(value) => {
+            value.to_i64().map_or_else(|| json!(value.to_string()), |it| json!(it))
+        }
+        Value::Float(value) => {
+            Number::from_f64(*value).map_or_else(|| json!(value.to_string()), Into::into)
+        }
+        Value::Str(value) => json!(value),
+        Value::Bytes(bytes) => {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            json!({ "bytes": hex })
+        }
+        Value::Tuple(members) => json!(each(members)),
+        Value::FrozenSet(set) => json!(each(&set.0)),
+        Value::Complex(..) | Value::Slice(_) | Value::Ellipsis | Value::NotImplemented => {
+            json!({ "repr": value.to_string() })
+        }
+    }
+}

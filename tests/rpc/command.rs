@@ -1,0 +1,109 @@
+//! Our command line with real RPyC servers.
+
+use std::process::Command;
+
+use rpyc_tests::{Daemon, Reference, Transport, daemon};
+
+use super::Python;
+
+/// Runs our command line; gives the exit code, what it printed and what it complained of.
+fn run(registry: &str, args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(daemon::executable());
+    let output = command.args(args).env("RPYC_REGISTRY", registry).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// A registry that knows a server of each version as EVERYTHING.
+fn everything() -> (Daemon, String, Vec<Python>) {
+    let daemon = Daemon::start(&[]);
+    let registry = daemon.address(Transport::Udp).to_string();
+    let servers: Vec<_> =
+        Reference::ALL.into_iter().map(|reference| Python::start(reference, &[])).collect();
+    for server in &servers {
+        let port = server.address.rsplit(':').next().unwrap();
+        let registered = run(&registry, &["register", "everything", "--port", port, "--once"]);
+        assert_eq!(registered.0, Some(0), "{registered:?}");
+    }
+    (daemon, registry, servers)
+}
+
+#[test]
+fn a_method_is_called_with_words_and_its_result_printed_as_python_would() {
+    let (_daemon, registry, servers) = everything();
+    let name_and_addresses = ["everything", &servers[0].address, &servers[1].address];
+    for target in name_and_addresses {
+        for (words, printed) in [
+            (&["get_salary", "last=Mertz", "first=David"][..], "5000.5"),
+            (&["echo", "-1"], "-1"),
+            (&["echo", "David"], "'David'"),
+            (&["echo", "'42'"], "'42'"),
+            (&["echo", "(1, 'x', None)"], "(1, 'x', None)"),
+            (&["echo", "--", "--odd"], "'--odd'"),
+            (&["payload", "1"], r"b'\xa5'"),
+            (&["table"], "[1, 'two', {'three': [3, 3, 3]}]"),
+            (&["record"], "('Mertz', 5000.5, ('a', 'b'))"),
+        ] {
+            let (code, out, error) = run(&registry, &[&["call", target], words].concat());
+            assert_eq!((code, out.trim_end()), (Some(0), printed), "{target} {words:?} {error}");
+        }
+        for (words, json) in [
+            (&["table", "-o", "json"][..], r#"[1,"two",{"three":[3,3,3]}]"#),
+            (&["payload", "2", "-o", "json"], r#"{"bytes":"a5a5"}"#),
+            (&["echo", "-o", "json", "None"], "null"),
+        ] {
+            let (code, out, error) = run(&registry, &[&["call", target], words].concat());
+            assert_eq!(code, Some(0), "{error}");
+            let printed: serde_json::Value = serde_json::from_str(&out).unwrap();
+            assert_eq!(printed.to_string(), json, "{target} {words:?}");
+        }
+    }
+}
+
+#[test]
+fn what_a_method_raises_is_told_and_is_a_failure() {
+    let (_daemon, registry, _servers) = everything();
+    let failed = run(&registry, &["call", "everything", "fail", "ValueError", "no such luck"]);
+    assert_eq!(failed, (Some(1), String::new(), "ValueError: no such luck\n".to_owned()));
+    let (code, _, error) = run(&registry, &["call", "everything", "nonesuch"]);
+    assert_eq!(code, Some(1));
+    assert!(error.starts_with("AttributeError: "), "{error}");
+    let (code, _, error) = run(&registry, &["call", "nobody", "echo", "1"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("nobody") && error.contains(&registry), "{error}");
+    let (code, _, error) =
+        run(&registry, &["call", "everything", "sleep", "9", "--timeout", "300ms"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("no answer within"), "{error}");
+}
+
+#[test]
+fn a_server_tells_what_it_offers() {
+    let (_daemon, registry, servers) = everything();
+    for target in ["everything", &servers[0].address, &servers[1].address] {
+        let (code, out, error) = run(&registry, &["inspect", target]);
+        assert_eq!(code, Some(0), "{error}");
+        let salary = out.lines().find(|line| line.starts_with("get_salary ")).unwrap();
+        assert!(salary.ends_with("Monthly salary."), "{salary}");
+        assert!(!out.contains("on_connect") && !out.contains("__"), "{out}");
+    }
+}
+
+#[test]
+fn every_server_of_a_name_is_pinged() {
+    let (_daemon, registry, mut servers) = everything();
+    let (code, out, error) = run(&registry, &["ping", "everything"]);
+    assert_eq!(code, Some(0), "{error}");
+    for (server, (dialect, version)) in servers.iter().zip([("5", "5.3.1"), ("6", "6.0.2")]) {
+        let row = out.lines().find(|line| line.starts_with(&server.address)).unwrap();
+        let row: Vec<_> = row.split_whitespace().collect();
+        assert_eq!(row[3..], [dialect, version, "answers"], "{out}");
+    }
+    let gone = servers.pop().unwrap().address;
+    let (code, out, _) = run(&registry, &["ping", "everything", "-o", "json"]);
+    assert_eq!(code, Some(1), "one does not answer");
+    let pongs: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let of = |address: &str| pongs.as_array().unwrap().iter().find(|it| it["address"] == address);
+    assert!(of(&gone).unwrap()["error"].is_string(), "{out}");
+    assert!(of(&servers[0].address).unwrap()["round_trip_us"].is_u64(), "{out}");
+}
