@@ -187,7 +187,6 @@ pub async fn convert<T: DeserializeOwned>(
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     const fn required(name: &'static str) -> Parameter {
