@@ -41,7 +41,6 @@ fn a_method_is_called_with_words_and_its_result_printed_as_python_would() {
             (&["echo", "(1, 'x', None)"], "(1, 'x', None)"),
             (&["echo", "[1, {'two': [2]}]"], "[1, {'two': [2]}]"),
             (&["sum", "[1, 2.5]"], "3.5"),
-            ("('builtins.list', 'builtins.dict', 'tuple', 'x')",),
             (&["echo", "--", "--odd"], "'--odd'"),
             (&["payload", "1"], r"b'\xa5'"),
             (&["table"], "[1, 'two', {'three': [3, 3, 3]}]"),
