@@ -248,7 +248,7 @@ impl Number {
 
 fn duration(seconds: f64) -> Result<Duration, ValueError> {
     Duration::try_from_secs_f64(seconds)
-        .map_err(|_| ValueError::new("sleep length must be non-negative"))
+        .map_err(|_out_of_range| ValueError::new("sleep length must be non-negative"))
 }
 
 #[tokio::main]

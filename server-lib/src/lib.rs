@@ -59,6 +59,107 @@ pub use rpyc_client::{
     Int, Local, Method, Object, Parcel, Port, RegisterError, Registries, RegistryAddr,
     RegistryAddrError, RemoteObject, ServiceName, SessionLimits, Value, args, denied, kwargs,
 };
-pub use rpyc_server_macros::{object, service};
+/// Makes a service of a type: implements [`Object`] and [`Service`] for it.
+///
+/// It goes on an `impl` block, whose methods that take `&self` can then be called by clients. Those
+/// whose names begin with an underscore, and those in other blocks, cannot.
+///
+/// ```
+/// use std::sync::atomic::{AtomicI64, Ordering};
+///
+/// use rpyc_server::builtins::ValueError;
+/// use rpyc_server::{Context, Exception, Local, Parcel, args, object, service};
+///
+/// struct Bank;
+///
+/// /// This is the service's documentation.
+/// #[service(name = "BANK", aliases("SAVINGS"))]
+/// impl Bank {
+///     /// Methods may be async. This is what `help()` shows.
+///     async fn transfer(&self, amount: f64, #[service(default = "EUR".to_owned())] currency: String) {}
+///
+///     /// What fails raises an exception. Objects are given by reference.
+///     fn open(&self, start: Option<i64>) -> Result<Local, ValueError> {
+///         match start.unwrap_or_default() {
+///             start @ 0.. => Ok(Local::new(Account(start.into()))),
+///             _ => Err(ValueError::new("no debts")),
+///         }
+///     }
+///
+///     /// The client's functions can be called.
+///     async fn notify(&self, context: &Context, listener: Parcel) -> Result<(), Exception> {
+///         context.call(&listener, args!["welcome"]).await.map(drop)
+///     }
+///
+///     #[service(skip)]
+///     fn audit(&self) {}
+/// }
+///
+/// struct Account(AtomicI64);
+///
+/// #[object]
+/// impl Account {
+///     #[service(get)]
+///     fn balance(&self) -> i64 {
+///         self.0.load(Ordering::Relaxed)
+///     }
+///
+///     #[service(set)]
+///     fn set_balance(&self, value: i64) {
+///         self.0.store(value, Ordering::Relaxed);
+///     }
+///
+///     fn __repr__(&self) -> String {
+///         format!("Account({})", self.balance())
+///     }
+/// }
+/// ```
+///
+/// # Of the block
+/// | `#[service(..)]` | |
+/// |---|---|
+/// | `name = ".."` | its name; default that of the type, in upper case and without `SERVICE` at its end |
+/// | `aliases("..", ..)` | its other names |
+/// | `class = ".."` | the full name of its class for clients; default the module's path and the type |
+///
+/// # Of a method
+/// | `#[service(..)]` | |
+/// |---|---|
+/// | nothing | a method |
+/// | `skip` | not for clients |
+/// | `name = ".."` | another name for clients |
+/// | `get`, `set`, `del` | gets, sets or deletes an attribute; its name is that of the method, without `set_` or `del_` |
+/// | `len`, `get_item`, `set_item`, `del_item`, `contains`, `iter`, `next`, `call`, `eq`, `ne`, `lt`, `le`, `gt`, `ge`, `hash`, `str`, `repr`, `enter`, `exit` | Python's special method, as is a method named `__len__` |
+/// | `pickle` | gives the content for `rpyc.classic.obtain` |
+/// | `on_connect`, `on_disconnect` | called by the server when a client comes or goes; a service's only |
+///
+/// As in Python, what has `eq` and no `hash` cannot be hashed, and what is an iterator (`next`) is
+/// its own iterator. `eq` and the like take `&Self`, or whatever they can be compared with.
+///
+/// # Of arguments
+/// Arguments are passed by position or by their names, and are whatever serde can make: see
+/// [`Parcel`]. What does not fit raises the `TypeError` that Python would. The content of a client's
+/// list or dict is fetched where it is needed.
+///
+/// | Argument | |
+/// |---|---|
+/// | `Option<T>` | may be left out |
+/// | `#[service(default)]`, `#[service(default = ..)]` | may be left out |
+/// | `#[service(name = "..")]` | has another name for clients |
+/// | `&str`, `&[T]`, `&T` | are held for the call |
+/// | [`Parcel`], [`RemoteObject`], [`Local`] | a value or an object of either side |
+/// | [`Args`] | all that no other argument takes: `*args` and `**kwargs` |
+/// | `&`[`Context`], `&`[`Connection`] | not passed by the client: who asks |
+///
+/// # Of results
+/// A result is whatever serde knows, or a [`Local`] for an object, a function or an iterator. `Vec<u8>`
+/// becomes `bytes`. The error of what is spelled `Result<..>` becomes an exception: [`IntoException`].
+pub use rpyc_server_macros::service;
+
+/// Makes an object of a type, for a service to give to its clients: implements [`Object`] for it.
+///
+/// All is as for [`macro@service`], but that an object has no name and is not told of connections. It
+/// is given as a [`Local`].
+pub use rpyc_server_macros::object;
 pub use server::{Credentials, Ended, ListenError, Peer, Server, ServerBuilder};
 pub use service::Service;

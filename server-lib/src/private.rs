@@ -21,7 +21,8 @@ pub fn dir(methods: &[Method], attributes: &[&str]) -> Vec<String> {
 /// # Errors
 /// `ValueError` if it is negative.
 pub fn len(len: impl TryInto<usize>) -> Result<usize, Exception> {
-    len.try_into().map_err(|_| Exception::builtin("ValueError", "__len__() should return >= 0"))
+    len.try_into()
+        .map_err(|_out_of_range| Exception::builtin("ValueError", "__len__() should return >= 0"))
 }
 
 /// An iterator: what is given if it is an object, and one over what is in it if it is a tuple.

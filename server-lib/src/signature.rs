@@ -187,8 +187,6 @@ pub async fn convert<T: DeserializeOwned>(
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "these are tests")]
-
     use super::*;
 
     const fn required(name: &'static str) -> Parameter {

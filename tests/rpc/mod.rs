@@ -12,6 +12,7 @@ mod callbacks;
 mod calls;
 mod classic;
 mod command;
+mod conformance;
 mod connecting;
 mod content;
 mod tls;

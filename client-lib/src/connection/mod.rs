@@ -133,6 +133,16 @@ impl Connection {
         self.0.shared.has_left().await;
     }
 
+    /// Says goodbye as soon as everything that the peer has asked for is answered; what it asks from
+    /// now on is refused. Waits until the peer has been told.
+    ///
+    /// # Cancel safety
+    /// The connection ends even if the future is dropped, once it was polled.
+    pub async fn finish(&self) {
+        self.0.shared.change(shared::State::finish);
+        self.closed().await;
+    }
+
     /// Waits for the end of the connection; tells why it ended.
     ///
     /// # Cancel safety

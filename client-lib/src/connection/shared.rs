@@ -57,6 +57,8 @@ pub(crate) struct State {
     requests: VecDeque<Asked>,
     driver: Option<Waker>,
     garbage: Vec<Parcel>,
+    /// Whether the connection is to end once the peer waits for nothing.
+    is_finishing: bool,
 }
 
 /// A request of the peer's.
@@ -94,6 +96,7 @@ impl Shared {
             requests: VecDeque::new(),
             driver: None,
             garbage: Vec::new(),
+            is_finishing: false,
         };
         Self {
             state: Mutex::new(state),
@@ -206,6 +209,12 @@ impl State {
         handle: Option<&Arc<Handle>>,
     ) -> Option<CloseReason> {
         match event {
+            Event::Request { id, request } if self.is_finishing => {
+                self.session.discard_request(&request);
+                let exception =
+                    Exception::builtin("ConnectionError", "this side is about to leave");
+                self.answer(id, Err(exception));
+            }
             Event::Request { id, request } => match handle {
                 Some(handle) => {
                     let what = self.ask(request, handle);
@@ -278,6 +287,18 @@ impl State {
         };
         if let Err(error) = sent {
             tracing::debug!(%error, "an answer could not be sent; the peer was told so");
+        }
+        if self.is_finishing {
+            self.finish();
+        }
+    }
+
+    /// Ends the conversation as soon as the peer waits for nothing; what it asks from now on is
+    /// refused.
+    pub(super) fn finish(&mut self) {
+        self.is_finishing = true;
+        if self.session.stats().requests == 0 {
+            self.session.close();
         }
     }
 

@@ -173,7 +173,10 @@ impl<'de> Deserializer<'de> for Node {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
         match self {
-            Self::Parcel(Parcel::Value(Value::None)) => visitor.visit_none(),
+            // `NotImplemented` is what a comparison gives that knows no answer.
+            Self::Parcel(Parcel::Value(Value::None | Value::NotImplemented)) => {
+                visitor.visit_none()
+            }
             other => visitor.visit_some(other),
         }
     }

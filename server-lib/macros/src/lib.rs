@@ -1,23 +1,25 @@
 //! The attributes of `rpyc-server`, where they are documented.
 
+#![expect(missing_docs, reason = "the documentation stands where the attributes are exported")]
+
 mod block;
 mod expand;
 mod member;
 mod options;
 mod param;
 mod special;
+#[cfg(test)]
+mod tests;
 
 use proc_macro::TokenStream;
 
 use block::{Block, Role};
 
-/// See `rpyc_server::service`.
 #[proc_macro_attribute]
 pub fn service(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expand(arguments, item, Role::Service)
 }
 
-/// See `rpyc_server::object`.
 #[proc_macro_attribute]
 pub fn object(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expand(arguments, item, Role::Object)

@@ -14,10 +14,10 @@ use crate::{object, pickle};
 /// A list that need not change is better returned as a `Vec`, which arrives as a tuple, by value.
 ///
 /// ```
-/// use rpyc_server::{Dict, List, Local};
+/// use rpyc_server::{Dict, List, Local, Parcel};
 ///
 /// let dict = Local::new(Dict::from_iter([("three", 3)]));
-/// let list = Local::new(List::from_iter([1.into(), "two".into(), dict.into()]));
+/// let list = Local::new(List::from_iter([Parcel::from(1), "two".into(), dict.into()]));
 /// ```
 #[derive(Debug, Default)]
 pub struct List(Mutex<Vec<Parcel>>);

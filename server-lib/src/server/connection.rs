@@ -1,7 +1,6 @@
 //! One client, from its first byte to its last.
 
 use std::pin::pin;
-use std::time::Duration;
 
 use rpyc_client::{Connection, Disconnect, Local};
 use tokio::sync::watch;
@@ -10,9 +9,6 @@ use super::Peer;
 use super::builder::Terms;
 use super::listener::Stream;
 use crate::Service;
-
-/// How often it is looked whether a client that is to be sent away still waits for something.
-const GLANCE: Duration = Duration::from_millis(5);
 
 /// Serves one client until it leaves, or until it is told to stop and waits for nothing any more.
 pub(super) async fn serve<S: Service>(
@@ -40,7 +36,7 @@ pub(super) async fn serve<S: Service>(
         let mut leaving = pin!(async {
             // An error means that the server is gone, which is a reason to stop too.
             let _ = stop.wait_for(|stop| *stop).await;
-            leave(&connection).await;
+            connection.finish().await;
         });
         let (mut is_greeting, mut is_leaving) = (true, true);
         loop {
@@ -65,16 +61,4 @@ async fn greet<S: Service>(service: &S, connection: &Connection) {
         tracing::info!(%exception, "the service refuses a client");
         connection.close().await;
     }
-}
-
-/// Ends the connection once the client waits for no answer.
-async fn leave(connection: &Connection) {
-    loop {
-        let stats = connection.stats();
-        if stats.requests == 0 && stats.unsent == 0 {
-            break;
-        }
-        tokio::time::sleep(GLANCE).await;
-    }
-    connection.close().await;
 }

@@ -1,0 +1,259 @@
+//! A server and its clients, in one program.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+
+use std::future::{IntoFuture, pending};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rpyc_client::{Connection, RemoteObject, connect};
+use rpyc_server::builtins::PermissionError;
+use rpyc_server::{Ended, Peer, Server, ServerBuilder, SessionLimits, args, service};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+
+/// What the tests see of a service.
+#[derive(Clone, Debug, Default)]
+struct Desk {
+    begun: Arc<Notify>,
+    go_on: Arc<Notify>,
+    connected: Arc<AtomicUsize>,
+    disconnected: Arc<AtomicUsize>,
+    refuses: bool,
+}
+
+#[service]
+impl Desk {
+    fn quick(&self) -> i64 {
+        1
+    }
+
+    async fn slow(&self) -> i64 {
+        self.begun.notify_one();
+        self.go_on.notified().await;
+        2
+    }
+
+    async fn stuck(&self) {
+        self.begun.notify_one();
+        pending::<()>().await;
+    }
+
+    fn broken(&self) {
+        panic!("as it was told");
+    }
+
+    fn host(&self, connection: &Connection) -> Option<String> {
+        connection.peer_addr().map(|addr| addr.ip().to_string())
+    }
+
+    #[service(on_connect)]
+    fn welcome(&self) -> Result<(), PermissionError> {
+        self.connected.fetch_add(1, Ordering::SeqCst);
+        if self.refuses { Err(PermissionError::new("not today")) } else { Ok(()) }
+    }
+
+    #[service(on_disconnect)]
+    fn farewell(&self) {
+        self.disconnected.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A server that runs, and what ends it.
+struct Running {
+    addr: String,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Ended>,
+}
+
+impl Running {
+    async fn start(builder: ServerBuilder<Desk>) -> Self {
+        let server = builder.bind("127.0.0.1:0").listen().await.unwrap();
+        let addr = server.local_addr().unwrap().to_string();
+        let (stop, stopped) = oneshot::channel();
+        Self { addr, stop, task: tokio::spawn(server.serve(stopped)) }
+    }
+
+    async fn root(&self) -> RemoteObject {
+        connect(&self.addr).await.unwrap().root().await.unwrap()
+    }
+
+    async fn end(self) -> Ended {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap()
+    }
+}
+
+async fn quick(root: &RemoteObject) -> i64 {
+    root.call("quick", ()).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_under_way_is_finished_before_a_server_ends() {
+    let desk = Desk::default();
+    let server = Running::start(Server::builder(desk.clone())).await;
+    let (root, idle) = (server.root().await, server.root().await);
+    let slow = tokio::spawn(root.call::<i64>("slow", ()).into_future());
+    desk.begun.notified().await;
+
+    server.stop.send(()).unwrap();
+    // Who waits for nothing is sent away at once, and what comes now is refused.
+    idle.connection().closed().await;
+    let late = root.call::<i64>("quick", ()).await.unwrap_err();
+    assert!(late.is("ConnectionError"), "{late:?}");
+    assert!(connect(&server.addr).await.is_err());
+
+    desk.go_on.notify_one();
+    assert_eq!(slow.await.unwrap().unwrap(), 2);
+    let ended = server.task.await.unwrap();
+    assert!(ended.is_drained && ended.is_withdrawn);
+    assert_eq!(desk.connected.load(Ordering::SeqCst), desk.disconnected.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn what_is_stuck_is_cut_off_after_the_grace() {
+    let desk = Desk::default();
+    let grace = Duration::from_millis(50);
+    let server = Running::start(Server::builder(desk.clone()).grace(grace)).await;
+    let root = server.root().await;
+    let stuck = tokio::spawn(root.call::<()>("stuck", ()).into_future());
+    desk.begun.notified().await;
+
+    assert!(!server.end().await.is_drained);
+    let error = stuck.await.unwrap().unwrap_err();
+    assert!(error.is_disconnected() && error.may_have_run(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_panic_is_an_exception_and_nothing_more() {
+    let server = Running::start(Server::builder(Desk::default())).await;
+    let root = server.root().await;
+    let error = root.call::<()>("broken", ()).await.unwrap_err();
+    assert_eq!(error.remote().unwrap().to_string(), "RuntimeError: internal error");
+    assert_eq!(quick(&root).await, 1);
+}
+
+#[tokio::test]
+async fn a_client_too_many_is_hung_up_on() {
+    let server = Running::start(Server::builder(Desk::default()).connections(1)).await;
+    let root = server.root().await;
+    assert!(connect(&server.addr).await.is_err());
+    assert_eq!(quick(&root).await, 1);
+    let connection = root.connection();
+    connection.close().await;
+    // There is room again, as soon as the server knows.
+    while connect(&server.addr).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_service_may_refuse_a_client() {
+    let desk = Desk { refuses: true, ..Desk::default() };
+    let server = Running::start(Server::builder(desk.clone())).await;
+    assert!(connect(&server.addr).await.is_err());
+    server.end().await;
+    let connected = desk.connected.load(Ordering::SeqCst);
+    assert!(connected > 0);
+    assert_eq!(connected, desk.disconnected.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn each_client_has_a_service_of_its_own_if_so_told() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = made.clone();
+    let builder = Server::per_connection(move |peer: &Peer| {
+        assert!(peer.ip().unwrap().is_loopback());
+        count.fetch_add(1, Ordering::SeqCst);
+        Desk::default()
+    });
+    let server = Running::start(builder).await;
+    let (one, other) = (server.root().await, server.root().await);
+    assert_eq!(quick(&one).await + quick(&other).await, 2);
+    assert!(made.load(Ordering::SeqCst) >= 2);
+    assert_eq!(one.call::<String>("host", ()).await.unwrap(), "127.0.0.1");
+}
+
+#[tokio::test]
+async fn a_silent_client_is_sent_away_if_so_told() {
+    let limits = SessionLimits { idle: Some(Duration::from_millis(30)), ..SessionLimits::DEFAULT };
+    let server = Running::start(Server::builder(Desk::default()).limits(limits)).await;
+    server.root().await.connection().closed().await;
+}
+
+#[tokio::test]
+async fn requests_past_the_limit_are_answered_with_an_exception() {
+    let desk = Desk::default();
+    let limits = SessionLimits { requests: 2, ..SessionLimits::DEFAULT };
+    let server = Running::start(Server::builder(desk.clone()).limits(limits)).await;
+    let root = server.root().await;
+    let waiting = [(); 2].map(|()| tokio::spawn(root.call::<i64>("slow", ()).into_future()));
+    desk.begun.notified().await;
+    desk.begun.notified().await;
+    let error = root.call::<i64>("quick", ()).await.unwrap_err();
+    assert!(error.is("RuntimeError"), "{error:?}");
+    for slow in waiting {
+        desk.go_on.notify_one();
+        assert_eq!(slow.await.unwrap().unwrap(), 2);
+    }
+    assert_eq!(quick(&root).await, 1);
+}
+
+#[tokio::test]
+async fn one_client_is_served_over_any_stream() {
+    let (ours, theirs) = tokio::io::duplex(4096);
+    let serving =
+        tokio::spawn(Server::builder(Desk::default()).serve_stream(theirs, pending::<()>()));
+    let connection = Connection::builder().over(ours);
+    let root = connection.root().await.unwrap();
+    assert_eq!(quick(&root).await, 1);
+    connection.close().await;
+    assert!(serving.await.unwrap().is_drained);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn clients_are_served_over_unix_sockets() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("desk");
+    // A server that was killed has left its socket.
+    drop(tokio::net::UnixListener::bind(&path).unwrap());
+    let builder = Server::per_connection(|peer| {
+        assert_eq!(peer.credentials.unwrap().process, i32::try_from(std::process::id()).ok());
+        Desk::default()
+    });
+    let server = builder.bind_unix(&path).listen().await.unwrap();
+    assert!(server.local_addr().is_none());
+    let taken = Server::builder(Desk::default()).bind_unix(&path).listen().await;
+    assert!(taken.is_err(), "a living server keeps its socket");
+
+    let (stop, stopped) = oneshot::channel::<()>();
+    let task = tokio::spawn(server.serve(stopped));
+    let stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+    let root = Connection::builder().over(stream).root().await.unwrap();
+    assert_eq!(quick(&root).await, 1);
+    stop.send(()).unwrap();
+    assert!(task.await.unwrap().is_drained);
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_server_without_an_address_does_not_listen() {
+    assert!(Server::builder(Desk::default()).listen().await.is_err());
+    assert!(Server::builder(Desk::default()).bind("no such address").listen().await.is_err());
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_frame_end_their_connection_only() {
+    let server = Running::start(Server::builder(Desk::default())).await;
+    let root = server.root().await;
+    let mut raw = tokio::net::TcpStream::connect(&server.addr).await.unwrap();
+    raw.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    // The end, whether it comes in peace or as a reset.
+    let _ = raw.read_to_end(&mut Vec::new()).await;
+    assert_eq!(quick(&root).await, 1);
+    let error = root.call::<i64>("quick", args![1]).await.unwrap_err();
+    let message = "TypeError: Desk.quick() takes 1 positional argument but 2 were given";
+    assert_eq!(error.remote().unwrap().to_string(), message);
+}

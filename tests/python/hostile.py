@@ -1,0 +1,324 @@
+"""Misbehaves towards the conformance server at HOST PORT in every way, one after the other.
+
+Prints a JSON object: what went wrong with each misdeed, or null. A misdeed has gone wrong when the server
+does not do with its author what it should, or another client notices.
+"""
+
+import json
+import socket
+import struct
+import sys
+import time
+import traceback
+import zlib
+
+import rpyc
+from rpyc.core import brine, consts
+
+MISDEEDS = {}
+HOST, PORT = sys.argv[1], int(sys.argv[2])
+V6 = int(rpyc.version.version[0]) >= 6
+REQUEST, REPLY, EXCEPTION = consts.MSG_REQUEST, consts.MSG_REPLY, consts.MSG_EXCEPTION
+# A chunk of zeros, compressed; the bombs are made of many.
+KIB64 = bytes(1 << 16)
+
+
+def misdeed(function):
+    MISDEEDS[function.__name__] = function
+    return function
+
+
+def frame(payload, is_compressed=0):
+    return struct.pack("!LB", len(payload), is_compressed) + payload + b"\n"
+
+
+def message(kind, seq, args):
+    if V6:
+        return brine.I1.pack(kind) + brine.dump((seq, args))
+    return brine.dump((kind, seq, args))
+
+
+def request(seq, handler, args):
+    return frame(message(REQUEST, seq, (handler, args)))
+
+
+class Raw:
+    """A client that says what it likes."""
+
+    def __init__(self):
+        self.socket = socket.create_connection((HOST, PORT), timeout=15)
+        self.seq = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def exactly(self, count):
+        data = b""
+        while len(data) < count:
+            chunk = self.socket.recv(count - len(data))
+            if not chunk:
+                raise EOFError
+            data += chunk
+        return data
+
+    def receive(self):
+        length, is_compressed = struct.unpack("!LB", self.exactly(5))
+        payload = self.exactly(length)
+        assert self.exactly(1) == b"\n"
+        if is_compressed:
+            payload = zlib.decompress(payload)
+        if V6:
+            return payload[0], payload[1:]
+        return brine.load(payload)
+
+    def ask(self, handler, args):
+        self.send(request(self.seq, handler, args))
+        self.seq += 1
+        return self.receive()
+
+    def is_closed(self, within):
+        """Whether the server hangs up in that time."""
+        self.socket.settimeout(within)
+        try:
+            while self.socket.recv(1 << 16):
+                pass
+            return True
+        except ConnectionError:
+            return True
+        except TimeoutError:
+            return False
+
+    def lives(self):
+        kind = self.ask(consts.HANDLE_PING, (consts.LABEL_VALUE, ("ping",)))[0]
+        assert kind == REPLY, kind
+
+
+def value(*members):
+    return (consts.LABEL_VALUE, members)
+
+
+@misdeed
+def garbage_is_hung_up_on(other):
+    for bytes_ in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00" + bytes(60), b"\xff" * 64,
+                   frame(b"\x01\xff\xff"), frame(b"\x09"), frame(b"not zlib", 1), frame(b"\x01" * 40)):
+        with Raw() as raw:
+            raw.send(bytes_)
+            assert raw.is_closed(3), bytes_
+
+
+@misdeed
+def half_a_frame_is_hung_up_on_in_time(other):
+    with Raw() as raw:
+        raw.send(request(0, consts.HANDLE_PING, value("ping"))[:-3])
+        start = time.monotonic()
+        assert raw.is_closed(9)
+        assert 4 < time.monotonic() - start < 8
+
+
+@misdeed
+def a_frame_too_long_is_hung_up_on(other):
+    with Raw() as raw:
+        raw.send(struct.pack("!LB", 0xFFFFFFFF, 0) + b"x")
+        assert raw.is_closed(3)
+
+
+@misdeed
+def a_bomb_does_not_go_off(other):
+    packer = zlib.compressobj(9)
+    bomb = b"".join(packer.compress(KIB64) for _ in range((1 << 30) // len(KIB64))) + packer.flush()
+    with Raw() as raw:
+        raw.send(frame(bomb, 1))
+        assert raw.is_closed(10)
+
+
+@misdeed
+def what_is_nested_deep_is_refused(other):
+    deep = b"\x10" * 100_000 + brine.dump(None)
+    with Raw() as raw:
+        try:
+            raw.send(frame(message(REQUEST, 0, None)[:-1] + deep))
+        except OSError:
+            pass
+    other()
+
+
+@misdeed
+def nonsense_is_answered_with_exceptions(other):
+    forged = ("conformance.Counter", 1, 123_456)
+    with Raw() as raw:
+        for handler, args in (
+            (999, value()), (0, value()), (-1, value()), ("call", value()),
+            (consts.HANDLE_GETATTR, (9, ())), (consts.HANDLE_GETATTR, value()),
+            (consts.HANDLE_GETATTR, value(1, 2)), (consts.HANDLE_PING, value()),
+            (consts.HANDLE_PING, 7), (consts.HANDLE_INSPECT, value(forged)),
+            (consts.HANDLE_GETATTR, (2, ((3, forged), (1, "inc")))),
+            (consts.HANDLE_CALL, (2, ((3, forged), (1, ()), (1, ())))),
+            (consts.HANDLE_REPR, (2, ((3, ("x", 0, 0)),))),
+            (consts.HANDLE_PICKLE, (2, ((3, forged), (1, 2)))),
+        ):
+            kind = raw.ask(handler, args)[0]
+            assert kind == EXCEPTION, (handler, args, kind)
+        raw.lives()
+
+
+@misdeed
+def ids_of_another_connection_are_nobodys(other):
+    conn = rpyc.connect(HOST, PORT)
+    counter = conn.root.counter(5)
+    stolen = object.__getattribute__(counter, "____id_pack__")
+    with Raw() as raw:
+        assert raw.ask(consts.HANDLE_REPR, (2, ((3, stolen),)))[0] == EXCEPTION
+        raw.ask(consts.HANDLE_GETROOT, value())
+        assert raw.ask(consts.HANDLE_REPR, (2, ((3, stolen),)))[0] == EXCEPTION
+        raw.lives()
+    assert counter.value == 5
+    conn.close()
+
+
+@misdeed
+def comparisons_call_nothing_else(other):
+    conn = rpyc.connect(HOST, PORT)
+    counter = conn.root.counter(5)
+    for op in ("inc", "exposed_inc", "__getitem__", "__class__", "__setattr__", "__len__", "value"):
+        try:
+            conn.sync_request(consts.HANDLE_CMP, counter, 1, op)
+        except AttributeError:
+            continue
+        raise AssertionError(op)
+    assert counter.value == 5
+    conn.close()
+
+
+@misdeed
+def every_operation_has_the_same_gate(other):
+    conn = rpyc.connect(HOST, PORT)
+    function = conn.root.add
+    for name in ("__globals__", "__code__", "__closure__", "__self__x", "func_globals", "__getattribute__"):
+        for handler, args in (
+            (consts.HANDLE_GETATTR, (name,)), (consts.HANDLE_SETATTR, (name, 1)), (consts.HANDLE_DELATTR, (name,)),
+            (consts.HANDLE_CALLATTR, (name, (), ())), (consts.HANDLE_OLDSLICING, (name, name, 0, 1, ())),
+        ):
+            for target in (function, conn.root, conn.root.counter()):
+                try:
+                    conn.sync_request(handler, target, *args)
+                except (AttributeError, TypeError):
+                    continue
+                raise AssertionError((name, handler))
+    for handler, args in ((consts.HANDLE_BUFFITER, (3,)), (consts.HANDLE_CTXEXIT, (None,)),
+                          (consts.HANDLE_PICKLE, (2,)), (consts.HANDLE_CALL, ((), ()))):
+        try:
+            conn.sync_request(handler, conn.root, *args)
+        except (AttributeError, TypeError, ValueError):
+            continue
+        raise AssertionError(handler)
+    conn.close()
+
+
+@misdeed
+def pickles_of_the_clients_are_never_asked_for(other):
+    conn = rpyc.connect(HOST, PORT, config={"allow_pickle": True})
+
+    class Evil:
+        def __reduce__(self):
+            raise AssertionError("somebody pickles this")
+
+        __array__ = __reduce__
+
+    evil = Evil()
+    assert conn.root.echo(evil) is evil
+    conn.close()
+
+
+@misdeed
+def a_client_that_leaves_in_a_call_is_forgotten(other):
+    for _ in range(20):
+        with Raw() as raw:
+            raw.ask(consts.HANDLE_GETROOT, value())
+            raw.send(request(1, consts.HANDLE_PING, value("x" * 1000)) * 20)
+    conns = [rpyc.connect(HOST, PORT) for _ in range(20)]
+    for conn in conns:
+        rpyc.async_(conn.root.sleep)(3600)
+        conn._channel.stream.sock.close()
+    other()
+
+
+@misdeed
+def a_client_that_never_reads_stops_nobody_else(other):
+    conn = rpyc.connect(HOST, PORT)
+    payload = rpyc.async_(conn.root.payload)
+    conn._channel.stream.sock.settimeout(2)
+    try:
+        for _ in range(200):
+            payload(10_000_000)
+    except (OSError, EOFError):
+        pass
+    for _ in range(50):
+        other()
+    conn._channel.stream.sock.close()
+
+
+@misdeed
+def storms_of_del_break_nothing(other):
+    conn = rpyc.connect(HOST, PORT)
+    counter = conn.root.counter(1)
+    for _ in range(20_000):
+        conn.async_request(consts.HANDLE_DEL, counter, 1_000_000)
+    conn.ping()
+    assert conn.root.live() == 0
+    other()
+    conn.close()
+
+
+@misdeed
+def a_thousand_calls_at_once_are_served(other):
+    conn = rpyc.connect(HOST, PORT)
+    add = rpyc.async_(conn.root.add)
+    results = [add(n, 1) for n in range(1000)]
+    assert [result.value for result in results] == list(range(1, 1001))
+    conn.close()
+
+
+@misdeed
+def many_clients_are_served(other):
+    conns = [rpyc.connect(HOST, PORT) for _ in range(150)]
+    assert all(conn.root.add(n, 1) == n + 1 for n, conn in enumerate(conns))
+    other()
+    for conn in conns:
+        conn.close()
+
+
+@misdeed
+def the_largest_frames_go_through(other):
+    import os
+    conn = rpyc.connect(HOST, PORT, config={"sync_request_timeout": 60})
+    big = os.urandom((32 << 20) - 100)
+    assert conn.root.echo(big) == big
+    conn.close()
+
+
+def main():
+    conn = rpyc.connect(HOST, PORT)
+
+    def other():
+        start = time.monotonic()
+        assert conn.root.add(20, 22) == 42
+        assert time.monotonic() - start < 5, "another client had to wait"
+
+    outcomes = {}
+    for name, commit in MISDEEDS.items():
+        try:
+            commit(other)
+            other()
+            outcomes[name] = None
+        except BaseException:
+            outcomes[name] = traceback.format_exc()
+    json.dump(outcomes, sys.stdout)
+
+
+main()
