@@ -20,7 +20,7 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// those nearby.
 ///
 /// It is [`Registrar::from_env`] and [`Registrar::connect_by_service`] in one. For options, see
-/// [`ConnectionBuilder::connect_by_service`].
+/// [`ConnectionBuilder::connect_by_service`](crate::ConnectionBuilder::connect_by_service).
 ///
 /// # Errors
 /// [`ConnectError`] tells which of the steps failed, and how.
@@ -56,7 +56,7 @@ pub async fn open_by_service(name: &str) -> Result<ServiceStream, ConnectError> 
 }
 
 /// Connects to the server at `address`: `host:port`, or the path of a unix socket, which has a `/`
-/// in it. For options, see [`ConnectionBuilder::connect`].
+/// in it. For options, see [`ConnectionBuilder::connect`](crate::ConnectionBuilder::connect).
 ///
 /// # Errors
 /// [`ConnectError`] tells why there is no connection.
@@ -78,7 +78,8 @@ pub async fn connect(address: impl Display) -> Result<Connection, ConnectError> 
 
 impl Registrar {
     /// Asks who serves `name` and connects to one of them: [`Registrar::open`], and a conversation
-    /// over it. For options, see [`ConnectionBuilder::connect_through`].
+    /// over it. For options, see
+    /// [`ConnectionBuilder::connect_through`](crate::ConnectionBuilder::connect_through).
     ///
     /// # Errors
     /// [`ConnectError::Lookup`] if it is not known who serves the name, [`ConnectError::AllFailed`]

@@ -1,7 +1,7 @@
 //! Values as bytes that Python's `pickle` loads: written here, never read.
 //!
 //! Version 3 of the format, which every Python 3 knows. Lists become lists, maps and structs dicts,
-//! tuples tuples, variants text or a pair; [`Parcel::Value`](crate::Parcel::Value)s what they are.
+//! tuples tuples, variants text or a pair; [`Parcel::Value`]s what they are.
 //! An object cannot be pickled.
 
 use num_bigint::BigInt;

@@ -164,7 +164,8 @@ impl ConnectionBuilder {
     }
 
     /// Speaks over `stream`, as the side that was connected to: unless it was told, the dialect is
-    /// that of the peer's first message. Nothing happens unless the driver runs.
+    /// that of the peer's first message, and calls of this side wait for that. Nothing happens unless
+    /// the driver runs.
     pub fn accept<S>(self, stream: S) -> (Connection, Driver<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -201,7 +201,7 @@ impl Waiting {
     }
 }
 
-/// Waits until the peer has read enough of what it was sent.
+/// Waits until the peer has read enough of what it was sent, and has spoken if it must speak first.
 async fn wait_for_room(
     shared: &Shared,
     deadline: Option<tokio::time::Instant>,
@@ -212,7 +212,7 @@ async fn wait_for_room(
         return Ok(());
     };
     // Without a timer, which costs more than the look, when there is room, as there nearly always is.
-    if !shared.with(|state| state.is_full()) {
+    if shared.with(|state| state.is_ready()) {
         return Ok(());
     }
     tokio::time::timeout_at(deadline, shared.has_room()).await.map_err(|_elapsed| {

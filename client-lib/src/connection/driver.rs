@@ -15,8 +15,9 @@ use super::serve;
 use super::shared::Shared;
 use crate::Disconnect;
 
-/// How much is read at a time.
-const CHUNK: usize = 64 << 10;
+/// How much is read at a time: at first, as most connections are quiet, and at most.
+const LEAST: usize = 4 << 10;
+const MOST: usize = 64 << 10;
 
 /// How many chunks are read before other tasks get their turn.
 const CHUNKS: usize = 16;
@@ -33,7 +34,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub struct Driver<S> {
     shared: Arc<Shared>,
     stream: S,
-    chunk: Box<[u8]>,
+    chunk: Vec<u8>,
     /// What is being sent, and how much of it has been.
     out: Vec<u8>,
     sent: usize,
@@ -66,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Self {
             shared,
             stream,
-            chunk: vec![0; CHUNK].into(),
+            chunk: vec![0; LEAST],
             out: Vec::new(),
             sent: 0,
             must_flush: false,
@@ -125,7 +126,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 }
                 Poll::Ready(Ok(())) => {
                     let now = Instant::now().into_std();
-                    self.shared.with(|state| state.session.handle_bytes(now, chunk.filled()));
+                    let is_first = self.shared.with(|state| {
+                        let was_ready = state.is_ready();
+                        state.session.handle_bytes(now, chunk.filled());
+                        !was_ready && state.is_ready()
+                    });
+                    if is_first {
+                        self.shared.tell_room();
+                    }
+                    if chunk.remaining() == 0 && self.chunk.len() < MOST {
+                        self.chunk.resize(self.chunk.len() * 4, 0);
+                    }
                 }
                 Poll::Ready(Err(error)) => {
                     self.shared.with(|state| state.session.handle_eof());
@@ -174,11 +185,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             self.out.clear();
             self.sent = 0;
-            let (is_more, was_full) = self.shared.with(|state| {
-                let was_full = state.is_full();
-                (state.session.poll_transmit(&mut self.out), was_full)
+            let (is_more, was_ready) = self.shared.with(|state| {
+                let was_ready = state.is_ready();
+                (state.session.poll_transmit(&mut self.out), was_ready)
             });
-            if was_full {
+            if !was_ready {
                 self.shared.tell_room();
             }
             if !is_more {

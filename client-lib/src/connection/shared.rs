@@ -28,7 +28,7 @@ pub(super) type Outcome = Result<Parcel, CallFailure>;
 pub(crate) struct Shared {
     state: Mutex<State>,
     pub(crate) timeout: Option<Duration>,
-    /// Woken when fewer than [`FULL`] bytes wait to be sent.
+    /// Woken when fewer than [`FULL`] bytes wait to be sent, and when the dialect is known.
     room: Notify,
     /// Woken when there are requests of the peer's to serve.
     pub(super) requested: Notify,
@@ -129,15 +129,13 @@ impl Shared {
         result
     }
 
-    /// Waits until not too much waits to be sent, or the connection has ended.
+    /// Waits until something can be sent: not too much waits already, and the dialect is known. Or
+    /// the connection has ended, which whoever sends will be told.
     pub(super) async fn has_room(&self) {
         loop {
             let mut room = std::pin::pin!(self.room.notified());
             room.as_mut().enable();
-            let is_full = |state: &mut State| {
-                state.session.stats().unsent >= FULL && !state.session.is_closed()
-            };
-            if !self.with(is_full) {
+            if self.with(|state| state.is_ready()) {
                 return;
             }
             room.await;
@@ -199,8 +197,9 @@ impl State {
         }
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.session.stats().unsent >= FULL
+    pub(super) fn is_ready(&self) -> bool {
+        let is_open = self.session.stats().unsent < FULL && self.session.dialect().is_some();
+        is_open || self.session.is_closed()
     }
 
     /// Acts on what the session tells; gives why the conversation is over, when it is.

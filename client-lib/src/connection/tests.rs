@@ -387,6 +387,60 @@ async fn many_calls_leave_nothing_behind() {
     assert_eq!((server.stats().imports, server.stats().requests), (0, 0));
 }
 
+#[tokio::test]
+async fn the_side_that_is_connected_to_waits_for_the_first_word() {
+    let (near, far) = duplex(1 << 16);
+    let (server, driver) = Connection::builder().accept(far);
+    tokio::spawn(driver);
+    let asking = server.clone();
+    let ping = tokio::spawn(async move { asking.ping().await });
+    tokio::task::yield_now().await;
+    assert_eq!((server.dialect(), server.stats().calls), (None, 0));
+    let client = Connection::builder().dialect(Dialect::V5).over(near);
+    client.root().await.unwrap();
+    ping.await.unwrap().unwrap();
+    assert_eq!(server.dialect(), Some(Dialect::V5));
+}
+
+/// Answers wait for a peer that does not read them, and so does what they would answer.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_asks_and_does_not_read_is_not_served_without_end() {
+    let (near, far) = duplex(1 << 10);
+    let served = Arc::new(AtomicI64::new(0));
+    let count = served.clone();
+    let root = Local::function(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        async { Ok(Parcel::bytes(vec![7; 1 << 20])) }
+    });
+    let builder = Connection::builder().compress_above(None).serving(root);
+    let (server, driver) = builder.accept(far);
+    tokio::spawn(driver);
+    let (mut reading, mut writing) = tokio::io::split(near);
+    // GETROOT, and its answer, which tells the id pack to ask with.
+    writing.write_all(b"\0\0\0\x08\0\x01\x11\x50\x11\x53\x11\x51\x02\n").await.unwrap();
+    let mut head = [0; 5];
+    reading.read_exact(&mut head).await.unwrap();
+    let len = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
+    let mut answer = vec![0; usize::try_from(len).unwrap() + 1];
+    reading.read_exact(&mut answer).await.unwrap();
+    let id_pack = &answer[5..answer.len() - 1];
+    let body = [b"\x01\x11\x51\x11\x57\x11\x52\x12\x11\x53", id_pack, b"\x11\x51\x02\x11\x51\x02"];
+    let body = body.concat();
+    let frame =
+        [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &[0], &body, b"\n"].concat();
+    for _ in 0..1000 {
+        writing.write_all(&frame).await.unwrap();
+    }
+    until(|| served.load(Ordering::Relaxed) >= 4).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(served.load(Ordering::Relaxed) < 16);
+    assert!(server.stats().requests > 900);
+    assert!(server.stats().unsent < 16 << 20);
+    drop((reading, writing));
+    server.closed().await;
+    until(|| server.stats() == Stats::default()).await;
+}
+
 #[test]
 fn futures_may_move_between_threads() {
     fn check<T: Send + Sync>() {}

@@ -312,6 +312,8 @@ impl State {
             self.events.push_back(Event::Completed { call, outcome });
         }
         self.objects = ObjectTables::new(0);
+        // Nobody waits for these any more.
+        (self.serving, self.serving_bytes) = (0, 0);
         if !matches!(reason, CloseReason::Local | CloseReason::Idle) {
             self.out = Vec::new();
         }
