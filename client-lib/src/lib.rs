@@ -23,6 +23,7 @@
 //! | that a name is served here | [`Registrar::register`]; to stay registered, the announcer of `rpyc-server` |
 //! | a connection to a server, by name or by address | [`connect_by_service`], [`connect`] |
 //! | one with options, or over any stream | [`Connection`], [`ConnectionBuilder`] |
+//! | one that comes back when it is lost | [`Reconnecting`] |
 //! | the objects of the peer | [`RemoteObject`], [`Items`] |
 //! | what is passed | [`args!`], [`kwargs!`], [`Parcel`] |
 //! | what this side offers, callbacks included | [`Local`], [`Object`] |
@@ -44,6 +45,7 @@ mod local;
 mod parcel;
 pub mod pickle;
 mod race;
+mod reconnect;
 mod registrar;
 mod registries;
 mod remote;
@@ -63,6 +65,7 @@ pub use error::{
 };
 pub use local::{Context, Local, Method, Object, denied};
 pub use parcel::{Args, ConvertError, IntoArgs, Parcel};
+pub use reconnect::{ReconnectError, Reconnecting, ReconnectingCall};
 pub use registrar::{Acknowledgement, Instance, Registrar, RegistrarBuilder, Service, Snapshot};
 pub use registries::{REGISTRY_VARIABLE, Registries};
 pub use remote::{Items, RemoteObject};

@@ -83,9 +83,8 @@ fn special_methods(reference: Reference) {
         assert_eq!(counter.compare(Comparison::Eq, 3).await.unwrap(), Some(true));
         assert_eq!(counter.compare(Comparison::Lt, 3).await.unwrap(), Some(false));
         assert_eq!(counter.to_vec::<i64>().await.unwrap(), [0, 1, 2]);
-        let inside: RemoteObject = counter.enter().await.unwrap();
-        assert_eq!(inside.len().await.unwrap(), 103);
-        inside.exit().await.unwrap();
+        let within = counter.with(async |inside: RemoteObject| inside.len().await).await;
+        assert_eq!(within.unwrap(), 103);
         assert_eq!(counter.len().await.unwrap(), 3);
         assert!(counter.attr::<bool>("left").await.unwrap());
     });

@@ -39,6 +39,8 @@ fn a_method_is_called_with_words_and_its_result_printed_as_python_would() {
             (&["echo", "David"], "'David'"),
             (&["echo", "'42'"], "'42'"),
             (&["echo", "(1, 'x', None)"], "(1, 'x', None)"),
+            (&["echo", "[1, {'two': [2]}]"], "[1, {'two': [2]}]"),
+            (&["sum", "[1, 2.5]"], "3.5"),
             (&["echo", "--", "--odd"], "'--odd'"),
             (&["payload", "1"], r"b'\xa5'"),
             (&["table"], "[1, 'two', {'three': [3, 3, 3]}]"),
@@ -51,6 +53,7 @@ fn a_method_is_called_with_words_and_its_result_printed_as_python_would() {
             (&["table", "-o", "json"][..], r#"[1,"two",{"three":[3,3,3]}]"#),
             (&["payload", "2", "-o", "json"], r#"{"bytes":"a5a5"}"#),
             (&["echo", "-o", "json", "None"], "null"),
+            (&["echo", "{1: [2, 'x']}", "-o", "json"], r#"{"1":[2,"x"]}"#),
         ] {
             let (code, out, error) = run(&registry, &[&["call", target], words].concat());
             assert_eq!(code, Some(0), "{error}");
@@ -106,4 +109,37 @@ fn every_server_of_a_name_is_pinged() {
     let of = |address: &str| pongs.as_array().unwrap().iter().find(|it| it["address"] == address);
     assert!(of(&gone).unwrap()["error"].is_string(), "{out}");
     assert!(of(&servers[0].address).unwrap()["round_trip_us"].is_u64(), "{out}");
+}
+
+#[test]
+fn a_shell_is_the_prompt_of_the_other_machine() {
+    use std::io::Write as _;
+    use std::process::Stdio;
+
+    for reference in Reference::ALL {
+        let server = Python::start(reference, &["--service", "slave"]);
+        let mut command = Command::new(daemon::executable());
+        command.args(["shell", &server.address]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut shell = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut keyboard = shell.stdin.take().unwrap();
+        keyboard.write_all(b"import rpyc, os\nrpyc.__version__\n1/0\nexit()\n").unwrap();
+        let output = shell.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (out, error) = (text(output.stdout), text(output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{error}");
+        let version = match reference {
+            Reference::Rpyc5 => "'5.3.1'",
+            Reference::Rpyc6 => "'6.0.2'",
+        };
+        assert!(out.contains(">>> ") && out.contains(version), "{out}");
+        assert!(error.contains("ZeroDivisionError"), "{error}");
+    }
+}
+
+#[test]
+fn a_shell_on_a_service_says_that_it_is_not_classic() {
+    let server = Python::start(Reference::Rpyc6, &[]);
+    let (code, _, error) = run("127.0.0.1:1", &["shell", &server.address]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("no classic server"), "{error}");
 }

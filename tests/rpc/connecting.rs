@@ -1,7 +1,7 @@
 //! Every kind of server, and what is learnt about it.
 
-use rpyc_client::{ConnectError, Connection, Dialect, Version};
-use rpyc_tests::Reference;
+use rpyc_client::{ConnectError, Connection, Dialect, Registrar, Registries, ServiceName, Version};
+use rpyc_tests::{Daemon, Reference, Server, Transport, Via};
 
 use super::{Python, run, socket_path};
 
@@ -13,6 +13,7 @@ with_each_version! {
     bound_threads,
     unix_socket,
     goodbye,
+    by_name,
 }
 
 fn version(reference: Reference) -> Version {
@@ -71,6 +72,30 @@ fn unix_socket(reference: Reference) {
     let folder = tempfile::tempdir().unwrap();
     let path = format!("--socket-path={}", socket_path(&folder).display());
     finds_the_dialect(reference, &[&path], dialect(reference));
+}
+
+/// A registry tells where the server is, and it may come back elsewhere.
+fn by_name(reference: Reference) {
+    let daemon = Daemon::start(&[]);
+    let address = daemon.address(Transport::Udp);
+    let server = || Server::named(&["PAYROLL"]).via(Via::Udp(address)).start_registered(reference);
+    let first = server();
+    let registries: Registries = address.to_string().parse().unwrap();
+    let registrar = Registrar::builder(registries).build();
+    let name = ServiceName::new("payroll").unwrap();
+    run(async {
+        let connection = registrar.connect_by_service(&name).await.unwrap();
+        assert_eq!(connection.dialect(), Some(dialect(reference)));
+        let root = connection.root().await.unwrap();
+        assert_eq!(root.call::<u32>("pid", ()).await.unwrap(), first.pid());
+
+        let service = Connection::builder().reconnecting_through(&registrar, name);
+        assert_eq!(service.call::<u32>("pid", ()).await.unwrap(), first.pid());
+        first.close();
+        let second = server();
+        let pid = service.call::<u32>("pid", ()).idempotent().await.unwrap();
+        assert_eq!(pid, second.pid());
+    });
 }
 
 /// Either side may hang up; the other is told.

@@ -55,7 +55,7 @@ pub async fn connect(address: impl Display) -> Result<Classic, ConnectError> {
     let connection = builder().connect(address).await?;
     Classic::over(&connection)
         .await
-        .map_err(|error| ConnectError::NotClassic { address: text.into(), error: Box::new(error) })
+        .map_err(|error| ConnectError::NoRoot { address: text.into(), error: Box::new(error) })
 }
 
 /// The options of a connection to a classic server.

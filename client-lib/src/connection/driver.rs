@@ -274,6 +274,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
                 }
                 Stage::Stopping { reason } => {
                     let reason = reason.clone();
+                    this.shared.left.send_replace(true);
                     while ready!(this.server.poll_join_next(cx)).is_some() {}
                     return Poll::Ready(reason);
                 }
@@ -285,5 +286,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
 impl<S> Drop for Driver<S> {
     fn drop(&mut self) {
         self.shared.end(Disconnect::Aborted);
+        self.shared.left.send_replace(true);
     }
 }

@@ -124,13 +124,13 @@ impl Connection {
     }
 
     /// Says goodbye: calls under way fail, what was sent may still arrive. Waits until the peer has
-    /// been told. Does nothing if the connection has ended.
+    /// been told and has hung up, for at most 2 s. Does nothing if the connection has ended.
     ///
     /// # Cancel safety
     /// The connection ends even if the future is dropped, once it was polled.
     pub async fn close(&self) {
         self.0.shared.change(|state| state.session.close());
-        self.closed().await;
+        self.0.shared.has_left().await;
     }
 
     /// Says goodbye as soon as everything that the peer has asked for is answered; what it asks from

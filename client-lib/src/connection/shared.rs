@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(super) requested: Notify,
     /// Why the connection has ended, once it has.
     pub(super) ended: watch::Sender<Option<Disconnect>>,
+    /// Whether the last words have been said, after the end.
+    pub(super) left: watch::Sender<bool>,
     pub(super) handle: Weak<Handle>,
 }
 
@@ -102,6 +104,7 @@ impl Shared {
             room: Notify::new(),
             requested: Notify::new(),
             ended: watch::Sender::new(None),
+            left: watch::Sender::new(false),
             handle,
         }
     }
@@ -151,6 +154,13 @@ impl Shared {
         let mut ended = self.ended.subscribe();
         let reason = ended.wait_for(Option::is_some).await;
         reason.ok().and_then(|reason| reason.clone()).unwrap_or(Disconnect::Aborted)
+    }
+
+    /// Waits until the last words have been said.
+    pub(super) async fn has_left(&self) {
+        // The sender lives as long as this.
+        let mut left = self.left.subscribe();
+        let _left = left.wait_for(|left| *left).await;
     }
 
     /// Ends everything that waits for the connection.

@@ -34,9 +34,9 @@ pub enum ConnectError {
     /// The name is none; the fault of the caller.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The server does not give a root, so it is no classic server.
-    #[error("{address} is no classic server: {error}")]
-    NotClassic {
+    /// The server was connected to, but does not give its root.
+    #[error("{address} does not give its root: {error}")]
+    NoRoot {
         /// The server.
         address: Box<str>,
         /// What it did instead.

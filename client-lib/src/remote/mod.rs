@@ -16,7 +16,7 @@ pub use items::Items;
 
 use crate::connection::{Call, Errand, Handle, Wish};
 use crate::parcel::IntoArgs;
-use crate::{Connection, Parcel};
+use crate::{CallError, Connection, Parcel};
 
 /// An object of the peer's: a service, a module, a list, a function. Cheap to clone.
 ///
@@ -181,6 +181,28 @@ impl RemoteObject {
     /// Compares it, on the left, with something; none if the peer knows no answer.
     pub fn compare(&self, comparison: Comparison, other: impl Serialize) -> Call<Option<bool>> {
         self.wish(Wish::Cmp { other: Parcel::new(&other), comparison })
+    }
+
+    /// Does `act` as in a `with` block, whose value it is given.
+    ///
+    /// The block is left also after an error, which is then the one that is told.
+    ///
+    /// # Errors
+    /// [`CallError`], or what `act` fails with.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: the block is not left if the future is dropped.
+    pub async fn with<T, R, E>(&self, act: impl AsyncFnOnce(T) -> Result<R, E>) -> Result<R, E>
+    where
+        T: DeserializeOwned,
+        E: From<CallError>,
+    {
+        let inside = self.enter().await?;
+        let done = act(inside).await;
+        let left = self.exit().await;
+        let done = done?;
+        left?;
+        Ok(done)
     }
 
     /// Enters it as a `with` block does; gives what is bound there.

@@ -81,8 +81,8 @@ The exit code is 1 if nobody serves the name.")]
   rpyc-registry call PAYROLL rename -- --odd-name \"'42'\"
 
 A word that is a Python literal (42, 1.5, 'text', b'..', (1, 2), None) is that value, any other word is
-text. KEY=VALUE is an argument by keyword. Lists and dicts arrive as tuples. The exit code is 1 if the
-method raises; what it raises is on standard error.")]
+text. KEY=VALUE is an argument by keyword. The exit code is 1 if the method raises; what it raises is
+on standard error.")]
     Call(CallArgs),
     /// Tell which methods an RPyC server offers, with their documentation
     #[command(after_help = "Examples:
@@ -96,6 +96,12 @@ method raises; what it raises is on standard error.")]
 
 The exit code is 1 if one does not answer.")]
     Ping(PingArgs),
+    /// Open the Python prompt of a classic server
+    #[command(after_help = "Examples:
+  rpyc-registry shell localhost             port 18812, where rpyc_classic listens
+  rpyc-registry shell buildhost:18813
+  rpyc-registry shell SLAVE                 a classic server that registered itself")]
+    Shell(ShellArgs),
     /// Print a script that completes commands and switches in a shell
     #[command(after_help = "Examples:
   rpyc-registry completions bash > /etc/bash_completion.d/rpyc-registry
@@ -259,6 +265,17 @@ pub(crate) struct PingArgs {
 
     #[command(flatten)]
     pub(crate) ask: AskArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ShellArgs {
+    /// A host, HOST:PORT, or a name
+    #[arg(value_name = "HOST|NAME")]
+    pub(crate) target: Target,
+
+    /// How long to wait for the registry and the connection, each: seconds, or like 500ms
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "3")]
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

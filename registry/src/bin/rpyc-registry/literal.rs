@@ -13,7 +13,7 @@ pub(crate) enum Literal {
     /// A tuple with a list or a dict in it.
     Tuple(Vec<Self>),
     List(Vec<Self>),
-    Dict(Vec<(Self, Self)>),
+    Dict(Vec<(Value, Self)>),
 }
 
 impl Literal {
@@ -110,7 +110,9 @@ impl<'a> Reader<'a> {
         while !self.eat_char('}') {
             let first = self.literal(depth)?;
             if self.eat_char(':') {
-                pairs.push((first, self.literal(depth)?));
+                // Python cannot hash what is not a value either.
+                let Literal::Value(key) = first else { return None };
+                pairs.push((key, self.literal(depth)?));
             } else {
                 members.push(first);
             }
@@ -433,7 +435,7 @@ mod tests {
         assert_eq!(Literal::of_word("{}"), Literal::Dict(vec![]));
         assert_eq!(
             Literal::of_word("{1: [2]}"),
-            Literal::Dict(vec![(value(1), Literal::List(vec![value(2)]))])
+            Literal::Dict(vec![(1.into(), Literal::List(vec![value(2)]))])
         );
         assert_eq!(
             Literal::of_word("(1, [])"),

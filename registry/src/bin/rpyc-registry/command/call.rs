@@ -4,7 +4,8 @@ mod show;
 
 use std::process::ExitCode;
 
-use rpyc_client::{Args, CallError, Parcel, Registries};
+use rpyc_client::{Args, CallError, Local, Parcel, Registries};
+use rpyc_server::{Dict, List};
 
 use super::block_on;
 use crate::cli::{CallArgs, OutputFormat};
@@ -62,16 +63,17 @@ fn keyword(word: &str) -> Option<(&str, &str)> {
     is_identifier.then_some((key, value))
 }
 
+/// Lists and dicts have no form on the wire: the server gets references to those here.
 fn parcel(literal: Literal) -> Parcel {
     match literal {
         Literal::Value(value) => Parcel::Value(value),
-        // Lists and dicts have no form on the wire; whoever wants one makes it of these.
-        Literal::Tuple(members) | Literal::List(members) => {
-            Parcel::tuple(members.into_iter().map(parcel).collect())
+        Literal::Tuple(members) => Parcel::tuple(members.into_iter().map(parcel).collect()),
+        Literal::List(members) => {
+            Local::new(members.into_iter().map(parcel).collect::<List>()).into()
         }
         Literal::Dict(pairs) => {
-            let pair = |(key, value)| Parcel::tuple(vec![parcel(key), parcel(value)]);
-            Parcel::tuple(pairs.into_iter().map(pair).collect())
+            let pairs = pairs.into_iter().map(|(key, value)| (key, parcel(value)));
+            Local::new(pairs.collect::<Dict>()).into()
         }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod lookup;
 pub(crate) mod ping;
 pub(crate) mod register;
 pub(crate) mod serve;
+pub(crate) mod shell;
 mod target;
 pub(crate) mod unregister;
 

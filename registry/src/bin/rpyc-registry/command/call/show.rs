@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use rpyc_client::{CallError, Parcel, RemoteObject, Value};
+use rpyc_server::{Dict, List};
 use serde_json::{Map, Number, json};
 
 /// How deep lists in lists are followed.
@@ -16,17 +17,32 @@ pub(super) fn repr(parcel: &Parcel) -> Showing<'_, String> {
         Ok(match parcel {
             Parcel::Value(value) => value.to_string(),
             Parcel::Remote(object) => object.repr().await?,
-            Parcel::Local(object) => format!("{object:?}"),
             Parcel::Tuple(members) => {
-                let mut shown = Vec::new();
-                for member in members {
-                    shown.push(repr(member).await?);
-                }
-                let comma = if shown.len() == 1 { "," } else { "" };
-                format!("({}{comma})", shown.join(", "))
+                let comma = if members.len() == 1 { "," } else { "" };
+                format!("({}{comma})", joined(members).await?)
             }
+            Parcel::Local(object) => match (object.downcast_ref(), object.downcast_ref()) {
+                (Some(list), _) => format!("[{}]", joined(&List::items(list)).await?),
+                (_, Some(dict)) => {
+                    let mut shown = Vec::new();
+                    for (key, value) in Dict::pairs(dict) {
+                        shown.push(format!("{key}: {}", repr(&value).await?));
+                    }
+                    format!("{{{}}}", shown.join(", "))
+                }
+                // Nothing else is passed from here.
+                (None, None) => format!("{object:?}"),
+            },
         })
     })
+}
+
+async fn joined(members: &[Parcel]) -> Result<String, CallError> {
+    let mut shown = Vec::new();
+    for member in members {
+        shown.push(repr(member).await?);
+    }
+    Ok(shown.join(", "))
 }
 
 /// As JSON. What JSON has no word for is an object that says what it is.
@@ -36,13 +52,37 @@ pub(super) async fn json(parcel: &Parcel) -> Result<serde_json::Value, CallError
 
 fn to_json(parcel: &Parcel, depth: u8) -> Showing<'_, serde_json::Value> {
     Box::pin(async move {
+        let Some(depth) = depth.checked_sub(1) else {
+            return Ok(json!({ "repr": repr(parcel).await? }));
+        };
         Ok(match parcel {
             Parcel::Value(value) => value_json(value),
             Parcel::Tuple(members) => json!(each(members, depth).await?),
-            Parcel::Local(object) => json!({ "repr": format!("{object:?}") }),
             Parcel::Remote(object) => object_json(object, depth).await?,
+            Parcel::Local(object) => match (object.downcast_ref(), object.downcast_ref()) {
+                (Some(list), _) => json!(each(&List::items(list), depth).await?),
+                (_, Some(dict)) => {
+                    let mut map = Map::new();
+                    for (key, value) in Dict::pairs(dict) {
+                        map.insert(
+                            name_of(&Parcel::Value(key)).await?,
+                            to_json(&value, depth).await?,
+                        );
+                    }
+                    map.into()
+                }
+                (None, None) => json!({ "repr": format!("{object:?}") }),
+            },
         })
     })
+}
+
+/// What a key of a dict is called in JSON, which knows names only.
+async fn name_of(key: &Parcel) -> Result<String, CallError> {
+    match key {
+        Parcel::Value(Value::Str(text)) => Ok(text.clone()),
+        other => repr(other).await,
+    }
 }
 
 async fn each(members: &[Parcel], depth: u8) -> Result<Vec<serde_json::Value>, CallError> {
@@ -55,7 +95,6 @@ async fn each(members: &[Parcel], depth: u8) -> Result<Vec<serde_json::Value>, C
 
 /// Python's own containers with what is in them; everything else by its `repr`.
 async fn object_json(object: &RemoteObject, depth: u8) -> Result<serde_json::Value, CallError> {
-    let Some(depth) = depth.checked_sub(1) else { return by_repr(object).await };
     match object.class_name() {
         "builtins.list" | "builtins.set" | "builtins.tuple" => {
             let members = members(object).await?;
@@ -65,15 +104,11 @@ async fn object_json(object: &RemoteObject, depth: u8) -> Result<serde_json::Val
             let mut map = Map::new();
             for key in members(object).await? {
                 let value: Parcel = object.item(&key).await?;
-                let name = match &key {
-                    Parcel::Value(Value::Str(text)) => text.clone(),
-                    other => repr(other).await?,
-                };
-                map.insert(name, to_json(&value, depth).await?);
+                map.insert(name_of(&key).await?, to_json(&value, depth).await?);
             }
             Ok(map.into())
         }
-        _ => by_repr(object).await,
+        _ => Ok(json!({ "repr": object.repr().await? })),
     }
 }
 
@@ -85,10 +120,6 @@ async fn members(object: &RemoteObject) -> Result<Vec<Parcel>, CallError> {
         members.push(member);
     }
     Ok(members)
-}
-
-async fn by_repr(object: &RemoteObject) -> Result<serde_json::Value, CallError> {
-    Ok(json!({ "repr": object.repr().await? }))
 }
 
 fn value_json(value: &Value) -> serde_json::Value {

@@ -1,0 +1,359 @@
+//! A service that is connected to again when the connection is lost.
+
+use std::fmt::{self, Display};
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rpyc_protocol::ServiceName;
+use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use crate::parcel::IntoArgs;
+use crate::{Args, CallError, ConnectError, ConnectionBuilder, Registrar, RemoteObject};
+
+/// How long a lost service is looked for, unless told otherwise.
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The pause between two attempts to connect: at first, and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// A service that is connected to when it is needed, and again when the connection is lost. Cheap to
+/// clone; all clones share one connection.
+///
+/// One that was found by name is looked up again each time, so it may come back elsewhere.
+///
+/// A call is made again only if it has surely not run. One that may have run fails, as on a plain
+/// [`Connection`](crate::Connection), unless it was said to be harmless to do twice
+/// ([`ReconnectingCall::idempotent`]). What a lost connection has brought, other objects above all,
+/// is lost with it.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use rpyc_client::{Connection, args};
+///
+/// let payroll = Connection::builder().reconnecting_by_service("PAYROLL")?;
+/// let pay: f64 = payroll.call("get_salary", args!["Mertz", "David"]).idempotent().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Reconnecting(Arc<Inner>);
+
+struct Inner {
+    builder: ConnectionBuilder,
+    target: Target,
+    patience: Duration,
+    /// The root of the connection, once there is one; replaced when that is lost.
+    current: Mutex<Arc<OnceCell<RemoteObject>>>,
+}
+
+enum Target {
+    Address(String),
+    Name(Registrar, ServiceName),
+}
+
+impl fmt::Debug for Reconnecting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let target: &dyn Display = match &self.0.target {
+            Target::Address(address) => address,
+            Target::Name(_, name) => name,
+        };
+        f.debug_tuple("Reconnecting").field(&format_args!("{target}")).finish()
+    }
+}
+
+impl ConnectionBuilder {
+    /// A service at `address` that is connected to when it is needed, and again when it is lost.
+    #[must_use]
+    pub fn reconnecting(self, address: impl Display) -> Reconnecting {
+        Reconnecting::new(self, Target::Address(address.to_string()))
+    }
+
+    /// A service of `name` that is looked up and connected to when it is needed, and again when it is
+    /// lost; in the registries that the environment names or those nearby.
+    ///
+    /// # Errors
+    /// [`ConnectError`] if the name is none, or the environment is not right.
+    pub fn reconnecting_by_service(self, name: &str) -> Result<Reconnecting, ConnectError> {
+        let name = ServiceName::new(name)?;
+        Ok(self.reconnecting_through(&Registrar::from_env()?, name))
+    }
+
+    /// A service of `name` that is looked up through `registrar` and connected to when it is needed,
+    /// and again when it is lost.
+    #[must_use]
+    pub fn reconnecting_through(self, registrar: &Registrar, name: ServiceName) -> Reconnecting {
+        Reconnecting::new(self, Target::Name(registrar.clone(), name))
+    }
+}
+
+impl Reconnecting {
+    fn new(builder: ConnectionBuilder, target: Target) -> Self {
+        let current = Mutex::default();
+        Self(Arc::new(Inner { builder, target, patience: DEFAULT_PATIENCE, current }))
+    }
+
+    /// The same service, looked for so long before a call fails. Default 10 s. It has a connection of
+    /// its own.
+    #[must_use]
+    pub fn with_patience(&self, patience: Duration) -> Self {
+        let target = match &self.0.target {
+            Target::Address(address) => Target::Address(address.clone()),
+            Target::Name(registrar, name) => Target::Name(registrar.clone(), name.clone()),
+        };
+        let builder = self.0.builder.clone();
+        Self(Arc::new(Inner { builder, target, patience, current: Mutex::default() }))
+    }
+
+    /// Calls a method of the service's root.
+    pub fn call<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        args: impl IntoArgs,
+    ) -> ReconnectingCall<T> {
+        ReconnectingCall {
+            service: self.clone(),
+            name: name.to_owned(),
+            args: args.into_args(),
+            timeout: None,
+            is_idempotent: false,
+            result: PhantomData,
+        }
+    }
+
+    /// The service's root on the connection of the moment, which is made if there is none.
+    ///
+    /// # Errors
+    /// [`ConnectError`], after looking for the service for a while.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn root(&self) -> Result<RemoteObject, ConnectError> {
+        self.root_until(Instant::now() + self.0.patience).await
+    }
+
+    async fn root_until(&self, deadline: Instant) -> Result<RemoteObject, ConnectError> {
+        let mut pause = PAUSES.0;
+        loop {
+            let cell = self.cell();
+            // Several tasks that find nothing there make one connection.
+            let error = match cell.get_or_try_init(|| self.connect()).await {
+                Ok(root) => return Ok(root.clone()),
+                Err(error) => error,
+            };
+            // So that not all clients of a server that comes back come at once.
+            let wait = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+            if !may_pass(&error) || Instant::now() + wait >= deadline {
+                return Err(error);
+            }
+            tracing::debug!(%error, "no connection; trying again");
+            tokio::time::sleep(wait).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// The cell of the connection of the moment; a new one if that is lost.
+    fn cell(&self) -> Arc<OnceCell<RemoteObject>> {
+        let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.get().is_some_and(|root| root.connection().is_closed()) {
+            *current = Arc::default();
+        }
+        current.clone()
+    }
+
+    async fn connect(&self) -> Result<RemoteObject, ConnectError> {
+        let builder = self.0.builder.clone();
+        let connection = match &self.0.target {
+            Target::Address(address) => builder.connect(address).await?,
+            Target::Name(registrar, name) => builder.connect_through(registrar, name).await?,
+        };
+        let address = || match &self.0.target {
+            Target::Address(address) => address.as_str().into(),
+            Target::Name(_, name) => name.as_str().into(),
+        };
+        let root = connection.root().await;
+        root.map_err(|error| ConnectError::NoRoot { address: address(), error: Box::new(error) })
+    }
+}
+
+/// Whether it may be otherwise soon.
+fn may_pass(error: &ConnectError) -> bool {
+    !matches!(error, ConnectError::Address(_) | ConnectError::Name(_) | ConnectError::Registries(_))
+}
+
+/// A call that has not been made yet: await it to make it.
+#[derive(Debug)]
+#[must_use = "nothing is sent unless the call is awaited"]
+pub struct ReconnectingCall<T> {
+    service: Reconnecting,
+    name: String,
+    args: Args,
+    timeout: Option<Option<Duration>>,
+    is_idempotent: bool,
+    result: PhantomData<fn() -> T>,
+}
+
+impl<T> ReconnectingCall<T> {
+    /// How long to wait for the answer each time; `None` for ever. Default: what the connection was
+    /// told, and if it was told nothing, 30 s.
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.timeout = Some(timeout.into());
+        self
+    }
+
+    /// It does no harm to do it twice, so it is done again when the connection was lost during it.
+    pub fn idempotent(mut self) -> Self {
+        self.is_idempotent = true;
+        self
+    }
+
+    fn may_repeat(&self, error: &CallError) -> bool {
+        error.is_disconnected() && (self.is_idempotent || !error.may_have_run())
+    }
+}
+
+impl<T: DeserializeOwned + 'static> IntoFuture for ReconnectingCall<T> {
+    type Output = Result<T, ReconnectError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let deadline = Instant::now() + self.service.0.patience;
+            loop {
+                let root = self.service.root_until(deadline).await?;
+                let mut call = root.call::<T>(&self.name, self.args.clone());
+                if let Some(timeout) = self.timeout {
+                    call = call.timeout(timeout);
+                }
+                match call.await {
+                    Ok(result) => return Ok(result),
+                    Err(error) if self.may_repeat(&error) && Instant::now() < deadline => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        })
+    }
+}
+
+/// Why a call has no result, although the service was connected to again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReconnectError {
+    /// The call failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// There is no connection. The call has not run, or was said to be harmless to do twice.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
+impl ReconnectError {
+    /// Whether the peer may have done what it was asked. An idempotent call may have run without this
+    /// telling.
+    #[must_use]
+    pub fn may_have_run(&self) -> bool {
+        match self {
+            Self::Call(error) => error.may_have_run(),
+            Self::Connect(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use rpyc_protocol::rpc::Exception;
+    use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::{Connection, Context, Local, Object, Parcel, args, denied};
+
+    /// Counts its calls, and loses its connection in one of them.
+    struct Fragile(Mutex<i64>);
+
+    impl Object for Fragile {
+        async fn call_attr(
+            &self,
+            context: &Context,
+            name: &str,
+            _: Args,
+        ) -> Result<Parcel, Exception> {
+            let calls = {
+                let mut calls = self.0.lock().unwrap();
+                *calls += 1;
+                *calls
+            };
+            match name {
+                "count" => Ok(calls.into()),
+                "lose" if calls < 3 => {
+                    context.connection().close().await;
+                    Ok(Parcel::NONE)
+                }
+                "lose" => Ok(calls.into()),
+                _ => Err(denied(name)),
+            }
+        }
+    }
+
+    async fn serve(address: &str, root: &Local) -> (SocketAddr, JoinHandle<()>) {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let root = root.clone();
+        let serving = tokio::spawn(async move {
+            let mut drivers = tokio::task::JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let builder = Connection::builder().serving(root.clone());
+                let (connection, driver) = builder.accept(stream);
+                drivers.spawn(async move {
+                    driver.await;
+                    drop(connection);
+                });
+            }
+        });
+        (address, serving)
+    }
+
+    #[tokio::test]
+    async fn a_call_that_has_not_run_is_made_again_and_one_that_may_have_is_not() {
+        let root = Local::new(Fragile(Mutex::new(0)));
+        let (address, serving) = serve("127.0.0.1:0", &root).await;
+        let service = Connection::builder().reconnecting(address);
+        assert_eq!(service.call::<i64>("count", ()).await.unwrap(), 1);
+        // The server goes and comes back; nobody was calling.
+        serving.abort();
+        let before = service.root().await.unwrap().connection();
+        before.closed().await;
+        let (_, _serving) = serve(&address.to_string(), &root).await;
+        assert_eq!(service.call::<i64>("count", ()).await.unwrap(), 2);
+        *root.downcast_ref::<Fragile>().unwrap().0.lock().unwrap() = 0;
+
+        let error = service.call::<i64>("lose", ()).await.unwrap_err();
+        assert!(error.may_have_run(), "{error}");
+        assert_eq!(service.call::<i64>("lose", ()).idempotent().await.unwrap(), 3);
+        let error = service.call::<i64>("secret", args![1]).await.unwrap_err();
+        assert!(matches!(error, ReconnectError::Call(error) if error.is("AttributeError")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_stays_away_is_given_up() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let service = Connection::builder().reconnecting(address);
+        let service = service.with_patience(Duration::from_secs(5));
+        let start = Instant::now();
+        let error = service.call::<i64>("count", ()).await.unwrap_err();
+        assert!(matches!(error, ReconnectError::Connect(ConnectError::Unreached(_))));
+        assert!((3..=5).contains(&start.elapsed().as_secs()));
+        let nowhere = Connection::builder().reconnecting("nowhere");
+        let error = nowhere.call::<i64>("count", ()).await.unwrap_err();
+        assert!(matches!(error, ReconnectError::Connect(ConnectError::Address(_))));
+    }
+}

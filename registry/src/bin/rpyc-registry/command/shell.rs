@@ -1,0 +1,55 @@
+//! `rpyc-registry shell`: the prompt of a remote Python.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use rpyc_client::classic::{self, Classic, Stdio};
+use rpyc_client::{Connection, Registries, ServiceName};
+
+use super::target::Target;
+use super::{block_on, registrar};
+use crate::cli::ShellArgs;
+
+/// The port of `rpyc_classic`.
+const CLASSIC_PORT: u16 = 18812;
+
+pub(crate) fn run(args: &ShellArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
+    block_on(async {
+        let connection = connect(&args.target, registries, args.timeout).await?;
+        let machine = Classic::over(&connection).await?;
+        let is_classic = machine.modules("sys").await;
+        is_classic.with_context(|| {
+            format!("{} is no classic server; rpyc_classic runs one", args.target)
+        })?;
+        machine.interact(Stdio::default()).await?;
+        connection.close().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// By address; by name, if somebody serves it; or else the usual port of the host of that name.
+async fn connect(
+    target: &Target,
+    registries: Option<Registries>,
+    timeout: Duration,
+) -> anyhow::Result<Connection> {
+    let builder = || classic::builder().connect_timeout(timeout);
+    let name = match target {
+        Target::Address(address) => {
+            return builder().connect(address).await.context(address.clone());
+        }
+        Target::Name(name) => name,
+    };
+    let registrar = registrar(registries, timeout)?;
+    let found = builder().connect_through(&registrar, &ServiceName::new(name)?).await;
+    let unknown = match found {
+        Ok(connection) => return Ok(connection),
+        Err(error) => error,
+    };
+    let host = format!("{name}:{CLASSIC_PORT}");
+    builder()
+        .connect(&host)
+        .await
+        .with_context(|| format!("{name} is neither a name that is served ({unknown}) nor a host"))
+}
