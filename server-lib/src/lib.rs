@@ -50,6 +50,8 @@ mod pickle;
 mod server;
 mod service;
 mod signature;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use announcer::{Announcer, AnnouncerBuilder, State, Status};
 pub use collection::{Dict, List};
@@ -163,3 +165,5 @@ pub use rpyc_server_macros::service;
 pub use rpyc_server_macros::object;
 pub use server::{Credentials, Ended, ListenError, Peer, Server, ServerBuilder};
 pub use service::Service;
+#[cfg(feature = "tls")]
+pub use {rpyc_client::TlsError, tls::ServerTls};

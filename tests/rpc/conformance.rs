@@ -1,7 +1,11 @@
 //! Real RPyC clients with the conformance service, in Rust and in Python.
 
+use std::future::IntoFuture as _;
 use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::time::Duration;
 
+use rpyc_client::{Connection, Local, Parcel, RemoteObject, args, kwargs};
 use rpyc_tests::process::{Process, Signal};
 use rpyc_tests::{Daemon, PATIENCE, Reference, Registrar, Transport, Via, eventually};
 use rpyc_tests::{examples, python};
@@ -86,6 +90,97 @@ fn background_serving_clients_get_on_with_the_python_service(reference: Referenc
 
 fn misbehaving_clients_harm_nobody_but_themselves(reference: Reference) {
     Server::start(Language::Rust, &[]).play(reference, MISDEEDS, &[]);
+}
+
+#[test]
+fn rust_clients_get_on_with_the_service_in_every_language() {
+    let languages = Reference::ALL.map(Language::Python);
+    for language in languages.into_iter().chain([Language::Rust]) {
+        let server = Server::start(language, &[]);
+        super::run(async {
+            let address = format!("127.0.0.1:{}", server.port);
+            let connection = Connection::builder().connect(&address).await.unwrap();
+            let root = connection.root().await.unwrap();
+            tokio::time::timeout(PATIENCE, play_in_rust(&root, language)).await.unwrap();
+            connection.close().await;
+        });
+    }
+}
+
+/// What the scenarios in Python do, as a Rust program does it.
+async fn play_in_rust(root: &RemoteObject, language: Language) {
+    assert_eq!(root.call::<i128>("add", args![i64::MAX, 1]).await.unwrap(), 1 << 63);
+    assert_eq!(root.call::<f64>("add", kwargs! { b: 0.5, a: 1 }).await.unwrap(), 1.5);
+    let error = root.call::<()>("fail", args!["KeyError", "who"]).await.unwrap_err();
+    assert!(error.is("KeyError") && error.remote().unwrap().message() == Some("who"));
+    assert!(root.call::<()>("stop", ()).await.unwrap_err().is("StopIteration"));
+    for name in ["hidden", "_private", "__dict__"] {
+        assert!(root.call::<()>(name, ()).await.unwrap_err().is("AttributeError"), "{name}");
+    }
+    let mine = Local::function(|args| async move {
+        let (left, right): (i64, i64) = args.parse()?;
+        Ok(left - right)
+    });
+    assert!(root.call::<Local>("echo", args![mine]).await.unwrap().is_same(&mine));
+    assert_eq!(root.call::<i64>("apply", args![mine, 7, 5]).await.unwrap(), 2);
+
+    let counter: RemoteObject = root.call("counter", args![3]).await.unwrap();
+    assert!(root.call::<RemoteObject>("echo", args![counter]).await.unwrap().is_same(&counter));
+    assert_eq!(counter.call::<i64>("inc", kwargs! { by: 2 }).await.unwrap(), 5);
+    counter.set_attr("value", 4).await.unwrap();
+    assert_eq!(counter.attr::<i64>("value").await.unwrap(), 4);
+    assert_eq!(counter.len().await.unwrap(), 4);
+    assert_eq!(counter.to_vec::<i64>().await.unwrap(), [0, 1, 2, 3]);
+    assert!(counter.item::<i64>(4).await.unwrap_err().is("IndexError"));
+    let same: RemoteObject = root.call("counter", args![4]).await.unwrap();
+    assert_eq!(counter.hash().await.unwrap(), same.hash().await.unwrap());
+    assert_eq!(counter.compare(rpyc_client::Comparison::Eq, same).await.unwrap(), Some(true));
+    assert_eq!(counter.str().await.unwrap(), "counter at 4");
+    assert_eq!(counter.repr().await.unwrap(), "Counter(4)");
+    assert!(counter.enter::<RemoteObject>().await.unwrap().is_same(&counter));
+    assert_eq!(counter.attr::<i64>("value").await.unwrap(), 104);
+    counter.exit().await.unwrap();
+    assert_eq!(counter.attr::<i64>("value").await.unwrap(), 4);
+    drop(counter);
+    while root.call::<usize>("live", ()).await.unwrap() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        // RPyC's own server keeps what the last exception came through until there is another.
+        root.call::<()>("stop", ()).await.unwrap_err();
+    }
+
+    let numbers: RemoteObject = root.call("numbers", args![3000]).await.unwrap();
+    assert_eq!(numbers.to_vec::<usize>().await.unwrap(), (0..3000).collect::<Vec<_>>());
+    let table: RemoteObject = root.call("table", ()).await.unwrap();
+    assert_eq!(table.repr().await.unwrap(), "[1, 'two', {'three': 3}]");
+    let content: (i64, String, std::collections::HashMap<String, i64>) =
+        table.fetch().await.unwrap();
+    assert_eq!((content.0, &*content.1, content.2.get("three")), (1, "two", Some(&3)));
+    let payload: Parcel = root.call("payload", args![100_000]).await.unwrap();
+    assert_eq!(payload.parse::<Vec<u8>>().unwrap(), [0xa5; 100_000]);
+    assert_eq!(root.call::<String>("whoami", ()).await.unwrap(), "127.0.0.1");
+
+    let (heard, hear) = tokio::sync::oneshot::channel();
+    let heard = Mutex::new(Some(heard));
+    let listener = Local::function(move |args| {
+        let heard = heard.lock().unwrap().take();
+        async move {
+            let (word,): (String,) = args.parse()?;
+            Ok(heard.is_some_and(|heard| heard.send(word).is_ok()))
+        }
+    });
+    root.call::<()>("later", args![listener, 0.05]).await.unwrap();
+    assert_eq!(hear.await.unwrap(), "late");
+
+    let slow = root.call::<()>("sleep", args![0.2]);
+    let (slow, sum) = tokio::join!(slow.into_future(), async {
+        let sum: i64 = root.call("add", args![20, 22]).await.unwrap();
+        sum
+    });
+    slow.unwrap();
+    assert_eq!(sum, 42);
+    if language == Language::Rust {
+        assert_eq!(root.call::<String>("get_service_name", ()).await.unwrap(), "CONFORMANCE");
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod command;
 mod conformance;
 mod connecting;
 mod content;
+mod serving;
 mod tls;
 
 /// A real RPyC server with a bit of everything; `tests/python/service.py`.

@@ -48,13 +48,15 @@ impl<S> fmt::Debug for Source<S> {
 }
 
 /// What every connection is told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Terms {
     pub(super) connections: usize,
     pub(super) session: SessionLimits,
     pub(super) timeout: Option<Duration>,
     pub(super) compress_above: Option<usize>,
     pub(super) grace: Duration,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<crate::ServerTls>,
 }
 
 /// Which registries are told.
@@ -87,6 +89,8 @@ impl<S: Service> ServerBuilder<S> {
                 timeout: Some(DEFAULT_TIMEOUT),
                 compress_above: Some(3000),
                 grace: Server::<S>::DEFAULT_GRACE,
+                #[cfg(feature = "tls")]
+                tls: None,
             },
         }
     }
@@ -118,6 +122,14 @@ impl<S: Service> ServerBuilder<S> {
     /// Announces the service under its names to these registries.
     pub fn register_with(mut self, registries: impl Into<Registries>) -> Self {
         self.announce = Some(Announce::These(registries.into()));
+        self
+    }
+
+    /// Speaks TLS on the TCP addresses. Default: does not, and anybody on the way can read and change
+    /// what is said. Unix sockets have none.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::ServerTls) -> Self {
+        self.terms.tls = Some(tls);
         self
     }
 

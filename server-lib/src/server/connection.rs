@@ -2,22 +2,36 @@
 
 use std::pin::pin;
 
-use rpyc_client::{Connection, Disconnect, Local};
+use rpyc_client::{Connection, Disconnect};
 use tokio::sync::watch;
 
 use super::Peer;
-use super::builder::Terms;
+use super::builder::{Source, Terms};
 use super::listener::Stream;
 use crate::Service;
 
+/// How long the beginning of TLS may take.
+#[cfg(feature = "tls")]
+const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Serves one client until it leaves, or until it is told to stop and waits for nothing any more.
 pub(super) async fn serve<S: Service>(
-    root: Local,
+    source: Source<S>,
     stream: Box<dyn Stream>,
     peer: Peer,
     terms: Terms,
     mut stop: watch::Receiver<bool>,
 ) {
+    #[cfg(feature = "tls")]
+    let (stream, peer) = {
+        let shaken = tokio::select! {
+            shaken = shake_hands(stream, peer, &terms) => shaken,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        let Some(shaken) = shaken else { return };
+        shaken
+    };
+    let root = source.root(&peer);
     let builder = Connection::builder()
         .serving(root.clone())
         .limits(terms.session)
@@ -60,5 +74,31 @@ async fn greet<S: Service>(service: &S, connection: &Connection) {
     if let Err(exception) = service.on_connect(connection).await {
         tracing::info!(%exception, "the service refuses a client");
         connection.close().await;
+    }
+}
+
+/// Begins TLS, where it is spoken.
+#[cfg(feature = "tls")]
+async fn shake_hands(
+    stream: Box<dyn Stream>,
+    mut peer: Peer,
+    terms: &Terms,
+) -> Option<(Box<dyn Stream>, Peer)> {
+    let Some(tls) = terms.tls.as_ref().filter(|_| peer.addr.is_some()) else {
+        return Some((stream, peer));
+    };
+    match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+        Ok(Ok((stream, certificate))) => {
+            peer.certificate = certificate;
+            Some((Box::new(stream), peer))
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, %error, "no TLS with a client");
+            None
+        }
+        Err(_elapsed) => {
+            tracing::debug!(%peer, "a client is too slow to begin TLS");
+            None
+        }
     }
 }

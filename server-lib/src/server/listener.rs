@@ -72,7 +72,7 @@ impl Listener {
             }),
             #[cfg(unix)]
             Self::Unix(listener, _) => listener.poll_accept(cx).map_ok(|(stream, _)| {
-                let peer = Peer { addr: None, credentials: credentials(&stream) };
+                let peer = Peer { credentials: credentials(&stream), ..Peer::default() };
                 (Box::new(stream) as Box<dyn Stream>, peer)
             }),
         }

@@ -158,7 +158,7 @@ impl<S: Service> Server<S> {
             tokio::select! {
                 biased;
                 _ = shutdown => {}
-                never = accept(&listeners, &source, terms, &mut peers, &stop) => match never {},
+                never = accept(&listeners, &source, &terms, &mut peers, &stop) => match never {},
             }
             drop(listeners);
             stop.send_replace(true);
@@ -179,20 +179,21 @@ async fn serve_stream<S: Service>(
     let stop = watch::Sender::new(false);
     let peer = Peer::default();
     let mut peers = JoinSet::new();
-    peers.spawn(connection::serve::<S>(source.root(&peer), stream, peer, terms, stop.subscribe()));
+    let grace = terms.grace;
+    peers.spawn(connection::serve(source, stream, peer, terms, stop.subscribe()));
     tokio::select! {
         _ = shutdown => {}
         _ = peers.join_next() => {}
     }
     stop.send_replace(true);
-    Ended { is_drained: drain(peers, terms.grace).await, is_withdrawn: true }
+    Ended { is_drained: drain(peers, grace).await, is_withdrawn: true }
 }
 
 /// Lets clients in, for ever.
 async fn accept<S: Service>(
     listeners: &[Listener],
     source: &Source<S>,
-    terms: Terms,
+    terms: &Terms,
     peers: &mut JoinSet<()>,
     stop: &watch::Sender<bool>,
 ) -> Infallible {
@@ -208,8 +209,8 @@ async fn accept<S: Service>(
             }
             Ok((stream, peer)) => {
                 pause = FIRST_PAUSE;
-                let root = source.root(&peer);
-                peers.spawn(connection::serve::<S>(root, stream, peer, terms, stop.subscribe()));
+                let (source, terms) = (source.clone(), terms.clone());
+                peers.spawn(connection::serve(source, stream, peer, terms, stop.subscribe()));
             }
             Err(error) if is_of_one_client(&error) => {
                 tracing::debug!(%error, "a client left before it was let in");

@@ -3,13 +3,15 @@
 use std::net::{IpAddr, SocketAddr};
 
 /// Who has connected, as far as the system tells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Peer {
     /// Its address, over TCP. An IPv4 client of an IPv6 socket appears with its IPv4 address.
     pub addr: Option<SocketAddr>,
     /// The process at the other end, over a unix socket.
     pub credentials: Option<Credentials>,
+    /// The certificate that it has shown over TLS, in DER, where one was asked for.
+    pub certificate: Option<Vec<u8>>,
 }
 
 /// The process at the other end of a unix socket, when it connected.
@@ -27,7 +29,7 @@ pub struct Credentials {
 impl Peer {
     pub(super) fn tcp(addr: SocketAddr) -> Self {
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
-        Self { addr: Some(addr), credentials: None }
+        Self { addr: Some(addr), ..Self::default() }
     }
 
     /// Its IP address, over TCP.
