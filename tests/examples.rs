@@ -1,10 +1,26 @@
 //! The examples do what they say, in both languages, with each other.
 
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
+use std::thread;
 
 use rpyc_tests::process::{Process, Signal};
-use rpyc_tests::{Daemon, PATIENCE, Reference, Registrar, Transport, Via, eventually, examples};
+use rpyc_tests::{
+    Daemon, PATIENCE, Reference, Registrar, Scratch, Transport, Via, eventually, examples,
+};
 use serde_json::json;
+
+use super::guide::{Classic, printed};
+
+with_each_version! {
+    callbacks_are_called_in_both_languages,
+    classic_mode_is_used_in_both_languages,
+    files_are_copied_by_both_languages,
+    a_port_is_forwarded,
+    people_chat_in_a_room_in_python,
+}
 
 /// Starts `server`, waits until it is found, runs each of `clients`, and ends it.
 fn serve(server: Command, clients: impl IntoIterator<Item = Command>) {
@@ -48,4 +64,135 @@ fn the_payroll_server_in_python_serves_clients_in_rust_and_python() {
             [examples::rust("payroll_client"), examples::python(reference, "payroll_client")];
         serve(examples::python(reference, "payroll_server"), clients);
     }
+}
+
+fn callbacks_are_called_in_both_languages(reference: Reference) {
+    let server = Classic::start(reference);
+    for example in [examples::rust("callbacks"), examples::python(reference, "callbacks")] {
+        let told = printed(example, &[&server.address], "");
+        assert_eq!(told, "many HANDS make LIGHT work\na tenth later\n");
+    }
+}
+
+fn classic_mode_is_used_in_both_languages(reference: Reference) {
+    let server = Classic::start(reference);
+    for example in [examples::rust("classic"), examples::python(reference, "classic")] {
+        let told = printed(example, &[&server.address], "");
+        let expected = "the quick / brown fox\n5/6\n1/3 of class fractions.Fraction\n\
+            apples: [1, 2, 3]\npears: [5, 4]\nZeroDivisionError: division by zero\n";
+        assert_eq!(told, expected);
+    }
+}
+
+fn files_are_copied_by_both_languages(reference: Reference) {
+    let server = Classic::start(reference);
+    let copy = |in_rust: bool, words: [&str; 3]| {
+        let example = match in_rust {
+            true => examples::rust("file_transfer"),
+            false => examples::python(reference, "file_transfer"),
+        };
+        let [direction, from, to] = words;
+        let told = printed(example, &[&server.address, direction, from, to], "");
+        assert!(told.ends_with(&format!("{from} is copied\n")), "{told}");
+    };
+    for in_rust in [true, false] {
+        let scratch = Scratch::new();
+        let [here, there, back] = ["here", "there", "back"].map(|name| scratch.path().join(name));
+        fs::create_dir_all(here.join("folder")).unwrap();
+        let noise: Vec<u8> = (0..700_001_u32).map(|at| (at * 7 % 251).to_be_bytes()[3]).collect();
+        fs::write(here.join("folder/noise"), &noise).unwrap();
+        fs::write(here.join("text"), "line\n").unwrap();
+        let [here, there, back] = [&here, &there, &back].map(|path| path.to_str().unwrap());
+        copy(in_rust, ["upload", here, there]);
+        // What the one brings there, the other brings back.
+        copy(!in_rust, ["download", there, back]);
+        let read = |name: &str| fs::read(format!("{back}/{name}")).unwrap();
+        assert!(read("folder/noise") == noise && read("text") == b"line\n");
+    }
+}
+
+/// Starts an example that listens; gives its address too.
+fn listening(name: &str, mut example: Command, arguments: &[&str]) -> (Process, String) {
+    example.args(arguments);
+    let example = Process::start(name, example);
+    let address = example.wait_for("address", |lines| {
+        lines.iter().find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
+    });
+    // Python tells its address a moment before clients can connect.
+    eventually("it listens", PATIENCE, || TcpStream::connect(&address).ok());
+    (example, address)
+}
+
+fn a_port_is_forwarded(reference: Reference) {
+    let server = Classic::start(reference);
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let inside = target.local_addr().unwrap().to_string();
+    // Tells each client how much it has said.
+    thread::spawn(move || {
+        for stream in target.incoming() {
+            let mut said = Vec::new();
+            let mut stream = stream.unwrap();
+            stream.read_to_end(&mut said).unwrap();
+            stream.write_all(said.len().to_string().as_bytes()).unwrap();
+        }
+    });
+    let arguments = [&*server.address, &*inside, "127.0.0.1:0"];
+    let (_forward, address) = listening("forward", examples::rust("forward"), &arguments);
+    for len in [5, 100_000] {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.write_all(&vec![7; len]).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, len.to_string());
+    }
+}
+
+/// Everybody hears what is said, and who comes and leaves.
+fn chat(server: Command, clients: impl IntoIterator<Item = (&'static str, Command)>) {
+    let (server, address) = listening("the chat", server, &["127.0.0.1:0"]);
+    let mut people: Vec<(&str, Process)> = Vec::new();
+    let all_hear = |people: &[(&str, Process)], expected: &str| {
+        for (name, process) in people {
+            process.wait_for(&format!("{expected:?} for {name}"), |lines| {
+                lines.iter().any(|line| line == expected).then_some(())
+            });
+        }
+    };
+    for (name, mut client) in clients {
+        client.args([&address, name]);
+        people.push((name, Process::start(name, client)));
+        all_hear(&people, &format!("{name}: has come"));
+    }
+    for at in 0..people.len() {
+        let name = people[at].0;
+        people[at].1.write_line(&format!("good morning from {name}"));
+        all_hear(&people, &format!("{name}: good morning from {name}"));
+    }
+    while let Some((name, mut leaving)) = people.pop() {
+        leaving.close_stdin();
+        assert!(leaving.wait().success(), "{name}: {}", leaving.stderr());
+        all_hear(&people, &format!("{name}: has left"));
+    }
+    drop(server);
+}
+
+#[test]
+fn people_chat_in_a_room_in_rust() {
+    let clients = [
+        ("David", examples::rust("chat_client")),
+        ("Ada", examples::python(Reference::Rpyc6, "chat_client")),
+        ("Grace", examples::python(Reference::Rpyc5, "chat_client")),
+        ("Guido", examples::rust("chat_client")),
+    ];
+    chat(examples::rust("chat_server"), clients);
+}
+
+fn people_chat_in_a_room_in_python(reference: Reference) {
+    let clients = [
+        ("David", examples::rust("chat_client")),
+        ("Ada", examples::python(reference, "chat_client")),
+        ("Guido", examples::rust("chat_client")),
+    ];
+    chat(examples::python(reference, "chat_server"), clients);
 }

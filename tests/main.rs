@@ -20,6 +20,7 @@ macro_rules! with_each_version {
 
 mod examples;
 mod golden;
+mod guide;
 mod harness;
 mod hostile;
 mod interop;

@@ -1,0 +1,79 @@
+//! A chat room: clients in Rust and Python, which the server calls back with all that is said.
+//!
+//! ```text
+//! cargo run --example chat_server -- localhost:18870 &    # or: python3 examples/python/chat_server.py
+//! cargo run --example chat_client -- localhost:18870 David    # or: ... examples/python/chat_client.py
+//! ```
+#![expect(clippy::print_stdout, reason = "tells the address")]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use rpyc_server::builtins::ValueError;
+use rpyc_server::{RemoteObject, Server, args, service};
+use tokio::sync::Mutex;
+
+/// Everybody's function that hears, by name.
+#[derive(Default)]
+struct Room(Mutex<BTreeMap<String, RemoteObject>>);
+
+impl Room {
+    /// Tells everybody at the same time; whoever cannot hear misses it.
+    async fn tell(&self, name: &str, text: &str) {
+        let members: Vec<_> = self.0.lock().await.values().cloned().collect();
+        let tell = |hear: &RemoteObject| hear.invoke::<()>(args![name, text]).into_future();
+        join_all(members.iter().map(tell)).await;
+    }
+}
+
+/// The place of one client.
+struct Seat {
+    room: Arc<Room>,
+    name: OnceLock<String>,
+}
+
+/// A chat room.
+#[service(name = "CHAT")]
+impl Seat {
+    /// Comes in under a name; `hear(name, text)` will be called with all that is said.
+    async fn join(&self, name: String, hear: RemoteObject) -> Result<(), ValueError> {
+        let mut members = self.room.0.lock().await;
+        if members.contains_key(&name) || self.name.set(name.clone()).is_err() {
+            return Err(ValueError::new(format!("{name} is here already")));
+        }
+        members.insert(name.clone(), hear);
+        drop(members);
+        self.room.tell(&name, "has come").await;
+        Ok(())
+    }
+
+    /// Says something to everybody.
+    async fn say(&self, text: String) -> Result<(), ValueError> {
+        let name = self.name.get().ok_or_else(|| ValueError::new("join first"))?;
+        self.room.tell(name, &text).await;
+        Ok(())
+    }
+
+    #[service(on_disconnect)]
+    async fn leave(&self) {
+        let Some(name) = self.name.get() else { return };
+        self.room.0.lock().await.remove(name);
+        self.room.tell(name, "has left").await;
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "localhost:18870".to_owned());
+    let room = Arc::new(Room::default());
+    let seat = move |_: &_| Seat { room: room.clone(), name: OnceLock::new() };
+    // Nobody waits long for those who do not hear.
+    let builder = Server::per_connection(seat).timeout(Duration::from_secs(5));
+    let server = builder.bind(address).listen().await?;
+    println!("listening on {}", server.local_addr().ok_or("no address")?);
+    server.serve(tokio::signal::ctrl_c()).await;
+    Ok(())
+}
