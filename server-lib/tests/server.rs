@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rpyc_client::{Connection, RemoteObject, connect};
 use rpyc_server::builtins::PermissionError;
-use rpyc_server::{Ended, Peer, Server, ServerBuilder, SessionLimits, args, service};
+use rpyc_server::{Ended, Local, Peer, Server, ServerBuilder, SessionLimits, args, service};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -38,6 +38,10 @@ impl Desk {
     async fn stuck(&self) {
         self.begun.notify_one();
         pending::<()>().await;
+    }
+
+    fn thing(&self) -> Local {
+        Local::new(Self::default())
     }
 
     fn broken(&self) {
@@ -198,6 +202,22 @@ async fn requests_past_the_limit_are_answered_with_an_exception() {
         assert_eq!(slow.await.unwrap().unwrap(), 2);
     }
     assert_eq!(quick(&root).await, 1);
+}
+
+#[tokio::test]
+async fn a_client_holds_so_many_objects_and_no_more() {
+    let limits = SessionLimits { exports: 10, ..SessionLimits::DEFAULT };
+    let server = Running::start(Server::builder(Desk::default()).limits(limits)).await;
+    let root = server.root().await;
+    // The root is one of them.
+    let mut held = Vec::new();
+    for _ in 0..9 {
+        held.push(root.call::<RemoteObject>("thing", ()).await.unwrap());
+    }
+    let error = root.call::<RemoteObject>("thing", ()).await.unwrap_err();
+    assert!(error.is("RuntimeError"), "{error:?}");
+    held.pop();
+    root.call::<RemoteObject>("thing", ()).await.unwrap();
 }
 
 #[tokio::test]

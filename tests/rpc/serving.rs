@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use rpyc_client::{Connection, Tls};
 use rpyc_server::{Server, ServerBuilder, ServerTls, service};
-use rpyc_tests::{Reference, Scratch, python};
+use rpyc_tests::{Reference, Scratch, examples, python};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -14,6 +14,7 @@ use super::tls::Papers;
 with_each_version! {
     clients_come_over_tls_and_show_who_they_are,
     clients_come_over_unix_sockets,
+    a_client_starts_its_server,
 }
 
 /// Tells a client what it has shown.
@@ -100,4 +101,18 @@ print(json.dumps([conn.root.has_certificate(), conn.root.get_service_name()]))
     });
     assert_eq!(said, json!([false, "DOOR"]));
     assert!(!path.exists());
+}
+
+fn a_client_starts_its_server(reference: Reference) {
+    let server = examples::rust("stdio_server");
+    let connect_subproc = "
+import json, sys, rpyc
+conn = rpyc.utils.factory.connect_subproc(sys.argv[1:])
+said = conn.root.shout('hello')
+conn.close()
+print(json.dumps([said, conn.proc.wait(10)]))
+";
+    let server = server.get_program().to_str().unwrap();
+    let said = python::run(reference, None, connect_subproc, &[server]);
+    assert_eq!(said, json!(["HELLO", 0]));
 }

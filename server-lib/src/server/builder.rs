@@ -221,7 +221,6 @@ impl<S: Service> ServerBuilder<S> {
     /// # Cancel safety
     /// Dropping the future cuts off the client.
     pub async fn serve_stdio(self, shutdown: impl Future) -> Ended {
-        let stream = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
-        self.serve_stream(stream, shutdown).await
+        super::serve_stream(self.source, self.terms, super::stdio::stream(), shutdown).await
     }
 }

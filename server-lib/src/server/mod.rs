@@ -5,6 +5,7 @@ mod connection;
 mod error;
 mod listener;
 mod peer;
+mod stdio;
 
 use std::convert::Infallible;
 use std::io;
