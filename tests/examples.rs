@@ -3,9 +3,13 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+};
 use rpyc_tests::process::{Process, Signal};
 use rpyc_tests::{
     Daemon, PATIENCE, Reference, Registrar, Scratch, Transport, Via, eventually, examples,
@@ -20,6 +24,7 @@ with_each_version! {
     files_are_copied_by_both_languages,
     a_port_is_forwarded,
     people_chat_in_a_room_in_python,
+    a_safe_in_python_is_reached_over_tls,
 }
 
 /// Starts `server`, waits until it is found, runs each of `clients`, and ends it.
@@ -133,7 +138,8 @@ fn a_port_is_forwarded(reference: Reference) {
             let mut said = Vec::new();
             let mut stream = stream.unwrap();
             stream.read_to_end(&mut said).unwrap();
-            stream.write_all(said.len().to_string().as_bytes()).unwrap();
+            // Who only looked whether it listens is gone.
+            let _ = stream.write_all(said.len().to_string().as_bytes());
         }
     });
     let arguments = [&*server.address, &*inside, "127.0.0.1:0"];
@@ -195,4 +201,55 @@ fn people_chat_in_a_room_in_python(reference: Reference) {
         ("Guido", examples::rust("chat_client")),
     ];
     chat(examples::python(reference, "chat_server"), clients);
+}
+
+/// Makes a certificate for the server, an authority for clients, and a certificate of one.
+fn write_papers(folder: &Path) {
+    let authority = || {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    };
+    let write = |name: &str, content: String| fs::write(folder.join(name), content).unwrap();
+    // As `openssl req -x509` makes it.
+    let key = KeyPair::generate().unwrap();
+    write("server.crt", authority().self_signed(&key).unwrap().pem());
+    write("server.key", key.serialize_pem());
+    let clients = CertifiedIssuer::self_signed(authority(), KeyPair::generate().unwrap()).unwrap();
+    write("clients.crt", clients.pem());
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new([]).unwrap();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "David");
+    write("client.crt", params.signed_by(&key, &clients).unwrap().pem());
+    write("client.key", key.serialize_pem());
+}
+
+/// Clients reach a safe that is open to all, and one that wants to know them.
+fn open_safe(server: impl Fn() -> Command, clients: impl Fn() -> Vec<Command>) {
+    let scratch = Scratch::new();
+    write_papers(scratch.path());
+    let path = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
+    let [certificate, key, authority] = ["server.crt", "server.key", "clients.crt"].map(path);
+    let [shown, shown_key] = ["client.crt", "client.key"].map(path);
+    let arguments = ["127.0.0.1:0", &*certificate, &*key, &*authority];
+    for wants_to_know in [false, true] {
+        let arguments = if wants_to_know { &arguments[..] } else { &arguments[..3] };
+        let (_safe, address) = listening("the safe", server(), arguments);
+        let known = [&*address, &*certificate, &*shown, &*shown_key];
+        let shown = if wants_to_know { &known[..] } else { &known[..2] };
+        for client in clients() {
+            assert_eq!(printed(client, shown, ""), "in the safe: twelve gold coins\n");
+        }
+        if wants_to_know {
+            for mut stranger in clients() {
+                assert!(!stranger.args(&known[..2]).output().unwrap().status.success());
+            }
+        }
+    }
+}
+
+fn a_safe_in_python_is_reached_over_tls(reference: Reference) {
+    let clients = || vec![examples::rust("tls_client"), examples::python(reference, "tls_client")];
+    open_safe(|| examples::python(reference, "tls_server"), clients);
 }
