@@ -1,86 +1,79 @@
 //! Plain values as pickles, for `rpyc.classic.obtain`. Nothing is ever unpickled.
 
 use rpyc_client::{Exception, Parcel, Value};
+use serde::ser::{Error, SerializeMap, SerializeSeq, SerializeTuple};
+use serde::{Serialize, Serializer};
 
-use crate::collection;
-
-const PROTO: u8 = 0x80;
-const PROTOCOL: u8 = 2;
-const MARK: u8 = b'(';
-const STOP: u8 = b'.';
+use crate::{Dict, List, collection};
 
 /// A value as Python's pickle of it.
 ///
 /// # Errors
-/// `TypeError` for what is not plain: objects other than [`List`](crate::List) and
-/// [`Dict`](crate::Dict), sets, slices, `Ellipsis`.
+/// `TypeError` for what is not plain: objects other than [`List`] and [`Dict`].
 pub fn pickle(content: Parcel, _: i64) -> Result<Vec<u8>, Exception> {
-    let mut out = vec![PROTO, PROTOCOL];
-    collection::pickle_into(&content, &mut out, collection::DEPTH)?;
-    out.push(STOP);
-    Ok(out)
+    rpyc_client::pickle::to_vec(&Plain { parcel: &content, depth: collection::DEPTH })
+        .map_err(|error| Exception::builtin("TypeError", format!("cannot pickle: {error}")))
 }
 
-/// Begins the members of a tuple, a list or a dict.
-pub(crate) fn mark(out: &mut Vec<u8>) {
-    out.push(MARK);
+/// A parcel by value, with what is in its lists and dicts.
+struct Plain<'a> {
+    parcel: &'a Parcel,
+    /// How much deeper it may be.
+    depth: usize,
 }
 
-/// Makes a tuple of the members.
-pub(crate) fn tuple(out: &mut Vec<u8>) {
-    out.push(b't');
-}
-
-/// Makes a list of the members.
-pub(crate) fn list(out: &mut Vec<u8>) {
-    out.push(b'l');
-}
-
-/// Makes a dict of the members, keys and values in turn.
-pub(crate) fn dict(out: &mut Vec<u8>) {
-    out.push(b'd');
-}
-
-fn unpicklable(what: &str) -> Exception {
-    Exception::builtin("TypeError", format!("cannot pickle '{what}'"))
-}
-
-/// Appends a value.
-pub(crate) fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), Exception> {
-    match value {
-        Value::None => out.push(b'N'),
-        Value::Bool(true) => out.push(0x88),
-        Value::Bool(false) => out.push(0x89),
-        // Decimal text, as in the oldest pickles, is good for any size.
-        Value::Int(int) => out.extend(format!("I{int}\n").into_bytes()),
-        Value::Float(number) => {
-            out.push(b'G');
-            out.extend(number.to_be_bytes());
-        }
-        Value::Str(text) => sized(b'X', text.as_bytes(), out)?,
-        // BINBYTES, which every Python 3 reads.
-        Value::Bytes(bytes) => sized(b'B', bytes, out)?,
-        Value::Tuple(members) => {
-            out.push(MARK);
-            for member in members {
-                write(member, out)?;
-            }
-            out.push(b't');
-        }
-        Value::Complex(..) => return Err(unpicklable("complex")),
-        Value::FrozenSet(_) => return Err(unpicklable("frozenset")),
-        Value::Slice(_) => return Err(unpicklable("slice")),
-        Value::Ellipsis => return Err(unpicklable("ellipsis")),
-        Value::NotImplemented => return Err(unpicklable("NotImplementedType")),
+impl Plain<'_> {
+    fn inner<'a>(&self, parcel: &'a Parcel) -> Plain<'a> {
+        Plain { parcel, depth: self.depth - 1 }
     }
-    Ok(())
 }
 
-#[expect(clippy::little_endian_bytes, reason = "the pickle format is little-endian")]
-fn sized(code: u8, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Exception> {
-    let len = u32::try_from(bytes.len()).map_err(|_too_long| unpicklable("so long a text"))?;
-    out.push(code);
-    out.extend(len.to_le_bytes());
-    out.extend(bytes);
-    Ok(())
+impl Serialize for Plain<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.depth == 0 {
+            return Err(S::Error::custom("it is nested too deeply, or contains itself"));
+        }
+        match self.parcel {
+            Parcel::Value(_) => self.parcel.serialize(serializer),
+            Parcel::Tuple(members) => {
+                let mut tuple = serializer.serialize_tuple(members.len())?;
+                for member in members {
+                    tuple.serialize_element(&self.inner(member))?;
+                }
+                tuple.end()
+            }
+            Parcel::Local(local) => {
+                if let Some(list) = local.downcast_ref::<List>() {
+                    self.list(&list.items(), serializer)
+                } else if let Some(dict) = local.downcast_ref::<Dict>() {
+                    self.dict(dict.pairs(), serializer)
+                } else {
+                    Err(S::Error::custom("there is an object in it"))
+                }
+            }
+            Parcel::Remote(_) => Err(S::Error::custom("there is an object of the client in it")),
+        }
+    }
+}
+
+impl Plain<'_> {
+    fn list<S: Serializer>(&self, items: &[Parcel], serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(items.len()))?;
+        for item in items {
+            list.serialize_element(&self.inner(item))?;
+        }
+        list.end()
+    }
+
+    fn dict<S: Serializer>(
+        &self,
+        pairs: Vec<(Value, Parcel)>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut dict = serializer.serialize_map(Some(pairs.len()))?;
+        for (key, value) in pairs {
+            dict.serialize_entry(&Parcel::Value(key), &self.inner(&value))?;
+        }
+        dict.end()
+    }
 }

@@ -6,9 +6,9 @@ use std::sync::Mutex;
 use rpyc_client::{Context, Exception, Local, Parcel, Value};
 
 use super::compare::normal;
-use super::{DEPTH, List, is_equal, lock, pickle_into, repr};
+use super::{DEPTH, List, is_equal, lock, repr};
 use crate::builtins::{KeyError, TypeError};
-use crate::{object, pickle};
+use crate::object;
 
 /// A dict that stays on this side: to Python, a `dict`, by reference. It keeps its order.
 ///
@@ -87,16 +87,6 @@ impl Dict {
                 let other = lock(&other.0).get(key).cloned();
                 other.is_some_and(|other| is_equal(value, &other, depth))
             })
-    }
-
-    pub(super) fn pickle_into(&self, out: &mut Vec<u8>, depth: usize) -> Result<(), Exception> {
-        pickle::mark(out);
-        for (key, value) in self.pairs() {
-            pickle::write(&key, out)?;
-            pickle_into(&value, out, depth)?;
-        }
-        pickle::dict(out);
-        Ok(())
     }
 }
 

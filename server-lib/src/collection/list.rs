@@ -4,9 +4,9 @@ use std::sync::Mutex;
 
 use rpyc_client::{Context, Exception, Local, Parcel, Value};
 
-use super::{DEPTH, is_equal, lock, pickle_into, repr};
+use super::{DEPTH, is_equal, lock, repr};
 use crate::builtins::{IndexError, TypeError, ValueError};
-use crate::{object, pickle};
+use crate::object;
 
 /// A list that stays on this side: to Python, a `list`, by reference.
 ///
@@ -44,15 +44,6 @@ impl List {
         let (left, right) = (self.items(), other.items());
         left.len() == right.len()
             && left.iter().zip(&right).all(|(left, right)| is_equal(left, right, depth))
-    }
-
-    pub(super) fn pickle_into(&self, out: &mut Vec<u8>, depth: usize) -> Result<(), Exception> {
-        pickle::mark(out);
-        for item in self.items() {
-            pickle_into(&item, out, depth)?;
-        }
-        pickle::list(out);
-        Ok(())
     }
 
     fn position(&self, value: &Parcel) -> Option<usize> {

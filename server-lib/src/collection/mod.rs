@@ -6,12 +6,11 @@ mod list;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rpyc_client::{Exception, Parcel};
+use rpyc_client::Parcel;
 
 pub use dict::Dict;
 pub use list::List;
 
-use crate::pickle;
 use compare::is_equal;
 
 /// How deep lists and dicts may be in each other when they are shown, compared or pickled. What is
@@ -42,36 +41,5 @@ fn repr(parcel: &Parcel, depth: usize) -> String {
             }
         }
         Parcel::Remote(remote) => format!("<{} object of the client>", remote.class_name()),
-    }
-}
-
-/// Appends it to a pickle, by value.
-pub(crate) fn pickle_into(
-    parcel: &Parcel,
-    out: &mut Vec<u8>,
-    depth: usize,
-) -> Result<(), Exception> {
-    let refuse = |what| Err(Exception::builtin("TypeError", format!("cannot pickle {what}")));
-    let Some(depth) = depth.checked_sub(1) else { return refuse("what is nested so deep") };
-    match parcel {
-        Parcel::Value(value) => pickle::write(value, out),
-        Parcel::Tuple(members) => {
-            pickle::mark(out);
-            for member in members {
-                pickle_into(member, out, depth)?;
-            }
-            pickle::tuple(out);
-            Ok(())
-        }
-        Parcel::Local(local) => {
-            if let Some(list) = local.downcast_ref::<List>() {
-                list.pickle_into(out, depth)
-            } else if let Some(dict) = local.downcast_ref::<Dict>() {
-                dict.pickle_into(out, depth)
-            } else {
-                refuse("an object")
-            }
-        }
-        Parcel::Remote(_) => refuse("an object of the client"),
     }
 }
