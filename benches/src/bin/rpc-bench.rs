@@ -35,6 +35,9 @@ enum What {
     Rpc,
     /// Sends bytes and waits for them to come back.
     Echo,
+    /// Makes a million calls, each of which gives a counter that is used and let go, and tells how many
+    /// the conformance service still holds for the connection then.
+    Soak,
     /// Sends back what comes, until killed.
     ServeEcho,
 }
@@ -96,6 +99,9 @@ async fn main() -> anyhow::Result<()> {
     if cli.what == What::ServeEcho {
         return serve_echo(cli.address).await;
     }
+    if cli.what == What::Soak {
+        return soak(cli.address).await;
+    }
     let time = Duration::from_millis(cli.millis);
     let mut peer = Peer::connect(cli.what, cli.address).await?;
     let round_trip = median(&mut peer, time, false).await?;
@@ -149,6 +155,47 @@ async fn rate(cli: &Cli, n: usize, time: Duration) -> anyhow::Result<f64> {
         calls += of_one??;
     }
     Ok(f64::from(calls) / start.elapsed().as_secs_f64())
+}
+
+/// Calls in a soak, half for the counters and half of them.
+const SOAK_CALLS: u64 = 1_000_000;
+
+/// How many of them are under way at a time.
+const SOAK_WIDTH: u64 = 64;
+
+async fn soak(address: SocketAddr) -> anyhow::Result<()> {
+    let connection = rpyc_client::connect(address).await?;
+    let root = connection.root().await?;
+    let start = Instant::now();
+    let mut calling = JoinSet::new();
+    for _ in 0..SOAK_WIDTH {
+        let root = root.clone();
+        calling.spawn(async move {
+            for number in 0..SOAK_CALLS / SOAK_WIDTH / 2 {
+                let counter: rpyc_client::RemoteObject =
+                    root.call("counter", args![number]).await?;
+                let next: u64 = counter.call("inc", args![]).await?;
+                if next != number + 1 {
+                    bail!("{number} + 1 is not {next}");
+                }
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(done) = calling.join_next().await {
+        done??;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let live: u64 = root.call("live", args![]).await?;
+    let stats = connection.stats();
+    println!(
+        "{}",
+        json!({
+            "calls": SOAK_CALLS, "seconds": seconds, "counters_still_held_by_the_server": live,
+            "calls_in_flight": stats.calls, "objects_held_by_the_client": stats.imports,
+        })
+    );
+    Ok(())
 }
 
 async fn serve_echo(address: SocketAddr) -> anyhow::Result<()> {
