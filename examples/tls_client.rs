@@ -5,7 +5,7 @@
 //! cargo run --example tls_client -- localhost:18871 server.crt [client.crt client.key]
 //! ```
 //!
-//! `tls_server.py` tells how to make a certificate and start the server.
+//! `tls_server.rs` tells how to make a certificate and start the server.
 #![expect(clippy::print_stdout, reason = "this is what it is for")]
 
 use std::error::Error;

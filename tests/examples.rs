@@ -249,6 +249,14 @@ fn open_safe(server: impl Fn() -> Command, clients: impl Fn() -> Vec<Command>) {
     }
 }
 
+#[test]
+fn a_safe_in_rust_is_reached_over_tls() {
+    let python = |reference| examples::python(reference, "tls_client");
+    let clients =
+        || vec![examples::rust("tls_client"), python(Reference::Rpyc5), python(Reference::Rpyc6)];
+    open_safe(|| examples::rust("tls_server"), clients);
+}
+
 fn a_safe_in_python_is_reached_over_tls(reference: Reference) {
     let clients = || vec![examples::rust("tls_client"), examples::python(reference, "tls_client")];
     open_safe(|| examples::python(reference, "tls_server"), clients);

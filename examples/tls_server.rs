@@ -1,0 +1,39 @@
+//! Serves a safe over TLS, and if there is an authority for clients, only to those that it knows.
+//!
+//! ```text
+//! openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=safe -keyout server.key -out server.crt
+//! cargo run --example tls_server -- localhost:18871 server.crt server.key [clients.crt]
+//! cargo run --example tls_client -- localhost:18871 server.crt    # or: python3 examples/python/tls_client.py
+//! ```
+#![expect(clippy::print_stdout, reason = "tells the address")]
+
+use std::error::Error;
+use std::fs;
+
+use rpyc_server::{Server, ServerTls, service};
+
+struct Safe;
+
+#[service]
+impl Safe {
+    /// What is in it.
+    fn contents(&self) -> &str {
+        "twelve gold coins"
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    let [address, certificate, key, authority @ ..] = &*words else {
+        return Err("use: tls_server HOST:PORT server.crt server.key [clients.crt]".into());
+    };
+    let mut tls = ServerTls::new(&fs::read(certificate)?, &fs::read(key)?)?;
+    if let [authority] = authority {
+        tls = tls.requiring_clients_of(&fs::read(authority)?)?;
+    }
+    let server = Server::builder(Safe).bind(address).tls(tls).listen().await?;
+    println!("listening on {}", server.local_addr().ok_or("no address")?);
+    server.serve(tokio::signal::ctrl_c()).await;
+    Ok(())
+}
