@@ -133,7 +133,7 @@ pub use rpyc_client::{
 /// | `get`, `set`, `del` | gets, sets or deletes an attribute; its name is that of the method, without `set_` or `del_` |
 /// | `len`, `get_item`, `set_item`, `del_item`, `contains`, `iter`, `next`, `call`, `eq`, `ne`, `lt`, `le`, `gt`, `ge`, `hash`, `str`, `repr`, `enter`, `exit` | Python's special method, as is a method named `__len__` |
 /// | `pickle` | gives the content for `rpyc.classic.obtain` |
-/// | `on_connect`, `on_disconnect` | called by the server when a client comes or goes; a service's only |
+/// | `on_connect`, `on_disconnect` | called by the server when a client comes or goes, as is a method of that name; a service's only |
 ///
 /// As in Python, what has `eq` and no `hash` cannot be hashed, and what is an iterator (`next`) is
 /// its own iterator. `eq` and the like take `&Self`, or whatever they can be compared with.

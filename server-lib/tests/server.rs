@@ -58,8 +58,8 @@ impl Desk {
         if self.refuses { Err(PermissionError::new("not today")) } else { Ok(()) }
     }
 
-    #[service(on_disconnect)]
-    fn farewell(&self) {
+    // A hook by its name, as in Python.
+    fn on_disconnect(&self) {
         self.disconnected.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -91,6 +91,22 @@ impl Running {
 
 async fn quick(root: &RemoteObject) -> i64 {
     root.call("quick", ()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_hook_is_called_by_the_server_and_by_nobody_else() {
+    let desk = Desk::default();
+    let server = Running::start(Server::builder(desk.clone())).await;
+    let root = server.root().await;
+    for hook in ["on_disconnect", "welcome", "on_connect"] {
+        let denied = root.call::<()>(hook, ()).await.unwrap_err();
+        assert!(denied.is("AttributeError"), "{hook}: {denied:?}");
+    }
+    assert!(!root.dir().await.unwrap().iter().any(|name| name.contains("connect")));
+    assert_eq!(desk.disconnected.load(Ordering::SeqCst), 0);
+    root.connection().close().await;
+    server.end().await;
+    assert_eq!(desk.disconnected.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

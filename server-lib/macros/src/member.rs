@@ -60,6 +60,9 @@ impl Member {
             Some(Mark::OnConnect) => Kind::OnConnect,
             Some(Mark::OnDisconnect) => Kind::OnDisconnect,
             Some(Mark::Special(special)) => Kind::Special(special),
+            // As in Python, these names are hooks and never offered.
+            None if spelled == "on_connect" && options.name.is_none() => Kind::OnConnect,
+            None if spelled == "on_disconnect" && options.name.is_none() => Kind::OnDisconnect,
             None => match Special::from_name(&spelled) {
                 Some(special) => Kind::Special(special),
                 // As in Python, a leading underscore says that it is nobody else's.
