@@ -77,7 +77,10 @@ impl Loss {
 impl From<&Refusal> for Loss {
     fn from(refusal: &Refusal) -> Self {
         match refusal {
-            Refusal::Name(_) | Refusal::Request(_) | Refusal::Unwritable(_) => Self::Malformed,
+            Refusal::Name(_)
+            | Refusal::Native(_)
+            | Refusal::Request(_)
+            | Refusal::Unwritable(_) => Self::Malformed,
             Refusal::TooLong { .. } => Self::TooLong,
             Refusal::NameTooLong { .. }
             | Refusal::TooManyInstances { .. }

@@ -154,6 +154,9 @@ impl Dispatcher {
     ) -> Result<Outcome<'b>, Refusal> {
         self.admit(&self.requests, now, asker)?;
         let answer = match native::Request::parse(message) {
+            // An answer is no request. Were it answered, a forged source would set two registries, or
+            // one with itself, to answering each other for ever.
+            Err(error) if asker.transport != Transport::Tcp => return Err(Refusal::Native(error)),
             Err(error) => native::Reply::error(ErrorCode::BadRequest, error.to_string()),
             Ok(request) if request.v != native::VERSION => native::Reply::error(
                 ErrorCode::UnsupportedVersion,

@@ -2,7 +2,7 @@
 
 use rpyc_protocol::NameError;
 use rpyc_protocol::brine::EncodeError;
-use rpyc_protocol::registry::RequestError;
+use rpyc_protocol::registry::{RequestError, native};
 
 use crate::table::Host;
 
@@ -20,6 +20,9 @@ pub enum Refusal {
         /// The limit.
         limit: usize,
     },
+    /// The datagram begins like a native request and is none.
+    #[error(transparent)]
+    Native(#[from] native::RequestError),
     /// The message is no request.
     #[error(transparent)]
     Request(#[from] RequestError),

@@ -477,3 +477,33 @@ fn queries_and_renewals_are_served_without_allocation() {
         assert_eq!(counted.count_total, 0, "{counted:?}");
     }
 }
+
+#[test]
+fn no_answer_of_a_registry_is_answered_by_a_registry() {
+    let start = Instant::now();
+    let limits = Limits::default();
+    let registry = Registry::new(start, TTL, limits.clone(), Box::new(MemoryStore::new()));
+    let dispatcher = Dispatcher::new(start, registry, Listing::Nobody, &limits);
+    let server = asker("10.0.0.7");
+    let requests: [&[u8]; 6] = [
+        b"\x12\x08\x0dRPYC\x08\x0e\x08REGISTER\x11\x10\x08\x0aA\x51",
+        b"\x12\x08\x0dRPYC\x08\x0e\x05QUERY\x10\x08\x0aA",
+        b"\x12\x08\x0dRPYC\x08\x0dLIST\x10\x10\x00",
+        br#"{"v":1,"op":"list"}"#,
+        br#"{"v":9,"op":"list"}"#,
+        br#"{"v":1,"op":"resolve","name":"a"}"#,
+    ];
+    for request in requests {
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        let answer = match dispatcher.handle(start, &server, request, &mut first) {
+            Outcome::Reply(bytes) | Outcome::AfterCommit(_, bytes) => bytes,
+            Outcome::Refused(refusal) => unreachable!("{refusal}"),
+        };
+        // As if its source had been forged to be another registry.
+        let echo = dispatcher.handle(start, &server, answer, &mut second);
+        assert!(matches!(echo, Outcome::Refused(_)), "{answer:?} is answered by {echo:?}");
+    }
+    let mut buffer = Vec::new();
+    let nonsense = dispatcher.handle(start, &server, b"{nonsense}", &mut buffer);
+    assert!(matches!(nonsense, Outcome::Refused(Refusal::Native(_))));
+}
