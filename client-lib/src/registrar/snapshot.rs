@@ -90,9 +90,7 @@ impl Registrar {
         };
         let told = Told { registrar: self, registry, reply_from: reply.from, local: reply.local };
         let services = match reply.answer {
-            Page::Native(first) => {
-                told.all_pages(Operation::List { host: host.map(str::to_owned) }, first).await
-            }
+            Page::Native(first) => told.all_pages(Operation::list(host), *first).await,
             Page::Legacy(names) => {
                 told.remember_legacy();
                 told.query_each(names, host).await
@@ -118,8 +116,8 @@ impl Registrar {
         let told = Told { registrar: self, registry, reply_from: reply.from, local: reply.local };
         match reply.answer {
             Page::Native(first) => {
-                let operation = Operation::Resolve { name: name.as_str().to_owned() };
-                let services = told.all_pages(operation, first).await.map_err(fail)?;
+                let operation = Operation::resolve(name.as_str());
+                let services = told.all_pages(operation, *first).await.map_err(fail)?;
                 Ok(services.into_iter().flat_map(|service| service.instances).collect())
             }
             Page::Legacy(endpoints) => {
