@@ -80,7 +80,7 @@ impl Table {
     fn states(&self) -> BTreeMap<State, usize> {
         let mut states = BTreeMap::new();
         let reply = self.ask(&tcp("127.0.0.1"), json!({"op": "list"}));
-        for instance in reply.services.iter().flat_map(|it| &it.instances) {
+        for instance in reply.services.iter().flatten().flat_map(|it| &it.instances) {
             *states.entry(instance.state).or_default() += 1;
         }
         states
@@ -88,7 +88,7 @@ impl Table {
 }
 
 fn ports(reply: &Reply) -> Vec<u16> {
-    let instances = reply.services.iter().flat_map(|service| &service.instances);
+    let instances = reply.services.iter().flatten().flat_map(|service| &service.instances);
     instances.map(|instance| instance.port.to_tcp().unwrap()).collect()
 }
 
@@ -243,7 +243,7 @@ fn filters_choose_by_tags_metadata_zone_and_state() {
         let mut all = json!({"op": "list"});
         all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let reply = table.ask(&tcp("127.0.0.1"), all);
-        reply.services.into_iter().map(|service| service.name).collect::<Vec<_>>()
+        reply.services.unwrap().into_iter().map(|service| service.name).collect::<Vec<_>>()
     };
     assert_eq!(list(json!({"prefix": "pay"})), ["PAYROLL.EU", "PAYROLL.US"]);
     assert_eq!(list(json!({"glob": "*.u?"})), ["PAYROLL.US"]);

@@ -447,20 +447,20 @@ fn a_snapshot_tells_ages_and_times_left_page_by_page() {
     };
     let all = ask(&tcp, Operation::list(None));
     assert_eq!((all.next, all.truncated), (None, false));
-    let first = &all.services[0];
+    let first = &all.services.as_ref().unwrap()[0];
     assert_eq!((first.name.as_str(), first.instances.len()), ("A", 1));
     let first = &first.instances[0];
     assert_eq!((first.age_ms, first.left_ms), (100_000, 170_000));
     assert_eq!((first.renewed_ms, first.ttl_ms), (Some(70_000), Some(240_000)));
     assert_eq!((first.state, first.legacy), (native::State::Passing, true));
-    assert_eq!(all.services[1].instances.len(), 39);
+    assert_eq!(all.services.as_ref().unwrap()[1].instances.len(), 39);
 
     let mut told = Vec::new();
     let mut question = Some(Operation::list(None));
     let mut pages = 0;
     while let Some(operation) = question {
         let page = ask(&udp, operation);
-        for service in page.services {
+        for service in page.services.unwrap() {
             told.extend(service.instances.into_iter().map(|it| (service.name.clone(), it.port)));
         }
         assert_eq!(page.truncated, page.next.is_some());
@@ -470,15 +470,19 @@ fn a_snapshot_tells_ages_and_times_left_page_by_page() {
     assert!(pages > 1);
     let expected: Vec<_> = all
         .services
+        .unwrap()
         .into_iter()
         .flat_map(|it| it.instances.into_iter().map(move |one| (it.name.clone(), one.port)))
         .collect();
     assert_eq!(told, expected, "everything once, in order");
 
-    assert_eq!(ask(&tcp, Operation::resolve("b")).services[0].instances.len(), 39);
+    assert_eq!(
+        ask(&tcp, Operation::resolve("b")).services.as_ref().unwrap()[0].instances.len(),
+        39
+    );
     let page = ask(&udp, Operation::resolve("b"));
     assert_eq!((page.truncated, page.count), (true, Some(39)));
-    assert!(ask(&tcp, Operation::list(Some("10.0.0.7"))).services.is_empty());
+    assert!(ask(&tcp, Operation::list(Some("10.0.0.7"))).services.unwrap().is_empty());
 }
 
 fn register(dispatcher: &Dispatcher, at: Instant, from: &Asker, names: &[&str], port: u16) {

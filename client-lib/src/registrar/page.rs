@@ -54,8 +54,8 @@ fn read_page<L>(bytes: &[u8], read_legacy: fn(&[u8]) -> Reading<L>) -> Reading<P
     }
     match read_native(bytes) {
         Reading::Answer(reply) | Reading::Provisional(reply) => {
-            let tells_something =
-                reply.next.is_some() || reply.services.iter().any(|one| !one.instances.is_empty());
+            let tells_something = reply.next.is_some()
+                || reply.services.iter().flatten().any(|one| !one.instances.is_empty());
             if tells_something {
                 Reading::Answer(Page::Native(Box::new(reply)))
             } else {

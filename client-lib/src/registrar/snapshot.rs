@@ -147,7 +147,7 @@ impl Told<'_> {
         let mut page = first;
         let mut place = None;
         loop {
-            self.append(&mut services, page.services);
+            self.append(&mut services, page.services.unwrap_or_default());
             let Some(next) = page.next else { break };
             // A registry that does not get on would be asked for ever.
             if place.is_some_and(|place: Cursor| next <= place) {

@@ -187,7 +187,7 @@ impl Dispatcher {
                 let names = &Names::like(prefix.as_deref(), glob.as_deref())?;
                 // Nobody registers from what is no address.
                 let Some(only) = only_host(host.as_deref()) else {
-                    return Ok(Reply::default().into());
+                    return Ok(Reply::of(Vec::new()).into());
                 };
                 let selection = Selection {
                     names,

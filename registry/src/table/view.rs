@@ -277,7 +277,7 @@ impl Page<'_> {
 impl From<Found> for Reply {
     fn from(found: Found) -> Self {
         let Found { services, next, count } = found;
-        Self { services, truncated: next.is_some(), next, count, ..Self::default() }
+        Self { services: Some(services), truncated: next.is_some(), next, count, ..Self::default() }
     }
 }
 

@@ -26,9 +26,9 @@ pub struct Reply {
     /// What was registered or renewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Granted>,
-    /// Who was asked for, in the order of registration.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub services: Vec<Service>,
+    /// Who was asked for, in the order of registration; absent if that was not the question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<Vec<Service>>,
     /// How many instances were asked for, told or not; absent if they are all told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
@@ -62,7 +62,7 @@ impl Reply {
     /// An answer that tells of services.
     #[must_use]
     pub fn of(services: Vec<Service>) -> Self {
-        Self { v: VERSION, services, ..Self::default() }
+        Self { v: VERSION, services: Some(services), ..Self::default() }
     }
 
     /// An answer that is an error.
