@@ -74,6 +74,8 @@ pub(crate) enum Mark {
     Draining = 1,
     /// Probes find that it does not serve.
     Failing = 2,
+    /// It has not been heard from since the registry started.
+    Unheard = 4,
 }
 
 impl Instance {

@@ -265,12 +265,17 @@ impl Registry {
             revived.push(Arc::clone(lease));
         }
         self.directory.rank(&revived);
-        let mut heard: Vec<_> = revived.iter().map(|lease| lease.instance.id).collect();
-        heard.dedup();
-        for instance in heard {
-            self.store.record(Change::Heard(instance));
+        for lease in &revived {
+            self.heard(&lease.instance);
         }
         self.note(EventKind::Updated, &revived);
+    }
+
+    /// Tells the store that an instance is alive, once a run.
+    fn heard(&mut self, instance: &Instance) {
+        if instance.set(Mark::Unheard, false) {
+            self.store.record(Change::Heard(instance.id));
+        }
     }
 
     /// Ends leases, whoever holds them.

@@ -61,6 +61,7 @@ impl Registry {
                 return false;
             }
         };
+        instance.set(Mark::Unheard, true);
         if record.is_draining {
             instance.set(Mark::Draining, true);
         }
