@@ -5,8 +5,10 @@
 //! revisions only rise.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod disk;
+
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -15,11 +17,12 @@ use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::native::{Reply, Revision, State, StoreId};
 use rpyc_protocol::registry::{Names, Port, Request};
 use rpyc_registry::{
-    Access, Asker, Change, Counters, Dispatcher, Host, MAX_GRACES, Origin, Outcome, Progress,
-    ProtectionPolicy, Record, Registry, SWEEP_INTERVAL, Store, TableConfig, Ticket, Transport,
+    Access, Asker, Counters, Dispatcher, Host, MAX_GRACES, Outcome, ProtectionPolicy, Registry,
+    SWEEP_INTERVAL, TableConfig, Transport,
 };
 use serde_json::{Value, json};
-use tokio::sync::watch;
+
+use disk::Disk;
 
 /// The TTL of legacy leases.
 const TTL: Duration = Duration::from_secs(10);
@@ -113,57 +116,6 @@ struct Server {
     restarts: u32,
 }
 
-/// A store whose content outlives the registry.
-#[derive(Clone, Debug, Default)]
-struct Disk(Arc<Mutex<Kept>>);
-
-#[derive(Debug, Default)]
-struct Kept {
-    records: BTreeMap<u64, Record>,
-    reserved: u64,
-    last: u64,
-}
-
-#[derive(Debug)]
-struct DiskStore {
-    disk: Disk,
-    progress: watch::Sender<Progress>,
-}
-
-impl Store for DiskStore {
-    fn kind(&self) -> &'static str {
-        "disk of the test"
-    }
-
-    fn record(&mut self, change: Change) -> Ticket {
-        let mut kept = self.disk.0.lock().unwrap();
-        kept.last += 1;
-        match change {
-            Change::Put(mut record) => {
-                record.restarts = kept.records.get(&record.id).map_or(0, |old| old.restarts);
-                kept.records.insert(record.id, *record);
-            }
-            Change::Heard(id) => kept.records.get_mut(&id).unwrap().restarts = 0,
-            Change::Removed(id) => drop(kept.records.remove(&id)),
-        }
-        let committed = Ticket::new(kept.last);
-        self.progress.send_replace(Progress { committed, failure: None });
-        committed
-    }
-
-    fn last_ticket(&self) -> Ticket {
-        Ticket::new(self.disk.0.lock().unwrap().last)
-    }
-
-    fn reserve(&mut self, revision: u64) {
-        self.disk.0.lock().unwrap().reserved = revision;
-    }
-
-    fn progress(&self) -> watch::Receiver<Progress> {
-        self.progress.subscribe()
-    }
-}
-
 struct Table {
     start: Instant,
     /// Since the start.
@@ -184,14 +136,7 @@ struct Table {
 const SETTLING: Duration = SWEEP_INTERVAL.saturating_mul(10);
 
 fn start_registry(now: Instant, disk: &Disk, seed: u128) -> Dispatcher {
-    let origin = {
-        let mut kept = disk.0.lock().unwrap();
-        for record in kept.records.values_mut() {
-            record.restarts += 1;
-        }
-        let records = kept.records.values().cloned().collect();
-        Origin { store: StoreId::new(1), revision: kept.reserved, records }
-    };
+    let origin = disk.origin();
     let protection = ProtectionPolicy { share: 0.4, sample: SAMPLE, evictions_per_sweep: 2 };
     let config = TableConfig { ttl: TTL, protection, ..TableConfig::default() };
     let mut random = seed;
@@ -199,8 +144,7 @@ fn start_registry(now: Instant, disk: &Disk, seed: u128) -> Dispatcher {
         random += 1;
         random
     });
-    let store = DiskStore { disk: disk.clone(), progress: watch::Sender::default() };
-    let registry = Registry::new(now, config, Box::new(store), origin, entropy);
+    let registry = Registry::new(now, config, disk.store(), origin, entropy);
     let access = Access::default();
     Dispatcher::new(now, registry, access, Arc::new(Counters::new(now)))
 }
