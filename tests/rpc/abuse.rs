@@ -4,8 +4,8 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rpyc_client::{RemoteObject, args};
-use rpyc_tests::{Reference, examples};
+use rpyc_client::{Local, Parcel, RemoteObject, args};
+use rpyc_tests::{PATIENCE, Reference, examples};
 
 use super::conformance::{Language, Server};
 
@@ -39,6 +39,35 @@ fn misbehaving_clients_harm_nobody_but_themselves(reference: Reference) {
 fn storms_of_objects_and_goodbyes_blow_over(reference: Reference) {
     let server = Server::start(Language::Rust, &[]);
     server.play(reference, STORMS, &[&server.process.pid().to_string(), "20000"]);
+}
+
+#[test]
+fn a_storm_from_rust_blows_over() {
+    const COUNT: usize = 5_000;
+    let server = Server::start(Language::Rust, &[]);
+    let storm = async {
+        let connection = rpyc_client::connect(format!("127.0.0.1:{}", server.port)).await.unwrap();
+        let root = connection.root().await.unwrap();
+        let live = async || root.call::<usize>("live", ()).await.unwrap();
+        let mut held = Vec::new();
+        for number in 0..COUNT {
+            held.push(root.call::<RemoteObject>("counter", args![number]).await.unwrap());
+        }
+        assert_eq!((live().await, connection.stats().imports), (COUNT, COUNT + 1));
+        drop(held);
+        while live().await > 0 {}
+        assert_eq!(connection.stats().imports, 1);
+
+        let objects = (0..COUNT).map(|_| Local::function(|_| async { Ok(()) }).into());
+        let objects = Parcel::tuple(objects.collect());
+        let same: Parcel = root.call("echo", args![objects]).await.unwrap();
+        assert_eq!(same.into_members().unwrap().len(), COUNT);
+        while connection.stats().exports > 0 {
+            connection.ping().await.unwrap();
+        }
+        assert_eq!(connection.stats().calls, 0);
+    };
+    super::run(async { tokio::time::timeout(PATIENCE, storm).await.unwrap() });
 }
 
 /// How long a process has been at work on a processor.

@@ -463,7 +463,7 @@ async fn a_peer_that_never_reads_is_left_in_the_end() {
     }
     let reason = driver.await.unwrap();
     assert!(matches!(reason, Disconnect::Closed(CloseReason::Unread)), "{reason:?}");
-    assert_eq!(start.elapsed().as_secs(), 60);
+    assert_eq!(start.elapsed().as_secs(), 300);
     assert_eq!(server.stats(), Stats::default());
 }
 

@@ -49,8 +49,8 @@ pub struct SessionLimits {
     /// [`progress`](Self::progress) bytes, or for the rest of it. Default 5 s.
     pub stall: Duration,
     /// How long the peer may leave unread the next [`progress`](Self::progress) bytes that wait for
-    /// it, once the system takes no more. Default 60 s, as Python's clients read only while they
-    /// wait for something.
+    /// it, once the system takes no more. Default 5 minutes, as Python's programs read only while
+    /// they wait for something.
     pub unread: Duration,
     /// What counts as going on, for [`stall`](Self::stall) and [`unread`](Self::unread), in bytes.
     /// Default 4096.
@@ -71,7 +71,7 @@ impl SessionLimits {
         exports: 1 << 20,
         backlog: 64 << 20,
         stall: Duration::from_secs(5),
-        unread: Duration::from_secs(60),
+        unread: Duration::from_secs(300),
         progress: 4096,
         idle: None,
     };

@@ -163,7 +163,8 @@ fn a_long_frame_on_a_slow_line_takes_its_time() {
 
 #[test]
 fn a_peer_that_does_not_read_ends_the_session() {
-    let mut session = server();
+    let limits = SessionLimits { unread: 60 * SECOND, ..SessionLimits::DEFAULT };
+    let mut session = Session::new(Instant::now(), Config { limits, ..Config::server() });
     let start = Instant::now();
     let ping = message(1, 0, tuple([1.into(), boxed(1, tuple(["x".repeat(2000).into()]))]));
     let ask_much = |session: &mut Session, at| {
