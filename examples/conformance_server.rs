@@ -5,7 +5,8 @@
 //! ```
 //!
 //! `examples/python/conformance_server.py` is the same service, served by RPyC. Port 0 takes a free
-//! one; the address is printed when clients can connect.
+//! one; the address is printed when clients can connect. Who is hung up on, and why, is told on standard
+//! error.
 #![expect(clippy::print_stdout, reason = "tells the address")]
 
 use std::error::Error;
@@ -22,6 +23,11 @@ use rpyc_server::{
     Args, Connection, Context, Dict, Exception, List, Local, Parcel, Registries, RegistryAddr,
     RemoteObject, Server, Value, args, object, service,
 };
+
+// The allocator of glibc keeps what a burst has taken, for the next one.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// One for each connection, to count what the connection holds.
 #[derive(Default)]
@@ -253,6 +259,7 @@ fn duration(seconds: f64) -> Result<Duration, ValueError> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let (mut port, mut registries) = (0_u16, Vec::<RegistryAddr>::new());
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {

@@ -7,6 +7,7 @@ use rpyc_tests::process::Process;
 use rpyc_tests::{Reference, python};
 use tokio::runtime::Runtime;
 
+mod abuse;
 mod blocking;
 mod callbacks;
 mod calls;

@@ -156,7 +156,9 @@ fn begin(
     };
     let errand = errand.checked().map_err(CallError::Packing)?;
     let sent = shared.change(|state| {
-        let call = errand.send(state, options)?;
+        let call = errand.send(state, options);
+        state.withdraw_unsent();
+        let call = call?;
         Ok::<_, RequestFailure>((call, state.await_outcome(call)))
     });
     match sent {

@@ -1,6 +1,6 @@
 //! What the handles of a connection, its driver and its server share.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
@@ -41,15 +41,20 @@ pub(crate) struct Shared {
 
 /// Nothing that is dropped while the lock is held may be an object: its end may call back here.
 /// Whatever held one is moved to `garbage`, which is dropped after.
+///
+/// Trees, because there may be a million objects: they never stop to move to a larger table, and
+/// give memory back as objects go.
 #[derive(Debug)]
 pub(crate) struct State {
     /// Which connection of this program it is.
     pub(crate) number: u64,
     pub(super) session: Session,
-    waiting: HashMap<CallId, oneshot::Sender<Outcome>>,
-    exports: HashMap<ObjectId, Local>,
+    waiting: BTreeMap<CallId, oneshot::Sender<Outcome>>,
+    exports: BTreeMap<ObjectId, Local>,
     /// The exported objects by their addresses.
-    ids: HashMap<usize, ObjectId>,
+    ids: BTreeMap<usize, ObjectId>,
+    /// Those that were exported for the message that is being packed.
+    fresh: Vec<ObjectId>,
     root: Local,
     /// The peer's root, to which one reference is kept.
     pub(super) peer_root: Option<IdPack>,
@@ -88,9 +93,10 @@ impl Shared {
         let state = State {
             number,
             session,
-            waiting: HashMap::new(),
-            exports: HashMap::new(),
-            ids: HashMap::new(),
+            waiting: BTreeMap::new(),
+            exports: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            fresh: Vec::new(),
             root,
             peer_root: None,
             requests: VecDeque::new(),
@@ -161,26 +167,28 @@ impl Shared {
         let _left = left.wait_for(|left| *left).await;
     }
 
-    /// Ends everything that waits for the connection.
-    pub(super) fn end(&self, reason: Disconnect) {
+    /// Ends everything that waits for the connection; gives the objects that the peer still held.
+    pub(super) fn end(&self, reason: Disconnect) -> BTreeMap<ObjectId, Local> {
         self.ended.send_if_modified(|ended| {
             let is_first = ended.is_none();
             ended.get_or_insert(reason);
             is_first
         });
-        let garbage = self.with(|state| {
+        let (garbage, exports) = self.with(|state| {
             state.driver = None;
             state.session.close();
             while let Some(event) = state.session.poll_event() {
                 state.on_event(event, None);
             }
             state.peer_root = None;
-            state.ids.clear();
+            state.ids = BTreeMap::new();
             let requests = std::mem::take(&mut state.requests);
-            (requests, std::mem::take(&mut state.waiting), std::mem::take(&mut state.exports))
+            let garbage = (requests, std::mem::take(&mut state.waiting));
+            (garbage, std::mem::take(&mut state.exports))
         });
         drop(garbage);
         self.room.notify_waiters();
+        exports
     }
 
     pub(super) fn tell_room(&self) {
@@ -288,6 +296,7 @@ impl State {
         if let Err(error) = sent {
             tracing::debug!(%error, "an answer could not be sent; the peer was told so");
         }
+        self.withdraw_unsent();
         if self.is_finishing {
             self.finish();
         }
@@ -391,7 +400,18 @@ impl State {
         Ok(Arguments { positional, keyword })
     }
 
+    /// To be called once a message was packed, whether it was sent or not: takes back the objects
+    /// that were exported for it and did not go with it.
+    pub(super) fn withdraw_unsent(&mut self) {
+        while let Some(object) = self.fresh.pop() {
+            self.session.withdraw(object);
+        }
+        self.fresh.shrink_to(64);
+    }
+
     /// Makes a box of a parcel, whose objects live on until the lock is released.
+    ///
+    /// The message must be sent or given up, and then [`State::withdraw_unsent`], under the same lock.
     pub(super) fn pack(&mut self, parcel: Parcel) -> Result<Boxed, ExportError> {
         match parcel {
             Parcel::Value(value) => Ok(Boxed::Value(value)),
@@ -428,6 +448,7 @@ impl State {
         };
         self.ids.insert(address, object);
         self.exports.insert(object, local);
+        self.fresh.push(object);
         Ok(object)
     }
 }

@@ -6,7 +6,9 @@ mod iterator;
 mod method;
 mod object;
 
-use std::any::Any;
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,7 +32,7 @@ impl Local {
     /// Makes an object that can be passed.
     #[must_use]
     pub fn new(object: impl Object) -> Self {
-        let class = class(&object.class());
+        let class = class_of(&object);
         Self(Arc::new(Offered { class, object }))
     }
 
@@ -176,6 +178,28 @@ impl<T: Object> Erased for Offered<T> {
     fn serve<'a>(&'a self, context: &'a Context, ask: Ask) -> Answer<'a> {
         Box::pin(dispatch::serve(&self.object, context, ask))
     }
+}
+
+thread_local! {
+    /// The class of the last object of each type: a million objects share one name.
+    static CLASSES: RefCell<HashMap<TypeId, Class>> = RefCell::default();
+}
+
+fn class_of<T: Object>(object: &T) -> Class {
+    let name = object.class();
+    let known = CLASSES.try_with(|classes| {
+        let mut classes = classes.borrow_mut();
+        match classes.get(&TypeId::of::<T>()) {
+            Some(known) if known.name() == name => known.clone(),
+            _ => {
+                let new = class(&name);
+                classes.insert(TypeId::of::<T>(), new.clone());
+                new
+            }
+        }
+    });
+    // There is none when the thread is about to end.
+    known.unwrap_or_else(|_gone| class(&name))
 }
 
 /// A class by its name; the number is made of the name, so it is the same for all its objects.

@@ -66,7 +66,7 @@ impl Class {
 /// The name that the peer gave to one of its objects. Cheap to clone; equal if the bytes are.
 ///
 /// It is meaningful only on the connection that it came from.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IdPack(Arc<[u8]>);
 
 impl IdPack {

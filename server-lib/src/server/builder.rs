@@ -51,6 +51,7 @@ impl<S> fmt::Debug for Source<S> {
 #[derive(Clone, Debug)]
 pub(super) struct Terms {
     pub(super) connections: usize,
+    pub(super) connections_per_address: usize,
     pub(super) session: SessionLimits,
     pub(super) timeout: Option<Duration>,
     pub(super) compress_above: Option<usize>,
@@ -85,6 +86,7 @@ impl<S: Service> ServerBuilder<S> {
             announce: None,
             terms: Terms {
                 connections: Server::<S>::DEFAULT_CONNECTIONS,
+                connections_per_address: usize::MAX,
                 session: SessionLimits::DEFAULT,
                 timeout: Some(DEFAULT_TIMEOUT),
                 compress_above: Some(3000),
@@ -137,6 +139,14 @@ impl<S: Service> ServerBuilder<S> {
     /// at once. Each may cost what [`limits`](Self::limits) allows.
     pub fn connections(mut self, connections: usize) -> Self {
         self.terms.connections = connections;
+        self
+    }
+
+    /// How many clients of one IP address may be connected at a time; over IPv6, of one network of 64
+    /// bits. Whoever comes after is hung up on at once, and the log tells. Default: as many as in
+    /// all, as many users may sit behind one address. Over unix sockets it has no effect.
+    pub fn connections_per_address(mut self, connections: usize) -> Self {
+        self.terms.connections_per_address = connections;
         self
     }
 

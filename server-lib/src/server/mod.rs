@@ -5,6 +5,7 @@ mod connection;
 mod error;
 mod listener;
 mod peer;
+mod places;
 mod stdio;
 
 use std::convert::Infallible;
@@ -27,6 +28,7 @@ pub use peer::{Credentials, Peer};
 
 use builder::{Announce, Source, Terms};
 use listener::{Listener, Stream};
+use places::Places;
 
 use crate::{Announcer, Service};
 
@@ -198,6 +200,7 @@ async fn accept<S: Service>(
     peers: &mut JoinSet<()>,
     stop: &watch::Sender<bool>,
 ) -> Infallible {
+    let places = Places::new(terms.connections_per_address);
     let mut pause = FIRST_PAUSE;
     loop {
         let accepted = tokio::select! {
@@ -206,12 +209,23 @@ async fn accept<S: Service>(
         };
         match accepted {
             Ok((_, peer)) if peers.len() >= terms.connections => {
-                tracing::warn!(%peer, "too many connections; hung up");
+                let limit = terms.connections;
+                tracing::warn!(%peer, limit, "too many connections; hung up");
             }
             Ok((stream, peer)) => {
                 pause = FIRST_PAUSE;
+                let place = peer.ip().map(|ip| places.take(ip));
+                if let Some(None) = place {
+                    let limit = terms.connections_per_address;
+                    tracing::warn!(%peer, limit, "too many connections of one address; hung up");
+                    continue;
+                }
                 let (source, terms) = (source.clone(), terms.clone());
-                peers.spawn(connection::serve(source, stream, peer, terms, stop.subscribe()));
+                let serving = connection::serve(source, stream, peer, terms, stop.subscribe());
+                peers.spawn(async move {
+                    let _place = place;
+                    serving.await;
+                });
             }
             Err(error) if is_of_one_client(&error) => {
                 tracing::debug!(%error, "a client left before it was let in");
