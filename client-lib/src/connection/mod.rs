@@ -16,6 +16,7 @@ mod builder;
 mod call;
 mod driver;
 mod handshake;
+mod pending;
 mod serve;
 mod shared;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use rpyc_protocol::rpc::{Dialect, Stats};
 pub use builder::ConnectionBuilder;
 pub use call::Call;
 pub use driver::Driver;
+pub use pending::PendingCall;
 
 pub(crate) use self::call::{Errand, Wish};
 use self::shared::Shared;

@@ -72,7 +72,7 @@ impl Object for Counter {
 }
 
 /// Two connections over one pipe, the second of which offers a counter.
-fn pair() -> (Connection, Connection) {
+pub(super) fn pair() -> (Connection, Connection) {
     pair_with(Connection::builder(), Connection::builder())
 }
 
@@ -90,7 +90,7 @@ fn scripted(builder: ConnectionBuilder) -> (Connection, DuplexStream) {
 }
 
 /// Waits until it is so, without a deadline of its own: time is paused in tests, or short.
-async fn until(condition: impl Fn() -> bool) {
+pub(super) async fn until(condition: impl Fn() -> bool) {
     for _ in 0..10_000 {
         if condition() {
             return;
