@@ -25,6 +25,7 @@
 //! | one with options, or over any stream | [`Connection`], [`ConnectionBuilder`] |
 //! | one that comes back when it is lost | [`Reconnecting`] |
 //! | the objects of the peer | [`RemoteObject`], [`Items`] |
+//! | a call, and one that is under way | [`Call`], [`PendingCall`] |
 //! | what is passed | [`args!`], [`kwargs!`], [`Parcel`] |
 //! | what this side offers, callbacks included | [`Local`], [`Object`] |
 //! | a whole remote Python | [`classic`] |
@@ -58,9 +59,7 @@ mod tls;
 
 pub use address::{RegistryAddr, RegistryAddrError, Transport};
 pub use connect::{connect, connect_by_service, open_by_service};
-pub use connection::{
-    Call, Connection, ConnectionBuilder, DEFAULT_TIMEOUT, Driver, PendingCall,
-};
+pub use connection::{Call, Connection, ConnectionBuilder, DEFAULT_TIMEOUT, Driver, PendingCall};
 pub use error::{
     Attempt, Attempts, CallError, ConnectError, Disconnect, Fault, LookupError, RegisterError,
     TooMany, Unreached,

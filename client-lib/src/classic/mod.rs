@@ -8,7 +8,7 @@
 //! use rpyc_client::{classic, kwargs};
 //!
 //! let machine = classic::connect("localhost:18812").await?;
-//! let cwd: String = machine.modules("os").await?.call("getcwd", ()).await?;
+//! let cwd: String = machine.call("os.getcwd", ()).await?;
 //! let payroll = machine.modules("Payroll").await?;
 //! let pay: f64 =
 //!     payroll.call("get_salary", kwargs! { last: "Mertz", first: "David" }).await?;
@@ -33,8 +33,8 @@ pub use stdio::{Redirected, Stdio};
 
 use crate::connection::Call;
 use crate::{
-    CallError, ConnectError, Connection, ConnectionBuilder, Local, Parcel, RemoteObject, args,
-    pickle,
+    CallError, ConnectError, Connection, ConnectionBuilder, IntoArgs, Local, Parcel, RemoteObject,
+    args, pickle,
 };
 
 /// A remote Python interpreter. Cheap to clone.
@@ -43,7 +43,9 @@ pub struct Classic {
     root: RemoteObject,
 }
 
-/// Connects to the classic server at `address`, `host:port`. RPyC's port is 18812, over TLS 18821.
+/// Connects to the classic server at `address`: `host:port`, or the path of a unix socket. RPyC's port
+/// is 18812, over TLS 18821. For options, see
+/// [`ConnectionBuilder::connect_classic`].
 ///
 /// # Errors
 /// [`ConnectError`] tells why there is no connection.
@@ -51,19 +53,56 @@ pub struct Classic {
 /// # Cancel safety
 /// Cancel safe: dropping the future closes whatever was opened.
 pub async fn connect(address: impl Display) -> Result<Classic, ConnectError> {
-    let text = address.to_string();
-    let connection = builder().connect(address).await?;
-    Classic::over(&connection)
-        .await
-        .map_err(|error| ConnectError::NoRoot { address: text.into(), error: Box::new(error) })
+    builder().connect_classic(address).await
 }
 
-/// The options of a connection to a classic server.
+/// The options of a connection to a classic server, whichever way it is made; [`Classic::over`] uses
+/// it.
 ///
 /// What it serves satisfies servers of RPyC's `ClassicService`, which use their client's modules as
 /// soon as it connects.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use rpyc_client::classic::{self, Classic};
+///
+/// // What `rpyc_classic --register` announces.
+/// let connection = classic::builder().connect_by_service("SLAVE").await?;
+/// let machine = Classic::over(&connection).await?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn builder() -> ConnectionBuilder {
     Connection::builder().serving(Local::new(root::Polite))
+}
+
+impl ConnectionBuilder {
+    /// Connects to the classic server at `address`; see [`connect`].
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use rpyc_client::Connection;
+    ///
+    /// let patient = Connection::builder().timeout(Duration::from_secs(600));
+    /// let machine = patient.connect_classic("localhost:18812").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConnectError`] tells why there is no connection.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future closes whatever was opened.
+    pub async fn connect_classic(self, address: impl Display) -> Result<Classic, ConnectError> {
+        let text = address.to_string();
+        let connection = self.or_serving(|| Local::new(root::Polite)).connect(address).await?;
+        Classic::over(&connection)
+            .await
+            .map_err(|error| ConnectError::NoRoot { address: text.into(), error: Box::new(error) })
+    }
 }
 
 impl Classic {
@@ -92,6 +131,37 @@ impl Classic {
     /// The module of Python's builtins.
     pub fn builtins(&self) -> Call<RemoteObject> {
         self.modules("builtins")
+    }
+
+    /// Calls a function by its full name, `module.function`; one of Python's builtins needs no module.
+    ///
+    /// It is two round trips. Who calls much of one module keeps what [`modules`](Self::modules) gives.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        function: &str,
+        args: impl IntoArgs,
+    ) -> Result<T, CallError> {
+        let args = args.into_args();
+        let (module, name) = split(function);
+        self.modules(module).await?.call(name, args).await
+    }
+
+    /// Gets an attribute of a module by its full name, `sys.version`: a value, a function, a class.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn attr<T: DeserializeOwned>(&self, name: &str) -> Result<T, CallError> {
+        let (module, name) = split(name);
+        self.modules(module).await?.attr(name).await
     }
 
     /// The value of a Python expression, with the names of the [`namespace`](Self::namespace).
@@ -148,7 +218,7 @@ impl Classic {
     /// # Cancel safety
     /// Not cancel safe: the prompt keeps waiting for input that does not come any more.
     pub async fn interact(&self, stdio: Stdio) -> Result<(), CallError> {
-        let redirected = self.redirected_stdio(stdio).await?;
+        let redirected = self.redirect_stdio(stdio).await?;
         let done = self.prompt().await;
         let restored = redirected.restore().await;
         done?;
@@ -167,4 +237,9 @@ impl Classic {
             done => done,
         }
     }
+}
+
+/// A module's name and that of something in it.
+fn split(name: &str) -> (&str, &str) {
+    name.rsplit_once('.').unwrap_or(("builtins", name))
 }

@@ -74,6 +74,12 @@ impl ConnectionBuilder {
         self
     }
 
+    /// Offers what `root` makes, unless something is offered already.
+    pub(crate) fn or_serving(mut self, root: impl FnOnce() -> Local) -> Self {
+        self.root.get_or_insert_with(root);
+        self
+    }
+
     /// How long calls wait for their answers; `None` for ever. Default 30 s. Too short, and slow
     /// calls fail although they run; `None`, and a peer that hangs is noticed by nobody.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {

@@ -78,6 +78,14 @@ impl<T> Call<T> {
         self.timeout = Some(timeout.into());
         self
     }
+
+    /// Writes the request down, whatever else waits to be sent, and takes no interest in the answer:
+    /// for what must be said where nobody can wait.
+    pub(crate) fn post(self) {
+        if let Err(error) = begin(&self.handle, self.errand, None) {
+            tracing::debug!(%error, "what was to be done in passing is left undone");
+        }
+    }
 }
 
 impl<T: DeserializeOwned + 'static> Call<T> {

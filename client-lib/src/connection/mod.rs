@@ -23,6 +23,7 @@ mod shared;
 mod tests;
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,8 +54,25 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The connection ends when either side closes it, when it breaks, and when the last [`Connection`]
 /// and [`RemoteObject`] of it are dropped: then the peer is told. Offered [`Local`](crate::Local)
 /// objects do not keep it.
+///
+/// Clones are equal to each other and to no other connection, so connections can be kept in sets and
+/// as keys of maps.
 #[derive(Clone)]
 pub struct Connection(Arc<Handle>);
+
+impl PartialEq for Connection {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.number == other.0.number
+    }
+}
+
+impl Eq for Connection {}
+
+impl Hash for Connection {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.number.hash(state);
+    }
+}
 
 /// What all handles have in common. The connection ends with it.
 pub(crate) struct Handle {

@@ -149,8 +149,7 @@ mod tests {
     async fn calls_reach_the_peer_in_the_order_in_which_they_were_spawned() {
         let (client, _server) = pair();
         let root = client.root().await.unwrap();
-        let calls: Vec<_> =
-            (0..100).map(|_| root.call::<i64>("inc", args![1]).spawn()).collect();
+        let calls: Vec<_> = (0..100).map(|_| root.call::<i64>("inc", args![1]).spawn()).collect();
         for (call, expected) in calls.into_iter().zip(1..) {
             assert_eq!(call.await.unwrap(), expected);
         }

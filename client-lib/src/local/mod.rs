@@ -34,7 +34,7 @@ impl Local {
         Self(Arc::new(Offered { class, object }))
     }
 
-    /// Makes a function that the peer can call.
+    /// Makes a function that the peer can call, of an async closure.
     ///
     /// To Python it is a function; nothing else can be done with it than to call it.
     ///
@@ -52,6 +52,28 @@ impl Local {
         R: serde::Serialize,
     {
         Self::new(function::Function::new(function))
+    }
+
+    /// Makes a function that the peer can call and that needs nothing awaited.
+    ///
+    /// It must not take long, as nothing else of the connection is served meanwhile. For what blocks
+    /// there is [`blocking::function`](crate::blocking::function).
+    ///
+    /// ```
+    /// use rpyc_client::Local;
+    ///
+    /// let add = Local::sync_function(|args| {
+    ///     let (left, right): (i64, i64) = args.parse()?;
+    ///     Ok(left + right)
+    /// });
+    /// ```
+    pub fn sync_function<R: serde::Serialize>(
+        function: impl Fn(Args) -> Result<R, Exception> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(function::Function::new(move |args| {
+            let parcel = function(args).and_then(|result| Ok(Parcel::new(&result)?));
+            std::future::ready(parcel)
+        }))
     }
 
     /// Makes an iterator that the peer can take items from, once.

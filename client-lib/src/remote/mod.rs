@@ -191,15 +191,17 @@ impl RemoteObject {
     /// [`CallError`], or what `act` fails with.
     ///
     /// # Cancel safety
-    /// Not cancel safe: the block is not left if the future is dropped.
+    /// The block is left if the future is dropped, once the peer has done what it is doing.
     pub async fn with<T, R, E>(&self, act: impl AsyncFnOnce(T) -> Result<R, E>) -> Result<R, E>
     where
         T: DeserializeOwned,
         E: From<CallError>,
     {
         let inside = self.enter().await?;
+        let mut block = Block(Some(self));
         let done = act(inside).await;
         let left = self.exit().await;
+        block.0 = None;
         let done = done?;
         left?;
         Ok(done)
@@ -215,6 +217,17 @@ impl RemoteObject {
     /// Leaves it as a `with` block does that ends without an exception.
     pub fn exit(&self) -> Call<Parcel> {
         self.plain(Action::CtxExit { exception: rpyc_protocol::rpc::Boxed::NONE })
+    }
+}
+
+/// A `with` block that is left when this is dropped, unless it has been.
+struct Block<'a>(Option<&'a RemoteObject>);
+
+impl Drop for Block<'_> {
+    fn drop(&mut self) {
+        if let Some(object) = self.0 {
+            object.exit().post();
+        }
     }
 }
 
