@@ -19,8 +19,8 @@ use rpyc_server::builtins::{
     IndexError, MemoryError, OverflowError, StopIteration, TypeError, ValueError,
 };
 use rpyc_server::{
-    Args, Connection, Context, Dict, Exception, List, Local, Parcel, Registries, RegistryAddr,
-    RemoteObject, Server, Value, args, object, service,
+    Args, Connection, Context, Dict, Exception, List, Local, Parcel, Peer, Registries,
+    RegistryAddr, RemoteObject, Server, Value, args, object, service,
 };
 
 /// One for each connection, to count what the connection holds.
@@ -124,8 +124,8 @@ impl Conformance {
     }
 
     /// The address of the client.
-    fn whoami(&self, connection: &Connection) -> Option<String> {
-        connection.peer_addr().map(|addr| addr.ip().to_string())
+    fn whoami(&self, peer: &Peer) -> Option<String> {
+        peer.ip().map(|ip| ip.to_string())
     }
 
     /// Not for clients.
@@ -280,7 +280,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Ok(server) => server,
         Err(_) => builder("0.0.0.0").listen().await?,
     };
-    if let Some(addr) = server.local_addr() {
+    for addr in server.addrs() {
         println!("listening on {addr}");
     }
     server.serve(tokio::signal::ctrl_c()).await;

@@ -124,7 +124,7 @@ impl Weather {
 
 async fn listing_8(address: &str) -> Result<(), Box<dyn Error>> {
     let server = Server::builder(Weather).bind(address).listen().await?;
-    if let Some(address) = server.local_addr() {
+    for address in server.addrs() {
         println!("listening on {address}");
     }
     server.serve(tokio::signal::ctrl_c()).await;

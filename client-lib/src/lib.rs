@@ -28,6 +28,7 @@
 //! | a call, and one that is under way | [`Call`], [`PendingCall`] |
 //! | what is passed | [`args!`], [`kwargs!`], [`Parcel`] |
 //! | what this side offers, callbacks included | [`Local`], [`Object`] |
+//! | who asks, who answers | [`Context`], [`Peer`] |
 //! | a whole remote Python | [`classic`] |
 //! | the same without async | [`blocking`] |
 //! | why there is none | [`LookupError`], [`RegisterError`], [`ConnectError`], [`CallError`] |
@@ -44,6 +45,7 @@ mod error;
 mod interfaces;
 mod local;
 mod parcel;
+mod peer;
 pub mod pickle;
 mod race;
 mod reconnect;
@@ -66,6 +68,7 @@ pub use error::{
 };
 pub use local::{Context, Local, Method, Object, denied};
 pub use parcel::{Args, ConvertError, IntoArgs, Parcel};
+pub use peer::{Credentials, Peer};
 pub use reconnect::{ReconnectError, Reconnecting, ReconnectingCall};
 pub use registrar::{Acknowledgement, Instance, Registrar, RegistrarBuilder, Service, Snapshot};
 pub use registries::{REGISTRY_VARIABLE, Registries};
@@ -79,4 +82,4 @@ pub use rpyc_protocol::rpc::{
 pub use rpyc_protocol::{NameError, ServiceName};
 pub use stream::{ServiceStream, Socket};
 #[cfg(feature = "tls")]
-pub use tls::{Tls, TlsError};
+pub use tls::{Fingerprint, Tls, TlsError};

@@ -57,9 +57,10 @@ pub use announcer::{Announcer, AnnouncerBuilder, State, Status};
 pub use collection::{Dict, List};
 pub use exception::{IntoException, builtins};
 pub use rpyc_client::{
-    Acknowledgement, Args, CallError, Comparison, Connection, Context, ConvertError, Exception,
-    Int, Local, Method, Object, Parcel, Port, RegisterError, Registries, RegistryAddr,
-    RegistryAddrError, RemoteObject, ServiceName, SessionLimits, Value, args, denied, kwargs,
+    Acknowledgement, Args, CallError, Comparison, Connection, Context, ConvertError, Credentials,
+    Exception, Int, Local, Method, Object, Parcel, Peer, Port, RegisterError, Registries,
+    RegistryAddr, RegistryAddrError, RemoteObject, ServiceName, SessionLimits, Value, args, denied,
+    kwargs,
 };
 /// Makes a service of a type: implements [`Object`] and [`Service`] for it.
 ///
@@ -151,7 +152,7 @@ pub use rpyc_client::{
 /// | `&str`, `&[T]`, `&T` | are held for the call |
 /// | [`Parcel`], [`RemoteObject`], [`Local`] | a value or an object of either side |
 /// | [`Args`] | all that no other argument takes: `*args` and `**kwargs` |
-/// | `&`[`Context`], `&`[`Connection`] | not passed by the client: who asks |
+/// | `&`[`Context`], `&`[`Connection`], `&`[`Peer`] | not passed by the client: who asks |
 ///
 /// # Of results
 /// A result is whatever serde knows, or a [`Local`] for an object, a function or an iterator. `Vec<u8>`
@@ -163,7 +164,10 @@ pub use rpyc_server_macros::service;
 /// All is as for [`macro@service`], but that an object has no name and is not told of connections. It
 /// is given as a [`Local`].
 pub use rpyc_server_macros::object;
-pub use server::{Credentials, Ended, ListenError, Peer, Server, ServerBuilder};
+pub use server::{BoundAddr, Ended, ListenError, Server, ServerBuilder};
 pub use service::Service;
 #[cfg(feature = "tls")]
-pub use {rpyc_client::TlsError, tls::ServerTls};
+pub use {
+    rpyc_client::{Fingerprint, TlsError},
+    tls::ServerTls,
+};

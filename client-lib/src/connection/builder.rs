@@ -1,7 +1,6 @@
 //! The options of a connection.
 
 use std::io;
-use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,8 +13,8 @@ use tokio::time::Instant;
 
 use super::shared::Shared;
 use super::{Connection, DEFAULT_TIMEOUT, Driver, Handle};
-use crate::Local;
 use crate::local::Object;
+use crate::{Local, Peer};
 
 /// Numbers connections, to tell their objects apart.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
@@ -38,7 +37,7 @@ pub struct ConnectionBuilder {
     root: Option<Local>,
     timeout: Option<Duration>,
     config: Config,
-    pub(super) peer_addr: Option<SocketAddr>,
+    pub(super) peer: Peer,
 }
 
 impl Default for ConnectionBuilder {
@@ -52,7 +51,7 @@ impl Default for ConnectionBuilder {
             root: None,
             timeout: Some(DEFAULT_TIMEOUT),
             config: Config::server(),
-            peer_addr: None,
+            peer: Peer::default(),
         }
     }
 }
@@ -121,10 +120,10 @@ impl ConnectionBuilder {
         self
     }
 
-    /// Remembers where the peer is, for [`Connection::peer_addr`]. Default: it is not known, unless
-    /// this library connects.
-    pub fn peer_addr(mut self, addr: SocketAddr) -> Self {
-        self.peer_addr = Some(addr);
+    /// Remembers who the peer is, for [`Connection::peer`]. Default: what this library finds out when it
+    /// connects, and nothing over a stream that is given.
+    pub fn peer(mut self, peer: impl Into<Peer>) -> Self {
+        self.peer = peer.into();
         self
     }
 
@@ -190,7 +189,7 @@ impl ConnectionBuilder {
         let root = self.root.unwrap_or_else(|| Local::new(Nothing));
         let handle = Arc::new_cyclic(|handle| {
             let shared = Shared::new(number, session, root, self.timeout, handle.clone());
-            Handle { shared: Arc::new(shared), number, peer_addr: self.peer_addr }
+            Handle { shared: Arc::new(shared), number, peer: self.peer }
         });
         let driver = Driver::new(handle.shared.clone(), stream);
         (Connection::from_handle(handle), driver)

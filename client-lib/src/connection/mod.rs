@@ -38,7 +38,7 @@ pub use pending::PendingCall;
 
 pub(crate) use self::call::{Errand, Wish};
 use self::shared::Shared;
-use crate::{CallError, Disconnect, Parcel, RemoteObject};
+use crate::{CallError, Disconnect, Parcel, Peer, RemoteObject};
 
 /// How long a call waits for its answer, unless told otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -78,7 +78,7 @@ impl Hash for Connection {
 pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) number: u64,
-    peer_addr: Option<SocketAddr>,
+    peer: Peer,
 }
 
 impl Drop for Handle {
@@ -177,10 +177,16 @@ impl Connection {
         self.0.shared.ended.borrow().is_some()
     }
 
-    /// Where the peer is, if that is known: see [`ConnectionBuilder::peer_addr`].
+    /// Who the peer is, as far as that is known: see [`ConnectionBuilder::peer`].
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.0.peer
+    }
+
+    /// Where the peer is, over TCP.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.0.peer_addr
+        self.0.peer.addr
     }
 
     /// The dialect that is spoken, as soon as it is known.

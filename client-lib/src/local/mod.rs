@@ -16,7 +16,7 @@ use rpyc_protocol::rpc::{Class, Exception};
 pub(crate) use dispatch::Ask;
 pub use object::{Method, Object};
 
-use crate::{Args, Connection, Parcel, RemoteObject};
+use crate::{Args, Connection, Parcel, Peer, RemoteObject};
 
 /// An object of this side, to be passed to a peer. Cheap to clone; all clones are the same object.
 ///
@@ -142,6 +142,12 @@ impl Context {
     #[must_use]
     pub fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Who asks: the address, and what the system or TLS tell of it.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        self.connection.peer()
     }
 
     /// The object that is asked, to be kept or to be passed itself.

@@ -27,6 +27,10 @@ fn blocks_that_cannot_be_exposed_are_refused() {
     let message = "only a service is told of connections";
     let item = quote!(impl Thing { #[service(on_connect)] fn hello(&self) {} });
     check(Role::Object, quote!(), item, message);
+    let message =
+        "nothing is asked here, so there is no `&Context`; there are `&Connection` and `&Peer`";
+    let item = quote!(impl Thing { fn on_connect(&self, context: &Context) {} });
+    check(Role::Service, quote!(), item, message);
 }
 
 #[test]
@@ -74,20 +78,20 @@ fn methods_that_cannot_be_exposed_are_refused() {
             #[service(len)]
             fn size(&self, unit: i64) -> usize {}
         ),
-        "this takes no argument besides `&self` and `&Context`",
+        "this takes no argument besides `&self` and who asks",
     );
     check_method(
         quote!(
             #[service(set)]
             fn set_size(&self) {}
         ),
-        "this takes one argument besides `&self` and `&Context`",
+        "this takes one argument besides `&self` and who asks",
     );
     check_method(
         quote!(
             fn __setitem__(&self, key: i64) {}
         ),
-        "this takes 2 arguments besides `&self` and `&Context`",
+        "this takes 2 arguments besides `&self` and who asks",
     );
     check_method(
         quote!(

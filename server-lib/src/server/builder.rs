@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpyc_client::{DEFAULT_TIMEOUT, Local, Registries, SessionLimits};
+use rpyc_client::{DEFAULT_TIMEOUT, Local, Peer, Registries, SessionLimits};
 
 use super::listener::{Address, Listener};
-use super::{Ended, ListenError, Peer, Server};
+use super::{Ended, ListenError, Server};
 use crate::Service;
 
 /// Where the root of a connection comes from.
