@@ -12,19 +12,19 @@ use rpyc_tests::{examples, python};
 use serde_json::{Value, json};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Language {
+pub(super) enum Language {
     Python(Reference),
     Rust,
 }
 
 /// A conformance server on a free port.
-struct Server {
+pub(super) struct Server {
     process: Process,
-    port: u16,
+    pub(super) port: u16,
 }
 
 impl Server {
-    fn start(language: Language, options: &[&str]) -> Self {
+    pub(super) fn start(language: Language, options: &[&str]) -> Self {
         let mut command = match language {
             Language::Python(reference) => examples::python(reference, "conformance_server"),
             Language::Rust => examples::rust("conformance_server"),
@@ -39,22 +39,30 @@ impl Server {
 
     /// Runs a script that plays against the server, each part of which must end well.
     fn play(&self, reference: Reference, script: &str, arguments: &[&str]) {
-        let port = self.port.to_string();
-        let arguments: Vec<_> = ["127.0.0.1", &port].iter().chain(arguments).copied().collect();
-        let Value::Object(outcomes) = python::run(reference, None, script, &arguments) else {
-            panic!("no outcomes")
-        };
-        assert!(!outcomes.is_empty());
-        let failed: Vec<_> = outcomes.iter().filter(|(_, outcome)| !outcome.is_null()).collect();
-        let told = failed
-            .iter()
-            .map(|(name, outcome)| format!("{name}:\n{}", outcome.as_str().unwrap_or_default()));
-        let told: Vec<_> = told.collect();
+        let failed = failures(reference, self.port, script, arguments);
+        let told: Vec<_> = failed.iter().map(|(name, why)| format!("{name}:\n{why}")).collect();
         assert!(failed.is_empty(), "{}\n{}", told.join("\n"), self.process.stderr());
     }
 }
 
-const SCENARIOS: &str = include_str!("../python/conformance.py");
+/// What a script that plays against a server could not do, and why.
+pub(super) fn failures(
+    reference: Reference,
+    port: u16,
+    script: &str,
+    arguments: &[&str],
+) -> Vec<(String, String)> {
+    let port = port.to_string();
+    let arguments: Vec<_> = ["127.0.0.1", &port].iter().chain(arguments).copied().collect();
+    let Value::Object(outcomes) = python::run(reference, None, script, &arguments) else {
+        panic!("no outcomes")
+    };
+    assert!(!outcomes.is_empty());
+    let failed = outcomes.into_iter().filter(|(_, outcome)| !outcome.is_null());
+    failed.map(|(name, why)| (name, why.as_str().unwrap_or_default().to_owned())).collect()
+}
+
+pub(super) const SCENARIOS: &str = include_str!("../python/conformance.py");
 const MISDEEDS: &str = include_str!("../python/hostile.py");
 
 with_each_version! {

@@ -15,6 +15,7 @@ mod command;
 mod conformance;
 mod connecting;
 mod content;
+mod forwarding;
 mod serving;
 mod tls;
 

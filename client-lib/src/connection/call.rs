@@ -65,6 +65,9 @@ pub(crate) enum Wish {
         other: Result<Parcel, ConvertError>,
         comparison: Comparison,
     },
+    CtxExit {
+        exception: Parcel,
+    },
 }
 
 impl<T> Call<T> {
@@ -255,6 +258,7 @@ impl Errand {
                     Wish::Call { args } => Packable::Call(args.checked()?),
                     Wish::CallAttr { name, args } => Packable::CallAttr(name, args.checked()?),
                     Wish::Cmp { other, comparison } => Packable::Cmp(other?, comparison),
+                    Wish::CtxExit { exception } => Packable::CtxExit(exception),
                 };
                 Checked::Of(object, action)
             }
@@ -274,6 +278,7 @@ enum Packable {
     Call(Args),
     CallAttr(String, Args),
     Cmp(Parcel, Comparison),
+    CtxExit(Parcel),
 }
 
 impl Checked {
@@ -296,6 +301,7 @@ impl Checked {
             Packable::Cmp(other, comparison) => {
                 Action::Cmp { other: state.pack(other)?, comparison }
             }
+            Packable::CtxExit(exception) => Action::CtxExit { exception: state.pack(exception)? },
         };
         Ok(state.session.request(&id, &action, options)?)
     }

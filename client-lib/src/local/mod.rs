@@ -1,6 +1,7 @@
 //! What this side offers to its peer.
 
 mod dispatch;
+mod forwarded;
 mod function;
 mod iterator;
 mod method;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use rpyc_protocol::rpc::{Class, Exception};
 
 pub(crate) use dispatch::Ask;
+use forwarded::Forwarded;
 pub use object::{Method, Object};
 
 use crate::{Args, Connection, Parcel, Peer, RemoteObject};
@@ -92,6 +94,19 @@ impl Local {
         Self::new(iterator::Items::new(items.into_iter()))
     }
 
+    /// Offers an object of another connection's peer on: whatever is asked of it is asked of its owner,
+    /// with all that the owner allows.
+    ///
+    /// A [`RemoteObject`] that is passed over another connection is offered so by itself. As the
+    /// [root](crate::ConnectionBuilder::serving) of a connection it makes this program a gateway, between
+    /// networks or between the versions of RPyC, which do not understand each other.
+    ///
+    /// What comes back is what it was: to this program the remote object, to either side its own.
+    #[must_use]
+    pub fn forwarding(object: RemoteObject) -> Self {
+        Self(Arc::new(Forwarded::new(object)))
+    }
+
     /// Whether both are the same object.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
@@ -106,6 +121,11 @@ impl Local {
 
     pub(crate) fn class(&self) -> &Class {
         self.0.class()
+    }
+
+    /// The object of another connection that it stands for, if it does.
+    pub(crate) fn forwarded(&self) -> Option<&RemoteObject> {
+        self.0.object().downcast_ref().map(Forwarded::remote)
     }
 
     /// Where the object is; tells it from all others that are.
@@ -210,22 +230,4 @@ impl<T: Object> Erased for Offered<T> {
 fn class(name: &str) -> Class {
     let fnv = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     Class::new(name, name.bytes().fold(0x811c_9dc5, fnv))
-}
-
-/// An object of another connection's peer, offered on: what is asked of it is asked of its owner.
-#[derive(Debug)]
-pub(crate) struct Forwarded(pub(crate) RemoteObject);
-
-impl Object for Forwarded {
-    async fn get_attr(&self, _: &Context, name: &str) -> Result<Parcel, Exception> {
-        Ok(self.0.attr(name).await?)
-    }
-
-    async fn call(&self, _: &Context, args: Args) -> Result<Parcel, Exception> {
-        Ok(self.0.invoke(args).await?)
-    }
-
-    async fn call_attr(&self, _: &Context, name: &str, args: Args) -> Result<Parcel, Exception> {
-        Ok(self.0.call(name, args).await?)
-    }
 }

@@ -76,6 +76,11 @@ impl RemoteObject {
         (self.0.handle.number == number).then_some(&self.0.id)
     }
 
+    /// What tells it from all other objects of all connections.
+    pub(crate) fn key(&self) -> (u64, IdPack) {
+        (self.0.handle.number, self.0.id.clone())
+    }
+
     /// The connection to its owner.
     #[must_use]
     pub fn connection(&self) -> Connection {
@@ -95,7 +100,7 @@ impl RemoteObject {
         other.id_on(self.0.handle.number) == Some(&self.0.id)
     }
 
-    fn wish<T>(&self, wish: Wish) -> Call<T> {
+    pub(crate) fn wish<T>(&self, wish: Wish) -> Call<T> {
         Call::new(self.0.handle.clone(), Errand::Of(self.clone(), wish))
     }
 
@@ -216,7 +221,7 @@ impl RemoteObject {
 
     /// Leaves it as a `with` block does that ends without an exception.
     pub fn exit(&self) -> Call<Parcel> {
-        self.plain(Action::CtxExit { exception: rpyc_protocol::rpc::Boxed::NONE })
+        self.wish(Wish::CtxExit { exception: Parcel::NONE })
     }
 }
 

@@ -1,21 +1,21 @@
 //! What the handles of a connection, its driver and its server share.
 
+mod packing;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use rpyc_protocol::brine::Value;
 use rpyc_protocol::rpc::{
-    Action, Arguments, Boxed, CallFailure, CallId, CloseReason, Event, Exception, ExportError,
-    IdPack, ObjectId, Request, RequestId, Session,
+    CallFailure, CallId, CloseReason, Event, Exception, IdPack, ObjectId, Request, RequestId,
+    Session,
 };
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::Handle;
-use crate::error::RequestFailure;
-use crate::local::{Ask, Forwarded};
-use crate::{Args, Disconnect, Local, Parcel, RemoteObject};
+use crate::local::Ask;
+use crate::{Disconnect, Local, Parcel, RemoteObject};
 
 /// Above this many unsent bytes, new calls and the serving of new requests wait.
 const FULL: usize = 4 << 20;
@@ -50,6 +50,8 @@ pub(crate) struct State {
     exports: HashMap<ObjectId, Local>,
     /// The exported objects by their addresses.
     ids: HashMap<usize, ObjectId>,
+    /// Those of them that are objects of other connections, by what those call them.
+    forwarded: HashMap<(u64, IdPack), ObjectId>,
     root: Local,
     /// The peer's root, to which one reference is kept.
     pub(super) peer_root: Option<IdPack>,
@@ -91,6 +93,7 @@ impl Shared {
             waiting: HashMap::new(),
             exports: HashMap::new(),
             ids: HashMap::new(),
+            forwarded: HashMap::new(),
             root,
             peer_root: None,
             requests: VecDeque::new(),
@@ -176,6 +179,7 @@ impl Shared {
             }
             state.peer_root = None;
             state.ids.clear();
+            state.forwarded.clear();
             let requests = std::mem::take(&mut state.requests);
             (requests, std::mem::take(&mut state.waiting), std::mem::take(&mut state.exports))
         });
@@ -242,6 +246,11 @@ impl State {
                 if let Some(local) = self.exports.remove(&object) {
                     if self.ids.get(&local.address()) == Some(&object) {
                         self.ids.remove(&local.address());
+                    }
+                    if let Some(key) = local.forwarded().map(RemoteObject::key)
+                        && self.forwarded.get(&key) == Some(&object)
+                    {
+                        self.forwarded.remove(&key);
                     }
                     self.garbage.push(local.into());
                 }
@@ -313,121 +322,5 @@ impl State {
             Some(local) => What::Object(local.clone(), ask),
             None => What::Gone,
         }
-    }
-
-    fn unpack_action(&mut self, action: Action, handle: &Arc<Handle>) -> Ask {
-        match action {
-            Action::GetAttr { name } => Ask::GetAttr { name },
-            Action::DelAttr { name } => Ask::DelAttr { name },
-            Action::SetAttr { name, value } => {
-                Ask::SetAttr { name, value: self.unpack(value, handle) }
-            }
-            Action::Call { args } => Ask::Call { args: self.unpack_args(args, handle) },
-            Action::CallAttr { name, args } => {
-                Ask::CallAttr { name, args: self.unpack_args(args, handle) }
-            }
-            Action::Repr => Ask::Repr,
-            Action::Str => Ask::Str,
-            Action::Cmp { other, comparison } => {
-                Ask::Cmp { other: self.unpack(other, handle), comparison }
-            }
-            Action::Hash => Ask::Hash,
-            Action::Dir => Ask::Dir,
-            Action::Pickle { protocol } => Ask::Pickle { protocol },
-            Action::Inspect => Ask::Inspect,
-            Action::BuffIter { count } => Ask::BuffIter { count },
-            Action::OldSlicing { name, start, stop, args, .. } => {
-                let ends = [start, stop].map(|end| end.into_value());
-                let slice = match ends {
-                    [Ok(start), Ok(stop)] => {
-                        let step = Value::None;
-                        Value::Slice(Box::new([start, stop, step])).into()
-                    }
-                    _ => Boxed::NONE,
-                };
-                let positional = std::iter::once(slice).chain(args).collect();
-                let args = Arguments { positional, keyword: Vec::new() };
-                Ask::CallAttr { name, args: self.unpack_args(args, handle) }
-            }
-            Action::CtxExit { exception } => {
-                Ask::CtxExit { exception: self.unpack(exception, handle) }
-            }
-            Action::InstanceCheck { .. } => Ask::InstanceCheck,
-        }
-    }
-
-    fn unpack_args(&mut self, args: Arguments, handle: &Arc<Handle>) -> Args {
-        let positional =
-            args.positional.into_iter().map(|boxed| self.unpack(boxed, handle)).collect();
-        let keyword = args
-            .keyword
-            .into_iter()
-            .map(|(name, boxed)| (name, self.unpack(boxed, handle)))
-            .collect();
-        Args::from_parts(positional, keyword)
-    }
-
-    fn unpack(&mut self, boxed: Boxed, handle: &Arc<Handle>) -> Parcel {
-        match boxed {
-            Boxed::Value(value) => Parcel::Value(value),
-            Boxed::Tuple(members) => Parcel::Tuple(
-                members.into_iter().map(|member| self.unpack(member, handle)).collect(),
-            ),
-            Boxed::Local(object) => {
-                self.exports.get(&object).map_or(Parcel::NONE, |local| local.clone().into())
-            }
-            Boxed::Remote(id) => RemoteObject::new(handle.clone(), id).into(),
-        }
-    }
-
-    pub(super) fn pack_args(&mut self, args: Args) -> Result<Arguments, RequestFailure> {
-        let (positional, keyword) = args.into_parts();
-        let positional =
-            positional.into_iter().map(|parcel| self.pack(parcel)).collect::<Result<_, _>>()?;
-        let keyword = keyword
-            .into_iter()
-            .map(|(name, parcel)| Ok((name, self.pack(parcel)?)))
-            .collect::<Result<_, ExportError>>()?;
-        Ok(Arguments { positional, keyword })
-    }
-
-    /// Makes a box of a parcel, whose objects live on until the lock is released.
-    pub(super) fn pack(&mut self, parcel: Parcel) -> Result<Boxed, ExportError> {
-        match parcel {
-            Parcel::Value(value) => Ok(Boxed::Value(value)),
-            Parcel::Tuple(members) => {
-                let members = members.into_iter().map(|member| self.pack(member));
-                Ok(Boxed::tuple(members.collect::<Result<_, _>>()?))
-            }
-            Parcel::Local(local) => self.export(local).map(Boxed::Local),
-            Parcel::Remote(remote) => match remote.id_on(self.number) {
-                Some(id) => {
-                    let boxed = Boxed::Remote(id.clone());
-                    self.garbage.push(remote.into());
-                    Ok(boxed)
-                }
-                None => self.export(Local::new(Forwarded(remote))).map(Boxed::Local),
-            },
-        }
-    }
-
-    fn export(&mut self, local: Local) -> Result<ObjectId, ExportError> {
-        let address = local.address();
-        if let Some(&object) = self.ids.get(&address)
-            && self.session.is_exported(object)
-        {
-            self.garbage.push(local.into());
-            return Ok(object);
-        }
-        let object = match self.session.export(local.class()) {
-            Ok(object) => object,
-            Err(error) => {
-                self.garbage.push(local.into());
-                return Err(error);
-            }
-        };
-        self.ids.insert(address, object);
-        self.exports.insert(object, local);
-        Ok(object)
     }
 }
