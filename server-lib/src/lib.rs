@@ -33,7 +33,7 @@
 //! | what they implement | [`Service`], [`Object`] |
 //! | lists and dicts by reference | [`List`], [`Dict`] |
 //! | functions, iterators | [`Local`] |
-//! | exceptions | [`IntoException`], [`builtins`], [`Exception`] |
+//! | exceptions | [`trait@IntoException`] and its [derivation](derive@IntoException), [`builtins`], [`Exception`] |
 //! | a server, and who connects to it | [`Server`], [`Peer`] |
 //! | an announcement without a server | [`Announcer`] |
 
@@ -136,6 +136,10 @@ pub use rpyc_client::{
 /// | `pickle` | gives the content for `rpyc.classic.obtain` |
 /// | `on_connect`, `on_disconnect` | called by the server when a client comes or goes, as is a method of that name; a service's only |
 ///
+/// Python makes objects by calling their class. A method with the name of the class does the same for
+/// its clients: with `#[service(name = "Account")]` on `open`, `conn.root.Account(5)` is an account. It is
+/// a function and no class, so that `isinstance` cannot be asked about it.
+///
 /// As in Python, what has `eq` and no `hash` cannot be hashed, and what is an iterator (`next`) is
 /// its own iterator. `eq` and the like take `&Self`, or whatever they can be compared with.
 ///
@@ -156,9 +160,11 @@ pub use rpyc_client::{
 ///
 /// # Of results
 /// A result is whatever serde knows, or a [`Local`] for an object, a function or an iterator. `Vec<u8>`
-/// becomes `bytes`. The error of what is spelled `Result<..>` becomes an exception: [`IntoException`].
+/// becomes `bytes`. The error of what is spelled `Result<..>` becomes an exception: [`trait@IntoException`].
 pub use rpyc_server_macros::service;
 
+#[doc(no_inline)]
+pub use rpyc_server_macros::IntoException;
 /// Makes an object of a type, for a service to give to its clients: implements [`Object`] for it.
 ///
 /// All is as for [`macro@service`], but that an object has no name and is not told of connections. It

@@ -17,6 +17,7 @@ with_each_version! {
     clients_with_certificates_of_their_own_are_pinned,
     clients_come_over_unix_sockets,
     a_client_starts_its_server,
+    what_is_called_like_a_class_makes_objects,
 }
 
 /// Tells a client who it is.
@@ -183,6 +184,55 @@ fn clients_with_certificates_of_their_own_are_pinned(reference: Reference) {
     serve(door().bind("127.0.0.1:0").tls(nobody), |addr| {
         assert_eq!(visit(addr, "david"), json!("refused"));
     });
+}
+
+/// Where Python has classes.
+struct Bank;
+
+#[service]
+impl Bank {
+    /// An account.
+    #[service(name = "Account")]
+    fn open(&self, start: i64) -> Local {
+        Local::new(Account(start))
+    }
+
+    /// As an attribute that is called, too.
+    #[service(get, name = "Purse")]
+    fn purse(&self) -> Local {
+        Local::sync_function(|args| {
+            let (start,): (i64,) = args.parse()?;
+            Ok(Local::new(Account(start)))
+        })
+    }
+}
+
+struct Account(i64);
+
+#[object(class = "bank.Account")]
+impl Account {
+    #[service(get)]
+    fn balance(&self) -> i64 {
+        self.0
+    }
+}
+
+fn what_is_called_like_a_class_makes_objects(reference: Reference) {
+    let client = "
+import json, sys, rpyc
+root = rpyc.connect('127.0.0.1', int(sys.argv[1])).root
+Account = root.Account
+assert callable(Account) and Account.__doc__ == 'An account.'
+accounts = [Account(1), Account(start=2), root.Account(3), root.Purse(4)]
+assert {type(account).__name__ for account in accounts} == {'bank.Account'}
+print(json.dumps([account.balance for account in accounts]))
+";
+    let runtime = Runtime::new().unwrap();
+    let server = Server::builder(Bank).bind("127.0.0.1:0");
+    let server = runtime.block_on(server.listen()).unwrap();
+    let port = server.local_addr().unwrap().port().to_string();
+    let _serving = runtime.spawn(server.serve(std::future::pending::<()>()));
+    assert_eq!(python::run(reference, None, client, &[&port]), json!([1, 2, 3, 4]));
 }
 
 fn clients_come_over_unix_sockets(reference: Reference) {

@@ -147,3 +147,54 @@ fn only_what_is_meant_to_be_exposed_is() {
     assert_eq!(names, ["salary", "_odd", "__len__"]);
     assert_eq!(block.names, ["PAYROLL", "WAGES"]);
 }
+
+#[test]
+fn errors_that_are_no_exception_are_refused() {
+    let check = |input: TokenStream, expected: &str| {
+        let derived = syn::parse2(input).and_then(|input| crate::exception::derive(&input));
+        assert_eq!(derived.unwrap_err().to_string(), expected);
+    };
+    let message = "an error is one exception only";
+    check(
+        quote!(
+            #[exception(KeyError, ValueError)]
+            struct Bad;
+        ),
+        message,
+    );
+    check(
+        quote!(
+            #[exception(KeyError)]
+            #[exception("a.B")]
+            struct Bad;
+        ),
+        message,
+    );
+    let message = "what is transparent has one field";
+    check(
+        quote!(
+            #[exception(transparent)]
+            struct Bad;
+        ),
+        message,
+    );
+    check(
+        quote!(
+            enum Bad {
+                #[exception(transparent)]
+                Two(i64, i64),
+            }
+        ),
+        message,
+    );
+    let message = "this takes the name of one of `rpyc_server::builtins`, the full name of another \
+                   exception as text, or `transparent`";
+    check(
+        quote!(
+            #[exception(builtins::KeyError)]
+            struct Bad;
+        ),
+        message,
+    );
+    check(quote!(union Bad { a: i64 }), "a union is no error");
+}
