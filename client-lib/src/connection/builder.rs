@@ -32,6 +32,7 @@ pub struct ConnectionBuilder {
     pub(super) dialect: Option<Dialect>,
     pub(super) connect_timeout: Duration,
     pub(super) keep_alive: Option<Duration>,
+    ping_every: Option<Duration>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<crate::Tls>,
     root: Option<Local>,
@@ -46,6 +47,7 @@ impl Default for ConnectionBuilder {
             dialect: None,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             keep_alive: Some(DEFAULT_KEEP_ALIVE),
+            ping_every: None,
             #[cfg(feature = "tls")]
             tls: None,
             root: None,
@@ -97,6 +99,19 @@ impl ConnectionBuilder {
     /// some more minutes, and the connection ends.
     pub fn keep_alive(mut self, silence: impl Into<Option<Duration>>) -> Self {
         self.keep_alive = silence.into();
+        self
+    }
+
+    /// Pings the peer whenever it says nothing for `interval`, and ends the connection with
+    /// [`Disconnect::Silent`](crate::Disconnect::Silent) if it says nothing for as long again; `None`
+    /// never does. Default: never.
+    ///
+    /// Unlike [`keep_alive`](Self::keep_alive) it works over every stream and notices a program that
+    /// hangs. But Python answers pings between requests only, and a Python client only while it waits
+    /// for something itself or serves in the background: an interval that is shorter than half of its
+    /// longest request ends connections that are well.
+    pub fn ping_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.ping_every = interval.into();
         self
     }
 
@@ -188,7 +203,8 @@ impl ConnectionBuilder {
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let root = self.root.unwrap_or_else(|| Local::new(Nothing));
         let handle = Arc::new_cyclic(|handle| {
-            let shared = Shared::new(number, session, root, self.timeout, handle.clone());
+            let shared =
+                Shared::new(number, session, root, self.timeout, self.ping_every, handle.clone());
             Handle { shared: Arc::new(shared), number, peer: self.peer }
         });
         let driver = Driver::new(handle.shared.clone(), stream);

@@ -16,6 +16,7 @@ mod builder;
 mod call;
 mod driver;
 mod handshake;
+mod heartbeat;
 mod pending;
 mod serve;
 mod shared;

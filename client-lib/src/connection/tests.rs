@@ -76,7 +76,10 @@ pub(super) fn pair() -> (Connection, Connection) {
     pair_with(Connection::builder(), Connection::builder())
 }
 
-fn pair_with(client: ConnectionBuilder, server: ConnectionBuilder) -> (Connection, Connection) {
+pub(super) fn pair_with(
+    client: ConnectionBuilder,
+    server: ConnectionBuilder,
+) -> (Connection, Connection) {
     let (near, far) = duplex(1 << 16);
     let (server, driver) = server.serving(Local::new(Counter::default())).accept(far);
     tokio::spawn(driver);
@@ -84,7 +87,7 @@ fn pair_with(client: ConnectionBuilder, server: ConnectionBuilder) -> (Connectio
 }
 
 /// A connection to a peer that is not there yet.
-fn scripted(builder: ConnectionBuilder) -> (Connection, DuplexStream) {
+pub(super) fn scripted(builder: ConnectionBuilder) -> (Connection, DuplexStream) {
     let (near, far) = duplex(1 << 16);
     (builder.over(near), far)
 }

@@ -28,6 +28,8 @@ pub(super) type Outcome = Result<Parcel, CallFailure>;
 pub(crate) struct Shared {
     state: Mutex<State>,
     pub(crate) timeout: Option<Duration>,
+    /// How long the peer may be silent before it is pinged.
+    pub(super) ping_every: Option<Duration>,
     /// Woken when fewer than [`FULL`] bytes wait to be sent, and when the dialect is known.
     room: Notify,
     /// Woken when there are requests of the peer's to serve.
@@ -46,6 +48,8 @@ pub(crate) struct State {
     /// Which connection of this program it is.
     pub(crate) number: u64,
     pub(super) session: Session,
+    /// How often something has come from the peer.
+    pub(super) heard: u64,
     waiting: HashMap<CallId, oneshot::Sender<Outcome>>,
     exports: HashMap<ObjectId, Local>,
     /// The exported objects by their addresses.
@@ -85,11 +89,13 @@ impl Shared {
         session: Session,
         root: Local,
         timeout: Option<Duration>,
+        ping_every: Option<Duration>,
         handle: Weak<Handle>,
     ) -> Self {
         let state = State {
             number,
             session,
+            heard: 0,
             waiting: HashMap::new(),
             exports: HashMap::new(),
             ids: HashMap::new(),
@@ -104,6 +110,7 @@ impl Shared {
         Self {
             state: Mutex::new(state),
             timeout,
+            ping_every,
             room: Notify::new(),
             requested: Notify::new(),
             ended: watch::Sender::new(None),
@@ -164,13 +171,24 @@ impl Shared {
         let _left = left.wait_for(|left| *left).await;
     }
 
-    /// Ends everything that waits for the connection.
-    pub(super) fn end(&self, reason: Disconnect) {
+    /// Tells why the connection ends; the first reason stands.
+    fn tell_end(&self, reason: Disconnect) {
         self.ended.send_if_modified(|ended| {
             let is_first = ended.is_none();
             ended.get_or_insert(reason);
             is_first
         });
+    }
+
+    /// Makes the driver end the connection, for a reason that it does not know.
+    pub(super) fn give_up(&self, reason: Disconnect) {
+        self.tell_end(reason);
+        self.change(|state| state.session.close());
+    }
+
+    /// Ends everything that waits for the connection.
+    pub(super) fn end(&self, reason: Disconnect) {
+        self.tell_end(reason);
         let garbage = self.with(|state| {
             state.driver = None;
             state.session.close();
