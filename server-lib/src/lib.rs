@@ -36,6 +36,13 @@
 //! | exceptions | [`trait@IntoException`] and its [derivation](derive@IntoException), [`builtins`], [`Exception`] |
 //! | a server, and who connects to it | [`Server`], [`Peer`] |
 //! | an announcement without a server | [`Announcer`] |
+//!
+//! Clients are of any version of RPyC since 4.1, or use `rpyc-client`. What is served may call them back:
+//! a [`RemoteObject`] among the arguments is theirs, and [`Connection::root`] of the `&Connection` that a
+//! method may take is what they serve.
+//!
+//! # Features
+//! `tls` (off by default): serving over TLS, with `ServerTls` and the certificates of clients.
 
 // The attributes' code names this crate by its name, also in here.
 extern crate self as rpyc_server;

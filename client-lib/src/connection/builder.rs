@@ -26,6 +26,25 @@ const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// The options of a connection, and the ways to make one.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use rpyc_client::Connection;
+///
+/// let patient = Connection::builder().timeout(Duration::from_secs(300));
+/// let by_name = patient.clone().connect_by_service("PAYROLL").await?;
+/// let by_address = patient.clone().connect("payroll.example:18861").await?;
+/// let unix_socket = patient.clone().connect("/run/payroll.sock").await?;
+///
+/// // A program that speaks through its standard input and output.
+/// let mut program = tokio::process::Command::new("ssh");
+/// program.args(["payroll.example", "rpyc_classic", "-m", "stdio"]);
+/// let (over_ssh, child) = patient.spawn(program)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ConnectionBuilder {
@@ -185,7 +204,18 @@ impl ConnectionBuilder {
 
     /// Speaks over `stream`, as the side that was connected to: unless it was told, the dialect is
     /// that of the peer's first message, and calls of this side wait for that. Nothing happens unless
-    /// the driver runs.
+    /// the driver runs. The server of `rpyc-server` does this for every client.
+    ///
+    /// ```no_run
+    /// # async fn example(stream: tokio::net::TcpStream) {
+    /// use rpyc_client::{Connection, Local};
+    ///
+    /// let greet = Local::sync_function(|_| Ok("hello"));
+    /// let (connection, driver) = Connection::builder().serving(greet).accept(stream);
+    /// let why_it_ended = driver.await;
+    /// drop(connection);
+    /// # }
+    /// ```
     pub fn accept<S>(self, stream: S) -> (Connection, Driver<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

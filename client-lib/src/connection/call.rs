@@ -25,6 +25,29 @@ use crate::{Args, CallError, ConvertError, Parcel, RemoteObject};
 /// interest; or a [`RemoteObject`], or a [`Parcel`], which is both. Where the peer gives a list or a
 /// dict by reference and content is asked for, the content is fetched too.
 ///
+/// ```no_run
+/// # async fn example(root: rpyc_client::RemoteObject) -> Result<(), rpyc_client::CallError> {
+/// use std::time::Duration;
+///
+/// use rpyc_client::{RemoteObject, args};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Employee {
+///     last: String,
+///     salary: f64,
+/// }
+///
+/// // By value, by reference, and with more patience than usual.
+/// let employee: Employee = root.call("employee", args![7]).await?;
+/// let ledger: RemoteObject = root.call("ledger", ()).await?;
+/// ledger.call::<()>("balance", ()).timeout(Duration::from_secs(600)).await?;
+/// // Two at the same time.
+/// let (count, total): (usize, f64) =
+///     tokio::try_join!(ledger.len(), ledger.attr::<f64>("total"))?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Cancel safety
 /// Dropping the future gives the call up. What it would have brought is let go; the peer is not told
 /// to stop, because RPyC has no word for it.

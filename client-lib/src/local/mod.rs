@@ -18,7 +18,7 @@ pub(crate) use dispatch::Ask;
 use forwarded::Forwarded;
 pub use object::{Method, Object};
 
-use crate::{Args, Connection, Parcel, Peer, RemoteObject};
+use crate::{Args, Connection, IntoArgs, Parcel, Peer, RemoteObject};
 
 /// An object of this side, to be passed to a peer. Cheap to clone; all clones are the same object.
 ///
@@ -180,7 +180,11 @@ impl Context {
     ///
     /// # Errors
     /// What it raises; `TypeError` if it is a value.
-    pub async fn call(&self, callee: &Parcel, args: Args) -> Result<Parcel, Exception> {
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the call up.
+    pub async fn call(&self, callee: &Parcel, args: impl IntoArgs) -> Result<Parcel, Exception> {
+        let args = args.into_args();
         match callee {
             Parcel::Local(local) => local.serve(&self.connection, Ask::Call { args }).await,
             Parcel::Remote(remote) => Ok(remote.invoke::<Parcel>(args).await?),

@@ -29,6 +29,9 @@ use crate::{CallError, Connection, Parcel};
 ///
 /// let pay: f64 = root.call("get_salary", args!["Mertz", "David"]).await?;
 /// let same: f64 = root.call("get_salary", kwargs! { last: "Mertz", first: "David" }).await?;
+/// let title: String = root.attr("title").await?;
+/// let staff: Vec<String> = root.attr("staff").await?;
+/// root.set_attr("title", "Payroll").await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -183,7 +186,8 @@ impl RemoteObject {
         self.call("__contains__", crate::args![item])
     }
 
-    /// Compares it, on the left, with something; none if the peer knows no answer.
+    /// Compares it, on the left, with something; none if the peer knows no answer. Whether two are one
+    /// object is told without asking by [`is_same`](Self::is_same).
     pub fn compare(&self, comparison: Comparison, other: impl Serialize) -> Call<Option<bool>> {
         self.wish(Wish::Cmp { other: Parcel::new(&other), comparison })
     }
@@ -191,6 +195,16 @@ impl RemoteObject {
     /// Does `act` as in a `with` block, whose value it is given.
     ///
     /// The block is left also after an error, which is then the one that is told.
+    ///
+    /// ```no_run
+    /// # async fn example(root: rpyc_client::RemoteObject) -> Result<(), rpyc_client::CallError> {
+    /// use rpyc_client::{RemoteObject, args};
+    ///
+    /// let ledger: RemoteObject = root.call("open_ledger", args![2026]).await?;
+    /// let pages: usize = ledger.with(async |page: RemoteObject| page.len().await).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`CallError`], or what `act` fails with.

@@ -96,6 +96,27 @@ impl<S: Service> Server<S> {
     }
 
     /// Makes a service for each client, with settings to be chosen.
+    ///
+    /// ```no_run
+    /// use rpyc_server::{Peer, Server, service};
+    ///
+    /// struct Session {
+    ///     peer: Peer,
+    /// }
+    ///
+    /// #[service(name = "SESSION")]
+    /// impl Session {
+    ///     fn whoami(&self) -> String {
+    ///         self.peer.to_string()
+    ///     }
+    /// }
+    ///
+    /// # async fn example() -> Result<(), rpyc_server::ListenError> {
+    /// let server = Server::per_connection(|peer| Session { peer: peer.clone() });
+    /// server.bind("0.0.0.0:18861").serve(tokio::signal::ctrl_c()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn per_connection(make: impl Fn(&Peer) -> S + Send + Sync + 'static) -> ServerBuilder<S> {
         ServerBuilder::new(Source::Each(Arc::new(make)))
     }
