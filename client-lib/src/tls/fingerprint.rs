@@ -36,6 +36,7 @@ impl Fingerprint {
 
     /// That of a certificate in DER, as which [`Peer::certificate`](crate::Peer::certificate) has it.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "what is expected is so for ever")]
     pub fn of_der(certificate: &[u8]) -> Self {
         let suite = TLS13_AES_128_GCM_SHA256.tls13().expect("it is a suite of TLS 1.3");
         let digest = suite.common.hash_provider.hash(certificate);
