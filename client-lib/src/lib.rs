@@ -100,7 +100,9 @@ mod tls;
 
 pub use address::{RegistryAddr, RegistryAddrError, Transport};
 pub use connect::{connect, connect_by_service, open_by_service};
-pub use connection::{Call, Connection, ConnectionBuilder, DEFAULT_TIMEOUT, Driver, PendingCall};
+pub use connection::{
+    Call, Connection, ConnectionBuilder, ConnectionId, DEFAULT_TIMEOUT, Driver, PendingCall,
+};
 pub use error::{
     Attempt, Attempts, CallError, ConnectError, Disconnect, Fault, LookupError, RegisterError,
     TooMany, Unreached,

@@ -63,6 +63,8 @@ mod tls;
 pub use announcer::{Announcer, AnnouncerBuilder, State, Status};
 pub use collection::{Dict, List};
 pub use exception::{IntoException, builtins};
+/// The client library of the same version, which a service uses to call others.
+pub use rpyc_client as client;
 pub use rpyc_client::{
     Acknowledgement, Args, CallError, Comparison, Connection, Context, ConvertError, Credentials,
     Exception, Int, Local, Method, Object, Parcel, Peer, Port, RegisterError, Registries,
@@ -170,7 +172,8 @@ pub use rpyc_client::{
 /// becomes `bytes`. The error of what is spelled `Result<..>` becomes an exception: [`trait@IntoException`].
 pub use rpyc_server_macros::service;
 
-#[doc(no_inline)]
+/// Makes exceptions of an error: implements [`trait@IntoException`] for it, where the marks are
+/// described.
 pub use rpyc_server_macros::IntoException;
 /// Makes an object of a type, for a service to give to its clients: implements [`Object`] for it.
 ///

@@ -1,10 +1,10 @@
 //! A Rust program in the middle: Python clients use the objects of a server that they cannot reach.
 
-use rpyc_client::{Connection, Local, RemoteObject, connect};
+use rpyc_client::{RemoteObject, connect};
 use rpyc_server::{Server, service};
-use rpyc_tests::{Reference, python};
+use rpyc_tests::process::Process;
+use rpyc_tests::{Reference, examples, python};
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -15,35 +15,21 @@ with_each_version! {
     a_service_hands_on_what_it_was_given,
 }
 
-/// Offers the root of the server at `far` to all who connect.
-async fn gateway(listener: TcpListener, far: String) {
-    loop {
-        let (stream, _) = listener.accept().await.unwrap();
-        let far = far.clone();
-        tokio::spawn(async move {
-            let root = connect(far).await.unwrap().root().await.unwrap();
-            // As a server's own; nothing of the client's lasts longer than its connection.
-            let builder = Connection::builder().serving(Local::forwarding(root));
-            let (connection, driver) = builder.accept(stream);
-            driver.await;
-            drop(connection);
-        });
-    }
-}
-
 /// Every scenario of the conformance service goes through, whatever versions speak: also between
 /// those that do not understand each other.
 fn a_gateway_is_as_good_as_the_server(reference: Reference) {
     for far in Reference::ALL {
         let server = conformance::Server::start(Language::Python(far), &[]);
-        let runtime = Runtime::new().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        runtime.spawn(gateway(listener, format!("127.0.0.1:{}", server.port)));
+        let mut gateway = examples::rust("gateway");
+        gateway.args(["127.0.0.1:0", &format!("127.0.0.1:{}", server.port)]);
+        let gateway = Process::start("the gateway", gateway);
+        let port = gateway.wait_for("address", |lines| {
+            lines.iter().find_map(|line| line.rsplit_once(':')?.1.parse().ok())
+        });
         let mode = if far == reference { "serving" } else { "plain" };
         let failed = failures(reference, port, SCENARIOS, &[mode, "python"]);
         let told: Vec<_> = failed.iter().map(|(name, why)| format!("{name}:\n{why}")).collect();
-        assert!(failed.is_empty(), "{far:?}: {}", told.join("\n"));
+        assert!(failed.is_empty(), "{far:?}: {}\n{}", told.join("\n"), gateway.stderr());
     }
 }
 

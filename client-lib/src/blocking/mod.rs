@@ -31,7 +31,7 @@ use tokio::runtime::Runtime;
 pub use object::RemoteObject;
 pub use pending::PendingCall;
 
-use crate::{Args, CallError, ConnectError, ConnectionBuilder, Disconnect, Local};
+use crate::{Args, CallError, ConnectError, ConnectionBuilder, ConnectionId, Disconnect, Local};
 
 /// Drives all connections. It does next to nothing but I/O, so two threads are enough; what blocks
 /// is on threads of its own.
@@ -79,7 +79,7 @@ pub fn function<R: Serialize + Send + 'static>(
 }
 
 /// A connection; see [`crate::Connection`]. Clones are equal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection(crate::Connection);
 
 impl ConnectionBuilder {
@@ -111,6 +111,12 @@ impl ConnectionBuilder {
 }
 
 impl Connection {
+    /// What tells it from all other connections of this program; see [`crate::Connection::id`].
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        self.0.id()
+    }
+
     /// The object that the peer offers first; see [`crate::Connection::root`].
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{PendingCall, wait};
+use crate::remote::Block;
 use crate::{Call, CallError, IntoArgs, RemoteObject as Remote};
 
 /// An object of the peer's; see [`crate::RemoteObject`].
@@ -241,8 +242,11 @@ impl RemoteObject {
         E: From<CallError>,
     {
         let inside = self.wait(self.object.enter())?;
+        // Left also if `act` panics.
+        let block = Block::of(&self.object);
         let done = act(inside);
         let left = self.wait(self.object.exit());
+        block.leave();
         let done = done?;
         left?;
         Ok(done)

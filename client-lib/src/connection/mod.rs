@@ -24,7 +24,6 @@ mod shared;
 mod tests;
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,8 +55,8 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// and [`RemoteObject`] of it are dropped: then the peer is told. Offered [`Local`](crate::Local)
 /// objects do not keep it.
 ///
-/// Clones are equal to each other and to no other connection, so connections can be kept in sets and
-/// as keys of maps.
+/// Clones are equal to each other and to no other connection; as the key of a map there is its
+/// [`id`](Self::id).
 #[derive(Clone)]
 pub struct Connection(Arc<Handle>);
 
@@ -69,9 +68,13 @@ impl PartialEq for Connection {
 
 impl Eq for Connection {}
 
-impl Hash for Connection {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.number.hash(state);
+/// Which connection of this program it is: no two have the same, also after one has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(u64);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -108,6 +111,12 @@ impl Connection {
 
     pub(crate) fn from_handle(handle: Arc<Handle>) -> Self {
         Self(handle)
+    }
+
+    /// What tells it from all other connections of this program: the same for all clones.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        ConnectionId(self.0.number)
     }
 
     /// The object that the peer offers first: the service. Asked for once a connection.

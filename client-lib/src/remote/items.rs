@@ -15,8 +15,9 @@ const FIRST: usize = 32;
 /// How many items come in one answer at most.
 const MOST: usize = 1024;
 
-/// The items of an object of the peer's, as they come. Several travel in one message. Given by
-/// [`RemoteObject::items`].
+/// The items of an object of the peer's, as they come; several travel in one message.
+///
+/// It is what [`RemoteObject::items`] gives.
 ///
 /// ```no_run
 /// # async fn example(log: rpyc_client::RemoteObject) -> Result<(), rpyc_client::CallError> {

@@ -217,10 +217,10 @@ impl RemoteObject {
         E: From<CallError>,
     {
         let inside = self.enter().await?;
-        let mut block = Block(Some(self));
+        let block = Block::of(self);
         let done = act(inside).await;
         let left = self.exit().await;
-        block.0 = None;
+        block.leave();
         let done = done?;
         left?;
         Ok(done)
@@ -240,7 +240,17 @@ impl RemoteObject {
 }
 
 /// A `with` block that is left when this is dropped, unless it has been.
-struct Block<'a>(Option<&'a RemoteObject>);
+pub(crate) struct Block<'a>(Option<&'a RemoteObject>);
+
+impl<'a> Block<'a> {
+    pub(crate) fn of(object: &'a RemoteObject) -> Self {
+        Self(Some(object))
+    }
+
+    pub(crate) fn leave(mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for Block<'_> {
     fn drop(&mut self) {

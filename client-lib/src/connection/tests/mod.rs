@@ -1,10 +1,12 @@
+mod objects;
+
 use std::borrow::Cow;
 use std::future::IntoFuture;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use rpyc_protocol::rpc::{CloseReason, Comparison, Exception, SessionLimits};
+use rpyc_protocol::rpc::{CloseReason, Exception, SessionLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
@@ -458,35 +460,4 @@ fn futures_may_move_between_threads() {
     let (client, _) = Connection::builder().pair(duplex(1).0);
     check_send(client.root());
     check_send(client.close());
-}
-
-#[tokio::test]
-async fn what_is_handed_on_keeps_its_identity_and_is_let_go() {
-    let (near, far) = pair();
-    let far_root = near.root().await.unwrap();
-    let (client, _middle) = {
-        let (near, far) = duplex(1 << 16);
-        let builder = Connection::builder().serving(Local::forwarding(far_root));
-        let (middle, driver) = builder.accept(far);
-        tokio::spawn(driver);
-        (Connection::builder().over(near), middle)
-    };
-    let root = client.root().await.unwrap();
-    assert_eq!(root.class_name(), "example.Counter");
-    assert_eq!(root.methods().await.unwrap(), [("inc".into(), Some("Adds.".into()))]);
-    let counter: RemoteObject = root.call("counter", ()).await.unwrap();
-    let same: RemoteObject = root.call("echo", args![counter]).await.unwrap();
-    assert!(counter.is_same(&same));
-    assert_eq!(counter.compare(Comparison::Eq, &same).await.unwrap(), Some(true));
-    assert_eq!(counter.hash().await.unwrap(), same.hash().await.unwrap());
-    let mine = Local::new(Counter::default());
-    let back: Local = root.call("echo", args![mine]).await.unwrap();
-    assert!(back.is_same(&mine));
-    root.set_attr("value", 7).await.unwrap();
-    assert_eq!(root.attr::<i64>("value").await.unwrap(), 7);
-    assert!(root.call::<()>("secret", ()).await.unwrap_err().is("AttributeError"));
-    drop((back, mine));
-    let exports = far.stats().exports;
-    drop((counter, same));
-    until(|| far.stats().exports == exports - 1).await;
 }
