@@ -1,11 +1,14 @@
 //! Any datagrams, from anybody, at any time: every answer is within its cap and every lease can end.
 #![no_main]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
+use rpyc_protocol::registry::native::StoreId;
 use rpyc_registry::{
-    Asker, Dispatcher, Host, Limits, Listing, MemoryStore, Outcome, Registry, Transport,
+    Access, Asker, Counters, Dispatcher, Host, Limits, Listing, MemoryStore, Origin, Outcome,
+    ProtectionPolicy, Registry, TableConfig, Transport,
 };
 
 const TTL: Duration = Duration::from_secs(240);
@@ -19,8 +22,22 @@ fuzz_target!(|bytes: &[u8]| {
         requests_per_second: 0,
         ..Limits::default()
     };
-    let registry = Registry::new(start, TTL, limits.clone(), Box::new(MemoryStore::new()));
-    let dispatcher = Dispatcher::new(start, registry, Listing::Everyone, &limits);
+    let config = TableConfig {
+        ttl: TTL,
+        max_ttl: TTL,
+        limits: limits.clone(),
+        protection: ProtectionPolicy { share: 1.0, ..ProtectionPolicy::default() },
+        ..TableConfig::default()
+    };
+    let (store, origin) = (Box::new(MemoryStore::new()), Origin::empty(StoreId::new(1)));
+    let mut random = 0;
+    let entropy = Box::new(move || {
+        random += 1;
+        random
+    });
+    let registry = Registry::new(start, config, store, origin, entropy);
+    let access = Access { listing: Listing::Everyone, ..Access::default() };
+    let dispatcher = Dispatcher::new(start, registry, access, Arc::new(Counters::new(start)));
     let (mut now, mut next_sweep) = (start, start);
     let mut buffer = Vec::new();
     let mut rest = bytes;
@@ -46,6 +63,11 @@ fuzz_target!(|bytes: &[u8]| {
         match dispatcher.handle(now, &asker, message, &mut buffer) {
             Outcome::Reply(reply) | Outcome::AfterCommit(_, reply) => {
                 assert!(!reply.is_empty() && reply.len() <= cap);
+            }
+            Outcome::Watch(mut watch) => {
+                let mut lines = Vec::new();
+                while watch.lines(now, &mut lines) {}
+                assert!(lines.ends_with(b"}\n"));
             }
             Outcome::Refused(refusal) => assert!(!refusal.to_string().is_empty()),
         }

@@ -25,6 +25,8 @@ pub enum Loss {
     RateLimited,
     /// A datagram to an address that is not served here.
     NotForUs,
+    /// A request for what cannot be, or is not the asker's to ask.
+    Refused,
     /// An answer that could not be sent.
     NotSent,
     /// An answer that waited for the store while too many others did.
@@ -41,12 +43,13 @@ pub enum Loss {
 
 impl Loss {
     /// Every kind, in the order of their counters.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Malformed,
         Self::TooLong,
         Self::LimitReached,
         Self::RateLimited,
         Self::NotForUs,
+        Self::Refused,
         Self::NotSent,
         Self::NotQueued,
         Self::Deadline,
@@ -64,6 +67,7 @@ impl Loss {
             Self::LimitReached => "limit-reached",
             Self::RateLimited => "rate-limited",
             Self::NotForUs => "not-for-us",
+            Self::Refused => "refused",
             Self::NotSent => "not-sent",
             Self::NotQueued => "not-queued",
             Self::Deadline => "deadline",
@@ -77,17 +81,34 @@ impl Loss {
 impl From<&Refusal> for Loss {
     fn from(refusal: &Refusal) -> Self {
         match refusal {
-            Refusal::Name(_)
+            Refusal::Address(_)
+            | Refusal::Details(_)
+            | Refusal::Host(_)
+            | Refusal::Name(_)
             | Refusal::Native(_)
+            | Refusal::NeedsTcp
+            | Refusal::NoNames
+            | Refusal::NoRoom
+            | Refusal::NoTarget
+            | Refusal::Port(_)
+            | Refusal::UnknownOperation
             | Refusal::Request(_)
             | Refusal::Unwritable(_) => Self::Malformed,
             Refusal::TooLong { .. } => Self::TooLong,
             Refusal::NameTooLong { .. }
+            | Refusal::KeyTooLong { .. }
+            | Refusal::TooManyAddresses { .. }
             | Refusal::TooManyInstances { .. }
             | Refusal::TooManyInstancesOfSource { .. }
             | Refusal::TooManyNames { .. }
             | Refusal::TooManyRegistrations { .. } => Self::LimitReached,
             Refusal::TooOften { .. } => Self::RateLimited,
+            Refusal::AddressTaken { .. }
+            | Refusal::ListingForbidden
+            | Refusal::NameTaken { .. }
+            | Refusal::NotAnOperator
+            | Refusal::UnknownLease
+            | Refusal::UnknownTarget => Self::Refused,
         }
     }
 }
@@ -119,6 +140,13 @@ impl Counters {
     #[must_use]
     pub fn total(&self, loss: Loss) -> u64 {
         self.counter(loss).map_or(0, |counter| counter.total.load(Ordering::Relaxed))
+    }
+
+    /// Counts a loss of which the asker has been told why.
+    pub fn count(&self, loss: Loss) {
+        if let Some(counter) = self.counter(loss) {
+            counter.total.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Counts a loss, and logs it with its reason and its source unless that kind was logged within
@@ -179,6 +207,6 @@ mod tests {
         counters.lost(now, Loss::Malformed, "a", "b");
         counters.lost(now, Loss::Socket, "a", "b");
         let totals: Vec<_> = Loss::ALL.into_iter().map(|loss| counters.total(loss)).collect();
-        assert_eq!(totals, [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(totals, [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     }
 }

@@ -6,6 +6,7 @@
 
 mod admission;
 mod counters;
+mod details;
 mod dispatch;
 mod face;
 mod limits;
@@ -16,11 +17,20 @@ mod store;
 mod table;
 
 pub use counters::{Counters, Loss};
-pub use dispatch::{Dispatcher, Listing, MAX_REQUEST, Outcome};
+pub use details::{
+    DetailsError, MAX_DETAILS_BYTES, MAX_META, MAX_TAGS, MAX_VALUE_BYTES, MAX_WORD_BYTES,
+};
+pub use dispatch::{
+    Access, Dispatcher, Listing, MAX_ADDRESSES, MAX_KEY_BYTES, MAX_REQUEST, Outcome, Watch,
+    WatchError, random_store_id,
+};
 pub use face::tcp::{Frame, Framing};
 pub use limits::Limits;
 pub use net::BindError;
 pub use refusal::Refusal;
 pub use server::{Config, Listener, Server};
-pub use store::{Change, Event, MemoryStore, Store, Ticket};
-pub use table::{Asker, Directory, Host, Registry, SWEEP_INTERVAL, Transport};
+pub use store::{Change, MemoryStore, NativeRecord, Origin, Progress, Record, Store, Ticket};
+pub use table::{
+    Asker, Directory, Entropy, FailingPolicy, Host, JOURNAL_LEN, MAX_GRACES, NewInstance, Place,
+    ProtectionPolicy, Registry, Renewal, SWEEP_INTERVAL, TableConfig, Transport,
+};

@@ -1,9 +1,10 @@
 //! Why a message gets no answer.
 
-use rpyc_protocol::NameError;
 use rpyc_protocol::brine::EncodeError;
-use rpyc_protocol::registry::{RequestError, native};
+use rpyc_protocol::registry::{Port, PortError, RequestError, native};
+use rpyc_protocol::{NameError, ServiceName};
 
+use crate::details::DetailsError;
 use crate::table::Host;
 
 /// Why a request is not served. The sender is not told (RPyC's clients take whatever they can decode
@@ -11,6 +12,32 @@ use crate::table::Host;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
+    /// An address of a registration that cannot be one.
+    #[error("{0:?} is no address of a server: write IP or IP:PORT")]
+    Address(String),
+    /// Another registrant holds this place.
+    #[error("{host} port {port} is registered by somebody else, who must deregister first")]
+    AddressTaken {
+        /// The host.
+        host: Host,
+        /// The port.
+        port: Port,
+    },
+    /// What a registrant tells about its instance is too much.
+    #[error(transparent)]
+    Details(#[from] DetailsError),
+    /// A host that is no address.
+    #[error("{0:?} is no IP address")]
+    Host(String),
+    /// A registrant's key is too long.
+    #[error("a key has {limit} bytes at most")]
+    KeyTooLong {
+        /// The limit.
+        limit: usize,
+    },
+    /// Listing is not allowed to this asker.
+    #[error("listing is not allowed to you; see --listing and --operator-from")]
+    ListingForbidden,
     /// A name is too long.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -20,9 +47,37 @@ pub enum Refusal {
         /// The limit.
         limit: usize,
     },
+    /// Somebody else holds a name that was to be held alone.
+    #[error("{name} is served by {host} port {port} already")]
+    NameTaken {
+        /// The name.
+        name: ServiceName,
+        /// Where it is served.
+        host: Host,
+        /// On which port.
+        port: Port,
+    },
+    /// Something that takes a connection was asked for in a datagram.
+    #[error("a watch needs TCP")]
+    NeedsTcp,
+    /// A registration without a name.
+    #[error("a registration needs at least one name, and none may be empty")]
+    NoNames,
+    /// Not even the shortest answer is short enough for so short a request.
+    #[error("the request is too short for any answer; see docs/protocol.md on lengths")]
+    NoRoom,
+    /// Something that only operators, or who has the lease, may do.
+    #[error("only the registrant, by its lease, or an operator may do this; see --operator-from")]
+    NotAnOperator,
+    /// An operation on instances that says not on which.
+    #[error("say which instances: by lease, instance, name, host or port with one of these")]
+    NoTarget,
     /// The datagram begins like a native request and is none.
     #[error(transparent)]
-    Native(#[from] native::RequestError),
+    Native(#[from] native::ParseError),
+    /// A port that is none.
+    #[error(transparent)]
+    Port(#[from] PortError),
     /// The message is no request.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -60,6 +115,12 @@ pub enum Refusal {
         /// The limit.
         limit: usize,
     },
+    /// An instance has too many addresses.
+    #[error("an instance may have {limit} addresses at most")]
+    TooManyAddresses {
+        /// The limit.
+        limit: usize,
+    },
     /// One machine asks too often.
     #[error("{source_host} sends more than {limit} requests a second; see --max-rate")]
     TooOften {
@@ -68,6 +129,15 @@ pub enum Refusal {
         /// The limit.
         limit: u32,
     },
+    /// There is no such lease, or it has ended.
+    #[error("there is no such lease, or it has ended: register again")]
+    UnknownLease,
+    /// No instance is meant.
+    #[error("no instance is like that")]
+    UnknownTarget,
+    /// An operation that is not served here.
+    #[error("this operation is not served here")]
+    UnknownOperation,
     /// Something could not be written as brine.
     #[error(transparent)]
     Unwritable(#[from] EncodeError),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpyc_protocol::registry::{DEFAULT_TTL, MULTICAST_GROUP, REGISTRY_PORT};
+use rpyc_protocol::registry::{MULTICAST_GROUP, REGISTRY_PORT};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::counters::{Counters, Loss};
-use crate::dispatch::{Dispatcher, Listing};
+use crate::dispatch::{Access, Dispatcher, random_store_id};
 use crate::face::tcp::Places;
 use crate::face::{Shared, tcp, udp};
 use crate::limits::Limits;
 use crate::net::{self, BindError, Interfaces, Plan, SharedInterfaces, UdpEar};
-use crate::store::{MemoryStore, Store};
-use crate::table::Registry;
+use crate::store::{MemoryStore, Origin, Store};
+use crate::table::{Entropy, Registry, TableConfig};
 
 /// How often the machine's addresses are read again.
 const INTERFACES_INTERVAL: Duration = Duration::from_secs(2);
@@ -40,13 +40,10 @@ pub struct Config {
     pub udp: bool,
     /// Whether to serve TCP. Default true.
     pub tcp: bool,
-    /// How long a registration lasts unless it is renewed. Default 240 s, four times what RPyC's
-    /// servers take to renew. Below a minute, servers with that interval come and go.
-    pub ttl: Duration,
-    /// Who may list names. Default: this machine.
-    pub listing: Listing,
-    /// What is taken from everybody and from each.
-    pub limits: Limits,
+    /// Leases, their protection, and what is taken from everybody and from each.
+    pub table: TableConfig,
+    /// Who may do what only some may.
+    pub access: Access,
 }
 
 impl Default for Config {
@@ -57,9 +54,8 @@ impl Default for Config {
             needs_ipv6: false,
             udp: true,
             tcp: true,
-            ttl: DEFAULT_TTL,
-            listing: Listing::default(),
-            limits: Limits::default(),
+            table: TableConfig::default(),
+            access: Access::default(),
         }
     }
 }
@@ -112,15 +108,20 @@ impl Server {
     /// [`BindError`] if a socket cannot be had; whoever configured it or runs another registry is at
     /// fault. No socket stays open.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
-        Self::with_store(config, Box::new(MemoryStore::new()))
+        let origin = Origin::empty(random_store_id(os_entropy()()));
+        Self::with_store(config, Box::new(MemoryStore::new()), origin)
     }
 
-    /// Like [`Server::bind`], with a store of choice.
+    /// Like [`Server::bind`], with a store of choice and what it kept.
     ///
     /// # Errors
     /// As [`Server::bind`].
-    pub fn with_store(config: &Config, store: Box<dyn Store>) -> Result<Self, BindError> {
-        let limits = limits_for_system(config.limits.clone());
+    pub fn with_store(
+        config: &Config,
+        store: Box<dyn Store>,
+        origin: Origin,
+    ) -> Result<Self, BindError> {
+        let limits = limits_for_system(config.table.limits.clone());
         let interfaces = Interfaces::read();
         let plan = Plan {
             hosts: config.hosts.clone(),
@@ -135,14 +136,18 @@ impl Server {
         let tcp = bound.tcp.iter().filter_map(|it| it.local_addr().ok()).map(Listener::Tcp);
         let listeners = udp.chain(tcp).collect();
         let now = Instant::now().into_std();
-        let committed = store.committed();
-        let registry = Registry::new(now, config.ttl, limits.clone(), store);
-        let shared = Arc::new(Shared {
-            dispatcher: Dispatcher::new(now, registry, config.listing, &limits),
-            counters: Counters::new(now),
-            interfaces: SharedInterfaces::new(interfaces),
-            committed,
-        });
+        let progress = store.progress();
+        let table = TableConfig {
+            limits: limits.clone(),
+            wall_clock: seconds_of_wall_clock(),
+            ..config.table.clone()
+        };
+        let registry = Registry::new(now, table, store, origin, os_entropy());
+        let counters = Arc::new(Counters::new(now));
+        let dispatcher =
+            Dispatcher::new(now, registry, config.access.clone(), Arc::clone(&counters));
+        let interfaces = SharedInterfaces::new(interfaces);
+        let shared = Arc::new(Shared { dispatcher, counters, interfaces, progress });
         let places = Arc::new(Places::new(limits.connections));
         Ok(Self { shared, udp: bound.udp, tcp: bound.tcp, listeners, places })
     }
@@ -193,6 +198,21 @@ impl Server {
         }
         has_drained
     }
+}
+
+/// Numbers that nobody can guess, from the system.
+fn os_entropy() -> Entropy {
+    Box::new(|| {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).expect("a system that runs programs has random numbers");
+        u128::from_be_bytes(bytes)
+    })
+}
+
+/// The seconds of the wall clock. They are told to people and decide nothing.
+fn seconds_of_wall_clock() -> u64 {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since_epoch.map_or(0, |since| since.as_secs())
 }
 
 /// Never promises more connections than there can be descriptors.

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+use rpyc_protocol::registry::native::StoreId;
 use rpyc_protocol::registry::reply::{decode_endpoints, decode_names};
 use rpyc_protocol::registry::{Names, Port};
 use rpyc_protocol::{FoldedName, ServiceName};
 use rpyc_registry::{
-    Asker, Directory, Host, Limits, MemoryStore, Registry, SWEEP_INTERVAL, Transport,
+    Asker, Directory, Host, Limits, MemoryStore, Origin, Registry, Renewal, SWEEP_INTERVAL,
+    TableConfig, Transport,
 };
 
 const TTL: Duration = Duration::from_secs(10);
@@ -159,7 +161,10 @@ impl StateMachineTest for Table {
             instances: INSTANCES,
             ..Limits::default()
         };
-        let registry = Registry::new(start, TTL, limits, Box::new(MemoryStore::new()));
+        let config = TableConfig { ttl: TTL, limits, ..TableConfig::default() };
+        let origin = Origin::empty(StoreId::new(1));
+        let store = Box::new(MemoryStore::new());
+        let registry = Registry::new(start, config, store, origin, Box::new(|| 4));
         let directory = registry.directory();
         let next_sweep = start + SWEEP_INTERVAL;
         Self { start, registry, directory, next_sweep, model: Model::default() }
@@ -174,7 +179,8 @@ impl StateMachineTest for Table {
                 let texts = || Names::from(&texts[..]);
                 let now = table.now();
                 // As the dispatcher does: renew if everything is known, else go to the owner.
-                if !table.directory.renew(now, host.host, &port, texts()) {
+                if table.directory.renew(now, host.host, &port, texts()) == Renewal::ForTheRegistry
+                {
                     let _ = table.registry.register(now, &host, texts(), &port);
                 }
                 table.model.register(place, &names);

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::{Names, Port, Request, native, reply};
-use rpyc_registry::{Change, Config, Limits, Listener, Server, Store, Ticket};
+use rpyc_registry::{
+    Change, Config, Limits, Listener, Origin, Progress, Server, Store, TableConfig, Ticket,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{oneshot, watch};
@@ -98,11 +100,17 @@ async fn to_end(stream: &mut TcpStream) -> Vec<u8> {
 #[derive(Debug)]
 struct SlowStore {
     last: Ticket,
-    committed: watch::Sender<Ticket>,
+    progress: watch::Sender<Progress>,
 }
 
 impl Store for SlowStore {
-    fn record(&mut self, _: &Change<'_>) -> Ticket {
+    fn kind(&self) -> &'static str {
+        "slow"
+    }
+
+    fn reserve(&mut self, _: u64) {}
+
+    fn record(&mut self, _: Change) -> Ticket {
         self.last = self.last.next();
         self.last
     }
@@ -111,16 +119,21 @@ impl Store for SlowStore {
         self.last
     }
 
-    fn committed(&self) -> watch::Receiver<Ticket> {
-        self.committed.subscribe()
+    fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
     }
+}
+
+fn commit(progress: &watch::Sender<Progress>, changes: u64) {
+    progress.send_replace(Progress { committed: Ticket::new(changes), failure: None });
 }
 
 #[tokio::test]
 async fn a_change_is_seen_at_once_and_acknowledged_when_it_is_durable() {
-    let committed = watch::Sender::new(Ticket::default());
-    let store = SlowStore { last: Ticket::default(), committed: committed.clone() };
-    let bind = |config: &Config| Server::with_store(config, Box::new(store)).unwrap();
+    let progress = watch::Sender::default();
+    let store = SlowStore { last: Ticket::default(), progress: progress.clone() };
+    let origin = Origin::empty(native::StoreId::new(1));
+    let bind = |config: &Config| Server::with_store(config, Box::new(store), origin).unwrap();
     let registry = Running::with(bind, Config::default());
     let (first, second, asker) =
         (registry.datagrams().await, registry.datagrams().await, registry.datagrams().await);
@@ -138,13 +151,17 @@ async fn a_change_is_seen_at_once_and_acknowledged_when_it_is_durable() {
 
     let mut buffer = [0; 100];
     timeout(SILENCE, first.recv(&mut buffer)).await.unwrap_err();
-    // Renewals change nothing that a store keeps, so they wait for nothing.
-    assert_eq!(ask(&asker, &register(&["a"], 1)).await, reply::ACKNOWLEDGEMENT);
+    // What was not durable before is not by being told again.
+    asker.send(&register(&["a"], 1)).await.unwrap();
+    timeout(SILENCE, asker.recv(&mut buffer)).await.unwrap_err();
 
-    committed.send_replace(Ticket::default().next());
+    commit(&progress, 1);
     assert_eq!(answer(&first).await, reply::ACKNOWLEDGEMENT);
+    assert_eq!(answer(&asker).await, reply::ACKNOWLEDGEMENT);
+    // From then on a renewal changes nothing that a store keeps, and waits for nothing.
+    assert_eq!(ask(&asker, &register(&["a"], 1)).await, reply::ACKNOWLEDGEMENT);
     timeout(SILENCE, second.recv(&mut buffer)).await.unwrap_err();
-    committed.send_replace(Ticket::default().next().next().next());
+    commit(&progress, 3);
     assert_eq!(answer(&second).await, reply::ACKNOWLEDGEMENT);
     assert_eq!(to_end(&mut stream).await, reply::ACKNOWLEDGEMENT);
     assert!(registry.stop().await);
@@ -217,7 +234,10 @@ async fn bytes_after_a_request_do_not_cost_the_answer() {
 #[tokio::test]
 async fn a_full_house_makes_room_for_who_comes() {
     let limits = Limits { connections: 8, ..Limits::default() };
-    let registry = Running::start(Config { limits, ..Config::default() });
+    let registry = Running::start(Config {
+        table: TableConfig { limits, ..TableConfig::default() },
+        ..Config::default()
+    });
     let mut idle = Vec::new();
     for _ in 0..8 {
         idle.push(registry.connection().await);
@@ -237,9 +257,10 @@ async fn native_requests_share_the_port_and_a_connection() {
     let registry = Running::start(Config::default());
     let socket = registry.datagrams().await;
     ask(&socket, &register(&["a", "b"], 1)).await;
-    let list = br#"{"v":1,"op":"list"}"#;
+    let list = br#"{"v":1,"op":"list","padding":"                                                                                                                                                         "}"#;
     let reply = native::Reply::parse(&ask(&socket, list).await).unwrap();
-    let names: Vec<_> = reply.services.iter().map(|service| service.name.as_str()).collect();
+    let names: Vec<_> =
+        reply.services.iter().flatten().map(|service| service.name.as_str()).collect();
     assert_eq!(names, ["A", "B"]);
 
     let mut stream = registry.connection().await;
@@ -250,7 +271,7 @@ async fn native_requests_share_the_port_and_a_connection() {
     let answers: Vec<_> =
         answers.lines().map(|line| native::Reply::parse(line.as_bytes()).unwrap()).collect();
     assert_eq!(answers.len(), 3);
-    assert_eq!(answers[0].services[0].instances[0].host, "127.0.0.1");
+    assert_eq!(answers[0].services.as_ref().unwrap()[0].instances[0].host, "127.0.0.1");
     let codes: Vec<_> = answers.iter().map(|it| it.error.as_ref().map(|it| it.code)).collect();
     let (version, bad) = (native::ErrorCode::UnsupportedVersion, native::ErrorCode::BadRequest);
     assert_eq!(codes, [None, Some(version), Some(bad)]);

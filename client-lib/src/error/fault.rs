@@ -55,7 +55,7 @@ pub enum Fault {
     Undecodable(#[source] DecodeError),
     /// The answer begins as JSON and is no answer; the fault of whoever answered.
     #[error("gave an answer that is none")]
-    UndecodableNative(#[source] native::RequestError),
+    UndecodableNative(#[source] native::ParseError),
     /// The registry knows nobody who serves the name.
     #[error("knows no such service")]
     Unknown,

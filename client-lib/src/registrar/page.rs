@@ -11,7 +11,7 @@ use crate::Fault;
 #[derive(Debug)]
 pub(super) enum Page<L> {
     /// With ages, and with a place to go on from if it is not all.
-    Native(native::Reply),
+    Native(Box<native::Reply>),
     /// All that RPyC's own registry tells.
     Legacy(L),
 }
@@ -19,8 +19,8 @@ pub(super) enum Page<L> {
 impl Question<Page<Vec<String>>> {
     /// Who serves anything, or anything on `host`?
     pub(super) fn services(host: Option<&str>) -> Self {
-        let operation = Operation::List { host: host.map(str::to_owned) };
-        let requests = vec![encode_native(operation, None), encode(&Request::List { host })];
+        let operation = Operation::list(host);
+        let requests = vec![encode_native(operation), encode(&Request::List { host })];
         Self { requests, read: |bytes| read_page(bytes, read_names) }
     }
 }
@@ -28,8 +28,8 @@ impl Question<Page<Vec<String>>> {
 impl Question<Page<Vec<Endpoint>>> {
     /// Who serves `name`, and since when?
     pub(super) fn resolve(name: &str) -> Self {
-        let operation = Operation::Resolve { name: name.to_owned() };
-        let requests = vec![encode_native(operation, None), encode(&Request::Query { name })];
+        let operation = Operation::resolve(name);
+        let requests = vec![encode_native(operation), encode(&Request::Query { name })];
         Self { requests, read: |bytes| read_page(bytes, read_endpoints) }
     }
 }
@@ -37,7 +37,8 @@ impl Question<Page<Vec<Endpoint>>> {
 impl Question<native::Reply> {
     /// What comes after the place `after` in the answer to `operation`?
     pub(super) fn more(operation: Operation, after: Cursor) -> Self {
-        Self { requests: vec![encode_native(operation, Some(after))], read: read_native }
+        let operation = operation.going_on_after(after);
+        Self { requests: vec![encode_native(operation)], read: read_native }
     }
 }
 
@@ -53,10 +54,10 @@ fn read_page<L>(bytes: &[u8], read_legacy: fn(&[u8]) -> Reading<L>) -> Reading<P
     }
     match read_native(bytes) {
         Reading::Answer(reply) | Reading::Provisional(reply) => {
-            let tells_something =
-                reply.next.is_some() || reply.services.iter().any(|one| !one.instances.is_empty());
+            let tells_something = reply.next.is_some()
+                || reply.services.iter().flatten().any(|one| !one.instances.is_empty());
             if tells_something {
-                Reading::Answer(Page::Native(reply))
+                Reading::Answer(Page::Native(Box::new(reply)))
             } else {
                 Reading::Fault(Fault::Unknown)
             }
@@ -77,8 +78,14 @@ fn read_native(bytes: &[u8]) -> Reading<native::Reply> {
     }
 }
 
-fn encode_native(operation: Operation, after: Option<Cursor>) -> Vec<u8> {
-    let mut line = native::Request { v: native::VERSION, after, operation }.to_bytes();
+/// How long a request is made: a registry answers at most three times as long over UDP, so as much as
+/// a datagram may hold.
+const REQUEST_BYTES: usize = native::MAX_DATAGRAM.div_ceil(native::MAX_AMPLIFICATION);
+
+fn encode_native(operation: Operation) -> Vec<u8> {
+    let mut line = native::Request::new(operation).to_bytes();
+    // White space after a value means nothing in JSON.
+    line.resize(line.len().max(REQUEST_BYTES - 1), b' ');
     line.push(b'\n');
     line
 }

@@ -90,9 +90,7 @@ impl Registrar {
         };
         let told = Told { registrar: self, registry, reply_from: reply.from, local: reply.local };
         let services = match reply.answer {
-            Page::Native(first) => {
-                told.all_pages(Operation::List { host: host.map(str::to_owned) }, first).await
-            }
+            Page::Native(first) => told.all_pages(Operation::list(host), *first).await,
             Page::Legacy(names) => {
                 told.remember_legacy();
                 told.query_each(names, host).await
@@ -118,8 +116,8 @@ impl Registrar {
         let told = Told { registrar: self, registry, reply_from: reply.from, local: reply.local };
         match reply.answer {
             Page::Native(first) => {
-                let operation = Operation::Resolve { name: name.as_str().to_owned() };
-                let services = told.all_pages(operation, first).await.map_err(fail)?;
+                let operation = Operation::resolve(name.as_str());
+                let services = told.all_pages(operation, *first).await.map_err(fail)?;
                 Ok(services.into_iter().flat_map(|service| service.instances).collect())
             }
             Page::Legacy(endpoints) => {
@@ -149,7 +147,7 @@ impl Told<'_> {
         let mut page = first;
         let mut place = None;
         loop {
-            self.append(&mut services, page.services);
+            self.append(&mut services, page.services.unwrap_or_default());
             let Some(next) = page.next else { break };
             // A registry that does not get on would be asked for ever.
             if place.is_some_and(|place: Cursor| next <= place) {

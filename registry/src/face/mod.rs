@@ -6,6 +6,7 @@
 pub(crate) mod tcp;
 pub(crate) mod udp;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 use crate::counters::Counters;
 use crate::dispatch::Dispatcher;
 use crate::net::SharedInterfaces;
-use crate::store::Ticket;
+use crate::store::Progress;
 
 /// How long a listening socket rests after an error: one that persists (no descriptor left, say) must
 /// not spin.
@@ -23,7 +24,7 @@ const SOCKET_ERROR_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) dispatcher: Dispatcher,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) interfaces: SharedInterfaces,
-    pub(crate) committed: watch::Receiver<Ticket>,
+    pub(crate) progress: watch::Receiver<Progress>,
 }

@@ -1,8 +1,9 @@
 //! Datagrams: one request each, answered from where it was sent to.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -13,7 +14,7 @@ use crate::counters::Loss;
 use crate::dispatch::{MAX_REQUEST, Outcome};
 use crate::net::{Incoming, Outgoing, UdpEar};
 use crate::refusal::Refusal;
-use crate::store::Ticket;
+use crate::store::{Progress, Ticket};
 use crate::table::{Asker, Host, Transport};
 
 /// Datagrams served before other tasks get their turn.
@@ -22,19 +23,24 @@ const BATCH: usize = 64;
 /// Answers that may wait for the store. Past that, requests go unacknowledged and come again.
 const PENDING: usize = 65_536;
 
+/// How long an answer waits for the store. RPyC's clients wait two seconds for theirs; much later the
+/// port may be somebody else's.
+const PENDING_DEADLINE: Duration = Duration::from_secs(10);
+
 /// Serves one socket until `stop`.
 ///
 /// Cancel safe, but a datagram that was received may go unanswered.
 pub(crate) async fn serve(ear: UdpEar, shared: Arc<Shared>, stop: CancellationToken) {
-    let committed = shared.committed.clone();
+    let progress = shared.progress.clone();
+    let mut commits = progress.clone();
     let mut face = UdpFace {
         ear,
         shared,
-        committed: committed.clone(),
-        pending: VecDeque::new(),
+        progress,
+        pending: BTreeMap::new(),
+        next_pending: 0,
         reply: Vec::new(),
     };
-    let mut commits = committed;
     let mut message = vec![0; MAX_REQUEST];
     loop {
         tokio::select! {
@@ -55,10 +61,19 @@ pub(crate) async fn serve(ear: UdpEar, shared: Arc<Shared>, stop: CancellationTo
 struct UdpFace {
     ear: UdpEar,
     shared: Arc<Shared>,
-    committed: watch::Receiver<Ticket>,
-    /// In the order of their tickets.
-    pending: VecDeque<(Ticket, Outgoing, Vec<u8>)>,
+    progress: watch::Receiver<Progress>,
+    /// In the order of their tickets, and within one in the order in which they came.
+    pending: BTreeMap<(Ticket, u64), Pending>,
+    next_pending: u64,
     reply: Vec<u8>,
+}
+
+/// An answer that waits for the store.
+struct Pending {
+    /// When nobody waits for it any more.
+    stale_at: Instant,
+    way: Outgoing,
+    answer: Vec<u8>,
 }
 
 impl UdpFace {
@@ -90,14 +105,25 @@ impl UdpFace {
         match self.shared.dispatcher.handle(now, &asker, message, &mut reply) {
             Outcome::Reply(bytes) => self.send(bytes, way),
             Outcome::AfterCommit(ticket, bytes) => {
-                if ticket <= *self.committed.borrow() {
+                let progress = self.progress.borrow().clone();
+                if ticket <= progress.committed {
                     self.send(bytes, way);
+                } else if let Some(failure) = progress.failure
+                    && let Some(told) = self.shared.dispatcher.not_durable(message, &failure)
+                {
+                    self.send(&told, way);
                 } else if self.pending.len() < PENDING {
-                    self.pending.push_back((ticket, way, bytes.to_vec()));
+                    let stale_at = Instant::now() + PENDING_DEADLINE;
+                    let answer = bytes.to_vec();
+                    self.next_pending += 1;
+                    let key = (ticket, self.next_pending);
+                    self.pending.insert(key, Pending { stale_at, way, answer });
                 } else {
                     self.lost(Loss::NotQueued, incoming.source, "too many wait for the store");
                 }
             }
+            // A watch over UDP has been refused before it came here.
+            Outcome::Watch(_) => self.refused(incoming, &Refusal::NeedsTcp),
             Outcome::Refused(refusal) => self.refused(incoming, &refusal),
         }
         self.reply = reply;
@@ -120,11 +146,15 @@ impl UdpFace {
     }
 
     fn send_committed(&mut self) {
-        while let Some((ticket, ..)) = self.pending.front()
-            && *ticket <= *self.committed.borrow()
-            && let Some((_, way, bytes)) = self.pending.pop_front()
-        {
-            self.send(&bytes, way);
+        let committed = self.progress.borrow().committed;
+        let now = Instant::now();
+        while let Some(first) = self.pending.first_entry().filter(|it| it.key().0 <= committed) {
+            let Pending { stale_at, way, answer } = first.remove();
+            if now < stale_at {
+                self.send(&answer, way);
+            } else {
+                self.lost(Loss::NotQueued, way.to, "the store did not commit in time");
+            }
         }
     }
 

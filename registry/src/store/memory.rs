@@ -2,40 +2,40 @@
 
 use tokio::sync::watch;
 
-use super::{Change, Store, Ticket};
+use super::{Change, Progress, Store, Ticket};
 
 /// Keeps registrations in the memory of the process only; a restart forgets them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct MemoryStore {
-    committed: watch::Sender<Ticket>,
+    progress: watch::Sender<Progress>,
 }
 
 impl MemoryStore {
     /// A store without any change.
     #[must_use]
     pub fn new() -> Self {
-        Self { committed: watch::Sender::new(Ticket::default()) }
-    }
-}
-
-impl Default for MemoryStore {
-    fn default() -> Self {
-        Self::new()
+        Self::default()
     }
 }
 
 impl Store for MemoryStore {
-    fn record(&mut self, _: &Change<'_>) -> Ticket {
-        let ticket = self.last_ticket().next();
-        self.committed.send_replace(ticket);
-        ticket
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+
+    fn record(&mut self, _: Change) -> Ticket {
+        let committed = self.last_ticket().next();
+        self.progress.send_replace(Progress { committed, failure: None });
+        committed
     }
 
     fn last_ticket(&self) -> Ticket {
-        *self.committed.borrow()
+        self.progress.borrow().committed
     }
 
-    fn committed(&self) -> watch::Receiver<Ticket> {
-        self.committed.subscribe()
+    fn reserve(&mut self, _: u64) {}
+
+    fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
     }
 }

@@ -1,24 +1,38 @@
 //! Where registrations are kept beyond the memory of the process.
 //!
 //! A change is visible to queries at once; a store decides when it is *durable*, and only then is it
-//! acknowledged. A store gets every change in order and never delays a reader.
+//! acknowledged. A store gets every change in order, may take its time or fail, and never delays a
+//! reader.
 
 mod memory;
+mod record;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
-use rpyc_protocol::ServiceName;
-use rpyc_protocol::registry::Port;
+use rpyc_protocol::registry::native::StoreId;
 use tokio::sync::watch;
 
-use crate::table::Host;
 pub use memory::MemoryStore;
+pub use record::{NativeRecord, Record};
 
 /// The number of a change in a store. It is durable once the store has committed this number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
 impl Ticket {
+    /// The ticket of this number.
+    #[must_use]
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0
+    }
+
     /// The ticket of the next change.
     #[must_use]
     pub fn next(self) -> Self {
@@ -26,38 +40,67 @@ impl Ticket {
     }
 }
 
-/// One change of the table.
-#[derive(Clone, Copy, Debug)]
-#[expect(clippy::exhaustive_structs, reason = "stores take it apart")]
-pub struct Change<'a> {
-    /// Whether the registration began or ended.
-    pub event: Event,
-    /// The name.
-    pub name: &'a ServiceName,
-    /// The host that serves it.
-    pub host: Host,
-    /// The port on which it does.
-    pub port: &'a Port,
+/// How far a store has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "stores build it as a literal")]
+pub struct Progress {
+    /// Every change up to this one is durable.
+    pub committed: Ticket,
+    /// Why the store takes no changes at the moment, if it does not. It goes on trying.
+    pub failure: Option<Arc<str>>,
 }
 
-/// Whether a registration began or ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a registration begins and ends")]
-pub enum Event {
-    /// It began.
-    Added,
-    /// It ended.
-    Removed,
+/// One change of what is kept.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "stores must handle every change")]
+pub enum Change {
+    /// An instance is there, or is not as it was.
+    Put(Box<Record>),
+    /// An instance, by its number, has been heard from for the first time since the registry started.
+    /// Told once a run, so that heartbeats cost a store nothing.
+    Heard(u64),
+    /// An instance, by its number, is gone.
+    Removed(u64),
+}
+
+/// What a registry begins with.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "stores build it as a literal")]
+pub struct Origin {
+    /// The store that counts the revisions.
+    pub store: StoreId,
+    /// The number of the last revision that may have been told to anybody.
+    pub revision: u64,
+    /// The instances, in the order of their numbers.
+    pub records: Vec<Record>,
+}
+
+impl Origin {
+    /// Nothing was kept.
+    #[must_use]
+    pub fn empty(store: StoreId) -> Self {
+        Self { store, revision: 0, records: Vec::new() }
+    }
 }
 
 /// Takes changes and tells when they are durable.
+///
+/// The store may be shared and far away: [`Store::record`] only takes note, the store commits when it
+/// can, and [`Store::progress`] tells how far it has come or what keeps it from that.
 pub trait Store: Debug + Send {
+    /// The word for this kind of store.
+    fn kind(&self) -> &'static str;
+
     /// Takes a change, without waiting for anything, and numbers it.
-    fn record(&mut self, change: &Change<'_>) -> Ticket;
+    fn record(&mut self, change: Change) -> Ticket;
 
     /// The number of the change taken last.
     fn last_ticket(&self) -> Ticket;
 
-    /// Follows the number up to which changes are durable.
-    fn committed(&self) -> watch::Receiver<Ticket>;
+    /// Makes sure that no later run tells a revision up to `revision` for another one. Called with
+    /// rising numbers, before each is told; does not wait.
+    fn reserve(&mut self, revision: u64);
+
+    /// Follows how far it has come.
+    fn progress(&self) -> watch::Receiver<Progress>;
 }

@@ -8,14 +8,17 @@ use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use rpyc_protocol::brine::{EncodeError, Writer};
+use rpyc_protocol::registry::native::{Granted, LeaseId, Revision, State};
 use rpyc_protocol::registry::reply::Entries;
 use rpyc_protocol::registry::{Names, Port};
 use rpyc_protocol::{FoldedName, ServiceName};
 
-use super::clock::LeaseClock;
+use super::clock::{LeaseClock, Tick};
+use super::journal::Journal;
 use super::lease::Lease;
-use super::turn::Turn;
+use super::service::{FailingPolicy, Rank, Service};
 use super::{Asker, Host};
+use crate::store::Ticket;
 
 /// Answers queries and renews leases, on whichever thread asks.
 ///
@@ -25,62 +28,112 @@ use super::{Asker, Host};
 #[derive(Debug)]
 pub struct Directory {
     ttl: Duration,
+    failing: FailingPolicy,
     pub(super) clock: LeaseClock,
+    pub(crate) journal: Journal,
     services: DashMap<ServiceName, Service>,
     instances: DashMap<Host, HashMap<Port, Vec<Arc<Lease>>>>,
+    /// Native leases by the secret that renews them.
+    natives: DashMap<LeaseId, Vec<Arc<Lease>>>,
     /// Names by number, that is, in the order in which they appeared, as RPyC lists them.
     names: RwLock<BTreeMap<u64, ServiceName>>,
     /// The number of the service with which the next LIST begins that cannot hold every name.
     list_turn: AtomicU64,
 }
 
-#[derive(Debug)]
-struct Service {
-    id: u64,
-    /// In the order of their ids.
-    leases: Vec<Arc<Lease>>,
-    /// Which of them the next answer begins with.
-    turn: Turn,
+/// Spreads what differs in a few bits: an odd number without a pattern.
+const JITTER: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+
+/// What became of a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a renewal moves a deadline, or there is more to do")]
+pub enum Renewal {
+    /// Every lease was there and has a new deadline; acknowledge once the ticket is durable.
+    Done(Ticket),
+    /// Something is not there, or has more to change than a deadline: ask the registry.
+    ForTheRegistry,
 }
 
 impl Directory {
-    pub(super) fn new(start: Instant, ttl: Duration) -> Self {
+    pub(super) fn new(
+        start: Instant,
+        ttl: Duration,
+        failing: FailingPolicy,
+        journal: Journal,
+    ) -> Self {
         Self {
             ttl,
+            failing,
             clock: LeaseClock::new(start),
+            journal,
             services: DashMap::new(),
             instances: DashMap::new(),
+            natives: DashMap::new(),
             names: RwLock::new(BTreeMap::new()),
             list_turn: AtomicU64::new(0),
         }
     }
 
-    /// How long a lease lasts unless it is renewed.
+    /// How long a lease lasts unless it is renewed, if its registrant asked for no other time.
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl
     }
 
-    /// Renews the leases of all `names` that `host` serves on `port`, if it holds every one of them;
-    /// otherwise changes nothing and tells so.
+    /// The state that the table is in.
     #[must_use]
-    pub fn renew(&self, now: Instant, host: Host, port: &Port, names: Names<'_>) -> bool {
-        let Some(ports) = self.instances.get(&host) else { return names.count() == 0 };
+    pub fn revision(&self) -> Revision {
+        self.journal.revision()
+    }
+
+    /// Renews the leases of all `names` that `host` serves on `port`, if it holds every one of them;
+    /// otherwise changes nothing.
+    #[must_use]
+    pub fn renew(&self, now: Instant, host: Host, port: &Port, names: Names<'_>) -> Renewal {
+        let Some(ports) = self.instances.get(&host) else { return renewed_nothing(names) };
         let held = ports.get(port).map(Vec::as_slice).unwrap_or_default();
         let lease_of = |name: &str| {
             let name = FoldedName::new(name).ok()?;
             held.iter().find(|lease| lease.service.as_str() == &*name)
         };
-        if !names.clone().all(|name| lease_of(name).is_some_and(|lease| !lease.has_ended())) {
-            return false;
+        if !names.clone().all(|name| lease_of(name).is_some_and(|lease| may_renew(lease))) {
+            return Renewal::ForTheRegistry;
         }
-        let deadline = self.clock.tick(now).after(self.ttl);
+        let tick = self.clock.tick(now);
+        // A native registration of the same server has an owner; this is not how it is renewed.
+        let leases = || names.clone().filter_map(lease_of);
+        let legacy = leases().filter(|lease| lease.instance.is_legacy());
         // A sweep may end a lease between the look and the renewal; then the registry adds it anew.
-        names.filter_map(lease_of).all(|lease| lease.renew(deadline))
+        if !renew_all(legacy, tick.after(self.ttl)) {
+            return Renewal::ForTheRegistry;
+        }
+        Renewal::Done(leases().map(|lease| lease.ticket()).max().unwrap_or_default())
+    }
+
+    /// Renews a native lease, if it is there and nothing speaks against it, and tells its registrant
+    /// how it stands then.
+    pub(crate) fn renew_native(
+        &self,
+        now: Instant,
+        asker: &Asker,
+        lease: LeaseId,
+    ) -> Option<(Granted, Ticket)> {
+        let leases = self.natives.get(&lease)?;
+        let first = leases.first()?;
+        let tick = self.clock.tick(now);
+        let deadline = tick.after(first.ttl(self.ttl));
+        if !leases.iter().all(|lease| may_renew(lease)) || !renew_all(leases.iter(), deadline) {
+            return None;
+        }
+        let ticket = leases.iter().map(|lease| lease.ticket()).max().unwrap_or_default();
+        // Two renewals never come at the same nanosecond of the same lease.
+        let jitter = (lease.get() ^ u128::from(tick.get())).wrapping_mul(JITTER);
+        Some((self.granted(asker, &first.instance, jitter >> 64), ticket))
     }
 
     /// Writes the answer to QUERY: as many whole entries as fit, beginning with another one each
-    /// time, so that each is first in its turn and all are told sooner or later.
+    /// time, so that each is first in its turn and all are told sooner or later. Those that may not
+    /// be relied on come after all others.
     ///
     /// # Errors
     /// [`EncodeError`] cannot happen within the caps of the transports.
@@ -92,15 +145,19 @@ impl Directory {
     ) -> Result<&'b [u8], EncodeError> {
         let mut entries = Entries::new(buffer, asker.transport.query_cap());
         if let Some(service) = self.services.get::<str>(name) {
-            let len = service.leases.len();
-            let first = service.turn.first(len);
-            let (before, from) = service.leases.split_at_checked(first).unwrap_or_default();
-            let fits = |lease: &&Arc<Lease>| {
-                // Who cannot be told to this asker takes no room.
-                asker.entry_of(lease).is_none_or(|entry| entries.push(&entry))
+            // Who cannot be told to this asker takes no room.
+            let mut fits = |lease: &&Arc<Lease>| {
+                asker.entry_of(&lease.instance).is_none_or(|entry| entries.push(&entry))
             };
-            let seen = from.iter().chain(before).take_while(fits).count();
+            let len = service.first().len();
+            let at = service.turn.first(len);
+            let (before, from) = service.first().split_at_checked(at).unwrap_or_default();
+            let seen = from.iter().chain(before).take_while(&mut fits).count();
             service.turn.advance(seen, len);
+            if seen == len {
+                // Counted, because they have no turns: what does not fit is not told.
+                let _ = service.last().iter().take_while(&mut fits).count();
+            }
         }
         entries.finish()
     }
@@ -190,8 +247,7 @@ impl Directory {
             let Some((last, _)) = chunk.last() else { return };
             from = last + 1;
             for (id, name) in chunk {
-                let leases =
-                    self.services.get(&name).map(|it| it.leases.clone()).unwrap_or_default();
+                let leases = self.services.get(&name).map(|it| it.all()).unwrap_or_default();
                 if !leases.is_empty() && !visit(id, name.as_str(), &leases) {
                     return;
                 }
@@ -200,8 +256,43 @@ impl Directory {
     }
 
     /// The leases of one name, and the number of the service.
-    pub(super) fn leases(&self, name: &FoldedName) -> Option<(u64, Vec<Arc<Lease>>)> {
-        self.services.get::<str>(name).map(|service| (service.id, service.leases.clone()))
+    pub(super) fn leases(&self, name: &str) -> Option<(u64, Vec<Arc<Lease>>)> {
+        self.services.get(name).map(|service| (service.id, service.all()))
+    }
+
+    /// The leases of one name by rank: those that are answered first, last and never.
+    pub(super) fn ranks(&self, name: &str) -> [Vec<Arc<Lease>>; 3] {
+        self.services.get(name).map(|service| service.ranks()).unwrap_or_default()
+    }
+
+    /// Whether an instance in this state is told to who wants to connect.
+    pub(super) fn is_answered(&self, state: State) -> bool {
+        self.failing.rank(state) != Rank::Never
+    }
+
+    /// How many leases are in each state.
+    pub(crate) fn states(&self) -> BTreeMap<State, u64> {
+        let mut states = BTreeMap::new();
+        for service in &self.services {
+            service.count(&mut states);
+        }
+        states
+    }
+
+    /// The name of the service with this number.
+    pub(super) fn name_of(&self, service: u64) -> Option<ServiceName> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner).get(&service).cloned()
+    }
+
+    /// How many leases the service with this number has.
+    pub(super) fn service_len(&self, service: u64) -> usize {
+        let name = self.name_of(service);
+        name.and_then(|name| self.services.get(&name).map(|it| it.len())).unwrap_or(0)
+    }
+
+    /// How many names somebody serves.
+    pub(super) fn services_len(&self) -> usize {
+        self.names.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     // What follows changes the structure and belongs to the registry alone.
@@ -214,6 +305,25 @@ impl Directory {
             .unwrap_or_default()
     }
 
+    /// What is held under a native lease.
+    pub(super) fn native(&self, lease: LeaseId) -> Vec<Arc<Lease>> {
+        self.natives.get(&lease).map(|leases| leases.clone()).unwrap_or_default()
+    }
+
+    /// What is held at an address, on any port.
+    pub(super) fn held_by(&self, ip: IpAddr) -> Vec<Arc<Lease>> {
+        let at = self.instances.iter().filter(|at| at.key().ip() == ip);
+        at.flat_map(|at| at.values().flatten().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// What the instance with this number holds. Looks at all of them; for people.
+    pub(super) fn held_by_number(&self, instance: u64) -> Vec<Arc<Lease>> {
+        let is_meant = |lease: &&Arc<Lease>| lease.instance.id == instance;
+        let all = self.instances.iter();
+        all.flat_map(|at| at.values().flatten().filter(is_meant).cloned().collect::<Vec<_>>())
+            .collect()
+    }
+
     pub(super) fn service_id(&self, name: &str) -> Option<u64> {
         self.services.get(name).map(|service| service.id)
     }
@@ -222,12 +332,31 @@ impl Directory {
         let mut service = self.services.entry(lease.service.clone()).or_insert_with(|| {
             let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
             names.insert(lease.service_id, lease.service.clone());
-            Service { id: lease.service_id, leases: Vec::new(), turn: Turn::default() }
+            Service::new(lease.service_id)
         });
-        service.leases.push(Arc::clone(lease));
+        service.place(lease, self.failing.rank(lease.state()));
         drop(service);
-        let mut ports = self.instances.entry(lease.host).or_default();
-        ports.entry(lease.port.clone()).or_default().push(Arc::clone(lease));
+        let instance = &lease.instance;
+        instance.leases.fetch_add(1, Ordering::Relaxed);
+        let mut ports = self.instances.entry(instance.host).or_default();
+        ports.entry(instance.port.clone()).or_default().push(Arc::clone(lease));
+        drop(ports);
+        if let Some(native) = &instance.native {
+            self.natives.entry(native.lease).or_default().push(Arc::clone(lease));
+        }
+    }
+
+    /// Gives leases the places that their states have.
+    pub(super) fn rank(&self, leases: &[Arc<Lease>]) {
+        let mut of_service: BTreeMap<u64, Vec<&Arc<Lease>>> = BTreeMap::new();
+        for lease in leases {
+            of_service.entry(lease.service_id).or_default().push(lease);
+        }
+        for leases in of_service.into_values() {
+            let Some(first) = leases.first() else { continue };
+            let Some(mut service) = self.services.get_mut(&first.service) else { continue };
+            service.rank(&leases, self.failing);
+        }
     }
 
     /// Forgets leases that have been ended; tells how many instances were left without any.
@@ -237,26 +366,49 @@ impl Directory {
             ended.iter().map(|lease| (lease.service_id, &lease.service)).collect();
         for (id, name) in names {
             if let Some(mut service) = self.services.get_mut(name) {
-                service.leases.retain(|lease| !lease.has_ended());
+                service.forget_ended();
             }
-            if self.services.remove_if(name, |_, service| service.leases.is_empty()).is_some() {
+            if self.services.remove_if(name, |_, service| service.is_empty()).is_some() {
                 self.names.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
             }
         }
         let mut emptied = 0;
         for lease in ended {
-            let Some(mut ports) = self.instances.get_mut(&lease.host) else { continue };
-            let Some(held) = ports.get_mut(&lease.port) else { continue };
-            held.retain(|lease| !lease.has_ended());
-            if held.is_empty() {
-                ports.remove(&lease.port);
+            let instance = &lease.instance;
+            if instance.leases.fetch_sub(1, Ordering::Relaxed) == 1 {
                 emptied += 1;
             }
+            if let Some(native) = &instance.native {
+                if let Some(mut leases) = self.natives.get_mut(&native.lease) {
+                    leases.retain(|lease| !lease.has_ended());
+                }
+                self.natives.remove_if(&native.lease, |_, leases| leases.is_empty());
+            }
+            let Some(mut ports) = self.instances.get_mut(&instance.host) else { continue };
+            let Some(held) = ports.get_mut(&instance.port) else { continue };
+            held.retain(|lease| !lease.has_ended());
+            if held.is_empty() {
+                ports.remove(&instance.port);
+            }
             drop(ports);
-            self.instances.remove_if(&lease.host, |_, ports| ports.is_empty());
+            self.instances.remove_if(&instance.host, |_, ports| ports.is_empty());
         }
         emptied
     }
+}
+
+/// Whether a renewal is just a new deadline.
+fn may_renew(lease: &Lease) -> bool {
+    !lease.has_ended() && lease.suspicion().is_none()
+}
+
+/// Renews every one of `leases`; tells whether all were still there.
+fn renew_all<'l>(leases: impl Iterator<Item = &'l Arc<Lease>>, deadline: Tick) -> bool {
+    leases.filter(|lease| !lease.renew(deadline)).count() == 0
+}
+
+fn renewed_nothing(names: Names<'_>) -> Renewal {
+    if names.count() == 0 { Renewal::Done(Ticket::default()) } else { Renewal::ForTheRegistry }
 }
 
 /// Reads an address as a client may write it: with or without a zone, mapped or not.

@@ -1,16 +1,17 @@
 //! One promise: "this name is served here, until then".
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rpyc_protocol::ServiceName;
-use rpyc_protocol::brine::{EncodeError, Writer};
-use rpyc_protocol::registry::Port;
+use rpyc_protocol::registry::native::State;
 
-use super::Host;
 use super::clock::Tick;
+use super::instance::{Instance, Mark};
+use crate::store::Ticket;
 
-/// A name served on a port of a host, until a deadline that moves with each renewal.
+/// A name served by an instance, until a deadline that moves with each renewal.
 ///
 /// Shared between the directory, which renews it, and the registry, which ends it. Ending and
 /// renewing race on one atomic, so a renewal that was acknowledged is never lost to a sweep.
@@ -21,14 +22,23 @@ pub(crate) struct Lease {
     pub(crate) service: ServiceName,
     /// The number of the service, which rises in the order in which names appear.
     pub(crate) service_id: u64,
-    pub(crate) host: Host,
-    pub(crate) port: Port,
+    pub(crate) instance: Arc<Instance>,
     pub(crate) since: Instant,
-    /// `(host, port)` as brine, written once instead of at every query.
-    pub(crate) entry: Box<[u8]>,
     deadline: AtomicU64,
     /// Where the registry's queue holds it; only the registry reads and writes this.
     queued_for: AtomicU64,
+    /// The change that began it: until that is durable, no renewal is acknowledged either.
+    ticket: AtomicU64,
+    suspicion: AtomicU8,
+}
+
+/// Why a lease may not be relied on, though it has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Suspicion {
+    /// The registry has restarted and has not heard from it since.
+    Restarted = 1,
+    /// It is overdue, together with too many others to be believed.
+    Overdue = 2,
 }
 
 const ENDED: u64 = 0;
@@ -37,23 +47,26 @@ impl Lease {
     pub(crate) fn new(
         id: u64,
         (service, service_id): (ServiceName, u64),
-        (host, port): (Host, Port),
+        instance: Arc<Instance>,
         since: Instant,
         deadline: Tick,
-    ) -> Result<Self, EncodeError> {
-        let mut entry = Vec::new();
-        encode_entry(&mut entry, &host.ip().to_string(), &port)?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             id,
             service,
             service_id,
-            host,
-            port,
+            instance,
             since,
-            entry: entry.into(),
             deadline: AtomicU64::new(deadline.get()),
             queued_for: AtomicU64::new(deadline.get()),
-        })
+            ticket: AtomicU64::new(0),
+            suspicion: AtomicU8::new(0),
+        }
+    }
+
+    /// How long it lasts without renewal.
+    pub(crate) fn ttl(&self, default: Duration) -> Duration {
+        self.instance.native.as_ref().map_or(default, |native| native.ttl)
     }
 
     /// When the lease ends, or `None` once it has been ended.
@@ -81,6 +94,10 @@ impl Lease {
         self.deadline.store(ENDED, Ordering::Release);
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        self.deadline().is_none()
+    }
+
     pub(super) fn queued_for(&self) -> Tick {
         Tick::new(self.queued_for.load(Ordering::Relaxed)).unwrap_or(Tick::FIRST)
     }
@@ -89,14 +106,36 @@ impl Lease {
         self.queued_for.store(tick.get(), Ordering::Relaxed);
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
-        self.deadline().is_none()
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket::new(self.ticket.load(Ordering::Acquire))
     }
-}
 
-/// Appends `(host, port)` as brine.
-pub(crate) fn encode_entry(out: &mut Vec<u8>, host: &str, port: &Port) -> Result<(), EncodeError> {
-    let mut out = Writer::new(out);
-    out.tuple(2)?.str(host)?;
-    port.encode(&mut out)
+    pub(super) fn set_ticket(&self, ticket: Ticket) {
+        self.ticket.store(ticket.get(), Ordering::Release);
+    }
+
+    pub(crate) fn suspicion(&self) -> Option<Suspicion> {
+        match self.suspicion.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Suspicion::Restarted),
+            _ => Some(Suspicion::Overdue),
+        }
+    }
+
+    pub(super) fn set_suspicion(&self, suspicion: Option<Suspicion>) {
+        self.suspicion.store(suspicion.map_or(0, |it| it as u8), Ordering::Release);
+    }
+
+    /// What is said of it, the gravest first.
+    pub(crate) fn state(&self) -> State {
+        if self.instance.has(Mark::Draining) {
+            State::Draining
+        } else if self.instance.has(Mark::Failing) {
+            State::Failing
+        } else if self.suspicion().is_some() {
+            State::Suspect
+        } else {
+            State::Passing
+        }
+    }
 }

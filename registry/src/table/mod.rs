@@ -1,6 +1,6 @@
 //! The table: who serves which name where, and until when.
 //!
-//! Pure: time, addresses and limits come in as arguments. Two halves share it. The
+//! Pure: time, addresses, randomness and limits come in as arguments. Two halves share it. The
 //! [`Directory`] is read and renewed by everybody at once; the [`Registry`] is the one place where
 //! leases begin and end.
 
@@ -8,12 +8,23 @@ mod asker;
 mod clock;
 mod directory;
 mod host;
+mod instance;
+mod journal;
 mod lease;
+mod protection;
 mod registry;
-mod snapshot;
+mod service;
 mod turn;
+mod view;
 
 pub use asker::{Asker, Transport};
-pub use directory::Directory;
+pub use directory::{Directory, Renewal};
 pub use host::Host;
-pub use registry::{Registry, SWEEP_INTERVAL};
+pub(crate) use journal::Entry;
+pub use journal::JOURNAL_LEN;
+pub use protection::ProtectionPolicy;
+pub use registry::{
+    Entropy, MAX_GRACES, NewInstance, Place, Registry, SWEEP_INTERVAL, TableConfig,
+};
+pub use service::FailingPolicy;
+pub(crate) use view::{Extent, Names, Selection, json_len, only_host};

@@ -47,22 +47,22 @@ fn legacy(table: &Table, request: &[u8]) -> Option<Vec<u8>> {
 /// What our registry answers to a native request: one instance a page.
 fn native(table: &Table, request: &[u8]) -> Option<Vec<u8>> {
     let request = native::Request::parse(request).ok()?;
-    let after = request.after.map_or(0, |place| place.lease);
     let all = table.iter().flat_map(|&(name, ports)| ports.iter().map(move |&port| (name, port)));
-    let wanted = match request.operation {
-        Operation::Resolve { name } => name,
-        _ => String::new(),
+    let (wanted, page) = match request.operation {
+        Operation::Resolve { name, page, .. } => (name, page),
+        Operation::List { page, .. } => (String::new(), page),
+        _ => return None,
     };
+    let after = page.after.map_or(0, |place| place.lease);
     let mut rest = all
         .filter(|(name, _)| wanted.is_empty() || *name == wanted)
         .skip(usize::try_from(after).unwrap());
     let page = rest.next().map(|(name, number)| native::Service {
         name: name.to_owned(),
         instances: vec![native::Instance {
-            host: "127.0.0.1".to_owned(),
-            port: port(number),
             age_ms: 1500,
             left_ms: 238_500,
+            ..native::Instance::at("127.0.0.1", port(number))
         }],
     });
     let next = rest.next().map(|_| Cursor { service: 0, lease: after + 1 });

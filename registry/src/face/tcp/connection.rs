@@ -12,8 +12,9 @@ use super::framing::{Frame, Framing};
 use super::idle::Place;
 use super::{Failure, lost};
 use crate::counters::Loss;
-use crate::dispatch::Outcome;
+use crate::dispatch::{Outcome, Watch};
 use crate::face::Shared;
+use crate::store::Ticket;
 use crate::table::Asker;
 
 /// How long a client may take to send a whole request, and as long again to take its answer.
@@ -25,6 +26,9 @@ const IDLE_DEADLINE: Duration = Duration::from_secs(60);
 /// How long an answered client may take to close. Closing first while bytes of its are unread would
 /// make the system discard the answer.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How often a watcher hears that nothing has happened, so that both ends know that the other is there.
+const WATCH_HEARTBEAT: Duration = Duration::from_secs(15);
 
 const READ_SIZE: usize = 4096;
 
@@ -120,25 +124,75 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(received)
     }
 
-    /// Answers one request, once the store has committed what it changed.
+    /// Answers one request, once the store has committed what it changed; a watch until it ends.
     async fn answer(&mut self, message: &[u8], line_end: &[u8]) -> Result<(), Failure> {
         let mut reply = Vec::new();
         let now = Instant::now().into_std();
         let answer = match self.shared.dispatcher.handle(now, &self.asker, message, &mut reply) {
-            Outcome::Reply(bytes) => bytes,
+            Outcome::Reply(bytes) => bytes.to_vec(),
             Outcome::AfterCommit(ticket, bytes) => {
-                let mut committed = self.shared.committed.clone();
-                let committed = committed.wait_for(|committed| ticket <= *committed);
-                match timeout(REQUEST_DEADLINE, committed).await {
-                    Ok(Ok(_)) => bytes,
-                    // The store is slow or gone: what is not durable is not acknowledged.
-                    Ok(Err(_)) | Err(_) => return Err(Failure::Deadline(REQUEST_DEADLINE)),
+                let answer = bytes.to_vec();
+                match self.wait_for_store(ticket).await {
+                    Ok(()) => answer,
+                    // What is not durable is not acknowledged.
+                    Err(why) => match self.shared.dispatcher.not_durable(message, &why) {
+                        Some(told) => told,
+                        None => return Err(Failure::NotDurable(why)),
+                    },
                 }
             }
+            Outcome::Watch(watch) => return self.tell(watch).await,
             Outcome::Refused(refusal) => return Err(refusal.into()),
         };
-        let answer = [answer, line_end].concat();
-        let sent = timeout(REQUEST_DEADLINE, self.stream.write_all(&answer)).await;
+        self.send(&[&answer, line_end].concat()).await
+    }
+
+    /// Waits until a change is durable; tells why it is not yet if the store fails or takes too long.
+    async fn wait_for_store(&self, ticket: Ticket) -> Result<(), Arc<str>> {
+        let mut progress = self.shared.progress.clone();
+        let settled = progress
+            .wait_for(|progress| ticket <= progress.committed || progress.failure.is_some());
+        match timeout(REQUEST_DEADLINE, settled).await {
+            Ok(Ok(progress)) if ticket <= progress.committed => Ok(()),
+            Ok(Ok(progress)) => Err(progress.failure.clone().unwrap_or_default()),
+            Ok(Err(_closed)) => Err("the store is gone".into()),
+            Err(_elapsed) => Err("the store is slow".into()),
+        }
+    }
+
+    /// Tells what happens until the client goes, does not take it, or the registry ends.
+    async fn tell(&mut self, mut watch: Box<Watch>) -> Result<(), Failure> {
+        let mut lines = Vec::new();
+        loop {
+            let stop = self.stop.clone();
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                // Nothing else is served on this connection; its end is the end of the watch.
+                received = self.receive() => {
+                    if received? == 0 {
+                        return Ok(());
+                    }
+                    self.framing = Framing::new();
+                }
+                changed = timeout(WATCH_HEARTBEAT, watch.changed()) => match changed {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_gone)) => return Ok(()),
+                    Err(_elapsed) => watch.nothing_new(&mut lines),
+                }
+            }
+            while watch.lines(Instant::now().into_std(), &mut lines) {
+                self.send(&lines).await?;
+                lines.clear();
+            }
+            if !lines.is_empty() {
+                self.send(&lines).await?;
+                lines.clear();
+            }
+        }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let sent = timeout(REQUEST_DEADLINE, self.stream.write_all(bytes)).await;
         sent.map_err(|_elapsed| Failure::Deadline(REQUEST_DEADLINE))??;
         self.place.is_active(Instant::now());
         Ok(())
@@ -156,6 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 mod tests {
     use std::sync::Arc;
 
+    use rpyc_protocol::registry::native::StoreId;
     use rpyc_protocol::registry::reply::ACKNOWLEDGEMENT;
     use tokio::io::{DuplexStream, duplex};
     use tokio::task::JoinHandle;
@@ -163,10 +218,10 @@ mod tests {
     use super::super::Places;
     use super::*;
     use crate::counters::Counters;
-    use crate::dispatch::{Dispatcher, Listing};
+    use crate::dispatch::{Access, Dispatcher, Listing};
     use crate::net::SharedInterfaces;
-    use crate::store::{MemoryStore, Store};
-    use crate::table::{Host, Registry, Transport};
+    use crate::store::{MemoryStore, Origin, Store};
+    use crate::table::{Host, Registry, TableConfig, Transport};
 
     const REGISTER: &[u8] = b"\x12\x08\x0dRPYC\x08\x0e\x08REGISTER\x11\x10\x08\x0aA\x51";
 
@@ -181,16 +236,15 @@ mod tests {
     fn connect() -> Client {
         let now = Instant::now().into_std();
         let store = MemoryStore::new();
-        let committed = store.committed();
-        let limits = crate::Limits::default();
-        let registry =
-            Registry::new(now, Duration::from_secs(240), limits.clone(), Box::new(store));
-        let shared = Arc::new(Shared {
-            dispatcher: Dispatcher::new(now, registry, Listing::Everyone, &limits),
-            counters: Counters::new(now),
-            interfaces: SharedInterfaces::default(),
-            committed,
-        });
+        let progress = store.progress();
+        let origin = Origin::empty(StoreId::new(1));
+        let entropy = Box::new(|| 4);
+        let registry = Registry::new(now, TableConfig::default(), Box::new(store), origin, entropy);
+        let counters = Arc::new(Counters::new(now));
+        let access = Access { listing: Listing::Everyone, ..Access::default() };
+        let dispatcher = Dispatcher::new(now, registry, access, Arc::clone(&counters));
+        let interfaces = SharedInterfaces::default();
+        let shared = Arc::new(Shared { dispatcher, counters, interfaces, progress });
         let peer = SocketAddr::from(([10, 0, 0, 7], 1234));
         let asker = Asker {
             host: Host::from(peer),

@@ -101,6 +101,8 @@ enum Failure {
     EndedEarly,
     #[error("{0}")]
     Io(#[from] io::Error),
+    #[error("the change is made but not durable: {0}")]
+    NotDurable(Arc<str>),
     #[error("{0}")]
     Refused(#[from] crate::Refusal),
 }
@@ -110,6 +112,7 @@ impl From<&Failure> for Loss {
         match failure {
             Failure::Deadline(_) => Self::Deadline,
             Failure::EndedEarly | Failure::Io(_) => Self::Broken,
+            Failure::NotDurable(_) => Self::NotQueued,
             Failure::Refused(refusal) => Self::from(refusal),
         }
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use rpyc_registry::{Config, Limits, Listing, Server};
+use rpyc_registry::{Access, Config, Limits, Listing, Server, TableConfig};
 use tracing::{info, warn};
 
 use crate::cli::{LimitArgs, LogFormat, LogLevel, Mode, ServeArgs};
@@ -60,13 +60,19 @@ fn config(args: ServeArgs) -> Config {
         needs_ipv6: args.ipv6,
         udp: mode != Mode::Tcp,
         tcp: mode != Mode::Udp,
-        ttl: args.timeout.unwrap_or(defaults.ttl),
-        listing: match args.listing {
-            None => Listing::ThisMachine,
-            Some(true) => Listing::Everyone,
-            Some(false) => Listing::Nobody,
+        table: TableConfig {
+            ttl: args.timeout.unwrap_or(defaults.table.ttl),
+            limits: limits(&args.limits),
+            ..defaults.table
         },
-        limits: limits(&args.limits),
+        access: Access {
+            listing: match args.listing {
+                None => Listing::ThisMachine,
+                Some(true) => Listing::Everyone,
+                Some(false) => Listing::Nobody,
+            },
+            ..defaults.access
+        },
     }
 }
 

@@ -1,0 +1,39 @@
+//! How a registry does.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// How a registry does: what it holds, how it is set up, and what it has counted since it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(clippy::exhaustive_structs, reason = "built by the registry as a literal")]
+pub struct Status {
+    /// The version of the program.
+    pub version: String,
+    /// Milliseconds since it started.
+    pub uptime_ms: u64,
+    /// Which kind of store it has: `memory`, `file`.
+    pub store: String,
+    /// Why the store does not take changes at the moment, if it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_failure: Option<String>,
+    /// Changes that are not durable yet.
+    pub uncommitted: u64,
+    /// Names that somebody serves.
+    pub services: u64,
+    /// Servers.
+    pub instances: u64,
+    /// Names of servers: what an instance with three names counts thrice in.
+    pub registrations: u64,
+    /// Of these, by state.
+    pub states: BTreeMap<String, u64>,
+    /// Whether overdue instances are being kept because too many are overdue at once, and of which
+    /// names; an empty name stands for the whole table.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub protected: Vec<String>,
+    /// Watchers.
+    pub watchers: u64,
+    /// What was counted since the start.
+    pub counters: BTreeMap<String, u64>,
+}

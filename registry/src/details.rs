@@ -1,0 +1,84 @@
+//! What a registrant may tell about its instance: how much, and of what form.
+
+use rpyc_protocol::registry::native::Details;
+
+/// The most tags of an instance.
+pub const MAX_TAGS: usize = 32;
+
+/// The most keys of an instance's metadata.
+pub const MAX_META: usize = 32;
+
+/// The most bytes of a tag, a key, a zone or a protocol.
+pub const MAX_WORD_BYTES: usize = 64;
+
+/// The most bytes of a value of metadata.
+pub const MAX_VALUE_BYTES: usize = 256;
+
+/// The most bytes of all tags and metadata of an instance together.
+pub const MAX_DETAILS_BYTES: usize = 2048;
+
+/// What is wrong with the details of a registration; the fault of the registrant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DetailsError {
+    /// Nothing where something must be.
+    #[error("a {what} is empty")]
+    Empty {
+        /// What it is.
+        what: &'static str,
+    },
+    /// Something is too long.
+    #[error("a {what} is longer than {limit} bytes")]
+    TooLong {
+        /// What it is.
+        what: &'static str,
+        /// The most bytes.
+        limit: usize,
+    },
+    /// There is too much of something.
+    #[error("there are more than {limit} {what}")]
+    TooMany {
+        /// What it is.
+        what: &'static str,
+        /// The most of it.
+        limit: usize,
+    },
+}
+
+/// Finds whether `details` may be told.
+///
+/// # Errors
+/// [`DetailsError`] tells what is wrong.
+pub(crate) fn check(details: &Details) -> Result<(), DetailsError> {
+    use DetailsError::{Empty, TooLong, TooMany};
+    let word = |what, text: &str| match text.len() {
+        0 => Err(Empty { what }),
+        1..=MAX_WORD_BYTES => Ok(()),
+        _ => Err(TooLong { what, limit: MAX_WORD_BYTES }),
+    };
+    if details.tags.len() > MAX_TAGS {
+        return Err(TooMany { what: "tags", limit: MAX_TAGS });
+    }
+    if details.meta.len() > MAX_META {
+        return Err(TooMany { what: "keys of metadata", limit: MAX_META });
+    }
+    let mut bytes = 0;
+    for tag in &details.tags {
+        word("tag", tag)?;
+        bytes += tag.len();
+    }
+    for (key, value) in &details.meta {
+        word("key of metadata", key)?;
+        if value.len() > MAX_VALUE_BYTES {
+            return Err(TooLong { what: "value of metadata", limit: MAX_VALUE_BYTES });
+        }
+        bytes += key.len() + value.len();
+    }
+    if bytes > MAX_DETAILS_BYTES {
+        return Err(TooLong { what: "set of tags and metadata", limit: MAX_DETAILS_BYTES });
+    }
+    for (what, text) in [("zone", &details.zone), ("protocol", &details.protocol)] {
+        text.as_deref().map_or(Ok(()), |text| word(what, text))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! One request in, one answer out: the way of every message through the registry.
+
+mod cookie;
+mod legacy;
+mod native;
+mod registration;
+mod watch;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use rpyc_protocol::Limits as MessageLimits;
+use rpyc_protocol::registry::native::{StoreId, is_native};
+
+use crate::admission::Admission;
+use crate::counters::Counters;
+use crate::refusal::Refusal;
+use crate::store::{Progress, Ticket};
+use crate::table::{Asker, Directory, Registry};
+use cookie::Cookies;
+pub use registration::{MAX_ADDRESSES, MAX_KEY_BYTES};
+pub use watch::{Watch, WatchError};
+
+/// The most bytes of one request.
+pub const MAX_REQUEST: usize = MessageLimits::REQUEST.bytes;
+
+/// Who may list the names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "the switch has three positions")]
+pub enum Listing {
+    /// Askers on this machine.
+    #[default]
+    ThisMachine,
+    /// Every asker.
+    Everyone,
+    /// No asker.
+    Nobody,
+}
+
+/// What is to be done about a request.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "faces must handle every outcome")]
+pub enum Outcome<'b> {
+    /// Send this answer.
+    Reply(&'b [u8]),
+    /// Send this answer once the store has committed the ticket.
+    AfterCommit(Ticket, &'b [u8]),
+    /// Over TCP: tell what happens, for as long as the asker stays.
+    Watch(Box<Watch>),
+    /// Send nothing; over TCP, close the connection.
+    Refused(Refusal),
+}
+
+/// Who may do what only operators may.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "a literal with `..Default::default()` stays valid")]
+pub struct Access {
+    /// Who may list the names.
+    pub listing: Listing,
+    /// The networks besides this machine whose askers are operators.
+    pub operators: Vec<ipnet::IpNet>,
+}
+
+impl Access {
+    fn may_list(&self, asker: &Asker) -> bool {
+        match self.listing {
+            Listing::ThisMachine => self.is_operator(asker),
+            Listing::Everyone => true,
+            Listing::Nobody => false,
+        }
+    }
+
+    fn is_operator(&self, asker: &Asker) -> bool {
+        let ip = asker.host.ip();
+        asker.is_here || self.operators.iter().any(|network| network.contains(&ip))
+    }
+}
+
+/// Turns the bytes of a request into the bytes of an answer, for every face.
+///
+/// Pure: reads no clock and no socket. Shared by all workers; what needs the owner of the table takes
+/// its lock for as long as a change in memory takes.
+#[derive(Debug)]
+pub struct Dispatcher {
+    directory: Arc<Directory>,
+    registry: Mutex<Registry>,
+    access: Access,
+    progress: tokio::sync::watch::Receiver<Progress>,
+    counters: Arc<Counters>,
+    cookies: Cookies,
+    requests: Admission,
+    renewals: Admission,
+    rate: u32,
+    names_per_instance: usize,
+    start: Instant,
+}
+
+impl Dispatcher {
+    /// Serves `registry`.
+    #[must_use]
+    pub fn new(now: Instant, registry: Registry, access: Access, counters: Arc<Counters>) -> Self {
+        let limits = registry.limits();
+        let (rate, names_per_instance) = (limits.requests_per_second, limits.names_per_instance);
+        let admission = || Admission::new(now, rate);
+        Self {
+            directory: registry.directory(),
+            progress: registry.progress(),
+            registry: Mutex::new(registry),
+            access,
+            counters,
+            cookies: Cookies::new(now),
+            requests: admission(),
+            renewals: admission(),
+            rate,
+            names_per_instance,
+            start: now,
+        }
+    }
+
+    /// Serves one request, using `buffer` for the answer.
+    pub fn handle<'b>(
+        &self,
+        now: Instant,
+        asker: &Asker,
+        message: &[u8],
+        buffer: &'b mut Vec<u8>,
+    ) -> Outcome<'b> {
+        let outcome = match message.first() {
+            Some(&first) if is_native(first) => self.native(now, asker, message, buffer),
+            _ => self.legacy(now, asker, message, buffer),
+        };
+        outcome.unwrap_or_else(Outcome::Refused)
+    }
+
+    /// Ends the leases whose time has come; tells when to call again.
+    pub fn expire(&self, now: Instant) -> Instant {
+        self.with_registry(|registry| registry.expire(now))
+    }
+
+    /// How many servers there are.
+    #[must_use]
+    pub fn instances(&self) -> usize {
+        self.with_registry(|registry| registry.instances())
+    }
+
+    /// The half of the table that answers and renews.
+    #[must_use]
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    fn admit(&self, tokens: &Admission, now: Instant, asker: &Asker) -> Result<(), Refusal> {
+        if asker.is_here || tokens.admit(now, asker.host) {
+            return Ok(());
+        }
+        Err(Refusal::TooOften { source_host: asker.host, limit: self.rate })
+    }
+
+    fn with_registry<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
+        change(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A store's name that no other has, by `random` numbers.
+#[must_use]
+pub fn random_store_id(random: u128) -> StoreId {
+    StoreId::new(u32::try_from(random & u128::from(u32::MAX)).unwrap_or(0))
+}

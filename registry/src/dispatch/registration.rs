@@ -1,0 +1,93 @@
+//! Native registrations, as they come and as they are taken.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use rpyc_protocol::ServiceName;
+use rpyc_protocol::registry::Port;
+use rpyc_protocol::registry::native::Registration;
+
+use crate::refusal::Refusal;
+use crate::table::{Asker, Host, NewInstance, Place};
+
+/// The most addresses of an instance.
+pub const MAX_ADDRESSES: usize = 8;
+
+/// The most bytes of a registrant's key.
+pub const MAX_KEY_BYTES: usize = 64;
+
+/// Reads a registration; the addresses of the names are the asker's if it names none.
+pub(super) fn read(
+    asker: &Asker,
+    registration: Registration,
+    names_limit: usize,
+) -> Result<NewInstance, Refusal> {
+    let Registration { names, port, addresses, ttl_ms, key, exclusive, details } = registration;
+    if names.is_empty() {
+        return Err(Refusal::NoNames);
+    }
+    if names.len() > names_limit {
+        return Err(Refusal::TooManyNames { limit: names_limit });
+    }
+    let mut folded: Vec<ServiceName> = Vec::with_capacity(names.len());
+    for name in &names {
+        let name = ServiceName::new(name)?;
+        if name.as_str().is_empty() {
+            return Err(Refusal::NoNames);
+        }
+        if !folded.contains(&name) {
+            folded.push(name);
+        }
+    }
+    if addresses.len() > MAX_ADDRESSES {
+        return Err(Refusal::TooManyAddresses { limit: MAX_ADDRESSES });
+    }
+    if key.as_ref().is_some_and(|key| key.len() > MAX_KEY_BYTES) {
+        return Err(Refusal::KeyTooLong { limit: MAX_KEY_BYTES });
+    }
+    crate::details::check(&details)?;
+    let addresses: Vec<SocketAddr> =
+        addresses.iter().map(|text| read_address(asker, text, &port)).collect::<Result<_, _>>()?;
+    let place = match addresses.first() {
+        None => Place { host: asker.host, port },
+        Some(first) => Place { host: Host::from(*first), port: Port::tcp(first.port())? },
+    };
+    Ok(NewInstance {
+        names: folded,
+        place,
+        addresses,
+        ttl: ttl_ms.map(Duration::from_millis),
+        key: key.map(String::into_boxed_str),
+        is_exclusive: exclusive,
+        details,
+    })
+}
+
+/// Reads `IP` or `IP:PORT`, with a zone or without. A zone is a number on the registry's own machine
+/// and means the link by which the registration came if it came from elsewhere.
+fn read_address(asker: &Asker, text: &str, port: &Port) -> Result<SocketAddr, Refusal> {
+    let fault = || Refusal::Address(text.chars().take(64).collect());
+    let (ip, port) = match text.parse::<SocketAddr>() {
+        Ok(address) => (address.ip(), address.port()),
+        Err(_) => {
+            let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(text);
+            let bare = bare.split_once('%').map_or(bare, |(ip, _)| ip);
+            let ip: IpAddr = bare.parse().map_err(|_not_an_address| fault())?;
+            (ip, port.to_tcp().ok_or_else(fault)?)
+        }
+    };
+    let ip = ip.to_canonical();
+    if ip.is_unspecified() || ip.is_multicast() || port == 0 || is_broadcast(ip) {
+        return Err(fault());
+    }
+    Ok(match ip {
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+            std::net::SocketAddrV6::new(ip, port, 0, asker.link).into()
+        }
+        ip => SocketAddr::new(ip, port),
+    })
+}
+
+fn is_broadcast(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if ip.is_broadcast())
+}

@@ -1,0 +1,146 @@
+//! One running server.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rpyc_protocol::brine::{EncodeError, Writer};
+use rpyc_protocol::registry::Port;
+use rpyc_protocol::registry::native::{Details, LeaseId, Target};
+
+use super::Host;
+use super::directory::parse_host;
+
+/// A server at one place, with the leases of its names.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    /// Numbers rise with time and are never used again.
+    pub(crate) id: u64,
+    pub(crate) host: Host,
+    pub(crate) port: Port,
+    /// `(host, port)` as brine, written once instead of at every query.
+    pub(crate) entry: Box<[u8]>,
+    /// What a registration in RPyC's own protocol does not have.
+    pub(crate) native: Option<Box<Native>>,
+    /// When it registered first, in seconds of the wall clock; for people only.
+    pub(crate) registered_at: u64,
+    marks: AtomicU8,
+    /// Leases that have not ended; only the registry changes it.
+    pub(super) leases: AtomicU32,
+}
+
+/// What a native registration has besides.
+#[derive(Debug)]
+pub(crate) struct Native {
+    /// Proves who the registrant is.
+    pub(crate) lease: LeaseId,
+    /// Where the registration came from.
+    pub(crate) registrant: Host,
+    /// The key under which it came.
+    pub(crate) key: Option<Box<str>>,
+    pub(crate) ttl: Duration,
+    /// Where it is, as its registrant says, the preferred first; empty if it left that to us.
+    pub(crate) addresses: Box<[SocketAddr]>,
+    details: RwLock<Arc<Details>>,
+}
+
+impl Native {
+    pub(crate) fn new(
+        lease: LeaseId,
+        registrant: Host,
+        key: Option<Box<str>>,
+        ttl: Duration,
+        addresses: Box<[SocketAddr]>,
+        details: Details,
+    ) -> Self {
+        let details = RwLock::new(Arc::new(details));
+        Self { lease, registrant, key, ttl, addresses, details }
+    }
+
+    pub(crate) fn details(&self) -> Arc<Details> {
+        Arc::clone(&self.details.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_details(&self, details: Details) {
+        *self.details.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(details);
+    }
+}
+
+/// Something that is said about an instance as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// An operator, or its registrant, wants it to get nobody new.
+    Draining = 1,
+    /// Probes find that it does not serve.
+    Failing = 2,
+}
+
+impl Instance {
+    pub(crate) fn new(
+        id: u64,
+        (host, port): (Host, Port),
+        native: Option<Box<Native>>,
+        registered_at: u64,
+    ) -> Result<Self, EncodeError> {
+        let mut entry = Vec::new();
+        encode_entry(&mut entry, &host.ip().to_string(), &port)?;
+        Ok(Self {
+            id,
+            host,
+            port,
+            entry: entry.into(),
+            native,
+            registered_at,
+            marks: AtomicU8::new(0),
+            leases: AtomicU32::new(0),
+        })
+    }
+
+    pub(crate) fn is_legacy(&self) -> bool {
+        self.native.is_none()
+    }
+
+    pub(crate) fn has(&self, mark: Mark) -> bool {
+        self.marks.load(Ordering::Acquire) & mark as u8 != 0
+    }
+
+    /// Sets or takes away a mark; tells whether that changed anything.
+    pub(super) fn set(&self, mark: Mark, is_set: bool) -> bool {
+        let bit = mark as u8;
+        let before = if is_set {
+            self.marks.fetch_or(bit, Ordering::AcqRel)
+        } else {
+            self.marks.fetch_and(!bit, Ordering::AcqRel)
+        };
+        (before & bit != 0) != is_set
+    }
+
+    /// Whether it is known at this address.
+    pub(crate) fn is_at(&self, ip: IpAddr) -> bool {
+        let told = self.native.as_ref().map(|native| &*native.addresses).unwrap_or_default();
+        self.host.ip() == ip || told.iter().any(|address| address.ip() == ip)
+    }
+
+    /// Whether it is one of the instances that `target` means, its name aside.
+    pub(crate) fn is_meant_by(&self, target: &Target) -> bool {
+        let lease = self.native.as_ref().map(|native| native.lease);
+        let ip = target.host.as_deref().map(parse_host);
+        (target.lease.is_none() || target.lease == lease)
+            && target.instance.is_none_or(|id| self.id == id)
+            && ip.is_none_or(|ip| ip.is_some_and(|ip| self.is_at(ip)))
+            && target.port.as_ref().is_none_or(|port| self.port == *port)
+    }
+
+    /// What its registrant tells about it.
+    pub(crate) fn details(&self) -> Arc<Details> {
+        self.native.as_ref().map(|native| native.details()).unwrap_or_default()
+    }
+}
+
+/// Appends `(host, port)` as brine.
+pub(crate) fn encode_entry(out: &mut Vec<u8>, host: &str, port: &Port) -> Result<(), EncodeError> {
+    let mut out = Writer::new(out);
+    out.tuple(2)?.str(host)?;
+    port.encode(&mut out)
+}

@@ -1,0 +1,141 @@
+//! Whether too many are overdue at once to be believed.
+//!
+//! When a whole site falls silent, the network or the registry is more likely at fault than every
+//! server. So where more than a share of the table, or of one service, is lost within one lease
+//! time, the overdue are kept as suspects. This ends by itself: each of them goes one TTL after its
+//! deadline at the latest.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::clock::Tick;
+
+/// How the registry protects itself against believing that everybody died.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "a literal with `..Default::default()` stays valid")]
+pub struct ProtectionPolicy {
+    /// The share of the table, or of one service, that may be lost within one TTL before the rest is
+    /// protected. Default 0.15. From 1 on nothing is protected.
+    pub share: f64,
+    /// The least number of instances in the table for protection; with fewer, every lease ends on
+    /// time. Default 50.
+    pub sample: usize,
+    /// The most leases that end in one sweep on account of their deadline alone, in random order.
+    /// Default 1,000. One that has been overdue for a TTL ends regardless.
+    pub evictions_per_sweep: usize,
+}
+
+impl Default for ProtectionPolicy {
+    fn default() -> Self {
+        Self { share: 0.15, sample: 50, evictions_per_sweep: 1_000 }
+    }
+}
+
+/// How many overdue leases of a service make a pattern. One by one, servers die.
+const PATTERN: usize = 2;
+
+/// What was lost lately, and what is being kept.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    table: Window,
+    services: HashMap<u64, Window>,
+}
+
+/// Whose losses are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Of {
+    /// All.
+    Table,
+    /// Those of the service with this number.
+    Service(u64),
+}
+
+impl Losses {
+    /// Notes a lease that has ended because nobody renewed it.
+    pub(super) fn note(&mut self, now: Tick, service: u64) {
+        self.table.push(now);
+        self.services.entry(service).or_default().push(now);
+    }
+
+    /// Forgets what was lost longer ago than `window`.
+    pub(super) fn forget_before(&mut self, now: Tick, window: Duration) {
+        self.table.forget_before(now, window);
+        self.services.retain(|_, losses| {
+            losses.forget_before(now, window);
+            losses.total > 0
+        });
+    }
+
+    /// Whether `overdue` of `present` leases are, with those lost lately, too many to be believed.
+    pub(super) fn is_too_much(
+        &self,
+        policy: &ProtectionPolicy,
+        of: Of,
+        overdue: usize,
+        present: usize,
+    ) -> bool {
+        let lost = match of {
+            Of::Table => self.table.total,
+            Of::Service(id) => self.services.get(&id).map_or(0, |losses| losses.total),
+        };
+        let gone = lost + overdue;
+        gone >= PATTERN && ratio(gone, present + lost) > policy.share
+    }
+}
+
+/// How many there were when, in order.
+#[derive(Debug, Default)]
+struct Window {
+    counts: VecDeque<(Tick, usize)>,
+    total: usize,
+}
+
+impl Window {
+    fn push(&mut self, now: Tick) {
+        match self.counts.back_mut() {
+            Some((at, count)) if *at == now => *count += 1,
+            _ => self.counts.push_back((now, 1)),
+        }
+        self.total += 1;
+    }
+
+    fn forget_before(&mut self, now: Tick, window: Duration) {
+        while let Some((at, count)) = self.counts.front()
+            && now.since(*at) > window
+        {
+            self.total -= count;
+            self.counts.pop_front();
+        }
+    }
+}
+
+fn ratio(part: usize, whole: usize) -> f64 {
+    let float = |number: usize| u32::try_from(number).map_or(f64::MAX, f64::from);
+    if whole == 0 { 0.0 } else { float(part) / float(whole) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_by_one_is_believed_and_many_at_once_are_not() {
+        let policy = ProtectionPolicy::default();
+        let mut losses = Losses::default();
+        assert!(!losses.is_too_much(&policy, Of::Service(1), 1, 1));
+        assert!(losses.is_too_much(&policy, Of::Service(1), 2, 2));
+        assert!(!losses.is_too_much(&policy, Of::Table, 15, 100));
+        assert!(losses.is_too_much(&policy, Of::Table, 16, 100));
+        let window = Duration::from_secs(60);
+        let at = |secs: u64| Tick::FIRST.after(Duration::from_secs(secs));
+        for secs in 0..15 {
+            losses.note(at(secs), 1);
+        }
+        assert!(!losses.is_too_much(&policy, Of::Table, 0, 85));
+        assert!(losses.is_too_much(&policy, Of::Table, 1, 85));
+        losses.forget_before(at(63), window);
+        assert!(!losses.is_too_much(&policy, Of::Table, 1, 85));
+        losses.forget_before(at(200), window);
+        assert!(losses.services.is_empty());
+    }
+}

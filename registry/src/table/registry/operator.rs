@@ -1,0 +1,120 @@
+//! What operators, and registrants with their lease, do to instances.
+
+use std::sync::Arc;
+
+use rpyc_protocol::FoldedName;
+use rpyc_protocol::registry::native::{EventKind, Target};
+use tracing::info;
+
+use super::Registry;
+use crate::refusal::Refusal;
+use crate::store::Ticket;
+use crate::table::directory::parse_host;
+use crate::table::instance::{Instance, Mark};
+use crate::table::lease::Lease;
+
+impl Registry {
+    /// The leases that are meant. A target with a name means those of that name alone.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownLease`] and [`Refusal::UnknownTarget`] if nothing is.
+    pub(crate) fn find(&self, target: &Target) -> Result<Vec<Arc<Lease>>, Refusal> {
+        let mut found = self.directory.find(target)?;
+        found.retain(|lease| !lease.has_ended());
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        Err(if target.lease.is_some() { Refusal::UnknownLease } else { Refusal::UnknownTarget })
+    }
+
+    /// Ends the leases that are meant; tells how many instances that concerns.
+    ///
+    /// # Errors
+    /// As [`Registry::drain`].
+    pub fn deregister(&mut self, target: &Target) -> Result<(u64, Ticket), Refusal> {
+        let leases = self.find(target)?;
+        let concerned = instances(&leases).len();
+        self.end(&leases, "deregistered");
+        Ok((u64::try_from(concerned).unwrap_or(u64::MAX), self.store.last_ticket()))
+    }
+
+    /// Lets the instances that are meant get nobody new, or gives them back; tells how many changed.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownLease`] and [`Refusal::UnknownTarget`] if no instance is meant.
+    pub fn drain(&mut self, target: &Target, is_draining: bool) -> Result<(u64, Ticket), Refusal> {
+        let leases = self.find(target)?;
+        let changed: Vec<_> = instances(&leases)
+            .into_iter()
+            .filter(|instance| instance.set(Mark::Draining, is_draining))
+            .collect();
+        let what = if is_draining { "drained" } else { "undrained" };
+        for instance in &changed {
+            info!(host = %instance.host, port = ?instance.port, instance = instance.id, "{what}");
+            self.state_changed(instance);
+            self.keep(instance);
+        }
+        Ok((u64::try_from(changed.len()).unwrap_or(u64::MAX), self.store.last_ticket()))
+    }
+
+    /// Ends the protection of suspects, of one name or of all: those that are overdue go at once.
+    /// Tells how many leases went.
+    pub fn release(&mut self, name: Option<&FoldedName>) -> (u64, Ticket) {
+        let is_meant =
+            |lease: &&Arc<Lease>| name.is_none_or(|name| lease.service.as_str() == &**name);
+        let mut ended: Vec<_> = self.held.values().filter(is_meant).cloned().collect();
+        ended.retain(|lease| lease.deadline().is_some_and(|it| lease.end_if_still(it)));
+        self.finish(&ended, "expired; an operator ended its protection");
+        (u64::try_from(ended.len()).unwrap_or(u64::MAX), self.store.last_ticket())
+    }
+
+    /// Gives an instance the place that its state has, under each of its names.
+    pub(super) fn state_changed(&mut self, instance: &Arc<Instance>) {
+        let leases = self.leases_of(instance);
+        self.directory.rank(&leases);
+        self.note(EventKind::Updated, &leases);
+    }
+
+    /// Which names are protected at the moment; an empty name stands for the whole table.
+    #[must_use]
+    pub fn protected(&self) -> Vec<String> {
+        /// More would say no more.
+        const MOST: usize = 20;
+        let of_table = self.is_table_protected.then(String::new);
+        let names = self.held_of.keys().filter_map(|id| self.directory.name_of(*id));
+        let names = names.map(|name| name.as_str().to_owned());
+        of_table.into_iter().chain(names.take(MOST)).collect()
+    }
+}
+
+fn instances(leases: &[Arc<Lease>]) -> Vec<Arc<Instance>> {
+    let mut instances: Vec<_> = leases.iter().map(|lease| Arc::clone(&lease.instance)).collect();
+    instances.sort_by_key(|instance| instance.id);
+    instances.dedup_by_key(|instance| instance.id);
+    instances
+}
+
+impl crate::table::Directory {
+    /// The leases that are meant, of instances or of one name.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the target cannot be read.
+    pub(crate) fn find(&self, target: &Target) -> Result<Vec<Arc<Lease>>, Refusal> {
+        let ip = match &target.host {
+            None => None,
+            Some(host) => Some(parse_host(host).ok_or_else(|| Refusal::Host(host.clone()))?),
+        };
+        let mut found = match (&target.lease, &target.name, target.instance, ip) {
+            (Some(lease), ..) => self.native(*lease),
+            (None, Some(name), ..) => {
+                let name = FoldedName::new(name)?;
+                self.leases(&name).map(|(_, leases)| leases).unwrap_or_default()
+            }
+            (None, None, Some(id), _) => self.held_by_number(id),
+            (None, None, None, Some(ip)) => self.held_by(ip),
+            (None, None, None, None) => return Err(Refusal::NoTarget),
+        };
+        found.retain(|lease| lease.instance.is_meant_by(target));
+        Ok(found)
+    }
+}

@@ -1,0 +1,78 @@
+//! What a registry begins with after a restart.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rpyc_protocol::registry::native::EventKind;
+use tracing::{info, warn};
+
+use super::Registry;
+use crate::store::{Change, Record};
+use crate::table::instance::{Instance, Mark, Native};
+use crate::table::lease::Suspicion;
+
+/// How many times in a row an instance that is not heard from is given a TTL after a restart.
+pub const MAX_GRACES: u32 = 3;
+
+impl Registry {
+    /// Takes up what was kept: every instance is a suspect with one TTL of grace until it is heard
+    /// from, so that a restart never turns "found" into "not found".
+    pub(super) fn restore(&mut self, now: Instant, records: Vec<Record>) {
+        let (mut restored, mut given_up) = (0_u64, 0_u64);
+        for record in records {
+            self.next_instance = self.next_instance.max(record.id + 1);
+            if record.restarts > MAX_GRACES || record.names.is_empty() {
+                self.store.record(Change::Removed(record.id));
+                given_up += 1;
+            } else if self.take_up(now, record) {
+                restored += 1;
+            }
+        }
+        if restored + given_up > 0 {
+            info!(
+                restored,
+                given_up,
+                "the instances that were kept are suspect until they renew; given up are those that \
+                 were not heard from in {MAX_GRACES} runs"
+            );
+        }
+    }
+
+    fn take_up(&mut self, now: Instant, record: Record) -> bool {
+        let native = record.native.map(|kept| {
+            let ttl = Duration::from_millis(kept.ttl_ms);
+            let ttl = ttl.clamp(self.config.min_ttl, self.config.max_ttl);
+            let addresses = kept.addresses.into();
+            Box::new(Native::new(
+                kept.lease,
+                kept.registrant,
+                kept.key,
+                ttl,
+                addresses,
+                kept.details,
+            ))
+        });
+        let ttl = native.as_ref().map_or_else(|| self.directory.ttl(), |native| native.ttl);
+        let place = (record.host, record.port);
+        let instance = match Instance::new(record.id, place, native, record.registered_at) {
+            Ok(instance) => Arc::new(instance),
+            Err(error) => {
+                warn!(instance = record.id, %error, "an instance that was kept cannot be told");
+                return false;
+            }
+        };
+        if record.is_draining {
+            instance.set(Mark::Draining, true);
+        }
+        let age = self.wall_clock(now).saturating_sub(record.registered_at);
+        let since = now.checked_sub(Duration::from_secs(age)).unwrap_or(now);
+        let deadline = self.directory.clock.tick(now).after(ttl);
+        let leases = self.begin(since, &instance, record.names, deadline);
+        for lease in &leases {
+            lease.set_suspicion(Some(Suspicion::Restarted));
+        }
+        self.directory.rank(&leases);
+        self.note(EventKind::Added, &leases);
+        true
+    }
+}

@@ -1,0 +1,411 @@
+//! Native requests against the dispatcher, with explicit time: leases, owners, states, changes.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rpyc_protocol::registry::native::{
+    ErrorCode, EventKind, Granted, MAX_DATAGRAM, Reply, State, StoreId,
+};
+use rpyc_registry::{
+    Access, Asker, Counters, Dispatcher, Host, MemoryStore, Origin, Outcome, Registry,
+    SWEEP_INTERVAL, TableConfig, Transport,
+};
+use serde_json::{Value, json};
+
+const TTL: Duration = Duration::from_secs(240);
+
+struct Table {
+    start: Instant,
+    now: Instant,
+    next_sweep: Instant,
+    dispatcher: Dispatcher,
+}
+
+impl Table {
+    fn new() -> Self {
+        let start = Instant::now();
+        let mut random = 0;
+        let entropy = Box::new(move || {
+            random += 1;
+            random
+        });
+        let config = TableConfig { ttl: TTL, ..TableConfig::default() };
+        let (store, origin) = (Box::new(MemoryStore::new()), Origin::empty(StoreId::new(1)));
+        let registry = Registry::new(start, config, store, origin, entropy);
+        let counters = Arc::new(Counters::new(start));
+        let dispatcher = Dispatcher::new(start, registry, Access::default(), counters);
+        Self { start, now: start, next_sweep: start + SWEEP_INTERVAL, dispatcher }
+    }
+
+    /// Sweeps whenever a sweep is due, until so long after the start.
+    fn run_to(&mut self, at: Duration) {
+        let end = self.start + at;
+        while self.next_sweep <= end {
+            self.next_sweep = self.dispatcher.expire(self.next_sweep);
+        }
+        self.now = end;
+    }
+
+    fn ask(&self, asker: &Asker, mut request: Value) -> Reply {
+        request["v"] = json!(1);
+        let mut buffer = Vec::new();
+        let bytes = request.to_string();
+        match self.dispatcher.handle(self.now, asker, bytes.as_bytes(), &mut buffer) {
+            Outcome::Reply(bytes) | Outcome::AfterCommit(_, bytes) => Reply::parse(bytes).unwrap(),
+            other => unreachable!("{request} is answered by {other:?}"),
+        }
+    }
+
+    fn register(&self, asker: &Asker, request: Value) -> Granted {
+        let mut all = json!({"op": "register"});
+        all.as_object_mut().unwrap().extend(request.as_object().unwrap().clone());
+        let reply = self.ask(asker, all);
+        reply.lease.unwrap_or_else(|| unreachable!("{:?}", reply.error))
+    }
+
+    fn code(&self, asker: &Asker, request: Value) -> Option<ErrorCode> {
+        self.ask(asker, request).error.map(|error| error.code)
+    }
+
+    /// The ports that a name resolves to, in order.
+    fn ports(&self, request: Value) -> Vec<u16> {
+        let mut all = json!({"op": "resolve", "name": "a"});
+        all.as_object_mut().unwrap().extend(request.as_object().unwrap().clone());
+        ports(&self.ask(&tcp("10.0.0.9"), all))
+    }
+
+    /// How many instances are in each state, as an operator is told.
+    fn states(&self) -> BTreeMap<State, usize> {
+        let mut states = BTreeMap::new();
+        let reply = self.ask(&tcp("127.0.0.1"), json!({"op": "list"}));
+        for instance in reply.services.iter().flatten().flat_map(|it| &it.instances) {
+            *states.entry(instance.state).or_default() += 1;
+        }
+        states
+    }
+}
+
+fn ports(reply: &Reply) -> Vec<u16> {
+    let instances = reply.services.iter().flatten().flat_map(|service| &service.instances);
+    instances.map(|instance| instance.port.to_tcp().unwrap()).collect()
+}
+
+fn tcp(address: &str) -> Asker {
+    let ip = address.parse().unwrap();
+    Asker {
+        host: Host::new(ip, 0),
+        is_here: ip.is_loopback(),
+        reached: Some([10, 0, 0, 1].into()),
+        link: 2,
+        transport: Transport::Tcp,
+    }
+}
+
+fn udp(address: &str) -> Asker {
+    Asker { transport: Transport::Udp4, ..tcp(address) }
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+#[test]
+fn a_lease_is_granted_renewed_changed_and_ended_by_its_owner_alone() {
+    let mut table = Table::new();
+    let server = tcp("10.0.0.7");
+    let granted = table.register(
+        &server,
+        json!({"names": ["a", "A", "b"], "port": 1, "ttl_ms": 30_000, "tags": ["x"], "zone": "z"}),
+    );
+    assert_eq!((granted.ttl_ms, granted.observed.as_str()), (30_000, "10.0.0.7"));
+    assert!((6_750..=8_250).contains(&granted.renew_ms), "{}", granted.renew_ms);
+    assert_eq!(table.ports(json!({})), [1]);
+
+    table.run_to(secs(20));
+    let renew = json!({"op": "renew", "lease": granted.lease});
+    assert_eq!(table.ask(&tcp("10.0.0.8"), renew.clone()).lease.unwrap().ttl_ms, 30_000);
+    table.run_to(secs(49));
+    assert_eq!(table.ports(json!({})), [1], "renewed");
+    table.run_to(secs(50));
+    assert!(table.ports(json!({})).is_empty(), "at its own TTL, not at the table's");
+    assert_eq!(table.code(&server, renew), Some(ErrorCode::UnknownLease));
+
+    let granted = table.register(&server, json!({"names": ["a"], "port": 1}));
+    let stranger = tcp("10.0.0.8");
+    for request in [
+        json!({"op": "deregister", "instance": granted.instance}),
+        json!({"op": "drain", "name": "a"}),
+        json!({"op": "release"}),
+    ] {
+        assert_eq!(table.code(&stranger, request), Some(ErrorCode::Forbidden));
+    }
+    let guess = format!("{:032x}", granted.lease.get() + 100);
+    assert_eq!(
+        table.code(&server, json!({"op": "deregister", "lease": guess})),
+        Some(ErrorCode::UnknownLease)
+    );
+    let reply = table.ask(&server, json!({"op": "deregister", "lease": granted.lease}));
+    assert_eq!(reply.changed, Some(1));
+    assert!(table.ports(json!({})).is_empty());
+}
+
+#[test]
+fn the_same_registration_twice_is_one_and_a_new_start_replaces_the_old() {
+    let table = Table::new();
+    let server = tcp("10.0.0.7");
+    let first = table.register(&server, json!({"names": ["a"], "port": 1, "key": "k1"}));
+    let again =
+        table.register(&server, json!({"names": ["a", "b"], "port": 1, "key": "k1", "zone": "z"}));
+    assert_eq!((again.instance, again.lease), (first.instance, first.lease));
+    assert_eq!(table.ports(json!({"zone": "z"})), [1], "what it says last counts");
+    assert_eq!(table.ports(json!({"name": "b"})), [1]);
+    let restarted = table.register(&server, json!({"names": ["a"], "port": 1, "key": "k2"}));
+    assert_ne!(restarted.instance, first.instance);
+    assert_eq!(table.ports(json!({})), [1]);
+    assert!(table.ports(json!({"name": "b"})).is_empty());
+    let renew = json!({"op": "renew", "lease": first.lease});
+    assert_eq!(table.code(&server, renew), Some(ErrorCode::UnknownLease));
+
+    let elsewhere = json!({
+        "op": "register", "names": ["a"], "port": 1, "addresses": ["10.0.0.7"]
+    });
+    assert_eq!(table.code(&tcp("10.0.0.8"), elsewhere), Some(ErrorCode::AddressTaken));
+}
+
+#[test]
+fn an_exclusive_name_is_held_alone() {
+    let mut table = Table::new();
+    let (one, two) = (tcp("10.0.0.7"), tcp("10.0.0.8"));
+    let exclusive = json!({"op": "register", "names": ["a"], "port": 1, "exclusive": true});
+    assert_eq!(table.code(&one, exclusive.clone()), None);
+    assert_eq!(table.code(&two, exclusive.clone()), Some(ErrorCode::NameTaken));
+    assert_eq!(table.code(&one, exclusive.clone()), None, "its own restart is no other holder");
+    table.run_to(TTL);
+    assert_eq!(table.code(&two, exclusive), None);
+}
+
+#[test]
+fn a_legacy_packet_neither_ends_nor_doubles_a_native_registration() {
+    let table = Table::new();
+    let server = udp("10.0.0.7");
+    let mut buffer = Vec::new();
+    let mut legacy = |message: &[u8]| {
+        let outcome = table.dispatcher.handle(table.now, &server, message, &mut buffer);
+        assert!(matches!(outcome, Outcome::AfterCommit(..)), "{outcome:?}");
+    };
+    const REGISTER: &[u8] = b"\x12\x08\x0dRPYC\x08\x0e\x08REGISTER\x11\x10\x08\x0aA\x51";
+    const UNREGISTER: &[u8] = b"\x12\x08\x0dRPYC\x08\x0e\x0aUNREGISTER\x10\x51";
+    legacy(REGISTER);
+    assert_eq!(table.ports(json!({})), [1]);
+    table.register(&tcp("10.0.0.7"), json!({"names": ["a"], "port": 1}));
+    assert_eq!(table.ports(json!({})), [1], "the native one takes over");
+    legacy(REGISTER);
+    assert_eq!(table.ports(json!({})), [1]);
+    legacy(UNREGISTER);
+    assert_eq!(table.ports(json!({})), [1], "it has an owner");
+}
+
+#[test]
+fn filters_choose_by_tags_metadata_zone_and_state() {
+    let table = Table::new();
+    let register = |port: u16, more: Value| {
+        let mut all = json!({"names": ["a"], "port": port});
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        table.register(&tcp("10.0.0.7"), all)
+    };
+    register(1, json!({"tags": ["x", "y"], "meta": {"os": "linux", "cpu": "arm"}, "zone": "z"}));
+    register(2, json!({"tags": ["y"], "meta": {"os": "linux"}}));
+    let third = register(3, json!({}));
+    for (filter, expected) in [
+        (json!({"tags_all": ["x", "y"]}), vec![1]),
+        (json!({"tags_any": ["x", "y", "w"]}), vec![1, 2]),
+        (json!({"meta": {"os": "linux"}}), vec![1, 2]),
+        (json!({"meta": {"os": "linux", "cpu": "arm"}}), vec![1]),
+        (json!({"zone": "z"}), vec![1]),
+        (json!({"limit": 2}), vec![1, 2]),
+        (json!({"states": ["draining"]}), vec![]),
+        (json!({}), vec![1, 2, 3]),
+    ] {
+        assert_eq!(table.ports(filter.clone()), expected, "{filter}");
+    }
+    let drained = table.ask(&tcp("10.0.0.7"), json!({"op": "drain", "lease": third.lease}));
+    assert_eq!(drained.changed, Some(1));
+    assert_eq!(table.ports(json!({})), [1, 2]);
+    assert_eq!(table.ports(json!({"states": ["draining"]})), [3]);
+    let undrain = json!({"op": "undrain", "name": "a", "port": 3});
+    assert_eq!(table.ask(&tcp("127.0.0.1"), undrain).changed, Some(1));
+    assert_eq!(table.ports(json!({})), [1, 2, 3]);
+
+    table.register(&tcp("10.0.0.8"), json!({"names": ["payroll.eu", "payroll.us"], "port": 4}));
+    let list = |more: Value| {
+        let mut all = json!({"op": "list"});
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let reply = table.ask(&tcp("127.0.0.1"), all);
+        reply.services.unwrap().into_iter().map(|service| service.name).collect::<Vec<_>>()
+    };
+    assert_eq!(list(json!({"prefix": "pay"})), ["PAYROLL.EU", "PAYROLL.US"]);
+    assert_eq!(list(json!({"glob": "*.u?"})), ["PAYROLL.US"]);
+    assert_eq!(list(json!({"prefix": "pay", "glob": "*eu"})), ["PAYROLL.EU"]);
+    assert_eq!(list(json!({"host": "10.0.0.8"})).len(), 2);
+    assert_eq!(
+        table.code(&tcp("10.0.0.8"), json!({"op": "list"})),
+        Some(ErrorCode::ListingForbidden)
+    );
+}
+
+#[test]
+fn mass_expiry_makes_suspects_and_ends_by_itself() {
+    let mut table = Table::new();
+    for port in 1..=60 {
+        table.register(&tcp("10.0.0.7"), json!({"names": ["a"], "port": port}));
+    }
+    let alive = table.register(&tcp("10.0.0.8"), json!({"names": ["a"], "port": 1000}));
+    let renew = json!({"op": "renew", "lease": alive.lease});
+    table.run_to(TTL - secs(1));
+    assert!(table.ask(&tcp("10.0.0.8"), renew.clone()).lease.is_some());
+    table.run_to(TTL);
+    assert_eq!(table.states(), [(State::Passing, 1), (State::Suspect, 60)].into());
+    assert_eq!(table.ports(json!({"limit": 1})), [1000], "who passes is told first");
+    assert_eq!(table.ports(json!({})).len(), 61, "suspects are told too");
+    let status = table.ask(&tcp("127.0.0.1"), json!({"op": "status"})).status.unwrap();
+    assert!(status.protected.contains(&"A".to_owned()), "{status:?}");
+
+    // One of them was alive after all.
+    let back = table.register(&tcp("10.0.0.7"), json!({"names": ["a"], "port": 7}));
+    assert_eq!(table.states(), [(State::Passing, 2), (State::Suspect, 59)].into());
+    table.run_to(2 * TTL - secs(2));
+    assert!(table.ask(&tcp("10.0.0.8"), renew).lease.is_some());
+    assert!(
+        table.ask(&tcp("10.0.0.7"), json!({"op": "renew", "lease": back.lease})).lease.is_some()
+    );
+    table.run_to(2 * TTL - Duration::from_millis(1));
+    assert_eq!(table.states(), [(State::Passing, 2), (State::Suspect, 59)].into());
+    table.run_to(2 * TTL);
+    assert_eq!(table.states(), [(State::Passing, 2)].into(), "one TTL later at the latest");
+}
+
+#[test]
+fn an_operator_ends_protection() {
+    let mut table = Table::new();
+    for port in 1..=60 {
+        table.register(&tcp("10.0.0.7"), json!({"names": ["a"], "port": port}));
+    }
+    table.run_to(TTL);
+    assert_eq!(table.ports(json!({})).len(), 60);
+    let released = table.ask(&tcp("127.0.0.1"), json!({"op": "release", "name": "b"}));
+    assert_eq!(released.changed, Some(0));
+    let released = table.ask(&tcp("127.0.0.1"), json!({"op": "release", "name": "a"}));
+    assert_eq!(released.changed, Some(60));
+    assert!(table.ports(json!({})).is_empty());
+}
+
+#[test]
+fn a_few_of_many_go_on_time() {
+    let mut table = Table::new();
+    let mut leases = Vec::new();
+    for port in 1..=60 {
+        leases.push(table.register(&tcp("10.0.0.7"), json!({"names": ["a"], "port": port})).lease);
+    }
+    table.register(&tcp("10.0.0.7"), json!({"names": ["b"], "port": 999}));
+    table.run_to(TTL - secs(1));
+    for lease in &leases[5..] {
+        let renew = json!({"op": "renew", "lease": lease});
+        assert!(table.ask(&tcp("10.0.0.7"), renew).lease.is_some());
+    }
+    table.run_to(TTL);
+    assert_eq!(table.states(), [(State::Passing, 55)].into());
+}
+
+#[test]
+fn answers_over_udp_are_no_longer_than_three_times_the_request_without_a_cookie() {
+    let table = Table::new();
+    for port in 1..=40 {
+        table.register(&tcp("10.0.0.7"), json!({"names": ["a"], "port": port}));
+    }
+    let asker = udp("10.0.0.9");
+    let answer = |request: &str| {
+        let mut buffer = Vec::new();
+        match table.dispatcher.handle(table.now, &asker, request.as_bytes(), &mut buffer) {
+            Outcome::Reply(bytes) => bytes.to_vec(),
+            other => unreachable!("{request} is answered by {other:?}"),
+        }
+    };
+    let request = r#"{"v":1,"op":"resolve","name":"a"}"#;
+    let first = answer(request);
+    assert!(first.len() <= 3 * request.len(), "{} bytes", first.len());
+    let first = Reply::parse(&first).unwrap();
+    assert!(first.truncated);
+    let cookie = first.cookie.unwrap();
+    let request = format!(r#"{{"v":1,"op":"resolve","name":"a","cookie":"{cookie}"}}"#);
+    let second = answer(&request);
+    assert!(second.len() > 3 * request.len() && second.len() <= MAX_DATAGRAM);
+    let padded = format!("{:<400}", r#"{"v":1,"op":"resolve","name":"a"}"#);
+    assert!(answer(&padded).len() > 900);
+    for short in [r#"{"v":1,"op":"ping"}"#, r#"{"v":1,"op":"list"}"#, r#"{"v":7,"op":"ping"}"#] {
+        let bytes = answer(short);
+        assert!(bytes.len() <= 3 * short.len());
+        assert!(
+            Reply::parse(&bytes).unwrap().revision.is_some()
+                || Reply::parse(&bytes).unwrap().truncated
+        );
+    }
+}
+
+#[test]
+fn a_watcher_learns_what_is_there_and_then_what_changes() {
+    let mut table = Table::new();
+    let server = tcp("10.0.0.7");
+    table.register(&server, json!({"names": ["a"], "port": 1}));
+    let mut buffer = Vec::new();
+    let request = br#"{"v":1,"op":"watch","glob":"a","id":5}"#;
+    let outcome = table.dispatcher.handle(table.now, &tcp("10.0.0.9"), request, &mut buffer);
+    let Outcome::Watch(mut watch) = outcome else { unreachable!("{outcome:?}") };
+    let mut lines = |now: Instant| {
+        let mut out = Vec::new();
+        while watch.lines(now, &mut out) {}
+        let text = String::from_utf8(out).unwrap();
+        let replies = text.lines().map(|line| Reply::parse(line.as_bytes()).unwrap());
+        replies.collect::<Vec<_>>()
+    };
+    let kinds = |replies: &[Reply]| {
+        let of = |reply: &Reply| reply.event.as_ref().unwrap().kind;
+        replies.iter().map(of).collect::<Vec<_>>()
+    };
+    let told = lines(table.now);
+    assert_eq!(kinds(&told), [EventKind::Added, EventKind::Current]);
+    assert_eq!(told[0].id, Some(5));
+    let revision = told[1].revision.unwrap();
+
+    let second = table.register(&server, json!({"names": ["a", "b"], "port": 2}));
+    table.ask(&server, json!({"op": "update", "lease": second.lease, "tags": ["x"]}));
+    let told = lines(table.now);
+    assert_eq!(kinds(&told), [EventKind::Added], "what follows quickly is told as one");
+    assert!(told[0].event.as_ref().unwrap().instance.as_ref().unwrap().details.tags.contains("x"));
+    table.ask(&server, json!({"op": "update", "lease": second.lease, "tags": []}));
+    assert_eq!(kinds(&lines(table.now)), [EventKind::Updated]);
+    table.ask(&server, json!({"op": "drain", "lease": second.lease}));
+    let told = lines(table.now);
+    assert_eq!(told[0].event.as_ref().unwrap().instance.as_ref().unwrap().state, State::Draining);
+    table.run_to(TTL);
+    assert_eq!(kinds(&lines(table.now)), [EventKind::Removed, EventKind::Removed]);
+    assert!(lines(table.now).is_empty());
+
+    let resume = |since: &str| {
+        let request = json!({"v": 1, "op": "watch", "glob": "a", "since": since}).to_string();
+        let mut buffer = Vec::new();
+        let asker = tcp("10.0.0.9");
+        let outcome = table.dispatcher.handle(table.now, &asker, request.as_bytes(), &mut buffer);
+        let Outcome::Watch(mut watch) = outcome else { unreachable!("{outcome:?}") };
+        let mut out = Vec::new();
+        while watch.lines(table.now, &mut out) {}
+        let text = String::from_utf8(out).unwrap();
+        text.lines().map(|line| Reply::parse(line.as_bytes()).unwrap()).collect::<Vec<_>>()
+    };
+    let told = resume(&revision.to_string());
+    assert_eq!(kinds(&told), [EventKind::Removed, EventKind::Removed], "from where it stopped");
+    for lost in ["00000002:1", "00000001:99999"] {
+        assert_eq!(kinds(&resume(lost)), [EventKind::Reset, EventKind::Current], "{lost}");
+    }
+}
