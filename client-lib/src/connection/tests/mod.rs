@@ -10,6 +10,7 @@ use rpyc_protocol::rpc::{CloseReason, Exception, SessionLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
+use crate::classic::{Classic, Stdio};
 use crate::{Args, Context, Local, Method, Object, args, denied, kwargs};
 
 #[derive(Debug, Default)]
@@ -460,4 +461,13 @@ fn futures_may_move_between_threads() {
     let (client, _) = Connection::builder().pair(duplex(1).0);
     check_send(client.root());
     check_send(client.close());
+    check_send(async {
+        let root = client.root().await?;
+        check::<PendingCall<i64>>();
+        let length = root.with(async |inside: RemoteObject| inside.len().await).await?;
+        let machine = Classic::over(&client).await?;
+        let print = async || machine.execute("print()").await;
+        machine.redirected_stdio(Stdio::default(), print).await?;
+        Ok::<_, CallError>(length)
+    });
 }
