@@ -31,9 +31,9 @@ async fn listing_2(addresses: &[String]) -> Result<(), Box<dyn Error>> {
     let machines = try_join_all(addresses.iter().map(classic::connect)).await?;
     for machine in machines {
         let (name, version, folder): (String, String, String) = tokio::try_join!(
-            machine.call("platform.node", ()),
-            machine.call("platform.python_version", ()),
-            machine.call("os.getcwd", ()),
+            machine.modules("platform").call("node", ()),
+            machine.modules("platform").call("python_version", ()),
+            machine.modules("os").call("getcwd", ()),
         )?;
         println!("{name}\nPython {version}\n{folder}");
     }
@@ -43,7 +43,7 @@ async fn listing_2(addresses: &[String]) -> Result<(), Box<dyn Error>> {
 async fn listing_3(address: &str) -> Result<(), Box<dyn Error>> {
     let machine = classic::connect(address).await?;
     let name = kwargs! { last: "Mertz", first: "David" };
-    let salary: f64 = machine.call("Payroll.get_salary", name).await?;
+    let salary: f64 = machine.modules("Payroll").call("get_salary", name).await?;
     println!("{salary:.2}");
     Ok(())
 }

@@ -73,10 +73,13 @@ fn options_and_a_server_that_speaks_first(reference: Reference) {
     run(async {
         let hasty = Connection::builder().timeout(Duration::from_millis(800));
         let machine = hasty.connect_classic(&python.address).await.unwrap();
-        assert_eq!(machine.call::<String>("os.path.join", args!["a", "b"]).await.unwrap(), "a/b");
-        assert_eq!(machine.attr::<i64>("sys.maxsize").await.unwrap(), i64::MAX);
-        assert_eq!(machine.call::<i64>("len", args!["four"]).await.unwrap(), 4);
-        assert!(machine.call::<()>("no.such", ()).await.unwrap_err().is("ModuleNotFoundError"));
+        let join = machine.modules("os.path").call("join", args!["a", "b"]);
+        let maxsize = machine.modules("sys").attr("maxsize");
+        let len = machine.builtins().call("len", args!["four"]);
+        let all: (String, i64, i64) = tokio::try_join!(join, maxsize, len).unwrap();
+        assert_eq!(all, ("a/b".into(), i64::MAX, 4));
+        let missing = machine.modules("no.such").call::<()>("function", ()).await;
+        assert!(missing.unwrap_err().is("ModuleNotFoundError"));
         assert!(machine.execute("import time; time.sleep(1)").await.unwrap_err().is_timeout());
     });
 }
@@ -185,9 +188,8 @@ fn without_async(reference: Reference) {
     let machine = connect(&server.address).unwrap();
     let cwd: String = machine.modules("os").unwrap().call("getcwd", ()).unwrap();
     assert!(cwd.starts_with('/'));
-    assert_eq!(machine.call::<String>("os.path.join", args!["a", "b"]).unwrap(), "a/b");
-    assert_eq!(machine.call::<i64>("len", args!["four"]).unwrap(), 4);
-    assert_eq!(machine.attr::<i64>("sys.maxsize").unwrap(), i64::MAX);
+    assert_eq!(machine.builtins().unwrap().call::<i64>("len", args!["four"]).unwrap(), 4);
+    assert_eq!(machine.modules("sys").unwrap().attr::<i64>("maxsize").unwrap(), i64::MAX);
     machine.execute("def add(a, b=0): return a + b").unwrap();
     let add: rpyc_client::blocking::RemoteObject =
         machine.namespace().unwrap().item("add").unwrap();

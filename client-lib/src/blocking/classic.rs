@@ -4,7 +4,7 @@
 //! use rpyc_client::blocking::classic;
 //!
 //! let machine = classic::connect("localhost:18812")?;
-//! let cwd: String = machine.call("os.getcwd", ())?;
+//! let cwd: String = machine.modules("os")?.call("getcwd", ())?;
 //! let sum: i64 = machine.eval("sum(range(10))")?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Connection, RemoteObject, wait};
 use crate::classic::{Classic as Machine, Progress, RemoteSocket as Socket, Stdio, TransferError};
-use crate::{Call, CallError, ConnectError, ConnectionBuilder, IntoArgs};
+use crate::{Call, CallError, ConnectError, ConnectionBuilder};
 
 /// A remote Python interpreter; see [`crate::classic::Classic`].
 #[derive(Clone, Debug)]
@@ -104,26 +104,6 @@ impl Classic {
     /// [`CallError`].
     pub fn builtins(&self) -> Result<RemoteObject, CallError> {
         wait(self.machine.builtins().into_future()).map(RemoteObject::from)
-    }
-
-    /// Calls a function by its full name; see [`crate::classic::Classic::call`].
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub fn call<T: DeserializeOwned>(
-        &self,
-        function: &str,
-        args: impl IntoArgs,
-    ) -> Result<T, CallError> {
-        wait(self.machine.call(function, args))
-    }
-
-    /// Gets an attribute of a module by its full name; see [`crate::classic::Classic::attr`].
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub fn attr<T: DeserializeOwned>(&self, name: &str) -> Result<T, CallError> {
-        wait(self.machine.attr(name))
     }
 
     /// The value of a Python expression, with the names of the [`namespace`](Self::namespace).

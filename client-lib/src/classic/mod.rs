@@ -8,16 +8,18 @@
 //! use rpyc_client::{classic, kwargs};
 //!
 //! let machine = classic::connect("localhost:18812").await?;
-//! let cwd: String = machine.call("os.getcwd", ()).await?;
-//! let payroll = machine.modules("Payroll").await?;
-//! let pay: f64 =
-//!     payroll.call("get_salary", kwargs! { last: "Mertz", first: "David" }).await?;
+//! let cwd: String = machine.modules("os").call("getcwd", ()).await?;
+//! let pay: f64 = machine
+//!     .modules("Payroll")
+//!     .call("get_salary", kwargs! { last: "Mertz", first: "David" })
+//!     .await?;
 //! let sum: i64 = machine.eval("sum(range(10))").await?;
 //! # Ok(())
 //! # }
 //! ```
 
 mod files;
+mod module;
 mod root;
 mod socket;
 mod stdio;
@@ -28,13 +30,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use files::{Progress, TransferError};
+pub use module::Module;
 pub use socket::RemoteSocket;
 pub use stdio::{Redirected, Stdio};
 
 use crate::connection::Call;
 use crate::{
-    CallError, ConnectError, Connection, ConnectionBuilder, IntoArgs, Local, Parcel, RemoteObject,
-    args, pickle,
+    CallError, ConnectError, Connection, ConnectionBuilder, Local, Parcel, RemoteObject, args,
+    pickle,
 };
 
 /// A remote Python interpreter. Cheap to clone.
@@ -124,44 +127,13 @@ impl Classic {
     }
 
     /// A module by its full name; it is imported if need be.
-    pub fn modules(&self, name: &str) -> Call<RemoteObject> {
-        self.root.call("getmodule", args![name])
+    pub fn modules(&self, name: &str) -> Module {
+        Module::new(&self.root, name)
     }
 
     /// The module of Python's builtins.
-    pub fn builtins(&self) -> Call<RemoteObject> {
+    pub fn builtins(&self) -> Module {
         self.modules("builtins")
-    }
-
-    /// Calls a function by its full name, `module.function`; one of Python's builtins needs no module.
-    ///
-    /// It is two round trips. Who calls much of one module keeps what [`modules`](Self::modules) gives.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    ///
-    /// # Cancel safety
-    /// Cancel safe.
-    pub async fn call<T: DeserializeOwned>(
-        &self,
-        function: &str,
-        args: impl IntoArgs,
-    ) -> Result<T, CallError> {
-        let args = args.into_args();
-        let (module, name) = split(function);
-        self.modules(module).await?.call(name, args).await
-    }
-
-    /// Gets an attribute of a module by its full name, `sys.version`: a value, a function, a class.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    ///
-    /// # Cancel safety
-    /// Cancel safe.
-    pub async fn attr<T: DeserializeOwned>(&self, name: &str) -> Result<T, CallError> {
-        let (module, name) = split(name);
-        self.modules(module).await?.attr(name).await
     }
 
     /// The value of a Python expression, with the names of the [`namespace`](Self::namespace).
@@ -195,8 +167,7 @@ impl Classic {
         value: &(impl Serialize + Sync + ?Sized),
     ) -> Result<T, CallError> {
         let bytes = pickle::to_vec(value).map_err(CallError::Packing)?;
-        let module = self.modules("pickle").await?;
-        module.call("loads", args![Parcel::bytes(bytes)]).await
+        self.modules("pickle").call("loads", args![Parcel::bytes(bytes)]).await
     }
 
     /// Brings the content of a list, a dict or the like here, and of those in it.
@@ -237,9 +208,4 @@ impl Classic {
             done => done,
         }
     }
-}
-
-/// A module's name and that of something in it.
-fn split(name: &str) -> (&str, &str) {
-    name.rsplit_once('.').unwrap_or(("builtins", name))
 }
