@@ -20,8 +20,8 @@ use rpyc_server::builtins::{
     IndexError, MemoryError, OverflowError, StopIteration, TypeError, ValueError,
 };
 use rpyc_server::{
-    Args, Connection, Context, Dict, Exception, List, Local, Parcel, Registries, RegistryAddr,
-    RemoteObject, Server, Value, args, object, service,
+    Args, Connection, Context, Dict, Exception, List, Local, Parcel, Peer, Registries,
+    RegistryAddr, RemoteObject, Server, Value, args, object, service,
 };
 
 // The allocator of glibc keeps what a burst has taken, for the next one.
@@ -130,8 +130,8 @@ impl Conformance {
     }
 
     /// The address of the client.
-    fn whoami(&self, connection: &Connection) -> Option<String> {
-        connection.peer_addr().map(|addr| addr.ip().to_string())
+    fn whoami(&self, peer: &Peer) -> Option<String> {
+        peer.ip().map(|ip| ip.to_string())
     }
 
     /// Not for clients.
@@ -287,7 +287,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Ok(server) => server,
         Err(_) => builder("0.0.0.0").listen().await?,
     };
-    if let Some(addr) = server.local_addr() {
+    for addr in server.addrs() {
         println!("listening on {addr}");
     }
     server.serve(tokio::signal::ctrl_c()).await;

@@ -44,23 +44,31 @@ impl Server {
 
     /// Runs a script that plays against the server, each part of which must end well.
     pub(super) fn play(&self, reference: Reference, script: &str, arguments: &[&str]) {
-        let port = self.port.to_string();
-        let arguments: Vec<_> = ["127.0.0.1", &port].iter().chain(arguments).copied().collect();
-        let Value::Object(outcomes) = python::run(reference, None, script, &arguments) else {
-            panic!("no outcomes")
-        };
-        assert!(!outcomes.is_empty());
-        // Whatever else is a measurement.
-        let failed: Vec<_> = outcomes.iter().filter(|(_, outcome)| outcome.is_string()).collect();
-        let told = failed
-            .iter()
-            .map(|(name, outcome)| format!("{name}:\n{}", outcome.as_str().unwrap_or_default()));
-        let told: Vec<_> = told.collect();
+        let failed = failures(reference, self.port, script, arguments);
+        let told: Vec<_> = failed.iter().map(|(name, why)| format!("{name}:\n{why}")).collect();
         assert!(failed.is_empty(), "{}\n{}", told.join("\n"), self.process.stderr());
     }
 }
 
-const SCENARIOS: &str = include_str!("../python/conformance.py");
+/// What a script that plays against a server could not do, and why.
+pub(super) fn failures(
+    reference: Reference,
+    port: u16,
+    script: &str,
+    arguments: &[&str],
+) -> Vec<(String, String)> {
+    let port = port.to_string();
+    let arguments: Vec<_> = ["127.0.0.1", &port].iter().chain(arguments).copied().collect();
+    let Value::Object(outcomes) = python::run(reference, None, script, &arguments) else {
+        panic!("no outcomes")
+    };
+    assert!(!outcomes.is_empty());
+    // Whatever else is a measurement.
+    let failed = outcomes.into_iter().filter(|(_, outcome)| outcome.is_string());
+    failed.map(|(name, why)| (name, why.as_str().unwrap_or_default().to_owned())).collect()
+}
+
+pub(super) const SCENARIOS: &str = include_str!("../python/conformance.py");
 
 with_each_version! {
     plain_clients_get_on_with_the_rust_service,

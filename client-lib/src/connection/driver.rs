@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::serve;
 use super::shared::Shared;
+use super::{heartbeat, serve};
 use crate::{Disconnect, Local};
 
 /// How much is read at a time: at first, as most connections are quiet, and at most.
@@ -44,7 +44,7 @@ pub struct Driver<S> {
     sent: usize,
     must_flush: bool,
     timer: Option<Pin<Box<Sleep>>>,
-    /// The server and its handlers.
+    /// The server and its handlers, and who pings the peer.
     server: JoinSet<()>,
     stage: Stage,
     /// What the peer held to the end.
@@ -136,6 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     let is_first = self.shared.with(|state| {
                         let was_ready = state.is_ready();
                         state.session.handle_bytes(now, chunk.filled());
+                        state.heard += 1;
                         !was_ready && state.is_ready()
                     });
                     if is_first {
@@ -274,11 +275,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
             match &this.stage {
                 Stage::New => {
                     this.server.spawn(serve::serve(this.shared.clone()));
+                    if let Some(interval) = this.shared.ping_every {
+                        this.server.spawn(heartbeat::watch(this.shared.clone(), interval));
+                    }
                     this.stage = Stage::Running;
                 }
                 Stage::Running => {
                     let reason = ready!(this.run(cx));
                     this.left_over = this.shared.end(reason.clone()).into_iter();
+                    // Another may have been told before, which stands.
+                    let reason = this.shared.ended.borrow().clone().unwrap_or(reason);
                     let is_ours = matches!(
                         reason,
                         Disconnect::Closed(CloseReason::Local | CloseReason::Idle)

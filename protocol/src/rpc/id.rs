@@ -94,6 +94,17 @@ impl IdPack {
         name().unwrap_or_default()
     }
 
+    /// Whether it names a class and no object of it: Python gives those the number 0.
+    #[must_use]
+    pub fn is_class(&self) -> bool {
+        match self.to_value() {
+            brine::Value::Tuple(members) => {
+                members.get(2).is_some_and(|object| *object == brine::Value::from(0))
+            }
+            _ => false,
+        }
+    }
+
     /// The pack as a value: `(name, class, object)`.
     #[must_use]
     pub fn to_value(&self) -> brine::Value {

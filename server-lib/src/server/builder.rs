@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpyc_client::{DEFAULT_TIMEOUT, Local, Registries, SessionLimits};
+use rpyc_client::{DEFAULT_TIMEOUT, Local, Peer, Registries, SessionLimits};
 
 use super::listener::{Address, Listener};
-use super::{Ended, ListenError, Peer, Server};
+use super::{Ended, ListenError, Server};
 use crate::Service;
 
 /// Where the root of a connection comes from.
@@ -69,6 +69,28 @@ pub(super) enum Announce {
 }
 
 /// Settings for a [`Server`].
+///
+/// ```no_run
+/// # struct Payroll;
+/// # #[rpyc_server::service] impl Payroll {}
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use rpyc_server::{Server, SessionLimits};
+///
+/// let mut limits = SessionLimits::DEFAULT;
+/// limits.idle = Some(Duration::from_secs(3600));
+/// Server::builder(Payroll)
+///     .bind("[::]:18861")
+///     .bind_unix("/run/payroll.sock")
+///     .register()
+///     .connections(100)
+///     .limits(limits)
+///     .serve(tokio::signal::ctrl_c())
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct ServerBuilder<S> {

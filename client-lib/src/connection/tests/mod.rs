@@ -1,3 +1,5 @@
+mod objects;
+
 use std::borrow::Cow;
 use std::future::IntoFuture;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,6 +10,7 @@ use rpyc_protocol::rpc::{CloseReason, Exception, SessionLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
+use crate::classic::{Classic, Stdio};
 use crate::{Args, Context, Local, Method, Object, args, denied, kwargs};
 
 #[derive(Debug, Default)]
@@ -76,11 +79,14 @@ impl Object for Counter {
 }
 
 /// Two connections over one pipe, the second of which offers a counter.
-fn pair() -> (Connection, Connection) {
+pub(super) fn pair() -> (Connection, Connection) {
     pair_with(Connection::builder(), Connection::builder())
 }
 
-fn pair_with(client: ConnectionBuilder, server: ConnectionBuilder) -> (Connection, Connection) {
+pub(super) fn pair_with(
+    client: ConnectionBuilder,
+    server: ConnectionBuilder,
+) -> (Connection, Connection) {
     let (near, far) = duplex(1 << 16);
     let (server, driver) = server.serving(Local::new(Counter::default())).accept(far);
     tokio::spawn(driver);
@@ -88,13 +94,13 @@ fn pair_with(client: ConnectionBuilder, server: ConnectionBuilder) -> (Connectio
 }
 
 /// A connection to a peer that is not there yet.
-fn scripted(builder: ConnectionBuilder) -> (Connection, DuplexStream) {
+pub(super) fn scripted(builder: ConnectionBuilder) -> (Connection, DuplexStream) {
     let (near, far) = duplex(1 << 16);
     (builder.over(near), far)
 }
 
 /// Waits until it is so, without a deadline of its own: time is paused in tests, or short.
-async fn until(condition: impl Fn() -> bool) {
+pub(super) async fn until(condition: impl Fn() -> bool) {
     for _ in 0..10_000 {
         if condition() {
             return;
@@ -550,4 +556,13 @@ fn futures_may_move_between_threads() {
     let (client, _) = Connection::builder().pair(duplex(1).0);
     check_send(client.root());
     check_send(client.close());
+    check_send(async {
+        let root = client.root().await?;
+        check::<PendingCall<i64>>();
+        let length = root.with(async |inside: RemoteObject| inside.len().await).await?;
+        let machine = Classic::over(&client).await?;
+        let print = async || machine.execute("print()").await;
+        machine.redirected_stdio(Stdio::default(), print).await?;
+        Ok::<_, CallError>(length)
+    });
 }
