@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rpyc_protocol::rpc::CloseReason;
+use rpyc_protocol::rpc::{CloseReason, frame_len};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -21,6 +21,9 @@ const MOST: usize = 64 << 10;
 
 /// How many chunks are read before other tasks get their turn.
 const CHUNKS: usize = 16;
+
+/// How often [`CHUNKS`] are read of what a peer said that is gone: more than a system buffers.
+const LAST_READS: usize = 16;
 
 /// How long the last words may take to be sent, and the peer to hang up after them.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -38,6 +41,8 @@ pub struct Driver<S> {
     /// What is being sent, and how much of it has been.
     out: Vec<u8>,
     sent: usize,
+    /// Where in a frame `sent` is, if each is to be written by itself.
+    frames: Option<Frames>,
     must_flush: bool,
     timer: Option<Pin<Box<Sleep>>>,
     /// The server and its handlers.
@@ -62,14 +67,32 @@ enum Stage {
     },
 }
 
+/// How much of the frame that is being written is left.
+#[derive(Debug, Default)]
+struct Frames {
+    left: usize,
+}
+
+impl Frames {
+    /// What may be written at once of the bytes that are left.
+    fn next_of<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.left == 0 {
+            // What is handed out are whole frames, so here one begins.
+            self.left = frame_len(bytes).unwrap_or(bytes.len());
+        }
+        bytes.get(..self.left).unwrap_or(bytes)
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
-    pub(super) fn new(shared: Arc<Shared>, stream: S) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, stream: S, is_frame_by_frame: bool) -> Self {
         Self {
             shared,
             stream,
             chunk: vec![0; LEAST],
             out: Vec::new(),
             sent: 0,
+            frames: is_frame_by_frame.then(Frames::default),
             must_flush: false,
             timer: None,
             server: JoinSet::new(),
@@ -104,6 +127,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     }
                 }
                 Poll::Ready(Err(error)) => {
+                    // Whoever left without listening to the end may have said something before.
+                    let mut rest = (0..LAST_READS).map(|_| self.read(cx));
+                    while rest.next().is_some_and(|read| matches!(read, Ok(true))) {}
                     failure = Some(error);
                     self.shared.with(|state| state.session.handle_eof());
                 }
@@ -176,11 +202,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let mut has_sent = false;
         loop {
             while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
-                let count = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
+                let piece = self.frames.as_mut().map_or(rest, |frames| frames.next_of(rest));
+                let count = ready!(Pin::new(&mut self.stream).poll_write(cx, piece))?;
                 if count == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 self.sent += count;
+                if let Some(frames) = &mut self.frames {
+                    frames.left -= count;
+                }
                 has_sent = true;
             }
             self.out.clear();

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::Handle;
 use crate::error::RequestFailure;
-use crate::local::{Ask, Forwarded};
+use crate::local::Ask;
 use crate::{Args, Disconnect, Local, Parcel, RemoteObject};
 
 /// Above this many unsent bytes, new calls and the serving of new requests wait.
@@ -161,8 +161,10 @@ impl Shared {
         let _left = left.wait_for(|left| *left).await;
     }
 
-    /// Ends everything that waits for the connection.
+    /// Ends everything that waits for the connection. What a peer asked before it left is kept for
+    /// the server, which begins it: "do this" and "goodbye" may come in one breath.
     pub(super) fn end(&self, reason: Disconnect) {
+        let has_left = reason.is_by_peer();
         self.ended.send_if_modified(|ended| {
             let is_first = ended.is_none();
             ended.get_or_insert(reason);
@@ -176,7 +178,8 @@ impl Shared {
             }
             state.peer_root = None;
             state.ids.clear();
-            let requests = std::mem::take(&mut state.requests);
+            let requests =
+                if has_left { VecDeque::new() } else { std::mem::take(&mut state.requests) };
             (requests, std::mem::take(&mut state.waiting), std::mem::take(&mut state.exports))
         });
         drop(garbage);
@@ -406,7 +409,7 @@ impl State {
                     self.garbage.push(remote.into());
                     Ok(boxed)
                 }
-                None => self.export(Local::new(Forwarded(remote))).map(Boxed::Local),
+                None => self.export(Local::forwarding(remote)).map(Boxed::Local),
             },
         }
     }

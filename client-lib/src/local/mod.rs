@@ -1,6 +1,7 @@
 //! What this side offers to its peer.
 
 mod dispatch;
+mod forwarded;
 mod function;
 mod iterator;
 mod method;
@@ -68,6 +69,11 @@ impl Local {
         I: IntoIterator<IntoIter: Send + 'static, Item: serde::Serialize>,
     {
         Self::new(iterator::Items::new(items.into_iter()))
+    }
+
+    /// Offers an object of another connection's peer.
+    pub(crate) fn forwarding(remote: RemoteObject) -> Self {
+        Self(Arc::new(forwarded::Forwarded::new(remote)))
     }
 
     /// Whether both are the same object.
@@ -182,22 +188,4 @@ impl<T: Object> Erased for Offered<T> {
 fn class(name: &str) -> Class {
     let fnv = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     Class::new(name, name.bytes().fold(0x811c_9dc5, fnv))
-}
-
-/// An object of another connection's peer, offered on: what is asked of it is asked of its owner.
-#[derive(Debug)]
-pub(crate) struct Forwarded(pub(crate) RemoteObject);
-
-impl Object for Forwarded {
-    async fn get_attr(&self, _: &Context, name: &str) -> Result<Parcel, Exception> {
-        Ok(self.0.attr(name).await?)
-    }
-
-    async fn call(&self, _: &Context, args: Args) -> Result<Parcel, Exception> {
-        Ok(self.0.invoke(args).await?)
-    }
-
-    async fn call_attr(&self, _: &Context, name: &str, args: Args) -> Result<Parcel, Exception> {
-        Ok(self.0.call(name, args).await?)
-    }
 }

@@ -153,6 +153,11 @@ impl RemoteObject {
         self.plain(Action::Inspect)
     }
 
+    /// Its content as Python's `pickle` writes it.
+    pub(crate) fn pickle(&self, protocol: i64) -> Call<Parcel> {
+        self.plain(Action::Pickle { protocol })
+    }
+
     /// How many items it has: `len(object)`.
     pub fn len(&self) -> Call<usize> {
         self.call("__len__", ())

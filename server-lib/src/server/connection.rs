@@ -41,6 +41,11 @@ pub(super) async fn serve<S: Service>(
         Some(addr) => builder.peer_addr(addr),
         None => builder,
     };
+    #[cfg(feature = "tls")]
+    let builder = match terms.tls {
+        Some(_) => builder.frame_by_frame(),
+        None => builder,
+    };
     let (connection, driver) = builder.accept(stream);
     tracing::debug!(%peer, "connected");
     let Some(service) = root.downcast_ref::<S>() else { return };
