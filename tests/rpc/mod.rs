@@ -15,8 +15,11 @@ mod command;
 mod conformance;
 mod connecting;
 mod content;
+mod differential;
+mod matrix;
 mod serving;
 mod tls;
+mod upstream;
 
 /// A real RPyC server with a bit of everything; `tests/python/service.py`.
 struct Python {
