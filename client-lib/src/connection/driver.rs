@@ -22,9 +22,6 @@ const MOST: usize = 64 << 10;
 /// How many chunks are read before other tasks get their turn.
 const CHUNKS: usize = 16;
 
-/// How often [`CHUNKS`] are read of what a peer said that is gone: more than a system buffers.
-const LAST_READS: usize = 16;
-
 /// How long the last words may take to be sent, and the peer to hang up after them.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -44,6 +41,9 @@ pub struct Driver<S> {
     /// Where in a frame `sent` is, if each is to be written by itself.
     frames: Option<Frames>,
     must_flush: bool,
+    /// Why nothing can be sent any more. Whoever left without listening to the end may have said
+    /// something before, which is still read; but not for ever.
+    broken: Option<(io::Error, Pin<Box<Sleep>>)>,
     timer: Option<Pin<Box<Sleep>>>,
     /// The server and its handlers.
     server: JoinSet<()>,
@@ -94,6 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             sent: 0,
             frames: is_frame_by_frame.then(Frames::default),
             must_flush: false,
+            broken: None,
             timer: None,
             server: JoinSet::new(),
             stage: Stage::New,
@@ -110,15 +111,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 false
             }
         };
+        if let Some((_, until)) = &mut self.broken
+            && until.as_mut().poll(cx).is_ready()
+        {
+            self.shared.with(|state| state.session.handle_eof());
+        }
         loop {
             if let Some(reason) = self.act() {
-                let reason = match failure.take() {
+                let broken = self.broken.take().map(|(error, _)| error);
+                let reason = match failure.take().or(broken) {
                     Some(error) => Disconnect::Io(Arc::new(error)),
                     None => Disconnect::Closed(reason),
                 };
                 return Poll::Ready(reason);
             }
-            match self.write(cx) {
+            let written = if self.broken.is_some() { Poll::Pending } else { self.write(cx) };
+            match written {
                 // There may be more by now.
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) | Poll::Pending => {
@@ -127,11 +135,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     }
                 }
                 Poll::Ready(Err(error)) => {
-                    // Whoever left without listening to the end may have said something before.
-                    let mut rest = (0..LAST_READS).map(|_| self.read(cx));
-                    while rest.next().is_some_and(|read| matches!(read, Ok(true))) {}
-                    failure = Some(error);
-                    self.shared.with(|state| state.session.handle_eof());
+                    self.broken = Some((error, Box::pin(tokio::time::sleep(FAREWELL))));
+                    cx.waker().wake_by_ref();
+                    break;
                 }
             }
         }
