@@ -12,7 +12,7 @@ use super::{Registry, Wanted};
 use crate::refusal::Refusal;
 use crate::store::Ticket;
 use crate::table::Asker;
-use crate::table::instance::Instance;
+use crate::table::instance::{Instance, Mark};
 use crate::table::lease::Lease;
 
 impl Registry {
@@ -73,6 +73,7 @@ impl Registry {
             return Ok(renewed_ticket);
         }
         self.next_instance = self.next_instance.max(instance.id + 1);
+        instance.set(Mark::Unheard, false);
         let deadline = self.directory.clock.tick(now).after(self.directory.ttl());
         let begun = self.begin(now, &instance, fresh, deadline);
         for lease in &begun {

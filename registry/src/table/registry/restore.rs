@@ -9,7 +9,6 @@ use tracing::{info, warn};
 use super::Registry;
 use crate::store::{Change, Record};
 use crate::table::instance::{Instance, Mark, Native};
-use crate::table::lease::Suspicion;
 
 /// How many times in a row an instance that is not heard from is given a TTL after a restart.
 pub const MAX_GRACES: u32 = 3;
@@ -55,7 +54,7 @@ impl Registry {
         let ttl = native.as_ref().map_or_else(|| self.directory.ttl(), |native| native.ttl);
         let place = (record.host, record.port);
         let instance = match Instance::new(record.id, place, native, record.registered_at) {
-            Ok(instance) => Arc::new(instance),
+            Ok(instance) => Arc::new(instance.unheard(record.restarts)),
             Err(error) => {
                 warn!(instance = record.id, %error, "an instance that was kept cannot be told");
                 return false;
@@ -68,10 +67,6 @@ impl Registry {
         let since = now.checked_sub(Duration::from_secs(age)).unwrap_or(now);
         let deadline = self.directory.clock.tick(now).after(ttl);
         let leases = self.begin(since, &instance, record.names, deadline);
-        for lease in &leases {
-            lease.set_suspicion(Some(Suspicion::Restarted));
-        }
-        self.directory.rank(&leases);
         self.note(EventKind::Added, &leases);
         true
     }

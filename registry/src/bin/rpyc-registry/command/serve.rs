@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use rpyc_registry::{Access, Config, Limits, Listing, Server, TableConfig};
+use rpyc_registry::{Access, Claim, Config, FileStore, Limits, Listing, Server, TableConfig};
 use tracing::{info, warn};
 
-use crate::cli::{LimitArgs, LogFormat, LogLevel, Mode, ServeArgs};
+use super::state_dir;
+use crate::cli::{LimitArgs, LogFormat, LogLevel, Mode, ServeArgs, StoreKind};
 use crate::{logging, signals};
 
 /// How long requests under way may take to finish after a signal to end.
@@ -21,14 +22,26 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         args.log_format.unwrap_or(LogFormat::Text),
         args.logfile.as_deref(),
     )?;
+    let claim = match args.store.unwrap_or(StoreKind::File) {
+        StoreKind::Memory => None,
+        StoreKind::File => {
+            let directory =
+                state_dir::choose(args.state_dir.clone(), |name| std::env::var_os(name))?;
+            Some(FileStore::claim(&directory)?)
+        }
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("cannot start the threads of the registry")?.block_on(serve(config(args)))
+    let runtime = runtime.context("cannot start the threads of the registry")?;
+    runtime.block_on(serve(config(args), claim))
 }
 
-async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+async fn serve(config: Config, claim: Option<Claim>) -> anyhow::Result<ExitCode> {
     // Asked for before the addresses are told: whoever reads them may signal at once.
     let shutdown = signals::listen()?;
-    let server = Server::bind(&config)?;
+    let server = match claim {
+        None => Server::bind(&config)?,
+        Some(claim) => Server::with_opening(&config, claim.open())?,
+    };
     let mut stdout = std::io::stdout().lock();
     for listener in server.listeners() {
         info!(%listener, "listening");
@@ -37,16 +50,11 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     }
     let _ = stdout.flush();
     drop(stdout);
-    if !server
-        .serve(
-            async {
-                shutdown.await;
-            },
-            GRACE,
-        )
-        .await
-    {
-        warn!(grace = %humantime::format_duration(GRACE), "some requests were cut off");
+    let shutdown = async {
+        let _ = shutdown.await;
+    };
+    if !server.serve(shutdown, GRACE).await? {
+        warn!(grace = %humantime::format_duration(GRACE), "some requests were cut off, or some changes not kept");
     }
     Ok(ExitCode::SUCCESS)
 }
