@@ -184,6 +184,18 @@ impl Server {
         &self.listeners
     }
 
+    /// Completes when requests are answered, that is, once the store has been read; not at all if that
+    /// fails.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub fn ready(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            shared.dispatcher.wait().await;
+        }
+    }
+
     /// Serves until `shutdown` completes, then finishes what is under way for at most `grace`, and
     /// waits for the store to keep what it has been told for as long again; tells whether everything
     /// was finished.

@@ -339,9 +339,12 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_enum, value_name = "STORE", hide_possible_values = true)]
     pub(crate) store: Option<StoreKind>,
 
-    /// The directory of that file [default: $STATE_DIRECTORY, else $XDG_STATE_HOME/rpyc-registry, else
-    /// ~/.local/state/rpyc-registry]
-    #[arg(long, value_name = "DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        help = "The directory of that file [default: $STATE_DIRECTORY, else \
+                $XDG_STATE_HOME/rpyc-registry, else ~/.local/state/rpyc-registry]"
+    )]
     pub(crate) state_dir: Option<PathBuf>,
 
     /// How much to log [default: info]

@@ -98,7 +98,8 @@ impl Database {
             info!(file = %path.display(), from = found, to = known, "brought to the present form");
         }
         let number = |word| schema::get(&start, word)?.ok_or_else(|| no(word));
-        let store = u32::try_from(number(schema::STORE)?).map_err(|_too_large| no(schema::STORE))?;
+        let store =
+            u32::try_from(number(schema::STORE)?).map_err(|_too_large| no(schema::STORE))?;
         let (epoch, revision) = (number(schema::EPOCH)? + 1, number(schema::RESERVED)?);
         let last_instance = number(schema::LAST_INSTANCE)?;
         // From here on, whatever this run tells, the next one begins above it.

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use rpyc_registry::{Access, Claim, Config, FileStore, Limits, Listing, Server, TableConfig};
+use rpyc_registry::{
+    Access, Claim, Config, FileStore, Limits, Listener, Listing, Server, TableConfig,
+};
 use tracing::{info, warn};
 
 use super::state_dir;
@@ -42,14 +44,15 @@ async fn serve(config: Config, claim: Option<Claim>) -> anyhow::Result<ExitCode>
         None => Server::bind(&config)?,
         Some(claim) => Server::with_opening(&config, claim.open())?,
     };
-    let mut stdout = std::io::stdout().lock();
-    for listener in server.listeners() {
+    let listeners = server.listeners().to_vec();
+    for listener in &listeners {
         info!(%listener, "listening");
-        // Whoever started this may not care to read it.
-        let _ = writeln!(stdout, "rpyc-registry listening on {listener}");
     }
-    let _ = stdout.flush();
-    drop(stdout);
+    let ready = server.ready();
+    tokio::spawn(async move {
+        ready.await;
+        tell(&listeners);
+    });
     let shutdown = async {
         let _ = shutdown.await;
     };
@@ -57,6 +60,16 @@ async fn serve(config: Config, claim: Option<Claim>) -> anyhow::Result<ExitCode>
         warn!(grace = %humantime::format_duration(GRACE), "some requests were cut off, or some changes not kept");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells on standard output where requests are answered from now on.
+fn tell(listeners: &[Listener]) {
+    let mut stdout = std::io::stdout().lock();
+    for listener in listeners {
+        // Whoever started this may not care to read it.
+        let _ = writeln!(stdout, "rpyc-registry listening on {listener}");
+    }
+    let _ = stdout.flush();
 }
 
 fn config(args: ServeArgs) -> Config {
