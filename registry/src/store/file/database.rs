@@ -1,5 +1,8 @@
 //! The file: opened, checked, read and written.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
