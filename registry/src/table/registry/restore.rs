@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::Registry;
 use crate::store::{Change, Record};
 use crate::table::instance::{Instance, Mark, Native};
+use crate::table::lease::Lease;
 
 /// How many times in a row an instance that is not heard from is given a TTL after a restart.
 pub const MAX_GRACES: u32 = 3;
@@ -18,15 +19,17 @@ impl Registry {
     /// from, so that a restart never turns "found" into "not found".
     pub(super) fn restore(&mut self, now: Instant, records: Vec<Record>) {
         let (mut restored, mut given_up) = (0_u64, 0_u64);
+        let mut begun = Vec::with_capacity(records.len());
         for record in records {
             self.next_instance = self.next_instance.max(record.id + 1);
             if record.restarts > MAX_GRACES || record.names.is_empty() {
                 self.store.record(Change::Removed(record.id));
                 given_up += 1;
-            } else if self.take_up(now, record) {
+            } else if self.take_up(now, record, &mut begun) {
                 restored += 1;
             }
         }
+        self.note(EventKind::Added, &begun);
         if restored + given_up > 0 {
             info!(
                 restored,
@@ -37,7 +40,8 @@ impl Registry {
         }
     }
 
-    fn take_up(&mut self, now: Instant, record: Record) -> bool {
+    /// Begins the leases of one instance; tells whether it can be told to anybody.
+    fn take_up(&mut self, now: Instant, record: Record, begun: &mut Vec<Arc<Lease>>) -> bool {
         let native = record.native.map(|kept| {
             let ttl = Duration::from_millis(kept.ttl_ms);
             let ttl = ttl.clamp(self.config.min_ttl, self.config.max_ttl);
@@ -66,8 +70,7 @@ impl Registry {
         let age = self.wall_clock(now).saturating_sub(record.registered_at);
         let since = now.checked_sub(Duration::from_secs(age)).unwrap_or(now);
         let deadline = self.directory.clock.tick(now).after(ttl);
-        let leases = self.begin(since, &instance, record.names, deadline);
-        self.note(EventKind::Added, &leases);
+        begun.extend(self.begin(since, &instance, record.names, deadline));
         true
     }
 }
