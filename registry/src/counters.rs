@@ -27,6 +27,8 @@ pub enum Loss {
     NotForUs,
     /// A request for what cannot be, or is not the asker's to ask.
     Refused,
+    /// A request that came before the table was read.
+    NotReady,
     /// An answer that could not be sent.
     NotSent,
     /// An answer that waited for the store while too many others did.
@@ -43,13 +45,14 @@ pub enum Loss {
 
 impl Loss {
     /// Every kind, in the order of their counters.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Malformed,
         Self::TooLong,
         Self::LimitReached,
         Self::RateLimited,
         Self::NotForUs,
         Self::Refused,
+        Self::NotReady,
         Self::NotSent,
         Self::NotQueued,
         Self::Deadline,
@@ -68,6 +71,7 @@ impl Loss {
             Self::RateLimited => "rate-limited",
             Self::NotForUs => "not-for-us",
             Self::Refused => "refused",
+            Self::NotReady => "not-ready",
             Self::NotSent => "not-sent",
             Self::NotQueued => "not-queued",
             Self::Deadline => "deadline",
@@ -207,6 +211,6 @@ mod tests {
         counters.lost(now, Loss::Malformed, "a", "b");
         counters.lost(now, Loss::Socket, "a", "b");
         let totals: Vec<_> = Loss::ALL.into_iter().map(|loss| counters.total(loss)).collect();
-        assert_eq!(totals, [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(totals, [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     }
 }

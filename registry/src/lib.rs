@@ -11,6 +11,7 @@ mod dispatch;
 mod face;
 mod limits;
 mod net;
+mod random;
 mod refusal;
 mod server;
 mod store;
@@ -29,7 +30,10 @@ pub use limits::Limits;
 pub use net::BindError;
 pub use refusal::Refusal;
 pub use server::{Config, Listener, Server};
-pub use store::{Change, MemoryStore, NativeRecord, Origin, Progress, Record, Store, Ticket};
+pub use store::{
+    Change, Claim, FileStore, MemoryStore, NativeRecord, Opened, Origin, Progress, Record, Store,
+    StoreError, Ticket,
+};
 pub use table::{
     Asker, Directory, Entropy, FailingPolicy, Host, JOURNAL_LEN, MAX_GRACES, NewInstance, Place,
     ProtectionPolicy, Registry, Renewal, SWEEP_INTERVAL, TableConfig, Transport,

@@ -3,6 +3,7 @@
 mod cookie;
 mod legacy;
 mod native;
+mod not_ready;
 mod registration;
 mod watch;
 
@@ -18,6 +19,7 @@ use crate::refusal::Refusal;
 use crate::store::{Progress, Ticket};
 use crate::table::{Asker, Directory, Registry};
 use cookie::Cookies;
+pub(crate) use not_ready::not_ready;
 pub use registration::{MAX_ADDRESSES, MAX_KEY_BYTES};
 pub use watch::{Watch, WatchError};
 
@@ -135,6 +137,23 @@ impl Dispatcher {
     /// Ends the leases whose time has come; tells when to call again.
     pub fn expire(&self, now: Instant) -> Instant {
         self.with_registry(|registry| registry.expire(now))
+    }
+
+    /// Follows how far the store has come.
+    #[must_use]
+    pub fn progress(&self) -> tokio::sync::watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// How far the store has come.
+    pub(crate) fn stored(&self) -> Progress {
+        self.progress.borrow().clone()
+    }
+
+    /// The number of the change that was made last.
+    #[must_use]
+    pub fn last_ticket(&self) -> Ticket {
+        self.with_registry(|registry| registry.last_ticket())
     }
 
     /// How many servers there are.

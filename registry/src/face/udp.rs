@@ -5,16 +5,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::counters::Loss;
-use crate::dispatch::{MAX_REQUEST, Outcome};
+use crate::dispatch::{MAX_REQUEST, Outcome, not_ready};
 use crate::net::{Incoming, Outgoing, UdpEar};
 use crate::refusal::Refusal;
-use crate::store::{Progress, Ticket};
+use crate::store::Ticket;
 use crate::table::{Asker, Host, Transport};
 
 /// Datagrams served before other tasks get their turn.
@@ -27,16 +26,19 @@ const PENDING: usize = 65_536;
 /// port may be somebody else's.
 const PENDING_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Serves one socket until `stop`.
+/// Serves one socket until `stop`, then gives the answers that wait for the store for at most `grace`.
 ///
 /// Cancel safe, but a datagram that was received may go unanswered.
-pub(crate) async fn serve(ear: UdpEar, shared: Arc<Shared>, stop: CancellationToken) {
-    let progress = shared.progress.clone();
-    let mut commits = progress.clone();
+pub(crate) async fn serve(
+    ear: UdpEar,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    grace: Duration,
+) {
+    let mut progress = None;
     let mut face = UdpFace {
         ear,
-        shared,
-        progress,
+        shared: Arc::clone(&shared),
         pending: BTreeMap::new(),
         next_pending: 0,
         reply: Vec::new(),
@@ -49,19 +51,28 @@ pub(crate) async fn serve(ear: UdpEar, shared: Arc<Shared>, stop: CancellationTo
                 Ok(()) => face.serve_batch(&mut message),
                 Err(error) => face.socket_failed(&error).await,
             },
-            Ok(()) = commits.changed() => {}
+            () = shared.store_moved(&mut progress) => {}
         }
         face.send_committed();
         // What is ready at all times must not keep everything else from running.
         tokio::task::yield_now().await;
     }
-    face.send_committed();
+    // What had arrived by then counts, above all servers that say that they end.
+    face.serve_batch(&mut message);
+    let finish = async {
+        face.send_committed();
+        while !face.pending.is_empty() {
+            shared.store_moved(&mut progress).await;
+            face.send_committed();
+        }
+    };
+    // What is not durable by then is not acknowledged.
+    let _ = tokio::time::timeout(grace, finish).await;
 }
 
 struct UdpFace {
     ear: UdpEar,
     shared: Arc<Shared>,
-    progress: watch::Receiver<Progress>,
     /// In the order of their tickets, and within one in the order in which they came.
     pending: BTreeMap<(Ticket, u64), Pending>,
     next_pending: u64,
@@ -100,16 +111,23 @@ impl UdpFace {
             return;
         };
         let (asker, way) = self.introduce(incoming);
+        let Some(dispatcher) = self.shared.dispatcher.get() else {
+            match not_ready(&asker, message) {
+                Some(told) => self.send(&told, way),
+                None => self.lost(Loss::NotReady, incoming.source, "the table is being read"),
+            }
+            return;
+        };
         let mut reply = std::mem::take(&mut self.reply);
         let now = Instant::now().into_std();
-        match self.shared.dispatcher.handle(now, &asker, message, &mut reply) {
+        match dispatcher.handle(now, &asker, message, &mut reply) {
             Outcome::Reply(bytes) => self.send(bytes, way),
             Outcome::AfterCommit(ticket, bytes) => {
-                let progress = self.progress.borrow().clone();
+                let progress = dispatcher.stored();
                 if ticket <= progress.committed {
                     self.send(bytes, way);
                 } else if let Some(failure) = progress.failure
-                    && let Some(told) = self.shared.dispatcher.not_durable(message, &failure)
+                    && let Some(told) = dispatcher.not_durable(message, &failure)
                 {
                     self.send(&told, way);
                 } else if self.pending.len() < PENDING {
@@ -146,7 +164,8 @@ impl UdpFace {
     }
 
     fn send_committed(&mut self) {
-        let committed = self.progress.borrow().committed;
+        let Some(dispatcher) = self.shared.dispatcher.get() else { return };
+        let committed = dispatcher.stored().committed;
         let now = Instant::now();
         while let Some(first) = self.pending.first_entry().filter(|it| it.key().0 <= committed) {
             let Pending { stale_at, way, answer } = first.remove();

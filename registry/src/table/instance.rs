@@ -25,6 +25,8 @@ pub(crate) struct Instance {
     pub(crate) native: Option<Box<Native>>,
     /// When it registered first, in seconds of the wall clock; for people only.
     pub(crate) registered_at: u64,
+    /// How often the registry had started since it was heard from last when it was taken up.
+    restarts: u8,
     marks: AtomicU8,
     /// Leases that have not ended; only the registry changes it.
     pub(super) leases: AtomicU32,
@@ -94,9 +96,22 @@ impl Instance {
             entry: entry.into(),
             native,
             registered_at,
+            restarts: 0,
             marks: AtomicU8::new(0),
             leases: AtomicU32::new(0),
         })
+    }
+
+    /// As it is taken up after a restart: not heard from yet.
+    pub(super) fn unheard(mut self, restarts: u32) -> Self {
+        self.restarts = u8::try_from(restarts).unwrap_or(u8::MAX);
+        self.set(Mark::Unheard, true);
+        self
+    }
+
+    /// How often the registry has started since it was heard from last, this start included.
+    pub(super) fn restarts(&self) -> u32 {
+        if self.has(Mark::Unheard) { u32::from(self.restarts) } else { 0 }
     }
 
     pub(crate) fn is_legacy(&self) -> bool {

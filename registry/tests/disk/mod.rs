@@ -15,6 +15,7 @@ pub(crate) struct Disk(Arc<Mutex<Kept>>);
 struct Kept {
     records: BTreeMap<u64, Record>,
     reserved: u64,
+    last_instance: u64,
     last: u64,
 }
 
@@ -33,8 +34,8 @@ impl Store for DiskStore {
         let mut kept = self.disk.0.lock().unwrap();
         kept.last += 1;
         match change {
-            Change::Put(mut record) => {
-                record.restarts = kept.records.get(&record.id).map_or(0, |old| old.restarts);
+            Change::Put(record) => {
+                kept.last_instance = kept.last_instance.max(record.id);
                 kept.records.insert(record.id, *record);
             }
             Change::Heard(id) => kept.records.get_mut(&id).unwrap().restarts = 0,
@@ -66,7 +67,12 @@ impl Disk {
             record.restarts += 1;
         }
         let records = kept.records.values().cloned().collect();
-        Origin { store: StoreId::new(1), revision: kept.reserved, records }
+        Origin {
+            store: StoreId::new(1),
+            revision: kept.reserved,
+            last_instance: kept.last_instance,
+            records,
+        }
     }
 
     /// What a registry writes to.

@@ -21,7 +21,7 @@ use tracing::info;
 use super::clock::Tick;
 use super::instance::{Instance, Mark};
 use super::journal::Journal;
-use super::lease::Lease;
+use super::lease::{Lease, Suspicion};
 use super::protection::{Losses, ProtectionPolicy};
 use super::service::FailingPolicy;
 use super::{Asker, Directory};
@@ -128,7 +128,7 @@ impl Registry {
             losses: Losses::default(),
             is_table_protected: false,
             next_sweep: now + SWEEP_INTERVAL,
-            next_instance: 1,
+            next_instance: origin.last_instance + 1,
             next_lease: 1,
             next_service: 1,
             instances: 0,
@@ -222,7 +222,8 @@ impl Registry {
         self.config.wall_clock + now.saturating_duration_since(self.start).as_secs()
     }
 
-    /// Begins the leases of `names`, under an instance that is counted if it is new.
+    /// Begins the leases of `names`, under an instance that is counted if it is new. They are
+    /// suspects if nobody has heard from it yet.
     fn begin(
         &mut self,
         now: Instant,
@@ -240,7 +241,9 @@ impl Registry {
             let id = self.next_lease;
             self.next_lease += 1;
             let (instance, service) = (Arc::clone(instance), (name, service_id));
+            let is_unheard = instance.has(Mark::Unheard);
             let lease = Arc::new(Lease::new(id, service, instance, now, deadline));
+            lease.set_suspicion(is_unheard.then_some(Suspicion::Restarted));
             self.directory.insert(&lease);
             enqueue(&mut self.queue, deadline, Arc::clone(&lease));
             lease
@@ -332,7 +335,7 @@ impl Registry {
             port: instance.port.clone(),
             registered_at: instance.registered_at,
             is_draining: instance.has(Mark::Draining),
-            restarts: 0,
+            restarts: instance.restarts(),
             native,
         })));
         for lease in leases {
