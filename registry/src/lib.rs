@@ -31,6 +31,7 @@ pub use refusal::Refusal;
 pub use server::{Config, Listener, Server};
 pub use store::{Change, MemoryStore, NativeRecord, Origin, Progress, Record, Store, Ticket};
 pub use table::{
-    Asker, Directory, Entropy, FailingPolicy, Host, JOURNAL_LEN, MAX_GRACES, NewInstance, Place,
-    ProtectionPolicy, Registry, Renewal, SWEEP_INTERVAL, TableConfig, Transport,
+    AddressRule, AddressRuleError, Asker, Directory, Entropy, FailingPolicy, Host, JOURNAL_LEN,
+    MAX_GRACES, NewInstance, Place, ProtectionPolicy, Registry, Renewal, SWEEP_INTERVAL,
+    TableConfig, Transport,
 };

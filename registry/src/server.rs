@@ -143,6 +143,7 @@ impl Server {
             ..config.table.clone()
         };
         let registry = Registry::new(now, table, store, origin, os_entropy());
+        registry.directory().set_own_addresses(interfaces.networks());
         let counters = Arc::new(Counters::new(now));
         let dispatcher =
             Dispatcher::new(now, registry, config.access.clone(), Arc::clone(&counters));
@@ -254,6 +255,8 @@ async fn follow_interfaces(shared: Arc<Shared>, udp: Vec<UdpEar>) {
             }
         }
         tokio::time::sleep(INTERFACES_INTERVAL).await;
-        shared.interfaces.set(Interfaces::read());
+        let interfaces = Interfaces::read();
+        shared.dispatcher.directory().set_own_addresses(interfaces.networks());
+        shared.interfaces.set(interfaces);
     }
 }

@@ -7,12 +7,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
+use ipnet::IpNet;
 use rpyc_protocol::brine::{EncodeError, Writer};
 use rpyc_protocol::registry::native::{Granted, LeaseId, Revision, State};
 use rpyc_protocol::registry::reply::Entries;
 use rpyc_protocol::registry::{Names, Port};
 use rpyc_protocol::{FoldedName, ServiceName};
 
+use super::address_rule::AddressRule;
+use super::addressing::Addressing;
 use super::clock::{LeaseClock, Tick};
 use super::journal::Journal;
 use super::lease::Lease;
@@ -29,6 +32,7 @@ use crate::store::Ticket;
 pub struct Directory {
     ttl: Duration,
     failing: FailingPolicy,
+    pub(super) addressing: Addressing,
     pub(super) clock: LeaseClock,
     pub(crate) journal: Journal,
     services: DashMap<ServiceName, Service>,
@@ -59,11 +63,13 @@ impl Directory {
         start: Instant,
         ttl: Duration,
         failing: FailingPolicy,
+        rules: Vec<AddressRule>,
         journal: Journal,
     ) -> Self {
         Self {
             ttl,
             failing,
+            addressing: Addressing::new(rules),
             clock: LeaseClock::new(start),
             journal,
             services: DashMap::new(),
@@ -78,6 +84,11 @@ impl Directory {
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl
+    }
+
+    /// Takes note of the addresses that the registry's own machine has now, each with its network.
+    pub fn set_own_addresses(&self, addresses: Vec<IpNet>) {
+        self.addressing.set_own(addresses);
     }
 
     /// The state that the table is in.
@@ -147,7 +158,8 @@ impl Directory {
         if let Some(service) = self.services.get::<str>(name) {
             // Who cannot be told to this asker takes no room.
             let mut fits = |lease: &&Arc<Lease>| {
-                asker.entry_of(&lease.instance).is_none_or(|entry| entries.push(&entry))
+                let entry = self.addressing.entry_of(asker, &lease.instance);
+                entry.is_none_or(|entry| entries.push(&entry))
             };
             let len = service.first().len();
             let at = service.turn.first(len);
@@ -229,6 +241,10 @@ impl Directory {
             self.instances.iter().filter(|at| at.key().ip() == ip).for_each(|at| collect(&at));
         } else if let Some(ports) = self.instances.get(&host) {
             collect(&ports);
+        }
+        for network in self.addressing.networks_told_as(ip) {
+            let inside = self.instances.iter().filter(|at| network.contains(&at.key().ip()));
+            inside.for_each(|at| collect(&at));
         }
         ids
     }

@@ -116,10 +116,38 @@ impl Instance {
         (before & bit != 0) != is_set
     }
 
+    /// The addresses that its registrant named, the preferred first.
+    fn named(&self) -> &[SocketAddr] {
+        self.native.as_ref().map(|native| &*native.addresses).unwrap_or_default()
+    }
+
+    /// Where it is, as its registrant says, the preferred first.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (Host, Port)> {
+        let named = self.named();
+        let observed = named.is_empty().then(|| (self.host, self.port.clone()));
+        let named = named
+            .iter()
+            .filter_map(|address| Some((Host::from(*address), Port::tcp(address.port()).ok()?)));
+        observed.into_iter().chain(named)
+    }
+
+    /// Whether it is nowhere but where [`Instance::entry`] says.
+    pub(crate) fn is_only_at_host(&self) -> bool {
+        match self.named() {
+            [] => true,
+            [only] => Host::from(*only) == self.host,
+            _ => false,
+        }
+    }
+
+    /// Where its registration came from.
+    pub(crate) fn registrant(&self) -> Host {
+        self.native.as_ref().map_or(self.host, |native| native.registrant)
+    }
+
     /// Whether it is known at this address.
     pub(crate) fn is_at(&self, ip: IpAddr) -> bool {
-        let told = self.native.as_ref().map(|native| &*native.addresses).unwrap_or_default();
-        self.host.ip() == ip || told.iter().any(|address| address.ip() == ip)
+        self.host.ip() == ip || self.named().iter().any(|address| address.ip() == ip)
     }
 
     /// Whether it is one of the instances that `target` means, its name aside.

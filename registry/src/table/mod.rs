@@ -4,6 +4,8 @@
 //! [`Directory`] is read and renewed by everybody at once; the [`Registry`] is the one place where
 //! leases begin and end.
 
+mod address_rule;
+mod addressing;
 mod asker;
 mod clock;
 mod directory;
@@ -17,6 +19,7 @@ mod service;
 mod turn;
 mod view;
 
+pub use address_rule::{AddressRule, AddressRuleError};
 pub use asker::{Asker, Transport};
 pub use directory::{Directory, Renewal};
 pub use host::Host;

@@ -54,7 +54,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 fn config(args: ServeArgs) -> Config {
     let defaults = Config::default();
     let mode = args.mode.unwrap_or(Mode::Both);
-    Config {
+    let mut config = Config {
         hosts: args.host,
         port: args.port.unwrap_or(defaults.port),
         needs_ipv6: args.ipv6,
@@ -73,7 +73,9 @@ fn config(args: ServeArgs) -> Config {
             },
             ..defaults.access
         },
-    }
+    };
+    args.reach.apply(&mut config);
+    config
 }
 
 fn limits(args: &LimitArgs) -> Limits {
