@@ -17,6 +17,7 @@ use crate::face::tcp::Places;
 use crate::face::{Shared, tcp, udp};
 use crate::limits::Limits;
 use crate::net::{self, BindError, Interfaces, Plan, SharedInterfaces, UdpEar};
+use crate::probe::{self, Checks, ProbeConfig};
 use crate::store::{MemoryStore, Origin, Store};
 use crate::table::{Entropy, Registry, TableConfig};
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub table: TableConfig,
     /// Who may do what only some may.
     pub access: Access,
+    /// What is probed, and how. Default: nothing.
+    pub probes: ProbeConfig,
 }
 
 impl Default for Config {
@@ -56,6 +59,7 @@ impl Default for Config {
             tcp: true,
             table: TableConfig::default(),
             access: Access::default(),
+            probes: ProbeConfig::default(),
         }
     }
 }
@@ -97,6 +101,7 @@ pub struct Server {
     tcp: Vec<TcpListener>,
     listeners: Vec<Listener>,
     places: Arc<Places>,
+    probes: Arc<ProbeConfig>,
 }
 
 impl Server {
@@ -147,10 +152,13 @@ impl Server {
         let counters = Arc::new(Counters::new(now));
         let dispatcher =
             Dispatcher::new(now, registry, config.access.clone(), Arc::clone(&counters));
+        let probes = Arc::new(config.probes.clone());
+        let dispatcher = Arc::new(dispatcher.with_probes(Arc::clone(&probes)));
         let interfaces = SharedInterfaces::new(interfaces);
-        let shared = Arc::new(Shared { dispatcher, counters, interfaces, progress });
+        let checks = Checks::default();
+        let shared = Arc::new(Shared { dispatcher, counters, interfaces, progress, checks });
         let places = Arc::new(Places::new(limits.connections));
-        Ok(Self { shared, udp: bound.udp, tcp: bound.tcp, listeners, places })
+        Ok(Self { shared, udp: bound.udp, tcp: bound.tcp, listeners, places, probes })
     }
 
     /// What it listens on, in the order of the configuration.
@@ -171,6 +179,10 @@ impl Server {
         let mut background = JoinSet::new();
         background.spawn(sweep(Arc::clone(&self.shared)));
         background.spawn(follow_interfaces(Arc::clone(&self.shared), self.udp.clone()));
+        if !self.probes.rules.is_empty() {
+            let dispatcher = Arc::clone(&self.shared.dispatcher);
+            background.spawn(probe::run(dispatcher, self.probes));
+        }
         let mut faces = JoinSet::new();
         for ear in self.udp {
             let serving = udp::serve(ear, Arc::clone(&self.shared), stop.clone());

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::counters::Counters;
 use crate::dispatch::Dispatcher;
 use crate::net::SharedInterfaces;
+use crate::probe::Checks;
 use crate::store::Progress;
 
 /// How long a listening socket rests after an error: one that persists (no descriptor left, say) must
@@ -23,8 +24,9 @@ const SOCKET_ERROR_PAUSE: Duration = Duration::from_millis(50);
 /// What every face works with.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) dispatcher: Dispatcher,
+    pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) interfaces: SharedInterfaces,
     pub(crate) progress: watch::Receiver<Progress>,
+    pub(crate) checks: Checks,
 }

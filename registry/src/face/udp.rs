@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,7 @@ pub(crate) async fn serve(ear: UdpEar, shared: Arc<Shared>, stop: CancellationTo
         progress,
         pending: BTreeMap::new(),
         next_pending: 0,
+        checks: JoinSet::new(),
         reply: Vec::new(),
     };
     let mut message = vec![0; MAX_REQUEST];
@@ -50,6 +52,7 @@ pub(crate) async fn serve(ear: UdpEar, shared: Arc<Shared>, stop: CancellationTo
                 Err(error) => face.socket_failed(&error).await,
             },
             Ok(()) = commits.changed() => {}
+            Some(Ok(checked)) = face.checks.join_next() => face.checked(checked),
         }
         face.send_committed();
         // What is ready at all times must not keep everything else from running.
@@ -65,7 +68,16 @@ struct UdpFace {
     /// In the order of their tickets, and within one in the order in which they came.
     pending: BTreeMap<(Ticket, u64), Pending>,
     next_pending: u64,
+    /// Registrations whose addresses are being tried. Those beyond a small number end at once.
+    checks: JoinSet<Checked>,
     reply: Vec<u8>,
+}
+
+/// An answer to a registration whose addresses have been tried.
+struct Checked {
+    message: Vec<u8>,
+    answer: Result<(Ticket, Vec<u8>), Refusal>,
+    way: Outgoing,
 }
 
 /// An answer that waits for the store.
@@ -104,29 +116,47 @@ impl UdpFace {
         let now = Instant::now().into_std();
         match self.shared.dispatcher.handle(now, &asker, message, &mut reply) {
             Outcome::Reply(bytes) => self.send(bytes, way),
-            Outcome::AfterCommit(ticket, bytes) => {
-                let progress = self.progress.borrow().clone();
-                if ticket <= progress.committed {
-                    self.send(bytes, way);
-                } else if let Some(failure) = progress.failure
-                    && let Some(told) = self.shared.dispatcher.not_durable(message, &failure)
-                {
-                    self.send(&told, way);
-                } else if self.pending.len() < PENDING {
-                    let stale_at = Instant::now() + PENDING_DEADLINE;
-                    let answer = bytes.to_vec();
-                    self.next_pending += 1;
-                    let key = (ticket, self.next_pending);
-                    self.pending.insert(key, Pending { stale_at, way, answer });
-                } else {
-                    self.lost(Loss::NotQueued, incoming.source, "too many wait for the store");
-                }
+            Outcome::AfterCommit(ticket, bytes) => self.once_durable(message, ticket, bytes, way),
+            Outcome::AfterCheck(check) => {
+                let (shared, message) = (Arc::clone(&self.shared), message.to_vec());
+                self.checks.spawn(async move {
+                    let unreachable = shared.checks.unreachable(check.addresses()).await;
+                    Checked { message, answer: check.finish(unreachable), way }
+                });
             }
             // A watch over UDP has been refused before it came here.
             Outcome::Watch(_) => self.refused(incoming, &Refusal::NeedsTcp),
             Outcome::Refused(refusal) => self.refused(incoming, &refusal),
         }
         self.reply = reply;
+    }
+
+    /// Sends an answer once what it tells is durable.
+    fn once_durable(&mut self, message: &[u8], ticket: Ticket, bytes: &[u8], way: Outgoing) {
+        let progress = self.progress.borrow().clone();
+        if ticket <= progress.committed {
+            self.send(bytes, way);
+        } else if let Some(failure) = progress.failure
+            && let Some(told) = self.shared.dispatcher.not_durable(message, &failure)
+        {
+            self.send(&told, way);
+        } else if self.pending.len() < PENDING {
+            let stale_at = Instant::now() + PENDING_DEADLINE;
+            let answer = bytes.to_vec();
+            self.next_pending += 1;
+            let key = (ticket, self.next_pending);
+            self.pending.insert(key, Pending { stale_at, way, answer });
+        } else {
+            self.lost(Loss::NotQueued, way.to, "too many wait for the store");
+        }
+    }
+
+    fn checked(&mut self, checked: Checked) {
+        let Checked { message, answer, way } = checked;
+        match answer {
+            Ok((ticket, bytes)) => self.once_durable(&message, ticket, &bytes, way),
+            Err(refusal) => self.lost(Loss::from(&refusal), way.to, refusal),
+        }
     }
 
     /// Who sent this, and the way back to them.

@@ -134,6 +134,12 @@ impl Addressing {
         self.rules.iter().filter(move |rule| rule.to() == ip).map(AddressRule::from)
     }
 
+    /// Whether an instance is on the registry's own machine, and `ip` an address of that.
+    pub(crate) fn is_own_of(&self, instance: &Instance, ip: IpAddr) -> bool {
+        let own = self.own();
+        is_here(instance, &own) && (ip.is_loopback() || own.iter().any(|own| own.addr() == ip))
+    }
+
     /// The rule by which `ip` is told otherwise to `asker`: the first that speaks of it, unless the
     /// asker is inside.
     fn rule_for(&self, asker: &Asker, ip: IpAddr, own: &[IpNet]) -> Option<&AddressRule> {
@@ -152,7 +158,7 @@ impl Addressing {
 }
 
 /// Whether an instance was registered from the registry's own machine.
-pub(crate) fn is_here(instance: &Instance, own: &[IpNet]) -> bool {
+fn is_here(instance: &Instance, own: &[IpNet]) -> bool {
     let registrant = instance.registrant().ip();
     registrant.is_loopback() || own.iter().any(|own| own.addr() == registrant)
 }

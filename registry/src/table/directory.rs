@@ -17,6 +17,7 @@ use rpyc_protocol::{FoldedName, ServiceName};
 use super::address_rule::AddressRule;
 use super::addressing::Addressing;
 use super::clock::{LeaseClock, Tick};
+use super::instance::Instance;
 use super::journal::Journal;
 use super::lease::Lease;
 use super::service::{FailingPolicy, Rank, Service};
@@ -32,7 +33,7 @@ use crate::store::Ticket;
 pub struct Directory {
     ttl: Duration,
     failing: FailingPolicy,
-    pub(super) addressing: Addressing,
+    pub(crate) addressing: Addressing,
     pub(super) clock: LeaseClock,
     pub(crate) journal: Journal,
     services: DashMap<ServiceName, Service>,
@@ -251,7 +252,7 @@ impl Directory {
 
     /// Visits the services from number `from` on, with their leases, in order, until `visit` says
     /// to stop by returning `false`.
-    pub(super) fn visit(&self, from: u64, mut visit: impl FnMut(u64, &str, &[Arc<Lease>]) -> bool) {
+    pub(crate) fn visit(&self, from: u64, mut visit: impl FnMut(u64, &str, &[Arc<Lease>]) -> bool) {
         /// Names copied at a time, so that the lock is not held while they are visited.
         const CHUNK: usize = 256;
         let mut from = from;
@@ -269,6 +270,18 @@ impl Directory {
                 }
             }
         }
+    }
+
+    /// The names that an instance has now.
+    pub(crate) fn names_of(&self, instance: &Arc<Instance>) -> Vec<ServiceName> {
+        let (mut held, _) = self.held(&instance.host, &instance.port);
+        held.retain(|lease| Arc::ptr_eq(&lease.instance, instance));
+        held.into_iter().map(|lease| lease.service.clone()).collect()
+    }
+
+    /// The instance of a native lease.
+    pub(crate) fn instance_of(&self, lease: LeaseId) -> Option<Arc<Instance>> {
+        self.natives.get(&lease)?.first().map(|lease| Arc::clone(&lease.instance))
     }
 
     /// The leases of one name, and the number of the service.

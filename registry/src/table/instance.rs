@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rpyc_protocol::brine::{EncodeError, Writer};
@@ -11,6 +11,7 @@ use rpyc_protocol::registry::native::{Details, LeaseId, Target};
 
 use super::Host;
 use super::directory::parse_host;
+use super::failure::Failure;
 
 /// A server at one place, with the leases of its names.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct Instance {
     /// When it registered first, in seconds of the wall clock; for people only.
     pub(crate) registered_at: u64,
     marks: AtomicU8,
+    /// What probes say against it, while they do.
+    failure: Mutex<Option<Arc<Failure>>>,
     /// Leases that have not ended; only the registry changes it.
     pub(super) leases: AtomicU32,
 }
@@ -93,6 +96,7 @@ impl Instance {
             native,
             registered_at,
             marks: AtomicU8::new(0),
+            failure: Mutex::default(),
             leases: AtomicU32::new(0),
         })
     }
@@ -114,6 +118,18 @@ impl Instance {
             self.marks.fetch_and(!bit, Ordering::AcqRel)
         };
         (before & bit != 0) != is_set
+    }
+
+    /// What probes say against it, while they do.
+    pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes note of what probes say; tells whether that changes the state.
+    pub(super) fn set_failure(&self, failure: Option<Failure>) -> bool {
+        let is_failing = failure.is_some();
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure.map(Arc::new);
+        self.set(Mark::Failing, is_failing)
     }
 
     /// The addresses that its registrant named, the preferred first.

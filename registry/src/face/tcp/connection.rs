@@ -131,20 +131,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let answer = match self.shared.dispatcher.handle(now, &self.asker, message, &mut reply) {
             Outcome::Reply(bytes) => bytes.to_vec(),
             Outcome::AfterCommit(ticket, bytes) => {
-                let answer = bytes.to_vec();
-                match self.wait_for_store(ticket).await {
-                    Ok(()) => answer,
-                    // What is not durable is not acknowledged.
-                    Err(why) => match self.shared.dispatcher.not_durable(message, &why) {
-                        Some(told) => told,
-                        None => return Err(Failure::NotDurable(why)),
-                    },
-                }
+                self.once_durable(message, ticket, bytes.to_vec()).await?
+            }
+            Outcome::AfterCheck(check) => {
+                let unreachable = self.shared.checks.unreachable(check.addresses()).await;
+                let (ticket, answer) = check.finish(unreachable)?;
+                self.once_durable(message, ticket, answer).await?
             }
             Outcome::Watch(watch) => return self.tell(watch).await,
             Outcome::Refused(refusal) => return Err(refusal.into()),
         };
         self.send(&[&answer, line_end].concat()).await
+    }
+
+    /// The answer, once what it tells is durable.
+    async fn once_durable(
+        &self,
+        message: &[u8],
+        ticket: Ticket,
+        answer: Vec<u8>,
+    ) -> Result<Vec<u8>, Failure> {
+        match self.wait_for_store(ticket).await {
+            Ok(()) => Ok(answer),
+            // What is not durable is not acknowledged.
+            Err(why) => match self.shared.dispatcher.not_durable(message, &why) {
+                Some(told) => Ok(told),
+                None => Err(Failure::NotDurable(why)),
+            },
+        }
     }
 
     /// Waits until a change is durable; tells why it is not yet if the store fails or takes too long.
@@ -220,6 +234,7 @@ mod tests {
     use crate::counters::Counters;
     use crate::dispatch::{Access, Dispatcher, Listing};
     use crate::net::SharedInterfaces;
+    use crate::probe::Checks;
     use crate::store::{MemoryStore, Origin, Store};
     use crate::table::{Host, Registry, TableConfig, Transport};
 
@@ -243,8 +258,10 @@ mod tests {
         let counters = Arc::new(Counters::new(now));
         let access = Access { listing: Listing::Everyone, ..Access::default() };
         let dispatcher = Dispatcher::new(now, registry, access, Arc::clone(&counters));
+        let dispatcher = Arc::new(dispatcher);
         let interfaces = SharedInterfaces::default();
-        let shared = Arc::new(Shared { dispatcher, counters, interfaces, progress });
+        let checks = Checks::default();
+        let shared = Arc::new(Shared { dispatcher, counters, interfaces, progress, checks });
         let peer = SocketAddr::from(([10, 0, 0, 7], 1234));
         let asker = Asker {
             host: Host::from(peer),

@@ -242,7 +242,7 @@ impl Directory {
             ttl_ms: millis(ttl),
             renew_ms: renew - spread + jitter,
             observed: asker.host.to_string(),
-            unreachable: None,
+            unreachable: instance.failure().map(|failure| failure.error.to_string()),
         }
     }
 }

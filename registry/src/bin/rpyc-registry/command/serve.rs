@@ -73,6 +73,7 @@ fn config(args: ServeArgs) -> Config {
             },
             ..defaults.access
         },
+        probes: defaults.probes,
     };
     args.reach.apply(&mut config);
     config
