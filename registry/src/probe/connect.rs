@@ -80,7 +80,8 @@ async fn tls(address: SocketAddr, limit: Duration) -> Result<Shown, Fault> {
 
 async fn rpyc(address: SocketAddr, limit: Duration, known: Shown) -> Result<Shown, Fault> {
     let ping = async {
-        let mut builder = Connection::builder().timeout(limit).connect_timeout(limit);
+        // The limit below is for all of it.
+        let mut builder = Connection::builder().timeout(None).connect_timeout(2 * limit);
         if let Some(dialect) = known.dialect {
             builder = builder.dialect(dialect);
         }
