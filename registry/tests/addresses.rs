@@ -247,6 +247,24 @@ fn loopback_of_another_machine_is_told_to_nobody_and_names_nothing_here() {
 }
 
 #[test]
+fn another_machine_that_names_an_address_does_not_end_what_is_registered_from_it() {
+    let table = Table::new(&[], &[]);
+    let (server, stranger) = (asker("10.0.0.7"), asker("10.0.0.66"));
+    table.register(&server);
+    table.register_at(&stranger, &["10.0.0.7"]);
+    let resolve = json!({"op": "resolve", "name": "a"});
+    let instances = |reply: Reply| -> Vec<_> {
+        let services = reply.services.into_iter().flatten();
+        services.flat_map(|service| service.instances).map(|it| (it.host, it.legacy)).collect()
+    };
+    let told = instances(table.native(&stranger, resolve.clone()));
+    assert_eq!(told, [("10.0.0.7".to_owned(), true), ("10.0.0.7".to_owned(), false)]);
+    // The server itself takes over both.
+    table.register_at(&server, &["10.0.0.7"]);
+    assert_eq!(instances(table.native(&server, resolve)), [("10.0.0.7".to_owned(), false)]);
+}
+
+#[test]
 fn link_local_addresses_are_told_on_their_link() {
     let table = Table::new(&[], &[]);
     table.register_at(&asker("fe80::7"), &["fe80::7", "2001:db8::7", "169.254.3.4"]);
