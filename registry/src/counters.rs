@@ -1,11 +1,13 @@
 //! Every lost or refused message is counted, and its kind is logged at most once a minute.
 
 use std::fmt::Display;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rpyc_protocol::registry::native;
 use tracing::warn;
 
+use crate::probe::ProbeOutcome;
 use crate::refusal::Refusal;
 
 /// How often one kind of loss is logged.
@@ -120,8 +122,51 @@ impl From<&Refusal> for Loss {
 /// The counters of one registry.
 #[derive(Debug)]
 pub struct Counters {
+    pub(crate) probes: ProbeCounters,
     start: Instant,
     losses: [Counter; Loss::ALL.len()],
+}
+
+/// What the probes of one registry do.
+#[derive(Debug, Default)]
+pub(crate) struct ProbeCounters {
+    done: AtomicU64,
+    failed: AtomicU64,
+    unable: AtomicU64,
+    instances: AtomicU64,
+    in_flight: AtomicU64,
+    is_holding_back: AtomicBool,
+}
+
+impl ProbeCounters {
+    pub(crate) fn count(&self, outcome: ProbeOutcome) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+        match outcome {
+            ProbeOutcome::Passed => {}
+            ProbeOutcome::Failed { .. } => drop(self.failed.fetch_add(1, Ordering::Relaxed)),
+            ProbeOutcome::Unable => drop(self.unable.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    pub(crate) fn set(&self, instances: usize, in_flight: usize, is_holding_back: bool) {
+        let big = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        self.instances.store(big(instances), Ordering::Relaxed);
+        self.in_flight.store(big(in_flight), Ordering::Relaxed);
+        self.is_holding_back.store(is_holding_back, Ordering::Relaxed);
+    }
+
+    /// How it stands, as it is told.
+    pub(crate) fn told(&self) -> native::Probes {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        native::Probes {
+            instances: read(&self.instances),
+            in_flight: read(&self.in_flight),
+            done: read(&self.done),
+            failed: read(&self.failed),
+            unable: read(&self.unable),
+            holding_back: self.is_holding_back.load(Ordering::Relaxed),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -137,7 +182,7 @@ impl Counters {
     /// Counters at zero.
     #[must_use]
     pub fn new(start: Instant) -> Self {
-        Self { start, losses: Default::default() }
+        Self { probes: ProbeCounters::default(), start, losses: Default::default() }
     }
 
     /// How often `loss` has happened.

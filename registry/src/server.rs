@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use rpyc_protocol::registry::{MULTICAST_GROUP, REGISTRY_PORT};
 use tokio::net::TcpListener;
 use tokio::sync::SetOnce;
@@ -20,6 +21,7 @@ use crate::face::tcp::Places;
 use crate::face::{Shared, tcp, udp};
 use crate::limits::Limits;
 use crate::net::{self, BindError, Interfaces, Plan, SharedInterfaces, UdpEar};
+use crate::probe::{self, Checks, ProbeConfig};
 use crate::random;
 use crate::store::{MemoryStore, Opened, Origin, Store, StoreError};
 use crate::table::{Registry, TableConfig};
@@ -48,6 +50,8 @@ pub struct Config {
     pub table: TableConfig,
     /// Who may do what only some may.
     pub access: Access,
+    /// What is probed, and how. Default: nothing.
+    pub probes: ProbeConfig,
 }
 
 impl Default for Config {
@@ -60,6 +64,7 @@ impl Default for Config {
             tcp: true,
             table: TableConfig::default(),
             access: Access::default(),
+            probes: ProbeConfig::default(),
         }
     }
 }
@@ -172,9 +177,15 @@ impl Server {
             table: TableConfig { limits, ..config.table.clone() },
             access: config.access.clone(),
             counters: Arc::clone(&counters),
+            probes: Arc::new(config.probes.clone()),
+            networks: interfaces.networks(),
         };
-        let interfaces = SharedInterfaces::new(interfaces);
-        let shared = Arc::new(Shared { dispatcher: SetOnce::new(), counters, interfaces });
+        let shared = Arc::new(Shared {
+            dispatcher: SetOnce::new(),
+            counters,
+            interfaces: SharedInterfaces::new(interfaces),
+            checks: Checks::default(),
+        });
         Ok(Self { shared, setup, opening, udp: bound.udp, tcp: bound.tcp, listeners, places })
     }
 
@@ -216,6 +227,13 @@ impl Server {
         let mut background = JoinSet::new();
         background.spawn(sweep(Arc::clone(&self.shared)));
         background.spawn(follow_interfaces(Arc::clone(&self.shared), self.udp.clone()));
+        if !self.setup.probes.rules.is_empty() {
+            let (shared, probes) = (Arc::clone(&self.shared), Arc::clone(&self.setup.probes));
+            background.spawn(async move {
+                let dispatcher = Arc::clone(shared.dispatcher.wait().await);
+                probe::run(dispatcher, probes).await;
+            });
+        }
         let mut faces = JoinSet::new();
         for ear in self.udp {
             let serving = udp::serve(ear, Arc::clone(&self.shared), stop.clone(), grace);
@@ -232,7 +250,7 @@ impl Server {
             () = shutdown => None,
             failure = open(self.opening, self.setup, &self.shared) => Some(failure),
         };
-        let instances = self.shared.dispatcher.get().map(Dispatcher::instances);
+        let instances = self.shared.dispatcher.get().map(|dispatcher| dispatcher.instances());
         info!(instances, "shutting down");
         stop.cancel();
         let mut has_drained = true;
@@ -262,16 +280,21 @@ struct Setup {
     table: TableConfig,
     access: Access,
     counters: Arc<Counters>,
+    probes: Arc<ProbeConfig>,
+    /// The networks that this machine is in.
+    networks: Vec<IpNet>,
 }
 
 impl Setup {
     /// The table with what was kept. With a million instances this takes a second.
-    fn dispatcher(&self, now: std::time::Instant, opened: Opened) -> Dispatcher {
-        let Self { table, access, counters } = self;
+    fn dispatcher(&self, now: std::time::Instant, opened: Opened) -> Arc<Dispatcher> {
+        let Self { table, access, counters, probes, networks } = self;
         let table = TableConfig { wall_clock: seconds_of_wall_clock(), ..table.clone() };
         let Opened { store, origin } = opened;
         let registry = Registry::new(now, table, store, origin, random::entropy());
-        Dispatcher::new(now, registry, access.clone(), Arc::clone(counters))
+        registry.directory().set_own_addresses(networks.clone());
+        let dispatcher = Dispatcher::new(now, registry, access.clone(), Arc::clone(counters));
+        Arc::new(dispatcher.with_probes(Arc::clone(probes)))
     }
 }
 
@@ -348,6 +371,10 @@ async fn follow_interfaces(shared: Arc<Shared>, udp: Vec<UdpEar>) {
             }
         }
         tokio::time::sleep(INTERFACES_INTERVAL).await;
-        shared.interfaces.set(Interfaces::read());
+        let interfaces = Interfaces::read();
+        if let Some(dispatcher) = shared.dispatcher.get() {
+            dispatcher.directory().set_own_addresses(interfaces.networks());
+        }
+        shared.interfaces.set(interfaces);
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::{SetOnce, watch};
 use crate::counters::Counters;
 use crate::dispatch::Dispatcher;
 use crate::net::SharedInterfaces;
+use crate::probe::Checks;
 use crate::store::Progress;
 
 /// How long a listening socket rests after an error: one that persists (no descriptor left, say) must
@@ -24,9 +25,10 @@ const SOCKET_ERROR_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// Serves requests; not there until the store has been read.
-    pub(crate) dispatcher: SetOnce<Dispatcher>,
+    pub(crate) dispatcher: SetOnce<Arc<Dispatcher>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) interfaces: SharedInterfaces,
+    pub(crate) checks: Checks,
 }
 
 impl Shared {

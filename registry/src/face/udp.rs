@@ -5,12 +5,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::counters::Loss;
-use crate::dispatch::{MAX_REQUEST, Outcome, not_ready};
+use crate::dispatch::{Dispatcher, MAX_REQUEST, Outcome, not_ready};
 use crate::net::{Incoming, Outgoing, UdpEar};
 use crate::refusal::Refusal;
 use crate::store::Ticket;
@@ -41,6 +42,7 @@ pub(crate) async fn serve(
         shared: Arc::clone(&shared),
         pending: BTreeMap::new(),
         next_pending: 0,
+        checks: JoinSet::new(),
         reply: Vec::new(),
     };
     let mut message = vec![0; MAX_REQUEST];
@@ -52,6 +54,7 @@ pub(crate) async fn serve(
                 Err(error) => face.socket_failed(&error).await,
             },
             () = shared.store_moved(&mut progress) => {}
+            Some(Ok(checked)) = face.checks.join_next() => face.checked(checked),
         }
         face.send_committed();
         // What is ready at all times must not keep everything else from running.
@@ -76,7 +79,16 @@ struct UdpFace {
     /// In the order of their tickets, and within one in the order in which they came.
     pending: BTreeMap<(Ticket, u64), Pending>,
     next_pending: u64,
+    /// Registrations whose addresses are being tried. Those beyond a small number end at once.
+    checks: JoinSet<Checked>,
     reply: Vec<u8>,
+}
+
+/// An answer to a registration whose addresses have been tried.
+struct Checked {
+    message: Vec<u8>,
+    answer: Result<(Ticket, Vec<u8>), Refusal>,
+    way: Outgoing,
 }
 
 /// An answer that waits for the store.
@@ -111,7 +123,8 @@ impl UdpFace {
             return;
         };
         let (asker, way) = self.introduce(incoming);
-        let Some(dispatcher) = self.shared.dispatcher.get() else {
+        let shared = Arc::clone(&self.shared);
+        let Some(dispatcher) = shared.dispatcher.get() else {
             match not_ready(&asker, message) {
                 Some(told) => self.send(&told, way),
                 None => self.lost(Loss::NotReady, incoming.source, "the table is being read"),
@@ -123,28 +136,57 @@ impl UdpFace {
         match dispatcher.handle(now, &asker, message, &mut reply) {
             Outcome::Reply(bytes) => self.send(bytes, way),
             Outcome::AfterCommit(ticket, bytes) => {
-                let progress = dispatcher.stored();
-                if ticket <= progress.committed {
-                    self.send(bytes, way);
-                } else if let Some(failure) = progress.failure
-                    && let Some(told) = dispatcher.not_durable(message, &failure)
-                {
-                    self.send(&told, way);
-                } else if self.pending.len() < PENDING {
-                    let stale_at = Instant::now() + PENDING_DEADLINE;
-                    let answer = bytes.to_vec();
-                    self.next_pending += 1;
-                    let key = (ticket, self.next_pending);
-                    self.pending.insert(key, Pending { stale_at, way, answer });
-                } else {
-                    self.lost(Loss::NotQueued, incoming.source, "too many wait for the store");
-                }
+                self.once_durable(dispatcher, message, ticket, bytes, way);
+            }
+            Outcome::AfterCheck(check) => {
+                let (shared, message) = (Arc::clone(&shared), message.to_vec());
+                self.checks.spawn(async move {
+                    let unreachable = shared.checks.unreachable(check.addresses()).await;
+                    Checked { message, answer: check.finish(unreachable), way }
+                });
             }
             // A watch over UDP has been refused before it came here.
             Outcome::Watch(_) => self.refused(incoming, &Refusal::NeedsTcp),
             Outcome::Refused(refusal) => self.refused(incoming, &refusal),
         }
         self.reply = reply;
+    }
+
+    /// Sends an answer once what it tells is durable.
+    fn once_durable(
+        &mut self,
+        dispatcher: &Dispatcher,
+        message: &[u8],
+        ticket: Ticket,
+        bytes: &[u8],
+        way: Outgoing,
+    ) {
+        let progress = dispatcher.stored();
+        if ticket <= progress.committed {
+            self.send(bytes, way);
+        } else if let Some(failure) = progress.failure
+            && let Some(told) = dispatcher.not_durable(message, &failure)
+        {
+            self.send(&told, way);
+        } else if self.pending.len() < PENDING {
+            let stale_at = Instant::now() + PENDING_DEADLINE;
+            let answer = bytes.to_vec();
+            self.next_pending += 1;
+            let key = (ticket, self.next_pending);
+            self.pending.insert(key, Pending { stale_at, way, answer });
+        } else {
+            self.lost(Loss::NotQueued, way.to, "too many wait for the store");
+        }
+    }
+
+    fn checked(&mut self, checked: Checked) {
+        let Checked { message, answer, way } = checked;
+        let shared = Arc::clone(&self.shared);
+        let Some(dispatcher) = shared.dispatcher.get() else { return };
+        match answer {
+            Ok((ticket, bytes)) => self.once_durable(dispatcher, &message, ticket, &bytes, way),
+            Err(refusal) => self.lost(Loss::from(&refusal), way.to, refusal),
+        }
     }
 
     /// Who sent this, and the way back to them.

@@ -11,6 +11,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use rpyc_client::{Port, Registries, ServiceName};
 
 use crate::command::Target;
+use crate::reach::ReachArgs;
 
 /// A registry for RPyC services: servers announce names, clients resolve them to host:port.
 ///
@@ -356,6 +357,9 @@ pub(crate) struct ServeArgs {
     pub(crate) log_format: Option<LogFormat>,
 
     #[command(flatten)]
+    pub(crate) reach: ReachArgs,
+
+    #[command(flatten)]
     pub(crate) limits: LimitArgs,
 }
 
@@ -424,6 +428,7 @@ impl ServeArgs {
     fn or(self, before: Self) -> Self {
         let host = if self.host.is_empty() { before.host } else { self.host };
         let limits = self.limits.or(before.limits);
+        let reach = self.reach.or(before.reach);
         Self {
             mode: self.mode.or(before.mode),
             ipv6: self.ipv6 || before.ipv6,
@@ -437,6 +442,7 @@ impl ServeArgs {
             state_dir: self.state_dir.or(before.state_dir),
             log_level: self.log_level.or(before.log_level),
             log_format: self.log_format.or(before.log_format),
+            reach,
             limits,
         }
     }

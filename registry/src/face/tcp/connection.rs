@@ -142,15 +142,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let answer = match dispatcher.handle(now, &self.asker, message, &mut reply) {
             Outcome::Reply(bytes) => bytes.to_vec(),
             Outcome::AfterCommit(ticket, bytes) => {
-                let answer = bytes.to_vec();
-                match wait_for_store(dispatcher, ticket).await {
-                    Ok(()) => answer,
-                    // What is not durable is not acknowledged.
-                    Err(why) => match dispatcher.not_durable(message, &why) {
-                        Some(told) => told,
-                        None => return Err(Failure::NotDurable(why)),
-                    },
-                }
+                once_durable(dispatcher, message, ticket, bytes.to_vec()).await?
+            }
+            Outcome::AfterCheck(check) => {
+                let unreachable = shared.checks.unreachable(check.addresses()).await;
+                let (ticket, answer) = check.finish(unreachable)?;
+                once_durable(dispatcher, message, ticket, answer).await?
             }
             Outcome::Watch(watch) => return self.tell(watch).await,
             Outcome::Refused(refusal) => return Err(refusal.into()),
@@ -204,6 +201,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
+/// The answer, once what it tells is durable.
+async fn once_durable(
+    dispatcher: &Dispatcher,
+    message: &[u8],
+    ticket: Ticket,
+    answer: Vec<u8>,
+) -> Result<Vec<u8>, Failure> {
+    match wait_for_store(dispatcher, ticket).await {
+        Ok(()) => Ok(answer),
+        // What is not durable is not acknowledged.
+        Err(why) => match dispatcher.not_durable(message, &why) {
+            Some(told) => Ok(told),
+            None => Err(Failure::NotDurable(why)),
+        },
+    }
+}
+
 /// Waits until a change is durable; tells why it is not yet if the store fails or takes too long.
 async fn wait_for_store(dispatcher: &Dispatcher, ticket: Ticket) -> Result<(), Arc<str>> {
     let mut progress = dispatcher.progress();
@@ -232,6 +246,7 @@ mod tests {
     use crate::counters::Counters;
     use crate::dispatch::{Access, Listing};
     use crate::net::SharedInterfaces;
+    use crate::probe::Checks;
     use crate::store::{MemoryStore, Origin};
     use crate::table::{Host, Registry, TableConfig, Transport};
 
@@ -254,9 +269,11 @@ mod tests {
         let counters = Arc::new(Counters::new(now));
         let access = Access { listing: Listing::Everyone, ..Access::default() };
         let dispatcher = Dispatcher::new(now, registry, access, Arc::clone(&counters));
+        let dispatcher = Arc::new(dispatcher);
         let interfaces = SharedInterfaces::default();
         let dispatcher = SetOnce::new_with(Some(dispatcher));
-        let shared = Arc::new(Shared { dispatcher, counters, interfaces });
+        let checks = Checks::default();
+        let shared = Arc::new(Shared { dispatcher, counters, interfaces, checks });
         let peer = SocketAddr::from(([10, 0, 0, 7], 1234));
         let asker = Asker {
             host: Host::from(peer),

@@ -24,7 +24,7 @@ use super::journal::Journal;
 use super::lease::{Lease, Suspicion};
 use super::protection::{Losses, ProtectionPolicy};
 use super::service::FailingPolicy;
-use super::{Asker, Directory};
+use super::{AddressRule, Asker, Directory};
 use crate::limits::Limits;
 use crate::refusal::Refusal;
 use crate::store::{Change, NativeRecord, Origin, Progress, Record, Store, Ticket};
@@ -47,6 +47,8 @@ pub struct TableConfig {
     pub protection: ProtectionPolicy,
     /// What is done with instances that probes find failing.
     pub failing: FailingPolicy,
+    /// Which addresses are told as others; the first that speaks of an address counts.
+    pub address_rules: Vec<AddressRule>,
     /// What is taken from everybody and from each.
     pub limits: Limits,
     /// The wall clock's seconds at the start, for people only.
@@ -61,6 +63,7 @@ impl Default for TableConfig {
             max_ttl: Duration::from_secs(24 * 3600),
             protection: ProtectionPolicy::default(),
             failing: FailingPolicy::default(),
+            address_rules: Vec::new(),
             limits: Limits::default(),
             wall_clock: 0,
         }
@@ -114,7 +117,8 @@ impl Registry {
         entropy: Entropy,
     ) -> Self {
         let journal = Journal::new(origin.store, origin.revision);
-        let directory = Directory::new(now, config.ttl, config.failing, journal);
+        let rules = config.address_rules.clone();
+        let directory = Directory::new(now, config.ttl, config.failing, rules, journal);
         let mut registry = Self {
             directory: Arc::new(directory),
             config,

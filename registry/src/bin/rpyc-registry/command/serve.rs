@@ -75,7 +75,7 @@ fn tell(listeners: &[Listener]) {
 fn config(args: ServeArgs) -> Config {
     let defaults = Config::default();
     let mode = args.mode.unwrap_or(Mode::Both);
-    Config {
+    let mut config = Config {
         hosts: args.host,
         port: args.port.unwrap_or(defaults.port),
         needs_ipv6: args.ipv6,
@@ -94,7 +94,10 @@ fn config(args: ServeArgs) -> Config {
             },
             ..defaults.access
         },
-    }
+        probes: defaults.probes,
+    };
+    args.reach.apply(&mut config);
+    config
 }
 
 fn limits(args: &LimitArgs) -> Limits {
