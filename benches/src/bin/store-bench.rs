@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let temporary = tempfile::TempDir::new()?;
-    let directory = cli.directory.as_deref().unwrap_or(temporary.path());
+    let directory = cli.directory.as_deref().unwrap_or_else(|| temporary.path());
     match cli.part {
         Some(Part::Fill) => runtime.block_on(fill(directory, cli.instances)),
         Some(Part::Reopen) => runtime.block_on(reopen(directory, cli.instances)),
