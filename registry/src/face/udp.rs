@@ -127,7 +127,7 @@ impl UdpFace {
                 if ticket <= progress.committed {
                     self.send(bytes, way);
                 } else if let Some(failure) = progress.failure
-                    && let Some(told) = dispatcher.not_durable(message, &failure)
+                    && let Some(told) = dispatcher.not_durable(&asker, message, &failure)
                 {
                     self.send(&told, way);
                 } else if self.pending.len() < PENDING {

@@ -146,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 match wait_for_store(dispatcher, ticket).await {
                     Ok(()) => answer,
                     // What is not durable is not acknowledged.
-                    Err(why) => match dispatcher.not_durable(message, &why) {
+                    Err(why) => match dispatcher.not_durable(&self.asker, message, &why) {
                         Some(told) => told,
                         None => return Err(Failure::NotDurable(why)),
                     },
