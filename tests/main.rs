@@ -18,6 +18,7 @@ macro_rules! with_each_version {
     )+};
 }
 
+mod durability;
 mod examples;
 mod golden;
 mod guide;
