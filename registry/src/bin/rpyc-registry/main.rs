@@ -2,6 +2,7 @@
 
 mod cli;
 mod command;
+mod config;
 mod literal;
 mod logging;
 mod output;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
+use crate::config::ConfigError;
 
 /// What usage errors end with; clap's own end with the same.
 const USAGE: u8 = 2;
@@ -23,7 +25,8 @@ fn main() -> ExitCode {
         Err(usage) => usage.exit(),
     };
     let result = match command {
-        Command::Serve(args) => command::serve::run(args),
+        Command::Serve(switches) => command::serve::run(switches),
+        Command::CheckConfig(switches) => command::check_config::run(switches),
         Command::Call(args) => command::call::run(&args, registries),
         Command::Inspect(args) => command::inspect::run(&args, registries),
         Command::Ping(args) => command::ping::run(&args, registries),
@@ -43,7 +46,10 @@ fn fail(error: &anyhow::Error) -> ExitCode {
         // Whoever reads the answer has read enough.
         return ExitCode::SUCCESS;
     }
-    anstream::eprintln!("rpyc-registry: {}", output::printable(&format!("{error:#}")));
-    let is_usage = error.is::<rpyc_client::RegistryAddrError>();
+    // Several things may be wrong with a configuration, one a line.
+    for line in format!("{error:#}").lines() {
+        anstream::eprintln!("rpyc-registry: {}", output::printable(line));
+    }
+    let is_usage = error.is::<rpyc_client::RegistryAddrError>() || error.is::<ConfigError>();
     if is_usage { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
 }

@@ -1,6 +1,7 @@
 //! One file a verb.
 
 pub(crate) mod call;
+pub(crate) mod check_config;
 pub(crate) mod completions;
 pub(crate) mod inspect;
 pub(crate) mod list;
