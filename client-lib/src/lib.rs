@@ -20,6 +20,7 @@
 //! |---|---|
 //! | which registries are asked: the environment's, those nearby, or a list | [`Registries`], [`RegistryAddr`] |
 //! | who serves a name, which names there are, who serves them since when | [`Registrar`] |
+//! | what only this project's registry knows: leases, states, changes, its status | [`Registrar::native`], [`native`] |
 //! | that a name is served here | [`Registrar::register`]; to stay registered, the announcer of `rpyc-server` |
 //! | a connection to a server, by name or by address | [`connect_by_service`], [`connect`] |
 //! | one with options, or over any stream | [`Connection`], [`ConnectionBuilder`] |
@@ -42,6 +43,7 @@ mod connection;
 mod error;
 mod interfaces;
 mod local;
+pub mod native;
 mod parcel;
 pub mod pickle;
 mod race;
@@ -61,7 +63,7 @@ pub use connect::{connect, connect_by_service, open_by_service};
 pub use connection::{Call, Connection, ConnectionBuilder, DEFAULT_TIMEOUT, Driver};
 pub use error::{
     Attempt, Attempts, CallError, ConnectError, Disconnect, Fault, LookupError, RegisterError,
-    TooMany, Unreached,
+    RequestError, TooMany, Unreached,
 };
 pub use local::{Context, Local, Method, Object, denied};
 pub use parcel::{Args, ConvertError, IntoArgs, Parcel};
