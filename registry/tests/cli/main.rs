@@ -8,6 +8,8 @@
 
 mod config;
 mod daemon;
+mod operator;
+mod watch;
 
 use std::io::Read;
 use std::net::{TcpListener, UdpSocket};
@@ -77,6 +79,13 @@ fn wrong_usage_ends_with_2() {
         &["-p", "1", "list"],
         &["--registry", "x", "serve"],
         &["completions", "tcsh"],
+        &["describe"],
+        &["describe", "A", "nowhere"],
+        &["drain", "A", "--instance", "1"],
+        &["drain", "--instance", "1", "10.0.0.1:1"],
+        &["deregister"],
+        &["list", "--state", "dead"],
+        &["list", "--meta", "x"],
         &["nonsense"],
     ] {
         let (_, error) = check(args, 2);
@@ -133,15 +142,22 @@ fn what_is_registered_is_listed_and_found_and_unregistered() {
         let said = ask(&["register", "payroll", "straße", "--port", "18861", "--once"]);
         assert!(said.contains("PAYROLL, STRASSE") && said.contains("127.0.0.1"), "{said}");
         ask(&["register", "payroll", "--port", "/run/payroll.sock", "--once"]);
-        assert_eq!(ask(&["list"]), "NAME\nPAYROLL\nSTRASSE\n");
+        let list = ask(&["list"]);
+        let rows: Vec<Vec<_>> = list.lines().map(|row| row.split_whitespace().collect()).collect();
+        assert_eq!(rows[0], ["NAME", "INSTANCES", "STATES"]);
+        assert_eq!(rows[1], ["PAYROLL", "2", "2", "passing"]);
+        assert_eq!(rows[2], ["STRASSE", "1", "1", "passing"]);
         assert_eq!(ask(&["list", "-o", "name"]), "PAYROLL\nSTRASSE\n");
         assert_eq!(ask(&["list", "--host", "127.0.0.1", "-o", "name"]), "PAYROLL\nSTRASSE\n");
         assert_eq!(ask(&["list", "--host", "10.0.0.1", "-o", "name"]), "");
         let wide = ask(&["list", "--wide"]);
         let rows: Vec<Vec<_>> = wide.lines().map(|row| row.split_whitespace().collect()).collect();
-        assert_eq!(rows[0], ["NAME", "INSTANCE", "ADDRESS", "AGE", "LEFT"]);
-        assert_eq!(rows[1][..3], ["PAYROLL", "1/2", "127.0.0.1:18861"]);
-        assert_eq!(rows[3][..3], ["STRASSE", "1/1", "127.0.0.1:18861"]);
+        assert_eq!(rows[0], ["NAME", "ID", "ADDRESS", "STATE", "AGE", "RENEWED", "LEFT"]);
+        let place = |row: usize| [0, 2, 3].map(|cell| rows[row][cell]);
+        assert_eq!(place(1), ["PAYROLL", "127.0.0.1:18861", "passing"]);
+        assert_eq!(place(2), ["PAYROLL", "127.0.0.1:/run/payroll.sock", "passing"]);
+        assert_eq!(place(3), ["STRASSE", "127.0.0.1:18861", "passing"]);
+        assert_eq!(rows[1][1], rows[3][1], "one instance under two names");
         let document: serde_json::Value =
             serde_json::from_str(&ask(&["list", "-o", "json"])).unwrap();
         let first = &document["services"][0]["instances"][0];
@@ -293,7 +309,10 @@ fn colours_are_for_terminals_and_never_with_no_color() {
     let args = ["list", "--registry", &registry];
     let listed = on_a_terminal(&args, "", "");
     assert!(listed.contains("NAME") && listed.contains('\u{1b}'), "{listed:?}");
-    assert_eq!(on_a_terminal(&args, "1", ""), "NAME\r\nA\r\n");
+    assert_eq!(
+        on_a_terminal(&args, "1", ""),
+        "NAME  INSTANCES  STATES\r\nA     1          1 passing\r\n"
+    );
 }
 
 #[test]
@@ -309,7 +328,27 @@ fn answers_are_plain_where_nobody_watches() {
 
 #[test]
 fn every_verb_helps_with_examples_and_completes() {
-    for verb in ["", "list", "lookup", "register", "unregister", "completions"] {
+    for verb in [
+        "",
+        "serve",
+        "check-config",
+        "list",
+        "describe",
+        "watch",
+        "lookup",
+        "register",
+        "unregister",
+        "call",
+        "inspect",
+        "ping",
+        "shell",
+        "drain",
+        "undrain",
+        "deregister",
+        "release",
+        "status",
+        "completions",
+    ] {
         let args: Vec<_> = [verb, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
         let (out, _) = check(&args, 0);
         assert!(out.contains("Examples:"), "{verb}: {out}");

@@ -2,6 +2,7 @@
 
 mod ask;
 mod call;
+mod operate;
 mod register;
 mod serve;
 mod value;
@@ -10,8 +11,11 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use rpyc_client::Registries;
 
-pub(crate) use ask::{AskArgs, ListArgs, LookupArgs, OutputFormat};
+pub(crate) use ask::{
+    AskArgs, DescribeArgs, ListArgs, LookupArgs, OutputFormat, WatchArgs, WatchFormat,
+};
 pub(crate) use call::{CallArgs, InspectArgs, PingArgs, ShellArgs};
+pub(crate) use operate::{MeantArgs, OperateArgs, ReleaseArgs, StatusArgs};
 pub(crate) use register::{RegisterArgs, UnregisterArgs};
 pub(crate) use serve::{LeaseArgs, LimitArgs, ServeArgs, Switches};
 pub(crate) use value::{Failing, ListingFor, LogFormat, LogLevel, Mode};
@@ -66,13 +70,29 @@ A switch wins over its variable ($RPYC_REGISTRY_MAX_TTL is --max-ttl), that over
 
 It takes the switches of serve, and reads the same environment. The exit code is 2 if something is wrong.")]
     CheckConfig(Switches),
-    /// List the names that are served
+    /// List the names that are served, and how many serve them in which state
     #[command(after_help = "Examples:
   rpyc-registry list
-  rpyc-registry list --wide                 with addresses, age and time left
+  rpyc-registry list --wide                 each instance: address, state, times, and why
+  rpyc-registry list 'PAY*' --wide --state suspect --state failing
+  rpyc-registry list --tag gpu --zone eu    what has that tag there
   rpyc-registry list --host 10.0.0.7        only what that host serves
   rpyc-registry list -o json | jq .")]
     List(ListArgs),
+    /// Tell everything about the instances of a name, and why one is not passing
+    #[command(after_help = "Examples:
+  rpyc-registry describe PAYROLL
+  rpyc-registry describe PAYROLL 10.0.0.7:18861
+  rpyc-registry describe --instance 42 -o json")]
+    Describe(DescribeArgs),
+    /// Follow what happens: a live table on a terminal, else a line of JSON for each change
+    #[command(after_help = "Examples:
+  rpyc-registry watch
+  rpyc-registry watch 'PAY*'
+  rpyc-registry watch PAYROLL | jq -c 'select(.event == \"removed\")'
+
+It goes on when the registry has restarted.")]
+    Watch(WatchArgs),
     /// Tell where a name is served, one HOST:PORT a line
     #[command(after_help = "Examples:
   rpyc-registry lookup PAYROLL
@@ -92,6 +112,35 @@ The exit code is 1 if nobody serves the name.")]
   rpyc-registry unregister --port 18861
   rpyc-registry unregister --port 18861 --bind 10.0.0.7     if it registered from that address")]
     Unregister(UnregisterArgs),
+    /// Send nobody new to instances, which stay registered
+    #[command(after_help = "Examples:
+  rpyc-registry drain PAYROLL 10.0.0.7:18861
+  rpyc-registry drain --instance 42
+
+It is allowed from the registry's own machine, and from where --operator-from says.")]
+    Drain(OperateArgs),
+    /// Send clients to drained instances again
+    #[command(after_help = "Examples:
+  rpyc-registry undrain PAYROLL             all that serve it
+  rpyc-registry undrain PAYROLL 10.0.0.7:18861")]
+    Undrain(OperateArgs),
+    /// End registrations, whoever made them
+    #[command(after_help = "Examples:
+  rpyc-registry deregister PAYROLL 10.0.0.7:18861
+  rpyc-registry deregister --instance 42
+
+A server that is still running registers again when it renews; drain it to keep clients away.")]
+    Deregister(OperateArgs),
+    /// Forget at once those overdue instances that are protected because too many fell silent
+    #[command(after_help = "Examples:
+  rpyc-registry release PAYROLL
+  rpyc-registry release                     of all names")]
+    Release(ReleaseArgs),
+    /// Tell how the registry does: what it holds, its store, what it did not serve
+    #[command(after_help = "Examples:
+  rpyc-registry status
+  rpyc-registry status -o json | jq .states")]
+    Status(StatusArgs),
     /// Call a method of an RPyC server, in Python or Rust
     #[command(after_help = "Examples:
   rpyc-registry call PAYROLL get_salary last=Mertz first=David

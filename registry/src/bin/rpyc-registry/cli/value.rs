@@ -29,6 +29,13 @@ pub(crate) fn parse_port(text: &str) -> Result<Port, String> {
     Port::tcp(port).map_err(|error| error.to_string())
 }
 
+/// Reads `KEY=VALUE`.
+pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    let (key, value) = pair.ok_or_else(|| "write KEY=VALUE".to_owned())?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
 /// A duration that people write and read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub(crate) struct Span(pub(crate) Duration);

@@ -59,7 +59,7 @@ struct Written {
 /// Settings that cannot be; whoever wrote them is at fault.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
-pub(crate) struct ConfigError(Vec<String>);
+pub(crate) struct ConfigError(pub(crate) Vec<String>);
 
 /// Finds what is set.
 ///
