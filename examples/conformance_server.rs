@@ -5,7 +5,8 @@
 //! ```
 //!
 //! `examples/python/conformance_server.py` is the same service, served by RPyC. Port 0 takes a free
-//! one; the address is printed when clients can connect.
+//! one; the address is printed when clients can connect. Who is hung up on, and why, is told on standard
+//! error.
 #![expect(clippy::print_stdout, reason = "tells the address")]
 
 use std::error::Error;
@@ -19,9 +20,14 @@ use rpyc_server::builtins::{
     IndexError, MemoryError, OverflowError, StopIteration, TypeError, ValueError,
 };
 use rpyc_server::{
-    Args, Connection, Context, Dict, Exception, List, Local, Parcel, Registries, RegistryAddr,
-    RemoteObject, Server, Value, args, object, service,
+    Args, Connection, Context, Dict, Exception, List, Local, Parcel, Peer, Registries,
+    RegistryAddr, RemoteObject, Server, Value, args, object, service,
 };
+
+// The allocator of glibc keeps what a burst has taken, for the next one.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// One for each connection, to count what the connection holds.
 #[derive(Default)]
@@ -124,8 +130,8 @@ impl Conformance {
     }
 
     /// The address of the client.
-    fn whoami(&self, connection: &Connection) -> Option<String> {
-        connection.peer_addr().map(|addr| addr.ip().to_string())
+    fn whoami(&self, peer: &Peer) -> Option<String> {
+        peer.ip().map(|ip| ip.to_string())
     }
 
     /// Not for clients.
@@ -253,6 +259,7 @@ fn duration(seconds: f64) -> Result<Duration, ValueError> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let (mut port, mut registries) = (0_u16, Vec::<RegistryAddr>::new());
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -280,7 +287,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Ok(server) => server,
         Err(_) => builder("0.0.0.0").listen().await?,
     };
-    if let Some(addr) = server.local_addr() {
+    for addr in server.addrs() {
         println!("listening on {addr}");
     }
     server.serve(tokio::signal::ctrl_c()).await;

@@ -1,19 +1,20 @@
 //! The only task that touches the socket.
 
+use std::collections::btree_map;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rpyc_protocol::rpc::CloseReason;
+use rpyc_protocol::rpc::{CloseReason, ObjectId};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::serve;
 use super::shared::Shared;
-use crate::Disconnect;
+use super::{heartbeat, serve};
+use crate::{Disconnect, Local};
 
 /// How much is read at a time: at first, as most connections are quiet, and at most.
 const LEAST: usize = 4 << 10;
@@ -21,6 +22,9 @@ const MOST: usize = 64 << 10;
 
 /// How many chunks are read before other tasks get their turn.
 const CHUNKS: usize = 16;
+
+/// How many objects are dropped before other tasks get their turn; a peer may have held a million.
+const DROPS: usize = 4096;
 
 /// How long the last words may take to be sent, and the peer to hang up after them.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -40,9 +44,11 @@ pub struct Driver<S> {
     sent: usize,
     must_flush: bool,
     timer: Option<Pin<Box<Sleep>>>,
-    /// The server and its handlers.
+    /// The server and its handlers, and who pings the peer.
     server: JoinSet<()>,
     stage: Stage,
+    /// What the peer held to the end.
+    left_over: btree_map::IntoIter<ObjectId, Local>,
 }
 
 /// How far it is.
@@ -74,6 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             timer: None,
             server: JoinSet::new(),
             stage: Stage::New,
+            left_over: btree_map::IntoIter::default(),
         }
     }
 
@@ -129,6 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     let is_first = self.shared.with(|state| {
                         let was_ready = state.is_ready();
                         state.session.handle_bytes(now, chunk.filled());
+                        state.heard += 1;
                         !was_ready && state.is_ready()
                     });
                     if is_first {
@@ -176,7 +184,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let mut has_sent = false;
         loop {
             while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
-                let count = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
+                let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, rest) else {
+                    let (now, unsent) = (Instant::now().into_std(), rest.len());
+                    self.shared.with(|state| state.session.handle_blocked(now, unsent));
+                    return Poll::Pending;
+                };
+                let count = written?;
                 if count == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
@@ -262,11 +275,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
             match &this.stage {
                 Stage::New => {
                     this.server.spawn(serve::serve(this.shared.clone()));
+                    if let Some(interval) = this.shared.ping_every {
+                        this.server.spawn(heartbeat::watch(this.shared.clone(), interval));
+                    }
                     this.stage = Stage::Running;
                 }
                 Stage::Running => {
                     let reason = ready!(this.run(cx));
-                    this.shared.end(reason.clone());
+                    this.left_over = this.shared.end(reason.clone()).into_iter();
+                    // Another may have been told before, which stands.
+                    let reason = this.shared.ended.borrow().clone().unwrap_or(reason);
                     let is_ours = matches!(
                         reason,
                         Disconnect::Closed(CloseReason::Local | CloseReason::Idle)
@@ -287,6 +305,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
                     let reason = reason.clone();
                     this.shared.left.send_replace(true);
                     while ready!(this.server.poll_join_next(cx)).is_some() {}
+                    if this.left_over.by_ref().take(DROPS).count() == DROPS {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                     return Poll::Ready(reason);
                 }
             }

@@ -20,7 +20,9 @@ use tokio::time::{Instant, timeout_at};
 use super::{Connection, ConnectionBuilder};
 use crate::connect::{dial, open_one};
 use crate::race::first_success;
-use crate::{CallError, ConnectError, Disconnect, Registrar, ServiceStream, Socket, Unreached};
+use crate::{
+    CallError, ConnectError, Disconnect, Peer, Registrar, ServiceStream, Socket, Unreached,
+};
 
 /// How many addresses are remembered.
 const REMEMBERED: usize = 1024;
@@ -157,12 +159,16 @@ impl ConnectionBuilder {
     /// Speaks over a stream of our own, under TLS if that was asked for.
     #[cfg_attr(not(feature = "tls"), expect(clippy::unused_async, reason = "TLS takes time"))]
     async fn over_socket(mut self, stream: ServiceStream) -> io::Result<Connection> {
-        if let Socket::Tcp(socket) = stream.socket() {
-            self.peer_addr = socket.peer_addr().ok();
-        }
+        self.peer = match stream.socket() {
+            Socket::Tcp(socket) => socket.peer_addr().map(Peer::from).unwrap_or_default(),
+            #[cfg(unix)]
+            Socket::Unix(socket) => Peer::from(socket),
+        };
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             let stream = Box::pin(tls.connect(stream)).await?;
+            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            self.peer.certificate = shown.map(|certificate| certificate.to_vec());
             return Ok(self.over(stream));
         }
         Ok(self.over(stream))

@@ -132,6 +132,13 @@ pub enum Disconnect {
     /// The system failed to send or receive.
     #[error("the connection broke: {0}")]
     Io(#[source] Arc<io::Error>),
+    /// The peer has said nothing, although it was pinged; see
+    /// [`ConnectionBuilder::ping_every`](crate::ConnectionBuilder::ping_every).
+    #[error("the peer has been silent for {after:.1?} and does not answer a ping")]
+    Silent {
+        /// For how long at least.
+        after: Duration,
+    },
 }
 
 impl Disconnect {

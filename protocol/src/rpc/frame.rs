@@ -98,7 +98,13 @@ impl FrameDecoder {
     /// Whether part of a frame has arrived and the rest is awaited.
     #[must_use]
     pub fn is_partial(&self) -> bool {
-        !self.partial.is_empty() && !self.is_spent
+        self.partial_len() > 0
+    }
+
+    /// How many bytes have arrived of a frame whose rest is awaited, its header included.
+    #[must_use]
+    pub fn partial_len(&self) -> usize {
+        if self.is_spent { 0 } else { self.partial.len() }
     }
 
     fn advance<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Place<'i>>, FrameError> {

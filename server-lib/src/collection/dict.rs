@@ -13,6 +13,12 @@ use crate::object;
 /// A dict that stays on this side: to Python, a `dict`, by reference. It keeps its order.
 ///
 /// Keys are values: numbers, texts, bytes and tuples of them.
+///
+/// ```
+/// use rpyc_server::{Dict, Local};
+///
+/// let prices = Local::new(Dict::from_iter([("tea", 2.5), ("coffee", 3.0)]));
+/// ```
 #[derive(Debug, Default)]
 pub struct Dict(Mutex<Content>);
 

@@ -1,12 +1,14 @@
 //! Connections over TLS, and whom to trust.
 
+mod fingerprint;
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+pub use fingerprint::Fingerprint;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature,
     verify_tls13_signature,
@@ -49,7 +51,7 @@ pub struct Tls {
 enum Trust {
     System,
     Authorities(Arc<RootCertStore>),
-    Pinned(Pin),
+    Pinned(Fingerprint),
     Anybody,
 }
 
@@ -58,12 +60,6 @@ enum Trust {
 struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: Arc<PrivateKeyDer<'static>>,
-}
-
-#[derive(Clone, Debug)]
-enum Pin {
-    Certificate(CertificateDer<'static>),
-    Sha256([u8; 32]),
 }
 
 impl Default for Tls {
@@ -108,12 +104,7 @@ impl Tls {
     /// # Errors
     /// [`TlsError`] if it cannot be read.
     pub fn pinning(certificate: &[u8]) -> Result<Self, TlsError> {
-        let certificate = if certificate.first() == Some(&0x30) {
-            CertificateDer::from(certificate.to_vec())
-        } else {
-            certificates(certificate)?.into_iter().next().ok_or(TlsError::Missing)?
-        };
-        Ok(Self::trusting(Trust::Pinned(Pin::Certificate(certificate))))
+        Ok(Self::trusting(Trust::Pinned(Fingerprint::of(certificate)?)))
     }
 
     /// Trusts the certificate with this fingerprint and no other, as `openssl x509 -fingerprint -sha256`
@@ -122,18 +113,7 @@ impl Tls {
     /// # Errors
     /// [`TlsError::Fingerprint`] if it is not 64 hexadecimal digits.
     pub fn pinning_sha256(fingerprint: &str) -> Result<Self, TlsError> {
-        let digits: Vec<u8> = fingerprint
-            .chars()
-            .filter(|digit| *digit != ':')
-            .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-            .collect::<Option<_>>()
-            .ok_or(TlsError::Fingerprint)?;
-        let (pairs, rest) = digits.as_chunks::<2>();
-        let bytes: Vec<u8> = pairs.iter().map(|[high, low]| high << 4 | low).collect();
-        match <[u8; 32]>::try_from(bytes) {
-            Ok(sha256) if rest.is_empty() => Ok(Self::trusting(Trust::Pinned(Pin::Sha256(sha256)))),
-            _ => Err(TlsError::Fingerprint),
-        }
+        Ok(Self::trusting(Trust::Pinned(fingerprint.parse()?)))
     }
 
     /// Trusts whoever answers, as RPyC does unless it is told otherwise: keeps out those who only
@@ -194,7 +174,7 @@ impl Tls {
         let verifier = match &self.trust {
             Trust::System => roots(Arc::new(system_roots()))?,
             Trust::Authorities(authorities) => roots(authorities.clone())?,
-            Trust::Pinned(pin) => Arc::new(Direct::new(Some(pin.clone()), &provider)),
+            Trust::Pinned(pin) => Arc::new(Direct::new(Some(*pin), &provider)),
             Trust::Anybody => Arc::new(Direct::new(None, &provider)),
         };
         // "Dangerous" is what rustls calls every verifier that is given to it; most of these are its own.
@@ -216,6 +196,15 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     }
 }
 
+/// The first certificate in PEM, or the one in DER.
+fn one_certificate(bytes: &[u8]) -> Result<CertificateDer<'static>, TlsError> {
+    // A sequence, as which every certificate in DER begins; no text does.
+    if bytes.first() == Some(&0x30) {
+        return Ok(CertificateDer::from(bytes.to_vec()));
+    }
+    certificates(bytes)?.into_iter().next().ok_or(TlsError::Missing)
+}
+
 /// What the system trusts. What of it cannot be read is left out, as everywhere.
 fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
@@ -228,12 +217,12 @@ fn system_roots() -> RootCertStore {
 /// In either case the server must prove that it has the certificate's key.
 #[derive(Debug)]
 struct Direct {
-    pin: Option<Pin>,
+    pin: Option<Fingerprint>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Direct {
-    fn new(pin: Option<Pin>, provider: &CryptoProvider) -> Self {
+    fn new(pin: Option<Fingerprint>, provider: &CryptoProvider) -> Self {
         Self { pin, algorithms: provider.signature_verification_algorithms }
     }
 }
@@ -247,12 +236,7 @@ impl ServerCertVerifier for Direct {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let is_known = match &self.pin {
-            None => true,
-            Some(Pin::Certificate(pinned)) => pinned == certificate,
-            Some(Pin::Sha256(pinned)) => sha256(certificate).as_ref() == Some(pinned),
-        };
-        if is_known {
+        if self.pin.is_none_or(|pinned| pinned == Fingerprint::of_der(certificate)) {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(CertificateError::ApplicationVerificationFailure.into())
@@ -282,11 +266,6 @@ impl ServerCertVerifier for Direct {
     }
 }
 
-fn sha256(bytes: &[u8]) -> Option<[u8; 32]> {
-    let suite = TLS13_AES_128_GCM_SHA256.tls13()?;
-    suite.common.hash_provider.hash(bytes).as_ref().try_into().ok()
-}
-
 /// What is wrong with what TLS was told; the fault of the caller.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -295,7 +274,7 @@ pub enum TlsError {
     #[error("a certificate cannot be used")]
     Certificate(#[source] rustls::Error),
     /// The fingerprint is not 64 hexadecimal digits.
-    #[error("a fingerprint is 64 hexadecimal digits")]
+    #[error("a fingerprint is 64 hexadecimal digits, with colons or without")]
     Fingerprint,
     /// There is no key in PEM.
     #[error("no private key could be read")]

@@ -1,21 +1,21 @@
 //! What the handles of a connection, its driver and its server share.
 
-use std::collections::{HashMap, VecDeque};
+mod packing;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use rpyc_protocol::brine::Value;
 use rpyc_protocol::rpc::{
-    Action, Arguments, Boxed, CallFailure, CallId, CloseReason, Event, Exception, ExportError,
-    IdPack, ObjectId, Request, RequestId, Session,
+    CallFailure, CallId, CloseReason, Event, Exception, IdPack, ObjectId, Request, RequestId,
+    Session,
 };
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::Handle;
-use crate::error::RequestFailure;
-use crate::local::{Ask, Forwarded};
-use crate::{Args, Disconnect, Local, Parcel, RemoteObject};
+use crate::local::Ask;
+use crate::{Disconnect, Local, Parcel, RemoteObject};
 
 /// Above this many unsent bytes, new calls and the serving of new requests wait.
 const FULL: usize = 4 << 20;
@@ -28,6 +28,8 @@ pub(super) type Outcome = Result<Parcel, CallFailure>;
 pub(crate) struct Shared {
     state: Mutex<State>,
     pub(crate) timeout: Option<Duration>,
+    /// How long the peer may be silent before it is pinged.
+    pub(super) ping_every: Option<Duration>,
     /// Woken when fewer than [`FULL`] bytes wait to be sent, and when the dialect is known.
     room: Notify,
     /// Woken when there are requests of the peer's to serve.
@@ -41,15 +43,24 @@ pub(crate) struct Shared {
 
 /// Nothing that is dropped while the lock is held may be an object: its end may call back here.
 /// Whatever held one is moved to `garbage`, which is dropped after.
+///
+/// Trees, because there may be a million objects: they never stop to move to a larger table, and
+/// give memory back as objects go.
 #[derive(Debug)]
 pub(crate) struct State {
     /// Which connection of this program it is.
     pub(crate) number: u64,
     pub(super) session: Session,
-    waiting: HashMap<CallId, oneshot::Sender<Outcome>>,
-    exports: HashMap<ObjectId, Local>,
+    /// How often something has come from the peer.
+    pub(super) heard: u64,
+    waiting: BTreeMap<CallId, oneshot::Sender<Outcome>>,
+    exports: BTreeMap<ObjectId, Local>,
     /// The exported objects by their addresses.
-    ids: HashMap<usize, ObjectId>,
+    ids: BTreeMap<usize, ObjectId>,
+    /// Those of them that are objects of other connections, by what those call them.
+    forwarded: BTreeMap<(u64, IdPack), ObjectId>,
+    /// Those that were exported for the message that is being packed.
+    fresh: Vec<ObjectId>,
     root: Local,
     /// The peer's root, to which one reference is kept.
     pub(super) peer_root: Option<IdPack>,
@@ -83,14 +94,18 @@ impl Shared {
         session: Session,
         root: Local,
         timeout: Option<Duration>,
+        ping_every: Option<Duration>,
         handle: Weak<Handle>,
     ) -> Self {
         let state = State {
             number,
             session,
-            waiting: HashMap::new(),
-            exports: HashMap::new(),
-            ids: HashMap::new(),
+            heard: 0,
+            waiting: BTreeMap::new(),
+            exports: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            forwarded: BTreeMap::new(),
+            fresh: Vec::new(),
             root,
             peer_root: None,
             requests: VecDeque::new(),
@@ -101,6 +116,7 @@ impl Shared {
         Self {
             state: Mutex::new(state),
             timeout,
+            ping_every,
             room: Notify::new(),
             requested: Notify::new(),
             ended: watch::Sender::new(None),
@@ -161,26 +177,40 @@ impl Shared {
         let _left = left.wait_for(|left| *left).await;
     }
 
-    /// Ends everything that waits for the connection.
-    pub(super) fn end(&self, reason: Disconnect) {
+    /// Tells why the connection ends; the first reason stands.
+    fn tell_end(&self, reason: Disconnect) {
         self.ended.send_if_modified(|ended| {
             let is_first = ended.is_none();
             ended.get_or_insert(reason);
             is_first
         });
-        let garbage = self.with(|state| {
+    }
+
+    /// Makes the driver end the connection, for a reason that it does not know.
+    pub(super) fn give_up(&self, reason: Disconnect) {
+        self.tell_end(reason);
+        self.change(|state| state.session.close());
+    }
+
+    /// Ends everything that waits for the connection; gives the objects that the peer still held.
+    pub(super) fn end(&self, reason: Disconnect) -> BTreeMap<ObjectId, Local> {
+        self.tell_end(reason);
+        let (garbage, exports) = self.with(|state| {
             state.driver = None;
             state.session.close();
             while let Some(event) = state.session.poll_event() {
                 state.on_event(event, None);
             }
             state.peer_root = None;
-            state.ids.clear();
+            state.ids = BTreeMap::new();
+            state.forwarded = BTreeMap::new();
             let requests = std::mem::take(&mut state.requests);
-            (requests, std::mem::take(&mut state.waiting), std::mem::take(&mut state.exports))
+            let garbage = (requests, std::mem::take(&mut state.waiting));
+            (garbage, std::mem::take(&mut state.exports))
         });
         drop(garbage);
         self.room.notify_waiters();
+        exports
     }
 
     pub(super) fn tell_room(&self) {
@@ -243,6 +273,11 @@ impl State {
                     if self.ids.get(&local.address()) == Some(&object) {
                         self.ids.remove(&local.address());
                     }
+                    if let Some(key) = local.forwarded().map(RemoteObject::key)
+                        && self.forwarded.get(&key) == Some(&object)
+                    {
+                        self.forwarded.remove(&key);
+                    }
                     self.garbage.push(local.into());
                 }
             }
@@ -288,6 +323,7 @@ impl State {
         if let Err(error) = sent {
             tracing::debug!(%error, "an answer could not be sent; the peer was told so");
         }
+        self.withdraw_unsent();
         if self.is_finishing {
             self.finish();
         }
@@ -313,121 +349,5 @@ impl State {
             Some(local) => What::Object(local.clone(), ask),
             None => What::Gone,
         }
-    }
-
-    fn unpack_action(&mut self, action: Action, handle: &Arc<Handle>) -> Ask {
-        match action {
-            Action::GetAttr { name } => Ask::GetAttr { name },
-            Action::DelAttr { name } => Ask::DelAttr { name },
-            Action::SetAttr { name, value } => {
-                Ask::SetAttr { name, value: self.unpack(value, handle) }
-            }
-            Action::Call { args } => Ask::Call { args: self.unpack_args(args, handle) },
-            Action::CallAttr { name, args } => {
-                Ask::CallAttr { name, args: self.unpack_args(args, handle) }
-            }
-            Action::Repr => Ask::Repr,
-            Action::Str => Ask::Str,
-            Action::Cmp { other, comparison } => {
-                Ask::Cmp { other: self.unpack(other, handle), comparison }
-            }
-            Action::Hash => Ask::Hash,
-            Action::Dir => Ask::Dir,
-            Action::Pickle { protocol } => Ask::Pickle { protocol },
-            Action::Inspect => Ask::Inspect,
-            Action::BuffIter { count } => Ask::BuffIter { count },
-            Action::OldSlicing { name, start, stop, args, .. } => {
-                let ends = [start, stop].map(|end| end.into_value());
-                let slice = match ends {
-                    [Ok(start), Ok(stop)] => {
-                        let step = Value::None;
-                        Value::Slice(Box::new([start, stop, step])).into()
-                    }
-                    _ => Boxed::NONE,
-                };
-                let positional = std::iter::once(slice).chain(args).collect();
-                let args = Arguments { positional, keyword: Vec::new() };
-                Ask::CallAttr { name, args: self.unpack_args(args, handle) }
-            }
-            Action::CtxExit { exception } => {
-                Ask::CtxExit { exception: self.unpack(exception, handle) }
-            }
-            Action::InstanceCheck { .. } => Ask::InstanceCheck,
-        }
-    }
-
-    fn unpack_args(&mut self, args: Arguments, handle: &Arc<Handle>) -> Args {
-        let positional =
-            args.positional.into_iter().map(|boxed| self.unpack(boxed, handle)).collect();
-        let keyword = args
-            .keyword
-            .into_iter()
-            .map(|(name, boxed)| (name, self.unpack(boxed, handle)))
-            .collect();
-        Args::from_parts(positional, keyword)
-    }
-
-    fn unpack(&mut self, boxed: Boxed, handle: &Arc<Handle>) -> Parcel {
-        match boxed {
-            Boxed::Value(value) => Parcel::Value(value),
-            Boxed::Tuple(members) => Parcel::Tuple(
-                members.into_iter().map(|member| self.unpack(member, handle)).collect(),
-            ),
-            Boxed::Local(object) => {
-                self.exports.get(&object).map_or(Parcel::NONE, |local| local.clone().into())
-            }
-            Boxed::Remote(id) => RemoteObject::new(handle.clone(), id).into(),
-        }
-    }
-
-    pub(super) fn pack_args(&mut self, args: Args) -> Result<Arguments, RequestFailure> {
-        let (positional, keyword) = args.into_parts();
-        let positional =
-            positional.into_iter().map(|parcel| self.pack(parcel)).collect::<Result<_, _>>()?;
-        let keyword = keyword
-            .into_iter()
-            .map(|(name, parcel)| Ok((name, self.pack(parcel)?)))
-            .collect::<Result<_, ExportError>>()?;
-        Ok(Arguments { positional, keyword })
-    }
-
-    /// Makes a box of a parcel, whose objects live on until the lock is released.
-    pub(super) fn pack(&mut self, parcel: Parcel) -> Result<Boxed, ExportError> {
-        match parcel {
-            Parcel::Value(value) => Ok(Boxed::Value(value)),
-            Parcel::Tuple(members) => {
-                let members = members.into_iter().map(|member| self.pack(member));
-                Ok(Boxed::tuple(members.collect::<Result<_, _>>()?))
-            }
-            Parcel::Local(local) => self.export(local).map(Boxed::Local),
-            Parcel::Remote(remote) => match remote.id_on(self.number) {
-                Some(id) => {
-                    let boxed = Boxed::Remote(id.clone());
-                    self.garbage.push(remote.into());
-                    Ok(boxed)
-                }
-                None => self.export(Local::new(Forwarded(remote))).map(Boxed::Local),
-            },
-        }
-    }
-
-    fn export(&mut self, local: Local) -> Result<ObjectId, ExportError> {
-        let address = local.address();
-        if let Some(&object) = self.ids.get(&address)
-            && self.session.is_exported(object)
-        {
-            self.garbage.push(local.into());
-            return Ok(object);
-        }
-        let object = match self.session.export(local.class()) {
-            Ok(object) => object,
-            Err(error) => {
-                self.garbage.push(local.into());
-                return Err(error);
-            }
-        };
-        self.ids.insert(address, object);
-        self.exports.insert(object, local);
-        Ok(object)
     }
 }

@@ -1,3 +1,5 @@
+mod objects;
+
 use std::borrow::Cow;
 use std::future::IntoFuture;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,6 +10,7 @@ use rpyc_protocol::rpc::{CloseReason, Exception, SessionLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
+use crate::classic::{Classic, Stdio};
 use crate::{Args, Context, Local, Method, Object, args, denied, kwargs};
 
 #[derive(Debug, Default)]
@@ -54,6 +57,10 @@ impl Object for Counter {
                 let (function, value): (Parcel, Parcel) = args.parse()?;
                 context.call(&function, args![value]).await
             }
+            "counters" => {
+                let (count,): (usize,) = args.parse()?;
+                Ok(objects(count))
+            }
             "echo" => {
                 let (value,): (Parcel,) = args.parse()?;
                 Ok(value)
@@ -72,11 +79,14 @@ impl Object for Counter {
 }
 
 /// Two connections over one pipe, the second of which offers a counter.
-fn pair() -> (Connection, Connection) {
+pub(super) fn pair() -> (Connection, Connection) {
     pair_with(Connection::builder(), Connection::builder())
 }
 
-fn pair_with(client: ConnectionBuilder, server: ConnectionBuilder) -> (Connection, Connection) {
+pub(super) fn pair_with(
+    client: ConnectionBuilder,
+    server: ConnectionBuilder,
+) -> (Connection, Connection) {
     let (near, far) = duplex(1 << 16);
     let (server, driver) = server.serving(Local::new(Counter::default())).accept(far);
     tokio::spawn(driver);
@@ -84,13 +94,13 @@ fn pair_with(client: ConnectionBuilder, server: ConnectionBuilder) -> (Connectio
 }
 
 /// A connection to a peer that is not there yet.
-fn scripted(builder: ConnectionBuilder) -> (Connection, DuplexStream) {
+pub(super) fn scripted(builder: ConnectionBuilder) -> (Connection, DuplexStream) {
     let (near, far) = duplex(1 << 16);
     (builder.over(near), far)
 }
 
 /// Waits until it is so, without a deadline of its own: time is paused in tests, or short.
-async fn until(condition: impl Fn() -> bool) {
+pub(super) async fn until(condition: impl Fn() -> bool) {
     for _ in 0..10_000 {
         if condition() {
             return;
@@ -387,6 +397,97 @@ async fn many_calls_leave_nothing_behind() {
     assert_eq!((server.stats().imports, server.stats().requests), (0, 0));
 }
 
+/// A connection whose sides may offer five objects each, and a function that gives what it is told.
+fn narrow(given: impl Fn() -> Parcel + Send + Sync + 'static) -> (Connection, Connection) {
+    let (near, far) = duplex(1 << 16);
+    let limits = SessionLimits { exports: 5, ..SessionLimits::DEFAULT };
+    let function = Local::function(move |args: Args| {
+        let given = args.into_parts().0.pop().unwrap_or_else(&given);
+        async { Ok(given) }
+    });
+    let (server, driver) = Connection::builder().limits(limits).serving(function).accept(far);
+    tokio::spawn(driver);
+    (Connection::builder().limits(limits).over(near), server)
+}
+
+fn objects(count: usize) -> Parcel {
+    let object = || Local::new(Counter::default()).into();
+    Parcel::tuple(std::iter::repeat_with(object).take(count).collect())
+}
+
+#[tokio::test]
+async fn an_answer_that_fails_half_way_keeps_no_object() {
+    // The function itself is one of the five.
+    let (client, server) = narrow(|| objects(5));
+    let root = client.root().await.unwrap();
+    for _ in 0..3 {
+        let error = root.invoke::<Parcel>(()).await.unwrap_err();
+        assert!(error.is("RuntimeError"), "{error:?}");
+        assert_eq!(server.stats().exports, 1);
+    }
+    // Neither if all of them fit, but not what stands beside them.
+    let deep = (0..300).fold(Value::None, |inner, _| Value::Tuple(vec![inner]));
+    let (client, server) = narrow(move || Parcel::tuple(vec![objects(3), deep.clone().into()]));
+    let root = client.root().await.unwrap();
+    let error = root.invoke::<Parcel>(()).await.unwrap_err();
+    assert!(error.is("ValueError"), "{error:?}");
+    assert_eq!(server.stats().exports, 1);
+}
+
+#[tokio::test]
+async fn a_request_that_fails_half_way_keeps_no_object() {
+    let (client, _server) = narrow(|| Parcel::NONE);
+    let root = client.root().await.unwrap();
+    for _ in 0..3 {
+        let error = root.invoke::<Parcel>(args![objects(6)]).await.unwrap_err();
+        assert!(matches!(error, CallError::TooMany(_)), "{error:?}");
+        // Some of them as positional arguments, and one too many by name.
+        let args = Args::from_parts(vec![objects(5)], vec![("more".to_owned(), objects(1))]);
+        let error = root.invoke::<Parcel>(args).await.unwrap_err();
+        assert!(matches!(error, CallError::TooMany(_)), "{error:?}");
+        assert_eq!(client.stats().exports, 0);
+    }
+    // What fits is passed, and comes back.
+    let same: Parcel = root.invoke(args![objects(5)]).await.unwrap();
+    assert_eq!(same.into_members().unwrap().len(), 5);
+    until(|| client.stats().exports == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_reads_is_left_in_the_end() {
+    let (near, far) = duplex(1 << 10);
+    let (server, driver) = Connection::builder().compress_above(None).accept(far);
+    let driver = tokio::spawn(driver);
+    let (_reading, mut writing) = tokio::io::split(near);
+    // PING with 200 bytes, many times.
+    let body = [b"\x01\x11\x50\x11\x51\x11\x51\x10\x08\x0e\xc8", &[b'x'; 200][..]].concat();
+    let frame =
+        [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &[0], &body, b"\n"].concat();
+    let start = tokio::time::Instant::now();
+    for _ in 0..100 {
+        writing.write_all(&frame).await.unwrap();
+    }
+    let reason = driver.await.unwrap();
+    assert!(matches!(reason, Disconnect::Closed(CloseReason::Unread)), "{reason:?}");
+    assert_eq!(start.elapsed().as_secs(), 300);
+    assert_eq!(server.stats(), Stats::default());
+}
+
+/// What a peer held is dropped a part at a time, so that others get their turn.
+#[tokio::test]
+async fn many_objects_left_behind_are_dropped_while_others_work() {
+    let (client, server) = pair();
+    let root = client.root().await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        let some: Vec<RemoteObject> = root.call("counters", args![1000]).await.unwrap();
+        held.extend(some);
+    }
+    assert_eq!(server.stats().exports, 10_001);
+    drop((root, held, client));
+    until(|| server.stats() == Stats::default()).await;
+}
+
 #[tokio::test]
 async fn the_side_that_is_connected_to_waits_for_the_first_word() {
     let (near, far) = duplex(1 << 16);
@@ -455,4 +556,13 @@ fn futures_may_move_between_threads() {
     let (client, _) = Connection::builder().pair(duplex(1).0);
     check_send(client.root());
     check_send(client.close());
+    check_send(async {
+        let root = client.root().await?;
+        check::<PendingCall<i64>>();
+        let length = root.with(async |inside: RemoteObject| inside.len().await).await?;
+        let machine = Classic::over(&client).await?;
+        let print = async || machine.execute("print()").await;
+        machine.redirected_stdio(Stdio::default(), print).await?;
+        Ok::<_, CallError>(length)
+    });
 }

@@ -3,6 +3,8 @@
 //! Prints one JSON object. `benches/rpc.py` runs it against several servers, interleaved.
 #![expect(clippy::print_stdout, reason = "the result is what this is for")]
 
+mod storm;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,9 @@ struct Cli {
     /// How long each measurement takes, in milliseconds.
     #[arg(long, default_value_t = 1000)]
     millis: u64,
+    /// How many objects are in a storm.
+    #[arg(long, default_value_t = 1_000_000)]
+    objects: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -38,6 +43,9 @@ enum What {
     /// Makes a million calls, each of which gives a counter that is used and let go, and tells how many
     /// the conformance service still holds for the connection then.
     Soak,
+    /// Holds a million objects of the conformance service, lets them go, and passes it a million of its
+    /// own; tells how long each took and what either side still holds then.
+    Storm,
     /// Sends back what comes, until killed.
     ServeEcho,
 }
@@ -101,6 +109,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if cli.what == What::Soak {
         return soak(cli.address).await;
+    }
+    if cli.what == What::Storm {
+        return storm::storm(cli.address, cli.objects).await;
     }
     let time = Duration::from_millis(cli.millis);
     let mut peer = Peer::connect(cli.what, cli.address).await?;

@@ -1,18 +1,21 @@
 //! Serving over TLS, and whom to let in.
 
+mod clients;
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use rpyc_client::TlsError;
+use rpyc_client::{Fingerprint, TlsError};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{TlsAcceptor, rustls};
+
+use clients::Clients;
 
 /// How a server shows who it is, and which clients it lets in.
 ///
@@ -21,7 +24,7 @@ use tokio_rustls::{TlsAcceptor, rustls};
 /// use rpyc_server::ServerTls;
 ///
 /// let tls = ServerTls::new(&std::fs::read("server.crt")?, &std::fs::read("server.key")?)?;
-/// let for_clients_we_know = tls.requiring_clients_of(&std::fs::read("clients-ca.crt")?)?;
+/// let for_clients_of_ours = tls.requiring_clients_of(&std::fs::read("clients-ca.crt")?)?;
 /// # Ok(())
 /// # }
 /// ```
@@ -30,15 +33,15 @@ use tokio_rustls::{TlsAcceptor, rustls};
 pub struct ServerTls {
     chain: Vec<CertificateDer<'static>>,
     key: Arc<PrivateKeyDer<'static>>,
-    clients: Option<Arc<RootCertStore>>,
+    /// Those that are let in; none if anybody is.
+    clients: Option<Clients>,
     acceptor: TlsAcceptor,
 }
 
 /// The key is never shown.
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let knows_clients = self.clients.is_some();
-        f.debug_struct("ServerTls").field("knows_clients", &knows_clients).finish_non_exhaustive()
+        f.debug_struct("ServerTls").field("clients", &self.clients).finish_non_exhaustive()
     }
 }
 
@@ -63,24 +66,49 @@ impl ServerTls {
         for certificate in certificates(authorities)? {
             roots.add(certificate).map_err(TlsError::Certificate)?;
         }
-        Self::build(self.chain, self.key, Some(Arc::new(roots)))
+        let clients = self.clients.unwrap_or_default().with_authorities(roots);
+        Self::build(self.chain, self.key, Some(clients))
+    }
+
+    /// Lets in only clients that show one of these very certificates, whose names, issuers and dates
+    /// are of no account; and those of [authorities](Self::requiring_clients_of), if there are any.
+    /// Who they are is told by [`Peer::fingerprint`](crate::Peer::fingerprint).
+    ///
+    /// It is for clients with self-signed certificates, as those of RPyC often are. With none at all
+    /// nobody is let in.
+    ///
+    /// ```no_run
+    /// # fn example(tls: rpyc_server::ServerTls) -> Result<(), Box<dyn std::error::Error>> {
+    /// use rpyc_server::Fingerprint;
+    ///
+    /// let david = Fingerprint::of(&std::fs::read("david.crt")?)?;
+    /// let ada: Fingerprint = "4E:B1:..".parse()?;
+    /// let tls = tls.pinning_clients([david, ada])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`TlsError`] if the certificate of the server cannot be used.
+    pub fn pinning_clients(
+        self,
+        clients: impl IntoIterator<Item = Fingerprint>,
+    ) -> Result<Self, TlsError> {
+        let clients = self.clients.unwrap_or_default().with_pinned(clients);
+        Self::build(self.chain, self.key, Some(clients))
     }
 
     fn build(
         chain: Vec<CertificateDer<'static>>,
         key: Arc<PrivateKeyDer<'static>>,
-        clients: Option<Arc<RootCertStore>>,
+        clients: Option<Clients>,
     ) -> Result<Self, TlsError> {
         let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Certificate)?;
         let builder = match &clients {
-            Some(roots) => {
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(roots.clone(), provider).build();
-                builder.with_client_cert_verifier(verifier.map_err(|_empty| TlsError::Missing)?)
-            }
+            Some(clients) => builder.with_client_cert_verifier(clients.verifier(provider)?),
             None => builder.with_no_client_auth(),
         };
         let config = builder

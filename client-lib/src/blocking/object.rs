@@ -1,148 +1,15 @@
-//! The same for programs without async: every method waits for its answer.
-//!
-//! One small runtime is shared by all connections and started with the first of them. What the peer
-//! asks of this side is served there, whether this side waits for anything or not.
-//!
-//! ```no_run
-//! use rpyc_client::{blocking, kwargs};
-//!
-//! let payroll = blocking::connect_by_service("PAYROLL")?.root()?;
-//! let pay: f64 = payroll.call("get_salary", kwargs! { last: "Mertz", first: "David" })?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! # Panics
-//! All of it panics when called from async code, which it would block. A function that is offered to
-//! the peer may use it if it was made by [`function`].
+//! Objects of the peer's.
 
-use std::fmt::Display;
 use std::future::IntoFuture;
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use rpyc_protocol::rpc::{Comparison, Exception};
+use rpyc_protocol::rpc::Comparison;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::runtime::Runtime;
 
-use crate::parcel::IntoArgs;
-use crate::{
-    Args, Call, CallError, ConnectError, ConnectionBuilder, Disconnect, Local,
-    RemoteObject as Remote,
-};
-
-/// Drives all connections. It does next to nothing but I/O, so two threads are enough; what blocks
-/// is on threads of its own.
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("rpyc")
-        .enable_all()
-        .build()
-        .expect("the system lets this program start two threads")
-});
-
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    RUNTIME.block_on(future)
-}
-
-/// Connects to a server of `name`; see [`crate::connect_by_service`].
-///
-/// # Errors
-/// [`ConnectError`] tells which of the steps failed, and how.
-pub fn connect_by_service(name: &str) -> Result<Connection, ConnectError> {
-    wait(crate::connect_by_service(name)).map(Connection)
-}
-
-/// Connects to the server at `address`; see [`crate::connect`].
-///
-/// # Errors
-/// [`ConnectError`] tells why there is no connection.
-pub fn connect(address: impl Display) -> Result<Connection, ConnectError> {
-    wait(crate::connect(address)).map(Connection)
-}
-
-/// A function that the peer can call and that may take its time: it runs on a thread of its own.
-pub fn function<R: Serialize + Send + 'static>(
-    function: impl Fn(Args) -> Result<R, Exception> + Send + Sync + 'static,
-) -> Local {
-    let function = Arc::new(function);
-    Local::function(move |args| {
-        let function = function.clone();
-        async move {
-            let done = tokio::task::spawn_blocking(move || function(args)).await;
-            done.unwrap_or_else(|_panic| Err(Exception::builtin("RuntimeError", "internal error")))
-        }
-    })
-}
-
-/// A connection; see [`crate::Connection`].
-#[derive(Clone, Debug)]
-pub struct Connection(crate::Connection);
-
-impl ConnectionBuilder {
-    /// As [`connect`](Self::connect), for programs without async.
-    ///
-    /// # Errors
-    /// [`ConnectError`] tells why there is no connection.
-    pub fn connect_blocking(self, address: impl Display) -> Result<Connection, ConnectError> {
-        wait(self.connect(address)).map(Connection)
-    }
-
-    /// As [`connect_by_service`](Self::connect_by_service), for programs without async.
-    ///
-    /// # Errors
-    /// [`ConnectError`] tells which of the steps failed, and how.
-    pub fn connect_by_service_blocking(self, name: &str) -> Result<Connection, ConnectError> {
-        wait(self.connect_by_service(name)).map(Connection)
-    }
-
-    /// As [`over`](Self::over), for programs without async.
-    #[must_use = "a connection that nobody holds is closed"]
-    pub fn over_blocking<S>(self, stream: S) -> Connection
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let _runtime = RUNTIME.enter();
-        Connection(self.over(stream))
-    }
-}
-
-impl Connection {
-    /// The object that the peer offers first; see [`crate::Connection::root`].
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub fn root(&self) -> Result<RemoteObject, CallError> {
-        wait(self.0.root()).map(RemoteObject::from)
-    }
-
-    /// Asks the peer for a sign of life; gives the time it took.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub fn ping(&self) -> Result<Duration, CallError> {
-        wait(self.0.ping())
-    }
-
-    /// Says goodbye; see [`crate::Connection::close`].
-    pub fn close(&self) {
-        wait(self.0.close());
-    }
-
-    /// Waits for the end of the connection; tells why it ended. Meanwhile the peer is served.
-    #[must_use]
-    pub fn closed(&self) -> Disconnect {
-        wait(self.0.closed())
-    }
-
-    /// The connection, for async code.
-    #[must_use]
-    pub fn as_async(&self) -> &crate::Connection {
-        &self.0
-    }
-}
+use super::{PendingCall, wait};
+use crate::remote::Block;
+use crate::{Call, CallError, IntoArgs, RemoteObject as Remote};
 
 /// An object of the peer's; see [`crate::RemoteObject`].
 #[derive(Clone, Debug)]
@@ -182,12 +49,15 @@ impl RemoteObject {
         &self.object
     }
 
-    fn wait<T: DeserializeOwned>(&self, call: Call<T>) -> Result<T, CallError> {
-        let call = match self.timeout {
+    fn timed<T>(&self, call: Call<T>) -> Call<T> {
+        match self.timeout {
             Some(timeout) => call.timeout(timeout),
             None => call,
-        };
-        wait(call.into_future())
+        }
+    }
+
+    fn wait<T: DeserializeOwned>(&self, call: Call<T>) -> Result<T, CallError> {
+        wait(self.timed(call).into_future())
     }
 
     /// The full name of its class, as the peer wrote it.
@@ -214,6 +84,34 @@ impl RemoteObject {
     /// [`CallError`].
     pub fn invoke<T: DeserializeOwned>(&self, args: impl IntoArgs) -> Result<T, CallError> {
         self.wait(self.object.invoke(args))
+    }
+
+    /// Calls a method by its name and does not wait for the result: what Python's `rpyc.async_` is for.
+    ///
+    /// ```no_run
+    /// # fn example(root: rpyc_client::blocking::RemoteObject) -> Result<(), rpyc_client::CallError> {
+    /// use rpyc_client::args;
+    ///
+    /// let doubled = root.spawn_call::<i64>("slowly_double", args![21]);
+    /// println!("{}", if doubled.is_ready() { "done" } else { "not yet" });
+    /// println!("{}", doubled.wait()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn spawn_call<T: DeserializeOwned + Send + 'static>(
+        &self,
+        name: &str,
+        args: impl IntoArgs,
+    ) -> PendingCall<T> {
+        PendingCall::new(self.timed(self.object.call(name, args)))
+    }
+
+    /// Calls the object itself, as a function, and does not wait for the result.
+    pub fn spawn_invoke<T: DeserializeOwned + Send + 'static>(
+        &self,
+        args: impl IntoArgs,
+    ) -> PendingCall<T> {
+        PendingCall::new(self.timed(self.object.invoke(args)))
     }
 
     /// Gets an attribute: `object.name`.
@@ -344,8 +242,11 @@ impl RemoteObject {
         E: From<CallError>,
     {
         let inside = self.wait(self.object.enter())?;
+        // Left also if `act` panics.
+        let block = Block::of(&self.object);
         let done = act(inside);
         let left = self.wait(self.object.exit());
+        block.leave();
         let done = done?;
         left?;
         Ok(done)
