@@ -160,22 +160,25 @@ fn an_operator_drains_undrains_and_ends() {
 fn suspects_are_seen_in_the_list_and_the_status_and_an_operator_lets_them_go() {
     let daemon = Daemon::start(&["--protect-min", "3", "--evictions-per-sweep", "9"]);
     let registry = daemon.registry();
-    for port in 1..=4 {
+    for port in 1..=5 {
         ask(&daemon, json!({"op": "register", "names": ["a"], "port": port, "ttl_ms": 2_000}));
     }
-    register(&daemon, &["b"], 5, &json!({}));
+    register(&daemon, &["b"], 6, &json!({}));
     let list = || check(&["list", "--wide", "--registry", &registry], 0).0;
     let mut seen = String::new();
+    let of_a = |list: &str| list.lines().filter(|line| line.starts_with("A ")).count();
+    // One that falls silent by itself is believed, so the first may be gone.
     wait_until("suspect", || {
         seen = list();
-        seen.matches(" suspect ").count() == 4
+        seen.matches(" suspect ").count() == of_a(&seen)
     });
+    assert!(of_a(&seen) >= 4, "{seen}");
     assert!(seen.contains("overdue for") && seen.contains("too many others"), "{seen}");
     // What follows must come before the further two seconds in which they are kept is over.
     let (status, _) = check(&["status", "--registry", &registry], 0);
     let (released, _) = check(&["release", "a", "--registry", &registry], 0);
     assert!(status.contains("protected ") && status.contains("  suspect"), "{status}");
-    assert!(released.starts_with("forgot 4 overdue registrations of A at "), "{released}");
+    assert!(released.starts_with("forgot ") && released.contains(" of A at "), "{released}");
     assert!(!list().contains("suspect"), "{}", list());
     let (released, _) = check(&["release", "--registry", &registry], 0);
     assert!(released.starts_with("nothing is protected at "), "{released}");

@@ -1,4 +1,6 @@
-//! The configuration file: TOML, in which every switch is a key.
+//! The configuration file: TOML, in which every switch is a key, with hyphens or underscores.
+//!
+//! A switch that takes rules (`FROM=TO`) may be an array of tables, each with `from` and `to`.
 
 use std::path::Path;
 
@@ -22,36 +24,42 @@ fn parse(path: &Path, text: &str) -> Result<Vec<(String, Written)>, String> {
         let line = error.span().map_or(1, |span| line_of(text, span.start));
         format!("{}:{line}: this is no TOML: {}", path.display(), error.message())
     })?;
-    let mut settings = Vec::new();
-    for (key, value) in table.into_inner() {
+    let mut entries: Vec<_> = table.into_inner().into_iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    let mut settings = Vec::<(String, Written)>::new();
+    for (key, value) in entries {
         let line = line_of(text, key.span().start);
         let values = match value.get_ref() {
-            DeValue::Array(values) => values.iter().map(scalar).collect(),
-            _ => scalar(&value).map(|value| vec![value]),
+            DeValue::Array(values) => values.iter().map(one).collect(),
+            _ => one(&value).map(|value| vec![value]),
         };
-        let Some(values) = values else {
-            let place = path.display();
-            return Err(format!("{place}:{line}: {:?} takes a plain value", key.get_ref()));
-        };
+        let place = format!("{}:{line}", path.display());
+        let values: Vec<_> =
+            values.ok_or_else(|| format!("{place}: {:?} takes a plain value", key.get_ref()))?;
         let values = values.into_iter().map(Into::into).collect();
         let origin = Origin::File(path.to_owned(), line);
-        settings.push((key.into_inner().into_owned(), Written { values, origin }));
+        let key = key.into_inner().replace('_', "-");
+        if let Some((_, other)) = settings.iter().find(|(other, _)| *other == key) {
+            return Err(format!("{place}: {key:?} is set already, by {}", other.origin));
+        }
+        settings.push((key, Written { values, origin }));
     }
-    settings.sort_by_key(|(_, written)| match written.origin {
-        Origin::File(_, line) => line,
-        Origin::Switch | Origin::Environment(_) => 0,
-    });
     Ok(settings)
 }
 
 /// A value as it would be written in a switch.
-fn scalar(value: &Spanned<DeValue<'_>>) -> Option<String> {
+fn one(value: &Spanned<DeValue<'_>>) -> Option<String> {
     match value.get_ref() {
         DeValue::String(text) => Some(text.clone().into_owned()),
         DeValue::Integer(number) => Some(number.to_string()),
         DeValue::Float(number) => Some(number.to_string()),
         DeValue::Boolean(is_so) => Some(is_so.to_string()),
-        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+        DeValue::Table(rule) => {
+            let end = |key| rule.get(key).and_then(|value| value.get_ref().as_str());
+            let (from, to) = (end("from")?, end("to")?);
+            (rule.len() == 2).then(|| format!("{from}={to}"))
+        }
+        DeValue::Datetime(_) | DeValue::Array(_) => None,
     }
 }
 

@@ -33,7 +33,7 @@ fn shown(resolved: &Resolved) -> String {
 
 #[test]
 fn a_switch_wins_over_the_environment_over_the_file_over_the_default() {
-    let file = file("port = 1\ntimeout = 90\nmax-ttl = \"1h\"\n\nlisting = true\n");
+    let file = file("port = 1\ntimeout = 90\nmax-ttl = \"1h\"\n\nmax_rate = 5\nlisting = true\n");
     let variables = environment(&[
         ("RPYC_REGISTRY_CONFIG", file.path().to_str().unwrap()),
         ("RPYC_REGISTRY_PORT", "2"),
@@ -50,7 +50,8 @@ fn a_switch_wins_over_the_environment_over_the_file_over_the_default() {
         "port = 3 # command line",
         "timeout = \"2m\" # $RPYC_REGISTRY_TIMEOUT",
         "max-ttl = \"1h\" # FILE:3",
-        "listing = \"everyone\" # FILE:5",
+        "max-rate = 5 # FILE:5",
+        "listing = \"everyone\" # FILE:6",
         "host = [\"10.0.0.1\", \"::1\"] # $RPYC_REGISTRY_HOST",
         "quiet = false # default",
         "# logfile = # default: standard error",
@@ -108,8 +109,8 @@ fn other(key: &str) -> &'static str {
 #[test]
 fn everything_that_is_wrong_is_told_with_its_line() {
     assert_eq!(
-        errors("port = 18811\nmax_ttl = '1h'\n\ntimeout = 'soon'\nnonsense = 1\n"),
-        "FILE:2: unknown key \"max_ttl\"; did you mean \"max-ttl\"?\n\
+        errors("port = 18811\nmaxttl = '1h'\n\ntimeout = 'soon'\nnonsense = 1\n"),
+        "FILE:2: unknown key \"maxttl\"; did you mean \"max-ttl\"?\n\
          FILE:4: invalid value 'soon' for '--timeout <DURATION>': expected number at 0; write seconds, \
          or units as in 90s or 4m\n\
          FILE:5: unknown key \"nonsense\"; the switches of `rpyc-registry --help` are the keys"
@@ -118,6 +119,10 @@ fn everything_that_is_wrong_is_told_with_its_line() {
         ("\n[table]\nx = 1\n", "FILE:2: \"table\" takes a plain value"),
         ("a b\n", "FILE:1: this is no TOML"),
         ("port = 1\nport = 2\n", "FILE:2: this is no TOML"),
+        ("max_rate = 1\nmax-rate = 2\n", "FILE:2: \"max-rate\" is set already, by FILE:1"),
+        ("[[host]]\nfrom = 'a'\n", "FILE:1: \"host\" takes a plain value"),
+        // Only switches that take rules read them.
+        ("[[host]]\nfrom = 'a'\nto = 'b'\n", "FILE:1: invalid value 'a=b' for '--host <ADDR>'"),
         ("port = [1, 2]\n", "FILE:1: "),
         ("config = 'x'\n", "FILE:1: unknown key"),
         ("help = true\n", "FILE:1: unknown key"),
