@@ -110,6 +110,11 @@ impl RegistryAddr {
         self.host.to_string()
     }
 
+    /// The same registry over TCP; `None` for an address that many hear.
+    pub(crate) fn over_tcp(&self) -> Option<Self> {
+        Self::check(Transport::Tcp, self.host.clone(), self.port).ok()
+    }
+
     pub(crate) fn parsed_host(&self) -> &Host {
         &self.host
     }

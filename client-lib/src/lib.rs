@@ -54,6 +54,7 @@
 //! |---|---|
 //! | which registries are asked: the environment's, those nearby, or a list | [`Registries`], [`RegistryAddr`] |
 //! | who serves a name, which names there are, who serves them since when | [`Registrar`] |
+//! | what only this project's registry knows: leases, states, changes, its status | [`Registrar::native`], [`native`] |
 //! | that a name is served here | [`Registrar::register`]; to stay registered, the announcer of `rpyc-server` |
 //! | a connection to a server, by name or by address | [`connect_by_service`], [`connect`] |
 //! | one with options, or over any stream | [`Connection`], [`ConnectionBuilder`] |
@@ -83,6 +84,7 @@ mod connection;
 mod error;
 mod interfaces;
 mod local;
+pub mod native;
 mod parcel;
 mod peer;
 pub mod pickle;
@@ -105,7 +107,7 @@ pub use connection::{
 };
 pub use error::{
     Attempt, Attempts, CallError, ConnectError, Disconnect, Fault, LookupError, RegisterError,
-    TooMany, Unreached,
+    RequestError, TooMany, Unreached,
 };
 pub use local::{Context, Local, Method, Object, denied};
 pub use parcel::{Args, ConvertError, IntoArgs, Parcel};

@@ -85,6 +85,12 @@ impl Registries {
         self.addrs.into_iter().map(Self::from).collect()
     }
 
+    /// The same registries over TCP, as far as they can be asked so; if none can, as they are.
+    pub(crate) fn over_tcp(&self) -> Self {
+        let addrs: Vec<_> = self.iter().filter_map(RegistryAddr::over_tcp).collect();
+        if addrs.is_empty() { self.clone() } else { Self { addrs, ..self.clone() } }
+    }
+
     /// Leaves out those that a socket bound to `source` cannot reach, unless that is all of them:
     /// then trying tells why.
     pub(crate) fn reachable_from(mut self, source: IpAddr) -> Self {

@@ -44,9 +44,17 @@ impl Scripted {
     /// Answers the first bytes of each connection with the pieces that `script` gives for them, one
     /// packet each; then closes it, or keeps it open where `script` gives none.
     pub(crate) async fn tcp(
-        mut script: impl FnMut(&[u8]) -> Option<Vec<Vec<u8>>> + Send + 'static,
+        script: impl FnMut(&[u8]) -> Option<Vec<Vec<u8>>> + Send + 'static,
     ) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Self::tcp_at(0, script).await.unwrap()
+    }
+
+    /// The same on a port of choice, which may be taken.
+    pub(crate) async fn tcp_at(
+        port: u16,
+        mut script: impl FnMut(&[u8]) -> Option<Vec<Vec<u8>>> + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let addr = listener.local_addr().unwrap();
         let (seen, requests) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
@@ -69,7 +77,7 @@ impl Scripted {
                 }
             }
         });
-        Self { addr, transport: Transport::Tcp, requests, task }
+        Ok(Self { addr, transport: Transport::Tcp, requests, task })
     }
 
     pub(crate) fn addr(&self) -> RegistryAddr {

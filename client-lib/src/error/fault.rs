@@ -17,10 +17,14 @@ pub enum Fault {
     /// one of its limits.
     #[error("closed the connection without an answer")]
     Closed,
-    /// The registry understood the encoding of the request and would not answer it, for a reason
-    /// that this version does not know.
-    #[error("declined the request: {0}")]
-    Declined(Box<str>),
+    /// The registry understood the request and would not do it.
+    #[error("declined the request: {message}")]
+    Declined {
+        /// Why, for programs.
+        code: native::ErrorCode,
+        /// Why, for people.
+        message: Box<str>,
+    },
     /// The system refused to send or receive. The request may have been sent.
     #[error("cannot be spoken to")]
     Io(#[source] io::Error),
@@ -88,7 +92,7 @@ impl Fault {
     /// Whether somebody took the request and would not answer it.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Closed | Self::Declined(_))
+        matches!(self, Self::Closed | Self::Declined { .. })
     }
 
     /// Whether somebody answered with something other than what was asked for.
@@ -108,7 +112,7 @@ impl Fault {
         match self {
             Self::Unknown => 9,
             Self::ListingForbidden => 8,
-            Self::Declined(_) => 7,
+            Self::Declined { .. } => 7,
             Self::NotAcknowledged | Self::Undecodable(_) | Self::UndecodableNative(_) => 6,
             Self::Closed => 5,
             Self::NoReply => 4,

@@ -6,6 +6,7 @@ mod connect;
 mod fault;
 mod lookup;
 mod register;
+mod request;
 
 pub use attempts::{Attempt, Attempts};
 pub(crate) use call::RequestFailure;
@@ -14,6 +15,7 @@ pub use connect::{ConnectError, Unreached};
 pub use fault::Fault;
 pub use lookup::LookupError;
 pub use register::RegisterError;
+pub use request::RequestError;
 
 /// What to try when there is no registry to ask.
 const NO_REGISTRY_HINT: &str = "start one, or name one with RPYC_REGISTRY=HOST[:PORT]";

@@ -65,9 +65,14 @@ impl From<Fault> for Failure {
 }
 
 impl Failure {
-    /// Whether a single registry that was asked has said all it will.
-    pub(super) fn is_final(&self) -> bool {
-        matches!(self.fault, Fault::ListingForbidden | Fault::Unknown)
+    /// Whether a single registry that was asked in so many encodings has said all it will.
+    pub(super) fn is_final(&self, encodings: usize) -> bool {
+        match self.fault {
+            Fault::ListingForbidden | Fault::Unknown => true,
+            // Another encoding may do better.
+            Fault::Declined { .. } => encodings == 1,
+            _ => false,
+        }
     }
 
     /// Whether another encoding of the same request could do better.

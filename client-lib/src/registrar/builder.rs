@@ -36,6 +36,12 @@ impl RegistrarBuilder {
         }
     }
 
+    /// Asks others than the registries that were named first.
+    pub fn registries(mut self, registries: Registries) -> Self {
+        self.registries = registries;
+        self
+    }
+
     /// How long an answer is waited for, all registries together. Default 2 s.
     ///
     /// Over UDP the request is sent again at 0.2 s, 0.6 s, 1.4 s and so on, so a timeout much below

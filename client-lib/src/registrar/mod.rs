@@ -2,12 +2,15 @@
 
 mod ask;
 mod builder;
+mod instance;
+pub(crate) mod native;
 mod page;
 mod question;
 mod snapshot;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod told;
 mod udp;
 
 use std::collections::HashSet;
@@ -22,7 +25,8 @@ use rpyc_protocol::registry::reply::Endpoint;
 use tokio::time::Instant;
 
 pub use builder::RegistrarBuilder;
-pub use snapshot::{Instance, Service, Snapshot};
+pub use instance::{Instance, Service};
+pub use snapshot::Snapshot;
 
 use question::Question;
 

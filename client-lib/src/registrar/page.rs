@@ -1,5 +1,6 @@
 //! Questions that the native encoding answers in pages, and the legacy one in part.
 
+use rpyc_protocol::brine::{DecodeError, DecodeErrorKind};
 use rpyc_protocol::registry::Request;
 use rpyc_protocol::registry::native::{self, Cursor, ErrorCode, Operation};
 use rpyc_protocol::registry::reply::Endpoint;
@@ -35,10 +36,14 @@ impl Question<Page<Vec<Endpoint>>> {
 }
 
 impl Question<native::Reply> {
+    /// What only the native face answers.
+    pub(super) fn native(operation: Operation) -> Self {
+        Self { requests: vec![encode_native(operation)], read: read_native }
+    }
+
     /// What comes after the place `after` in the answer to `operation`?
     pub(super) fn more(operation: Operation, after: Cursor) -> Self {
-        let operation = operation.going_on_after(after);
-        Self { requests: vec![encode_native(operation)], read: read_native }
+        Self::native(operation.going_on_after(after))
     }
 }
 
@@ -54,7 +59,9 @@ fn read_page<L>(bytes: &[u8], read_legacy: fn(&[u8]) -> Reading<L>) -> Reading<P
     }
     match read_native(bytes) {
         Reading::Answer(reply) | Reading::Provisional(reply) => {
+            // A page may have no room for even one, and go on elsewhere.
             let tells_something = reply.next.is_some()
+                || reply.truncated
                 || reply.services.iter().flatten().any(|one| !one.instances.is_empty());
             if tells_something {
                 Reading::Answer(Page::Native(Box::new(reply)))
@@ -67,16 +74,34 @@ fn read_page<L>(bytes: &[u8], read_legacy: fn(&[u8]) -> Reading<L>) -> Reading<P
 }
 
 fn read_native(bytes: &[u8]) -> Reading<native::Reply> {
-    match native::Reply::parse(bytes) {
-        Ok(native::Reply { error: Some(error), .. }) => Reading::Fault(match error.code {
-            ErrorCode::ListingForbidden => Fault::ListingForbidden,
-            // It may hold anything, and is told in the midst of a sentence.
-            _ => Fault::Declined(error.message.escape_debug().take(200).collect()),
-        }),
+    match read_reply(bytes) {
         Ok(reply) => Reading::Answer(reply),
-        Err(error) => Reading::Fault(Fault::UndecodableNative(error)),
+        Err(fault) => Reading::Fault(fault),
     }
 }
+
+/// Reads a native answer that is no error.
+pub(super) fn read_reply(bytes: &[u8]) -> Result<native::Reply, Fault> {
+    match native::Reply::parse(bytes).map_err(Fault::UndecodableNative)? {
+        native::Reply { error: Some(error), .. } => Err(match error.code {
+            ErrorCode::ListingForbidden => Fault::ListingForbidden,
+            // It may hold anything, and is told in the midst of a sentence.
+            code => {
+                let message = error.message.escape_debug().take(MAX_MESSAGE).collect();
+                Fault::Declined { code, message }
+            }
+        }),
+        reply => Ok(reply),
+    }
+}
+
+/// What is readable and not an answer to what was asked.
+pub(super) fn not_a_reply() -> Fault {
+    Fault::Undecodable(DecodeError { kind: DecodeErrorKind::NotAReply, offset: 0 })
+}
+
+/// The most characters that are told of what a registry says for itself.
+const MAX_MESSAGE: usize = 200;
 
 /// How long a request is made: a registry answers at most three times as long over UDP, so as much as
 /// a datagram may hold.

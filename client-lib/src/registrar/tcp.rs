@@ -73,7 +73,7 @@ async fn ask_once<A>(
     }
 }
 
-async fn connect(route: &Route) -> Result<TcpStream, Fault> {
+pub(super) async fn connect(route: &Route) -> Result<TcpStream, Fault> {
     let socket = if route.to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(fault)?;
     if let Some(from) = route.from {
@@ -105,7 +105,7 @@ async fn read_answer(stream: &mut TcpStream) -> Result<Vec<u8>, Fault> {
     }
 }
 
-fn fault(error: io::Error) -> Fault {
+pub(super) fn fault(error: io::Error) -> Fault {
     match error.kind() {
         // What was sent and not read when the other end closed comes back as a reset.
         io::ErrorKind::BrokenPipe

@@ -57,7 +57,7 @@ pub(super) async fn ask<A>(route: &Route, asking: &Asking<'_, A>) -> Result<Repl
                     }
                 };
                 if let Err(failure) = &outcome
-                    && failure.is_final()
+                    && failure.is_final(asking.question.requests.len())
                     && !route.to_many
                 {
                     return outcome;

@@ -114,7 +114,7 @@ impl Watch {
             target: None,
             filter: &filter,
             with_hidden: true,
-            is_full: false,
+            is_full: true,
         };
         let extent = Extent { after, limit: usize::MAX, budget: PAGE_BYTES };
         let found = self.directory.select(now, &self.asker, &selection, extent);
@@ -145,7 +145,7 @@ impl Watch {
             if !self.names.include(lease.service.as_str()) {
                 continue;
             }
-            let Some(instance) = self.directory.view(now, &self.asker, lease, false) else {
+            let Some(instance) = self.directory.view(now, &self.asker, lease, true) else {
                 continue;
             };
             let name = Some(lease.service.as_str().to_owned());

@@ -186,7 +186,7 @@ impl UdpFace {
         let Some(dispatcher) = shared.dispatcher.get() else { return };
         match answer {
             Ok((ticket, bytes)) => {
-                self.once_durable(dispatcher, (&asker, &message), ticket, &bytes, way)
+                self.once_durable(dispatcher, (&asker, &message), ticket, &bytes, way);
             }
             Err(refusal) => self.lost(Loss::from(&refusal), way.to, refusal),
         }

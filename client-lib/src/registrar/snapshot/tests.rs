@@ -1,8 +1,10 @@
 //! Snapshots of scripted registries: ours in pages, RPyC's own name by name.
 
+use std::time::Duration;
+
 use rpyc_protocol::Limits;
 use rpyc_protocol::brine::Writer;
-use rpyc_protocol::registry::native::{ErrorCode, Operation};
+use rpyc_protocol::registry::native::{self, Cursor, ErrorCode};
 use rpyc_protocol::registry::{Port, Request, reply};
 
 use super::*;
@@ -78,7 +80,7 @@ fn asking(registry: &Scripted) -> Registrar {
 fn shown(services: &[Service]) -> Vec<String> {
     let mut lines = Vec::new();
     for Service { name, instances } in services {
-        for Instance { endpoint, age, left } in instances {
+        for Instance { endpoint, age, left, .. } in instances {
             let known = if age.is_some() && left.is_some() { " known" } else { "" };
             lines.push(format!("{name} {}{known}", endpoint.port));
         }
@@ -167,13 +169,17 @@ async fn a_version_that_is_not_spoken_falls_back() {
 
 #[tokio::test]
 async fn a_registry_that_does_not_get_on_is_given_up() {
-    let registry = Scripted::udp(|_| {
+    let stuck = |_: &[u8]| {
         let next = Some(Cursor { service: 1, lease: 1 });
-        vec![native::Reply { next, ..native::Reply::of(vec![]) }.to_bytes()]
-    })
-    .await;
+        vec![native::Reply { next, ..native::Reply::of(vec![]) }.to_bytes(), b"\n".to_vec()]
+    };
+    let registry = Scripted::tcp(move |request| Some(stuck(request))).await;
     let error = asking(&registry).services(None).await.unwrap_err();
     assert!(matches!(error, LookupError::Undecodable(_)), "{error}");
+    // What does not fit a datagram is asked for over TCP, where nothing listens here.
+    let registry = Scripted::udp(move |request| stuck(request)[..1].to_vec()).await;
+    let error = asking(&registry).services(None).await.unwrap_err();
+    assert!(error.to_string().contains("tcp://127.0.0.1:"), "{error}");
 }
 
 #[tokio::test]

@@ -2,10 +2,10 @@
 
 mod cli;
 mod command;
+mod config;
 mod literal;
 mod logging;
 mod output;
-mod reach;
 mod signals;
 
 use std::io;
@@ -14,6 +14,12 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
+use crate::config::ConfigError;
+
+/// A switch that cannot be followed here.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(&'static str);
 
 /// What usage errors end with; clap's own end with the same.
 const USAGE: u8 = 2;
@@ -24,11 +30,19 @@ fn main() -> ExitCode {
         Err(usage) => usage.exit(),
     };
     let result = match command {
-        Command::Serve(args) => command::serve::run(args),
+        Command::Serve(switches) => command::serve::run(switches),
+        Command::CheckConfig(switches) => command::check_config::run(switches),
         Command::Call(args) => command::call::run(&args, registries),
         Command::Inspect(args) => command::inspect::run(&args, registries),
         Command::Ping(args) => command::ping::run(&args, registries),
         Command::List(args) => command::list::run(&args, registries),
+        Command::Describe(args) => command::describe::run(&args, registries),
+        Command::Watch(args) => command::watch::run(&args, registries),
+        Command::Drain(args) => command::operate::drain(&args, registries),
+        Command::Undrain(args) => command::operate::undrain(&args, registries),
+        Command::Deregister(args) => command::operate::deregister(&args, registries),
+        Command::Release(args) => command::operate::release(&args, registries),
+        Command::Status(args) => command::status::run(&args, registries),
         Command::Lookup(args) => command::lookup::run(&args, registries),
         Command::Register(args) => command::register::run(args, registries),
         Command::Shell(args) => command::shell::run(&args, registries),
@@ -44,7 +58,13 @@ fn fail(error: &anyhow::Error) -> ExitCode {
         // Whoever reads the answer has read enough.
         return ExitCode::SUCCESS;
     }
-    anstream::eprintln!("rpyc-registry: {}", output::printable(&format!("{error:#}")));
-    let is_usage = error.is::<rpyc_client::RegistryAddrError>();
+    let tell = |text: &str| anstream::eprintln!("rpyc-registry: {}", output::printable(text));
+    match error.downcast_ref() {
+        Some(ConfigError(errors)) => errors.iter().for_each(|error| tell(error)),
+        None => tell(&format!("{error:#}")),
+    }
+    let is_usage = error.is::<rpyc_client::RegistryAddrError>()
+        || error.is::<ConfigError>()
+        || error.is::<UsageError>();
     if is_usage { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
 }

@@ -38,3 +38,33 @@ pub(crate) fn listen() -> anyhow::Result<impl Future<Output = Request>> {
         Request::Interrupt
     })
 }
+
+/// Word that the terminal has another size.
+#[derive(Debug)]
+pub(crate) struct Resized {
+    #[cfg(unix)]
+    signal: tokio::signal::unix::Signal,
+}
+
+/// Listens from now on for the terminal's changes of size.
+pub(crate) fn resized() -> anyhow::Result<Resized> {
+    Ok(Resized {
+        #[cfg(unix)]
+        signal: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())
+            .context("cannot listen for the terminal's changes of size")?,
+    })
+}
+
+impl Resized {
+    /// Completes when the size has changed; where the system does not tell, never.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn changed(&mut self) {
+        #[cfg(unix)]
+        if self.signal.recv().await.is_some() {
+            return;
+        }
+        std::future::pending::<()>().await;
+    }
+}

@@ -2,58 +2,107 @@
 
 use std::process::ExitCode;
 
-use rpyc_client::{Registries, Snapshot};
+use anstyle::{AnsiColor, Style};
+use anyhow::bail;
+use rpyc_client::native::{Query, State};
+use rpyc_client::{Registrar, Registries, RegistryAddr, RequestError, Service};
+use rpyc_protocol::FoldedName;
 use serde_json::json;
+use wildmatch::WildMatch;
 
-use super::{block_on, instance_json, registrar};
+use super::{block_on, registrar};
 use crate::cli::{ListArgs, OutputFormat};
-use crate::output;
+use crate::output::{self, Column, Table};
 
 pub(crate) fn run(args: &ListArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
     let registrar = registrar(registries, args.ask.timeout)?;
-    let snapshot = block_on(async { Ok(registrar.services(args.host.as_deref()).await?) })?;
+    let (registry, services) = block_on(ask(args, &registrar))?;
     match args.ask.output {
-        OutputFormat::Json => output::json(&document(&snapshot))?,
-        OutputFormat::Name => output::lines(names(&snapshot))?,
-        OutputFormat::Table if snapshot.services.is_empty() => {
+        OutputFormat::Json => output::json(&document(&registry, &services))?,
+        OutputFormat::Name => output::lines(services.into_iter().map(|service| service.name))?,
+        OutputFormat::Table if services.is_empty() => {
+            let is_all = args.glob.is_none() && !is_filtered(args);
+            let what =
+                if is_all { "nothing is registered" } else { "nothing like that is registered" };
             let whose = args.host.as_ref().map(|host| format!(" by {host}")).unwrap_or_default();
-            let registry = &snapshot.registry;
-            anstream::eprintln!("nothing is registered{whose} at {registry}");
+            let line = format!("{what}{whose} at {registry}");
+            anstream::eprintln!("{}", output::printable(&line));
         }
-        OutputFormat::Table if args.wide => {
-            output::table(["NAME", "INSTANCE", "ADDRESS", "AGE", "LEFT"], rows(&snapshot))?;
+        OutputFormat::Table => {
+            if args.wide { instances(&services) } else { summary(&services) }.print()?;
         }
-        OutputFormat::Table => output::table(["NAME"], names(&snapshot).map(|name| [name]))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn names(snapshot: &Snapshot) -> impl Iterator<Item = String> {
-    snapshot.services.iter().map(|service| service.name.clone())
+async fn ask(
+    args: &ListArgs,
+    registrar: &Registrar,
+) -> anyhow::Result<(RegistryAddr, Vec<Service>)> {
+    if args.glob.is_none() && !is_filtered(args) {
+        // RPyC's own registry understands this, too.
+        let snapshot = registrar.services(args.host.as_deref()).await?;
+        return Ok((snapshot.registry, snapshot.services));
+    }
+    let (host, glob) = (args.host.clone(), args.glob.clone());
+    let query = Query { host, glob, filter: args.filter.filter(), ..Query::default() };
+    match (registrar.native().list(query).await, &args.glob) {
+        (Ok(answer), _) => Ok((answer.registry, answer.value)),
+        (Err(error @ RequestError::Declined(_)), _) => Err(error.into()),
+        (Err(error), Some(glob)) if !is_filtered(args) => {
+            // Names can be chosen here as well.
+            let Ok(mut snapshot) = registrar.services(args.host.as_deref()).await else {
+                return Err(error.into());
+            };
+            let glob = WildMatch::new(&FoldedName::new(glob)?);
+            snapshot.services.retain(|service| glob.matches(&service.name));
+            Ok((snapshot.registry, snapshot.services))
+        }
+        (Err(error), _) => {
+            bail!("{error}; RPyC's own registry knows nothing to filter by but --host and names")
+        }
+    }
 }
 
-fn rows(snapshot: &Snapshot) -> impl Iterator<Item = [String; 5]> {
-    snapshot.services.iter().flat_map(|service| {
-        let n = service.instances.len();
-        service.instances.iter().zip(1..).map(move |(instance, place)| {
-            // RPyC's own registry does not tell times.
-            let time = |time: Option<_>| time.map_or_else(|| "-".to_owned(), output::duration);
-            [
-                service.name.clone(),
-                format!("{place}/{n}"),
-                instance.endpoint.to_string(),
-                time(instance.age),
-                time(instance.left),
-            ]
-        })
-    })
+fn is_filtered(args: &ListArgs) -> bool {
+    args.filter.filter() != rpyc_client::native::Filter::default()
 }
 
-fn document(snapshot: &Snapshot) -> serde_json::Value {
-    let service = |service: &rpyc_client::Service| {
-        let instances: Vec<_> = service.instances.iter().map(instance_json).collect();
-        json!({ "name": service.name, "instances": instances })
+/// A line for each name.
+fn summary(services: &[Service]) -> Table {
+    let headings = [Column::cut("NAME"), Column::whole("INSTANCES"), Column::cut("STATES")];
+    let mut table = Table::new(headings);
+    for Service { name, instances, .. } in services {
+        let is_passing = |state: &Option<State>| state.is_none_or(|it| it == State::Passing);
+        let passing = instances.iter().map(output::state).filter(is_passing).count();
+        let style = match passing {
+            0 => Style::new().fg_color(Some(AnsiColor::Red.into())),
+            _ if passing == instances.len() => Style::new(),
+            _ => Style::new().fg_color(Some(AnsiColor::Yellow.into())),
+        };
+        let states = output::states(instances);
+        table.push([output::name(name), instances.len().to_string(), states], style);
+    }
+    table
+}
+
+/// A line for each instance.
+fn instances(services: &[Service]) -> Table {
+    let mut table = Table::new(output::INSTANCE_COLUMNS);
+    for Service { name, instances, .. } in services {
+        for instance in instances {
+            let style = output::state_style(output::state(instance));
+            table.push(output::row(name, instance, true), style);
+        }
+    }
+    table
+}
+
+fn document(registry: &RegistryAddr, services: &[Service]) -> serde_json::Value {
+    let service = |Service { name, instances, .. }: &Service| {
+        let instances: Vec<_> = instances.iter().map(output::as_json).collect();
+        json!({ "name": name, "instances": instances })
     };
-    let services: Vec<_> = snapshot.services.iter().map(service).collect();
-    json!({ "registry": snapshot.registry.to_string(), "services": services })
+    let services: Vec<_> = services.iter().map(service).collect();
+    json!({ "registry": registry.to_string(), "services": services })
 }

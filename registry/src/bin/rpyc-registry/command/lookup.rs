@@ -6,7 +6,7 @@ use anyhow::Context;
 use rpyc_client::{Registries, ServiceName};
 use serde_json::json;
 
-use super::{block_on, instance_json, registrar};
+use super::{block_on, registrar};
 use crate::cli::{LookupArgs, OutputFormat};
 use crate::output;
 
@@ -17,7 +17,7 @@ pub(crate) fn run(args: &LookupArgs, registries: Option<Registries>) -> anyhow::
         OutputFormat::Json => {
             let found = block_on(async { Ok(registrar.resolve(&name).await?) });
             let found = found.with_context(|| args.name.clone())?;
-            let instances: Vec<_> = found.iter().map(instance_json).collect();
+            let instances: Vec<_> = found.iter().map(output::as_json).collect();
             output::json(&json!({ "name": name.as_str(), "instances": instances }))?;
         }
         OutputFormat::Table | OutputFormat::Name => {

@@ -1,25 +1,29 @@
 //! One file a verb.
 
 pub(crate) mod call;
+pub(crate) mod check_config;
 pub(crate) mod completions;
+pub(crate) mod describe;
 pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod lookup;
+pub(crate) mod operate;
 pub(crate) mod ping;
 pub(crate) mod register;
 pub(crate) mod serve;
 pub(crate) mod shell;
 mod state_dir;
+pub(crate) mod status;
 mod target;
 pub(crate) mod unregister;
+pub(crate) mod watch;
 
 use std::time::Duration;
 
 pub(crate) use target::Target;
 
 use anyhow::Context;
-use rpyc_client::{Endpoint, Instance, Registrar, Registries};
-use serde_json::{Value, json};
+use rpyc_client::{Registrar, Registries};
 
 /// Runs a client verb, which needs one thread.
 fn block_on<T>(verb: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
@@ -37,11 +41,4 @@ fn chosen(registries: Option<Registries>) -> anyhow::Result<Registries> {
         Some(registries) => Ok(registries),
         None => Ok(Registries::from_env()?),
     }
-}
-
-fn instance_json(instance: &Instance) -> Value {
-    let Endpoint { host, port } = &instance.endpoint;
-    let millis = |duration: Option<Duration>| duration.map(|it| it.as_millis());
-    let (age, left) = (millis(instance.age), millis(instance.left));
-    json!({ "host": host, "port": port, "age_ms": age, "left_ms": left })
 }

@@ -6,25 +6,30 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rpyc_registry::{
-    Access, Claim, Config, FileStore, Limits, Listener, Listing, Server, TableConfig,
+    Access, Claim, Config, FailingPolicy, FileStore, Limits, Listener, Listing, ProbeConfig,
+    ProtectionPolicy, Server, TableConfig,
 };
 use tracing::{info, warn};
 
 use super::state_dir;
-use crate::cli::{LimitArgs, LogFormat, LogLevel, Mode, ServeArgs, StoreKind};
+use crate::cli::{
+    Failing, LeaseArgs, LimitArgs, ListingFor, LogLevel, Mode, ServeArgs, StoreKind, Switches,
+};
+use crate::config::{self, Environment, Resolved};
 use crate::{logging, signals};
 
 /// How long requests under way may take to finish after a signal to end.
 const GRACE: Duration = Duration::from_secs(5);
 
-pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    let default_level = if args.quiet == Some(true) { LogLevel::Error } else { LogLevel::Info };
-    logging::start(
-        args.log_level.unwrap_or(default_level),
-        args.log_format.unwrap_or(LogFormat::Text),
-        args.logfile.as_deref(),
-    )?;
-    let claim = match args.store.unwrap_or(StoreKind::File) {
+pub(crate) fn run(switches: Switches) -> anyhow::Result<ExitCode> {
+    let Resolved { args, remarks, .. } = config::resolve(switches, &Environment::of_process())?;
+    let default_level = if args.quiet { LogLevel::Error } else { LogLevel::Info };
+    let level = args.log_level.unwrap_or(default_level);
+    logging::start(level, args.log_format, args.logfile.as_deref())?;
+    for remark in remarks {
+        warn!("{remark}");
+    }
+    let claim = match args.store {
         StoreKind::Memory => None,
         StoreKind::File => {
             let directory =
@@ -34,7 +39,7 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the threads of the registry")?;
-    runtime.block_on(serve(config(args), claim))
+    runtime.block_on(serve(setup(args), claim))
 }
 
 async fn serve(config: Config, claim: Option<Claim>) -> anyhow::Result<ExitCode> {
@@ -72,46 +77,61 @@ fn tell(listeners: &[Listener]) {
     let _ = stdout.flush();
 }
 
-fn config(args: ServeArgs) -> Config {
-    let defaults = Config::default();
-    let mode = args.mode.unwrap_or(Mode::Both);
-    let mut config = Config {
+/// What the settings mean.
+fn setup(args: ServeArgs) -> Config {
+    Config {
         hosts: args.host,
-        port: args.port.unwrap_or(defaults.port),
+        port: args.port,
         needs_ipv6: args.ipv6,
-        udp: mode != Mode::Tcp,
-        tcp: mode != Mode::Udp,
+        udp: args.mode != Mode::Tcp,
+        tcp: args.mode != Mode::Udp,
         table: TableConfig {
-            ttl: args.timeout.unwrap_or(defaults.table.ttl),
+            ttl: args.timeout.0,
             limits: limits(&args.limits),
-            ..defaults.table
+            address_rules: args.reach.address_rule,
+            ..table(&args.leases)
         },
         access: Access {
             listing: match args.listing {
-                None => Listing::ThisMachine,
-                Some(true) => Listing::Everyone,
-                Some(false) => Listing::Nobody,
+                ListingFor::Everyone => Listing::Everyone,
+                ListingFor::ThisMachine => Listing::ThisMachine,
+                ListingFor::Nobody => Listing::Nobody,
             },
-            ..defaults.access
+            operators: args.operator_from,
         },
-        probes: defaults.probes,
-    };
-    args.reach.apply(&mut config);
-    config
+        probes: ProbeConfig {
+            rules: args.reach.probe,
+            allow: args.reach.probe_allow,
+            at_once: args.reach.max_probes,
+        },
+    }
+}
+
+fn table(args: &LeaseArgs) -> TableConfig {
+    TableConfig {
+        min_ttl: args.min_ttl.0,
+        max_ttl: args.max_ttl.0,
+        protection: ProtectionPolicy {
+            share: args.protect_share.0,
+            sample: args.protect_min,
+            evictions_per_sweep: args.evictions_per_sweep,
+        },
+        failing: match args.failing {
+            Failing::Last => FailingPolicy::Last,
+            Failing::Hidden => FailingPolicy::Hidden,
+        },
+        ..TableConfig::default()
+    }
 }
 
 fn limits(args: &LimitArgs) -> Limits {
-    let defaults = Limits::default();
-    let to_usize = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     Limits {
-        instances: args.max_instances.unwrap_or(defaults.instances),
-        registrations: args.max_registrations.unwrap_or(defaults.registrations),
-        names_per_instance: args.max_names.unwrap_or(defaults.names_per_instance),
-        name_bytes: args.max_name_length.map_or(defaults.name_bytes, usize::from),
-        instances_per_source: args
-            .max_instances_per_source
-            .unwrap_or(defaults.instances_per_source),
-        requests_per_second: args.max_rate.unwrap_or(defaults.requests_per_second),
-        connections: args.max_connections.map_or(defaults.connections, to_usize),
+        instances: args.max_instances,
+        registrations: args.max_registrations,
+        names_per_instance: args.max_names,
+        name_bytes: args.max_name_length,
+        instances_per_source: args.max_instances_per_source,
+        requests_per_second: args.max_rate,
+        connections: args.max_connections,
     }
 }

@@ -1,17 +1,29 @@
 //! Answers on standard output, for people and for programs.
 
+mod instance;
+mod table;
+
 use std::io::{self, Write};
 use std::time::Duration;
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
+use anstyle::Style;
 use serde_json::Value;
+
+pub(crate) use instance::{
+    INSTANCE_COLUMNS, as_json, name, plural, row, state, state_style, states,
+};
+pub(crate) use table::{Column, Table};
 
 /// Prints lines.
 pub(crate) fn lines(lines: impl IntoIterator<Item = String>) -> io::Result<()> {
+    styled(lines.into_iter().map(|line| (Style::new(), line)))
+}
+
+/// Prints lines, each in a style of its own.
+pub(crate) fn styled(lines: impl IntoIterator<Item = (Style, String)>) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
-    for line in lines {
-        writeln!(out, "{}", printable(&line))?;
+    for (style, line) in lines {
+        writeln!(out, "{style}{}{style:#}", printable(&line))?;
     }
     out.flush()
 }
@@ -25,27 +37,14 @@ pub(crate) fn json(document: &Value) -> io::Result<()> {
 
 /// Prints columns under headings.
 pub(crate) fn table<const N: usize>(
-    headings: [&str; N],
+    headings: [&'static str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> io::Result<()> {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(headings);
-    table.add_rows(rows.into_iter().map(|row| row.map(|cell| printable(&cell))));
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    let mut table = Table::new(headings.map(Column::cut));
+    for row in rows {
+        table.push(row, Style::new());
     }
-    let heading = anstyle::Style::new().bold();
-    let mut out = anstream::stdout().lock();
-    for (index, line) in table.lines().enumerate() {
-        let line = line.trim_end();
-        if index == 0 {
-            writeln!(out, "{heading}{line}{heading:#}")?;
-        } else {
-            writeln!(out, "{line}")?;
-        }
-    }
-    out.flush()
+    table.print()
 }
 
 /// A duration as people say it: its two largest units.
@@ -58,15 +57,24 @@ pub(crate) fn duration(duration: Duration) -> String {
     words.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
-/// Text from the network with everything escaped that a terminal might act upon.
+/// Text from the network with everything escaped that a terminal might act upon: control characters,
+/// and those that turn the direction of what follows.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|character| {
-            let escaped = character.is_control().then(|| character.escape_default());
+            let escaped = is_active(character).then(|| character.escape_unicode());
+            let newline = (character == '\n').then_some(['\\', 'n']);
             let plain = escaped.is_none().then_some(character);
-            escaped.into_iter().flatten().chain(plain)
+            let escaped = escaped.filter(|_| newline.is_none());
+            newline.into_iter().flatten().chain(escaped.into_iter().flatten()).chain(plain)
         })
         .collect()
+}
+
+fn is_active(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -76,6 +84,7 @@ mod tests {
     #[test]
     fn a_terminal_is_told_nothing_but_text() {
         assert_eq!(printable("STRASSE-日本"), "STRASSE-日本");
+        assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
         assert_eq!(printable("a\x1b[2Jb\nc\u{9b}d"), "a\\u{1b}[2Jb\\nc\\u{9b}d");
     }
 

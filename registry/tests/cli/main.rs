@@ -6,97 +6,18 @@
     reason = "a test fails by panicking"
 )]
 
+mod config;
+mod daemon;
+mod operator;
+mod watch;
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, UdpSocket};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use tempfile::TempDir;
-
-/// Far more than anything here takes; a test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rpyc-registry"));
-    // Nothing here may reach beyond this machine: the registries are always named.
-    command.args(args).env_remove("RPYC_REGISTRY").env_remove("NO_COLOR").stdin(Stdio::null());
-    // Nor into anybody's home: a daemon gets a directory of its own, or it does not start.
-    command.env("STATE_DIRECTORY", "/dev/null/state");
-    command
-}
-
-/// Runs to the end, with a directory for the daemons among them.
-fn run(args: &[&str]) -> Output {
-    let state = TempDir::new().unwrap();
-    command(args).env("STATE_DIRECTORY", state.path()).output().unwrap()
-}
-
-#[track_caller]
-fn check(args: &[&str], code: i32) -> (String, String) {
-    let output = run(args);
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{args:?}\n{stdout}\n{stderr}");
-    (stdout, stderr)
-}
-
-struct Daemon {
-    child: Child,
-    urls: Vec<String>,
-    _state: TempDir,
-}
-
-impl Daemon {
-    fn start(args: &[&str]) -> Self {
-        Self::with_listeners(args, 2)
-    }
-
-    fn with_listeners(args: &[&str], n: usize) -> Self {
-        let args = [&["-p", "0"], args].concat();
-        let state = TempDir::new().unwrap();
-        let mut command = command(&args);
-        command.env("STATE_DIRECTORY", state.path());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let url = |line: String| {
-            line.strip_prefix("rpyc-registry listening on ")
-                .unwrap_or_else(|| panic!("{line}"))
-                .to_owned()
-        };
-        let urls = lines.take(n).map(|line| url(line.unwrap())).collect();
-        Self { child, urls, _state: state }
-    }
-
-    fn port(&self) -> u16 {
-        self.urls[0].rsplit(':').next().unwrap().parse().unwrap()
-    }
-
-    fn registry(&self) -> String {
-        format!("127.0.0.1:{}", self.port())
-    }
-
-    #[cfg(unix)]
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "never {what}");
-        std::thread::yield_now();
-    }
-}
+#[cfg(target_os = "linux")]
+use daemon::on_a_terminal;
+use daemon::{Daemon, PATIENCE, check, command, run, wait_until};
 
 #[test]
 fn each_listener_is_told_with_its_real_address() {
@@ -158,6 +79,13 @@ fn wrong_usage_ends_with_2() {
         &["-p", "1", "list"],
         &["--registry", "x", "serve"],
         &["completions", "tcsh"],
+        &["describe"],
+        &["describe", "A", "nowhere"],
+        &["drain", "A", "--instance", "1"],
+        &["drain", "--instance", "1", "10.0.0.1:1"],
+        &["deregister"],
+        &["list", "--state", "dead"],
+        &["list", "--meta", "x"],
         &["nonsense"],
     ] {
         let (_, error) = check(args, 2);
@@ -214,15 +142,22 @@ fn what_is_registered_is_listed_and_found_and_unregistered() {
         let said = ask(&["register", "payroll", "straße", "--port", "18861", "--once"]);
         assert!(said.contains("PAYROLL, STRASSE") && said.contains("127.0.0.1"), "{said}");
         ask(&["register", "payroll", "--port", "/run/payroll.sock", "--once"]);
-        assert_eq!(ask(&["list"]), "NAME\nPAYROLL\nSTRASSE\n");
+        let list = ask(&["list"]);
+        let rows: Vec<Vec<_>> = list.lines().map(|row| row.split_whitespace().collect()).collect();
+        assert_eq!(rows[0], ["NAME", "INSTANCES", "STATES"]);
+        assert_eq!(rows[1], ["PAYROLL", "2", "2", "passing"]);
+        assert_eq!(rows[2], ["STRASSE", "1", "1", "passing"]);
         assert_eq!(ask(&["list", "-o", "name"]), "PAYROLL\nSTRASSE\n");
         assert_eq!(ask(&["list", "--host", "127.0.0.1", "-o", "name"]), "PAYROLL\nSTRASSE\n");
         assert_eq!(ask(&["list", "--host", "10.0.0.1", "-o", "name"]), "");
         let wide = ask(&["list", "--wide"]);
         let rows: Vec<Vec<_>> = wide.lines().map(|row| row.split_whitespace().collect()).collect();
-        assert_eq!(rows[0], ["NAME", "INSTANCE", "ADDRESS", "AGE", "LEFT"]);
-        assert_eq!(rows[1][..3], ["PAYROLL", "1/2", "127.0.0.1:18861"]);
-        assert_eq!(rows[3][..3], ["STRASSE", "1/1", "127.0.0.1:18861"]);
+        assert_eq!(rows[0], ["NAME", "ID", "ADDRESS", "STATE", "AGE", "RENEWED", "LEFT"]);
+        let place = |row: usize| [0, 2, 3].map(|cell| rows[row][cell]);
+        assert_eq!(place(1), ["PAYROLL", "127.0.0.1:18861", "passing"]);
+        assert_eq!(place(2), ["PAYROLL", "127.0.0.1:/run/payroll.sock", "passing"]);
+        assert_eq!(place(3), ["STRASSE", "127.0.0.1:18861", "passing"]);
+        assert_eq!(rows[1][1], rows[3][1], "one instance under two names");
         let document: serde_json::Value =
             serde_json::from_str(&ask(&["list", "-o", "json"])).unwrap();
         let first = &document["services"][0]["instances"][0];
@@ -360,33 +295,6 @@ fn the_log_has_a_line_for_each_change_in_text_or_json() {
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
-/// What a program with these arguments shows on a terminal, until it ends or `until` has been shown.
-#[cfg(target_os = "linux")]
-fn on_a_terminal(args: &[&str], no_color: &str, until: &str) -> String {
-    use std::fs::File;
-
-    let terminal = nix::pty::openpty(None, None).unwrap();
-    let screen = || Stdio::from(terminal.slave.try_clone().unwrap());
-    let mut command = command(args);
-    let state = TempDir::new().unwrap();
-    command.stdout(screen()).stderr(screen()).env("NO_COLOR", no_color).env("TERM", "xterm");
-    command.env("STATE_DIRECTORY", state.path());
-    let mut child = command.spawn().unwrap();
-    // Only the child holds the terminal now, so that its end is the end of what is shown.
-    drop((command, terminal.slave));
-    let mut shown = Vec::new();
-    let mut piece = [0; 1024];
-    let mut master = File::from(terminal.master);
-    while let Ok(len @ 1..) = master.read(&mut piece) {
-        shown.extend(&piece[..len]);
-        if !until.is_empty() && String::from_utf8_lossy(&shown).contains(until) {
-            let _ = child.kill();
-        }
-    }
-    child.wait().unwrap();
-    String::from_utf8_lossy(&shown).into_owned()
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn colours_are_for_terminals_and_never_with_no_color() {
@@ -401,7 +309,10 @@ fn colours_are_for_terminals_and_never_with_no_color() {
     let args = ["list", "--registry", &registry];
     let listed = on_a_terminal(&args, "", "");
     assert!(listed.contains("NAME") && listed.contains('\u{1b}'), "{listed:?}");
-    assert_eq!(on_a_terminal(&args, "1", ""), "NAME\r\nA\r\n");
+    assert_eq!(
+        on_a_terminal(&args, "1", ""),
+        "NAME  INSTANCES  STATES\r\nA     1          1 passing\r\n"
+    );
 }
 
 #[test]
@@ -417,7 +328,27 @@ fn answers_are_plain_where_nobody_watches() {
 
 #[test]
 fn every_verb_helps_with_examples_and_completes() {
-    for verb in ["", "list", "lookup", "register", "unregister", "completions"] {
+    for verb in [
+        "",
+        "serve",
+        "check-config",
+        "list",
+        "describe",
+        "watch",
+        "lookup",
+        "register",
+        "unregister",
+        "call",
+        "inspect",
+        "ping",
+        "shell",
+        "drain",
+        "undrain",
+        "deregister",
+        "release",
+        "status",
+        "completions",
+    ] {
         let args: Vec<_> = [verb, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
         let (out, _) = check(&args, 0);
         assert!(out.contains("Examples:"), "{verb}: {out}");

@@ -1,0 +1,111 @@
+//! Why this project's registry did not do what it was asked.
+
+use rpyc_protocol::registry::native::ErrorCode;
+
+use super::{Attempts, Fault, NO_REGISTRY_HINT};
+use crate::Attempt;
+
+/// Why a registry did not do what only this project's registry can be asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// A registry understood and would not do it, and none did. Nothing was changed, except where
+    /// [`code`](Self::code) says that a change is not durable.
+    #[error("{}", told(.0))]
+    Declined(Attempts),
+    /// No registry could even be asked: nothing listens, there is no way, the name stands for no
+    /// address, or this program may not broadcast. The fault of the set-up; nothing was changed.
+    #[error("no registry can be asked: {0}; {NO_REGISTRY_HINT}")]
+    NoRegistry(Attempts),
+    /// No registry answered in time. What was asked may have been done.
+    #[error(
+        "no registry answered within {waited:.1?}: {0}; does one run there that is not RPyC's own, and no firewall between?",
+        waited = .0.waited()
+    )]
+    NoReply(Attempts),
+    /// Somebody answered, but not as a registry does, or hung up. The fault of whoever answered, or
+    /// of the address; what was asked may have been done.
+    #[error(
+        "no answer could be read: {0}; does a registry of another kind, or another program, use that port?"
+    )]
+    Undecodable(Attempts),
+}
+
+/// What the first registry that declined says.
+fn told(attempts: &Attempts) -> String {
+    match attempts.iter().find_map(declined) {
+        Some((attempt, message)) => format!("{}: {message}", attempt.registry),
+        None => attempts.to_string(),
+    }
+}
+
+fn declined(attempt: &Attempt) -> Option<(&Attempt, &str)> {
+    match &attempt.fault {
+        Fault::Declined { message, .. } => Some((attempt, message)),
+        Fault::ListingForbidden => Some((attempt, FORBIDDEN)),
+        _ => None,
+    }
+}
+
+const FORBIDDEN: &str = "listing is forbidden; a registry that is started with --listing allows it";
+
+impl RequestError {
+    pub(crate) fn new(attempts: Attempts) -> Self {
+        let declines =
+            |fault: &Fault| matches!(fault, Fault::Declined { .. } | Fault::ListingForbidden);
+        if attempts.any(declines) {
+            Self::Declined(attempts)
+        } else if attempts.any(|fault| fault.is_undecodable() || fault.is_refusal()) {
+            Self::Undecodable(attempts)
+        } else if attempts.any(Fault::is_silence) {
+            Self::NoReply(attempts)
+        } else {
+            Self::NoRegistry(attempts)
+        }
+    }
+
+    /// What each registry did.
+    #[must_use]
+    pub fn attempts(&self) -> &Attempts {
+        match self {
+            Self::Declined(attempts)
+            | Self::NoRegistry(attempts)
+            | Self::NoReply(attempts)
+            | Self::Undecodable(attempts) => attempts,
+        }
+    }
+
+    /// Why the first registry that declined did so.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        self.attempts().iter().find_map(|attempt| match attempt.fault {
+            Fault::Declined { code, .. } => Some(code),
+            Fault::ListingForbidden => Some(ErrorCode::ListingForbidden),
+            _ => None,
+        })
+    }
+
+    /// Whether the lease is not known, or has ended: its server registers again.
+    #[must_use]
+    pub fn is_unknown_lease(&self) -> bool {
+        self.code() == Some(ErrorCode::UnknownLease)
+    }
+
+    /// Whether no instance is meant.
+    #[must_use]
+    pub fn is_unknown_target(&self) -> bool {
+        self.code() == Some(ErrorCode::UnknownTarget)
+    }
+
+    /// Whether nobody answered at all.
+    #[must_use]
+    pub fn is_no_answer(&self) -> bool {
+        matches!(self, Self::NoRegistry(_) | Self::NoReply(_))
+    }
+}
+
+impl From<Attempts> for RequestError {
+    fn from(attempts: Attempts) -> Self {
+        Self::new(attempts)
+    }
+}

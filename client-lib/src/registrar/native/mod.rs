@@ -1,0 +1,235 @@
+//! What only this project's registry is asked: leases, states, filters, changes, operation.
+
+mod answer;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use rpyc_protocol::ServiceName;
+use rpyc_protocol::registry::native::{
+    self, DetailsUpdate, Filter, Granted, LeaseId, Operation, Page, Registration, Revision, Status,
+    Target,
+};
+
+pub use answer::{Answer, Query};
+pub use watch::{Change, Watch, WatchError, What};
+
+use super::ask::Reply;
+use super::question::Question;
+use super::told::Told;
+use super::{Registrar, Service};
+use crate::{Instance, RegistryAddr, RequestError, Transport};
+
+/// Speaks to this project's registry in its own words; from [`Registrar::native`].
+///
+/// Cheap to clone; it holds settings and no socket. A request goes to the first registry of the
+/// [`Registrar`], and on to the next as its questions do: when there is no answer for a moment, when
+/// there can be none, or when the registry declines. A lease is known to the registry that granted it
+/// alone, so what is about one goes by a `Registrar` of that registry: [`Answer::registrar`].
+///
+/// RPyC's own registry understands nothing of it and stays silent, so that it ends in
+/// [`RequestError::NoReply`]; [`Registrar::resolve`] and [`Registrar::services`] ask it in its own
+/// words.
+///
+/// Over UDP a request is sent again while nobody answers; what does not fit a datagram goes over TCP.
+///
+/// # Cancel safety
+/// Dropping a future abandons the answer; what was asked may be done.
+#[derive(Clone, Debug)]
+pub struct Native {
+    registrar: Registrar,
+}
+
+/// The longest request that is sent as a datagram: what no link on the way must split.
+const MAX_DATAGRAM: usize = native::MAX_DATAGRAM;
+
+impl Registrar {
+    /// What only this project's registry is asked.
+    #[must_use]
+    pub fn native(&self) -> Native {
+        Native { registrar: self.clone() }
+    }
+}
+
+impl Native {
+    /// Whether the registry answers.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn ping(&self) -> Result<Answer<()>, RequestError> {
+        self.request(Operation::Ping, |_| Some(())).await
+    }
+
+    /// Begins a lease. The same registration with the same [`key`](Registration::key) is the same
+    /// lease, so one whose answer was lost may be sent again.
+    ///
+    /// # Errors
+    /// [`RequestError`]; declined among other reasons with
+    /// [`NameTaken`](native::ErrorCode::NameTaken) for an exclusive name.
+    pub async fn register(
+        &self,
+        registration: Registration,
+    ) -> Result<Answer<Granted>, RequestError> {
+        self.request(Operation::Register(registration), |reply| reply.lease).await
+    }
+
+    /// Keeps a lease.
+    ///
+    /// # Errors
+    /// [`RequestError`]; if [`is_unknown_lease`](RequestError::is_unknown_lease), register again.
+    pub async fn renew(&self, lease: LeaseId) -> Result<Answer<Granted>, RequestError> {
+        self.request(Operation::Renew { lease }, |reply| reply.lease).await
+    }
+
+    /// Changes what is told about an instance.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn update(
+        &self,
+        lease: LeaseId,
+        details: DetailsUpdate,
+    ) -> Result<Answer<u64>, RequestError> {
+        self.request(Operation::Update { lease, details }, |reply| reply.changed).await
+    }
+
+    /// Ends leases: one's own by its lease, others as an operator. Tells how many instances.
+    ///
+    /// # Errors
+    /// [`RequestError`]; declined with [`UnknownTarget`](native::ErrorCode::UnknownTarget) if there
+    /// is none.
+    pub async fn deregister(&self, target: Target) -> Result<Answer<u64>, RequestError> {
+        self.request(Operation::Deregister(target), |reply| reply.changed).await
+    }
+
+    /// Answers some instances to nobody new: one's own by its lease, others as an operator. Tells how
+    /// many instances.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn drain(&self, target: Target) -> Result<Answer<u64>, RequestError> {
+        self.request(Operation::Drain(target), |reply| reply.changed).await
+    }
+
+    /// Answers them again. Tells how many instances.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn undrain(&self, target: Target) -> Result<Answer<u64>, RequestError> {
+        self.request(Operation::Undrain(target), |reply| reply.changed).await
+    }
+
+    /// Ends the protection of overdue instances, of `name` or of all, as an operator: they go at
+    /// once. Tells how many.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn release(&self, name: Option<&ServiceName>) -> Result<Answer<u64>, RequestError> {
+        let name = name.map(ToString::to_string);
+        self.request(Operation::Release { name }, |reply| reply.changed).await
+    }
+
+    /// How the registry does, with all its counters.
+    ///
+    /// # Errors
+    /// [`RequestError`]; to others than this machine it may be
+    /// [`ListingForbidden`](native::ErrorCode::ListingForbidden).
+    pub async fn status(&self) -> Result<Answer<Status>, RequestError> {
+        self.request(Operation::Status, |reply| reply.status.map(|status| *status)).await
+    }
+
+    /// Who serves `name`, as far as `filter` tells, passing ones first. May be empty.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn resolve(
+        &self,
+        name: &ServiceName,
+        filter: Filter,
+    ) -> Result<Answer<Vec<Instance>>, RequestError> {
+        let name = name.to_string();
+        let told = self.pages(Operation::Resolve { name, filter, page: Page::default() }).await?;
+        Ok(told.map(|services| services.into_iter().flat_map(|it| it.instances).collect()))
+    }
+
+    /// Which names there are and who serves them, in every state. May be empty.
+    ///
+    /// # Errors
+    /// [`RequestError`]; declined with [`ListingForbidden`](native::ErrorCode::ListingForbidden)
+    /// where only some may list.
+    pub async fn list(&self, query: Query) -> Result<Answer<Vec<Service>>, RequestError> {
+        let Query { host, prefix, glob, filter } = query;
+        let page = Page::default();
+        self.pages(Operation::List { host, prefix, glob, filter, page }).await
+    }
+
+    /// All that is known of some instances, under each of their names.
+    ///
+    /// # Errors
+    /// [`RequestError`]; declined with [`UnknownTarget`](native::ErrorCode::UnknownTarget) if there
+    /// is none.
+    pub async fn describe(&self, target: Target) -> Result<Answer<Vec<Service>>, RequestError> {
+        self.pages(Operation::Describe { target, page: Page::default() }).await
+    }
+
+    /// Follows what happens to names like `glob` (`*` is any text, `?` any character), or to all:
+    /// from `since` on, or beginning with all that is there. Always over TCP.
+    ///
+    /// One plain name may be followed by whoever may ask for it, more by whoever may list.
+    ///
+    /// # Errors
+    /// [`RequestError`] if no registry begins to tell.
+    pub async fn watch(
+        &self,
+        glob: Option<&str>,
+        since: Option<Revision>,
+    ) -> Result<Watch, RequestError> {
+        // Whoever answers to many is followed by itself.
+        let found = self.ping().await?;
+        let operation = Operation::Watch { glob: glob.map(str::to_owned), since };
+        watch::begin(&self.registrar, found.registry, found.responder, found.source, operation)
+            .await
+    }
+
+    /// Asks what is answered in one message.
+    async fn request<T>(
+        &self,
+        operation: Operation,
+        read: impl FnOnce(native::Reply) -> Option<T>,
+    ) -> Result<Answer<T>, RequestError> {
+        let question = Question::native(operation);
+        let (registry, reply) = self.ask(&question).await?;
+        let told = Told::by(&self.registrar, &registry, &reply);
+        let value = if reply.answer.truncated && registry.transport() == Transport::Udp {
+            told.ask_on(Transport::Tcp, &question).await?.answer
+        } else {
+            reply.answer
+        };
+        let (responder, source, revision) = (told.reply_from, told.local, value.revision);
+        match read(value) {
+            Some(value) => Ok(Answer { registry, responder, source, revision, value }),
+            None => Err(RequestError::new(told.not_a_reply())),
+        }
+    }
+
+    /// Asks what is answered in pages.
+    async fn pages(&self, operation: Operation) -> Result<Answer<Vec<Service>>, RequestError> {
+        let (registry, reply) = self.ask(&Question::native(operation.clone())).await?;
+        let told = Told::by(&self.registrar, &registry, &reply);
+        let (responder, source, revision) = (reply.from, reply.local, reply.answer.revision);
+        let value = told.all_pages(operation, reply.answer).await?;
+        Ok(Answer { registry, responder, source, revision, value })
+    }
+
+    async fn ask(
+        &self,
+        question: &Question<native::Reply>,
+    ) -> Result<(RegistryAddr, Reply<native::Reply>), RequestError> {
+        let registries = &self.registrar.inner.registries;
+        let is_long = question.requests.iter().any(|request| request.len() > MAX_DATAGRAM);
+        let over_tcp = is_long.then(|| registries.over_tcp());
+        let asked = self.registrar.ask(over_tcp.as_ref().unwrap_or(registries), question).await;
+        let (registry, reply) = asked.map_err(RequestError::new)?;
+        Ok((registry.clone(), reply))
+    }
+}

@@ -1,0 +1,204 @@
+//! Following what happens, over one TCP connection.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rpyc_protocol::registry::native::{Event, EventKind, Operation, Reply, Request, Revision};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::super::{Registrar, page, tcp};
+use crate::route::Route;
+use crate::{Attempt, Attempts, Fault, Instance, RegistryAddr, RequestError, Transport};
+
+/// How long a registry may be silent. Ours speaks every 15 s, whether anything has happened or not.
+const SILENCE: Duration = Duration::from_secs(45);
+
+/// The longest line. The registry's own bounds on an instance keep it far below.
+const MAX_LINE: usize = 64 << 10;
+
+/// Changes as they happen; from [`Native::watch`](super::Native::watch). Dropping it ends it.
+#[derive(Debug)]
+pub struct Watch {
+    registry: RegistryAddr,
+    responder: SocketAddr,
+    local: SocketAddr,
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    /// How much of the buffer has been looked at for the end of a line.
+    seen: usize,
+    /// What came first, and proved that the registry tells.
+    first: Option<Change>,
+    silence_from: Instant,
+}
+
+/// Something that happened, or that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Change {
+    /// The state of the table after it: a later watch goes on from here once [`What::Current`] was
+    /// told.
+    pub revision: Revision,
+    /// What it is.
+    pub what: What,
+}
+
+/// What happened. Changes that follow one another quickly may be told as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum What {
+    /// An instance of this name is there.
+    Added(String, Box<Instance>),
+    /// An instance of this name, which may not have been told before, is not as it was.
+    Updated(String, Box<Instance>),
+    /// An instance of this name is gone, which may not have been told before; as it was.
+    Removed(String, Box<Instance>),
+    /// What was told before counts no more: forget it all. What there is follows.
+    Reset,
+    /// All that is there has been told. Comes again now and then while nothing happens.
+    Current,
+}
+
+/// Why a watch ended. A new one from the last revision misses nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{registry} tells no more: {fault}")]
+#[non_exhaustive]
+pub struct WatchError {
+    /// The registry.
+    pub registry: RegistryAddr,
+    /// What it did.
+    #[source]
+    pub fault: Fault,
+}
+
+/// Asks one registry to tell.
+pub(super) async fn begin(
+    registrar: &Registrar,
+    registry: RegistryAddr,
+    to: SocketAddr,
+    mut local: SocketAddr,
+    operation: Operation,
+) -> Result<Watch, RequestError> {
+    let started = Instant::now();
+    let deadline = started + registrar.timeout();
+    local.set_port(0);
+    let route = Route { to, from: Some(local), to_many: false };
+    let failed = |fault| {
+        let registry = RegistryAddr::new(Transport::Tcp, to).unwrap_or_else(|_| registry.clone());
+        let attempt = Attempt { registry, responder: Some(to), fault };
+        RequestError::new(Attempts::new(vec![attempt], started.elapsed()))
+    };
+    let opening = async {
+        let mut stream = tcp::connect(&route).await?;
+        let mut line = Request::new(operation).to_bytes();
+        line.push(b'\n');
+        stream.write_all(&line).await.map_err(tcp::fault)?;
+        let local = stream.local_addr().map_err(tcp::fault)?;
+        Ok::<_, Fault>((stream, local))
+    };
+    let opened = timeout_at(deadline, opening).await.unwrap_or(Err(Fault::NoReply));
+    let (stream, local) = opened.map_err(failed)?;
+    let mut watch = Watch {
+        registry: registry.clone(),
+        responder: to,
+        local,
+        stream,
+        buffer: Vec::new(),
+        seen: 0,
+        first: None,
+        silence_from: Instant::now(),
+    };
+    // From a revision on there may be nothing to tell yet; but a refusal comes at once.
+    match timeout(FIRST_WORD, watch.receive()).await {
+        Ok(Ok(first)) => watch.first = Some(first),
+        Ok(Err(fault)) => return Err(failed(fault)),
+        Err(_nothing_yet) => {}
+    }
+    Ok(watch)
+}
+
+/// How long to wait for a first word before it is taken that there is nothing to tell.
+const FIRST_WORD: Duration = Duration::from_millis(200);
+
+impl Watch {
+    /// The next change.
+    ///
+    /// # Errors
+    /// [`WatchError`] if the registry goes, falls silent for 45 s, or says what is no change. There is
+    /// nothing to wait for then.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: what has come is kept.
+    pub async fn changed(&mut self) -> Result<Change, WatchError> {
+        if let Some(first) = self.first.take() {
+            return Ok(first);
+        }
+        let deadline = self.silence_from + SILENCE;
+        let received = timeout_at(deadline, self.receive()).await;
+        let received = received.unwrap_or(Err(Fault::NoReply));
+        received.map_err(|fault| WatchError { registry: self.registry.clone(), fault })
+    }
+
+    /// The registry that tells, as it was named.
+    #[must_use]
+    pub fn registry(&self) -> &RegistryAddr {
+        &self.registry
+    }
+
+    /// The address that it tells from.
+    #[must_use]
+    pub fn responder(&self) -> SocketAddr {
+        self.responder
+    }
+
+    async fn receive(&mut self) -> Result<Change, Fault> {
+        loop {
+            while let Some(line) = self.next_line() {
+                if let Some(change) = self.read(&line)? {
+                    return Ok(change);
+                }
+            }
+            if self.buffer.len() > MAX_LINE {
+                return Err(page::not_a_reply());
+            }
+            if self.stream.read_buf(&mut self.buffer).await.map_err(tcp::fault)? == 0 {
+                return Err(Fault::Closed);
+            }
+            self.silence_from = Instant::now();
+        }
+    }
+
+    fn next_line(&mut self) -> Option<Vec<u8>> {
+        let new = self.buffer.get(self.seen..).unwrap_or_default();
+        let Some(len) = new.iter().position(|byte| *byte == b'\n') else {
+            self.seen = self.buffer.len();
+            return None;
+        };
+        let rest = self.buffer.split_off(self.seen + len + 1);
+        self.seen = 0;
+        Some(std::mem::replace(&mut self.buffer, rest))
+    }
+
+    /// What a line tells; `None` if it is of a kind that this version does not know.
+    fn read(&self, line: &[u8]) -> Result<Option<Change>, Fault> {
+        let reply: Reply = page::read_reply(line)?;
+        let (Some(event), Some(revision)) = (reply.event, reply.revision) else {
+            return Err(page::not_a_reply());
+        };
+        let Event { kind, name, instance } = *event;
+        let instance = instance.map(|told| Box::new(Instance::told(told, self.local)));
+        let what = match (kind, name, instance) {
+            (EventKind::Reset, ..) => What::Reset,
+            (EventKind::Current, ..) => What::Current,
+            (EventKind::Added, Some(name), Some(it)) => What::Added(name, it),
+            (EventKind::Updated, Some(name), Some(it)) => What::Updated(name, it),
+            (EventKind::Removed, Some(name), Some(it)) => What::Removed(name, it),
+            (EventKind::Added | EventKind::Updated | EventKind::Removed, ..) => {
+                return Err(page::not_a_reply());
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Change { revision, what }))
+    }
+}

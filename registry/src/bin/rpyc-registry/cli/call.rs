@@ -1,0 +1,62 @@
+//! Verbs that talk to a server.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::value::parse_duration;
+use super::{AskArgs, OutputFormat};
+use crate::command::Target;
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CallArgs {
+    /// A name, HOST:PORT, or the path of a unix socket
+    #[arg(value_name = "NAME|HOST:PORT")]
+    pub(crate) target: Target,
+
+    /// The method
+    pub(crate) method: String,
+
+    /// Its arguments
+    #[arg(value_name = "ARG|KEY=VALUE", allow_negative_numbers = true)]
+    pub(crate) arguments: Vec<String>,
+
+    /// How long to wait for the registry, the connection and the answer, each: seconds, or like 500ms
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "30")]
+    pub(crate) timeout: Duration,
+
+    /// How to print the result: as Python would, or as JSON
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: OutputFormat,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A name, HOST:PORT, or the path of a unix socket
+    #[arg(value_name = "NAME|HOST:PORT")]
+    pub(crate) target: Target,
+
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PingArgs {
+    /// A name, HOST:PORT, or the path of a unix socket
+    #[arg(value_name = "NAME|HOST:PORT")]
+    pub(crate) target: Target,
+
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ShellArgs {
+    /// A host, HOST:PORT, or a name
+    #[arg(value_name = "HOST|NAME")]
+    pub(crate) target: Target,
+
+    /// How long to wait for the registry and the connection, each: seconds, or like 500ms
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "3")]
+    pub(crate) timeout: Duration,
+}

@@ -1,0 +1,285 @@
+//! The switches of the daemon, each of which is a key of its configuration file as well.
+//!
+//! To add one: a field here, and what it means in `command/serve.rs`. The file, the environment,
+//! `check-config` and the help follow.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use ipnet::IpNet;
+use rpyc_protocol::registry::REGISTRY_PORT;
+use rpyc_registry::{AddressRule, Limits, ProbeConfig, ProbeRule, ProtectionPolicy, TableConfig};
+use serde::{Serialize, Serializer};
+
+use super::value::{Failing, ListingFor, LogFormat, LogLevel, Mode, Share, Span, StoreKind};
+
+/// Everything that can be set about the daemon, as it is once it is known.
+#[derive(Clone, Debug, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ServeArgs {
+    /// Serve only this transport
+    #[arg(short, long, value_enum, ignore_case = true, value_name = "UDP|TCP|BOTH",
+          hide_possible_values = true, default_value_t = Mode::Both)]
+    pub(crate) mode: Mode,
+
+    /// Fail where IPv6 is not available, rather than doing without it
+    #[arg(short = '6', long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL",
+          hide_possible_values = true, value_parser = BoolishValueParser::new(),
+          default_value_t = false, hide_default_value = true)]
+    pub(crate) ipv6: bool,
+
+    /// The port, for UDP and TCP; 0 lets the system choose
+    #[arg(short, long, default_value_t = REGISTRY_PORT)]
+    pub(crate) port: u16,
+
+    /// Forget a server that has not registered again for this long, if it does not say how long:
+    /// seconds, or like 90s, 4m
+    #[arg(short, long, value_name = "DURATION", default_value_t = Span(TableConfig::default().ttl))]
+    pub(crate) timeout: Span,
+
+    /// Who may list the names: everyone (or true), this-machine, or nobody (or false)
+    #[arg(short, long, num_args = 0..=1, default_missing_value = "everyone", value_name = "WHO",
+          value_enum, ignore_case = true, hide_possible_values = true,
+          default_value_t = ListingFor::ThisMachine)]
+    pub(crate) listing: ListingFor,
+
+    /// Log errors only
+    #[arg(short, long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL",
+          hide_possible_values = true, value_parser = BoolishValueParser::new(),
+          default_value_t = false, hide_default_value = true)]
+    pub(crate) quiet: bool,
+
+    /// Append the log to this file [default: standard error]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) logfile: Option<PathBuf>,
+
+    /// Listen on this address and to broadcasts of its network (repeatable) [default: all]
+    #[arg(long, value_name = "ADDR", action = ArgAction::Append)]
+    pub(crate) host: Vec<IpAddr>,
+
+    /// Where to keep registrations: in a file, so that a restart forgets nobody, or in memory
+    #[arg(long, value_enum, value_name = "file|memory", hide_possible_values = true,
+          default_value_t = StoreKind::File)]
+    pub(crate) store: StoreKind,
+
+    /// The directory of that file [default: $STATE_DIRECTORY, else $XDG_STATE_HOME/rpyc-registry, else
+    /// ~/.local/state/rpyc-registry]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    /// How much to log [default: info]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub(crate) log_level: Option<LogLevel>,
+
+    /// How to write the log
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+
+    /// Take what only operators may do from this network, too, as from this machine (repeatable)
+    /// [default: none]
+    #[arg(long, value_name = "CIDR", action = ArgAction::Append, value_parser = parse_network)]
+    #[serde(serialize_with = "shown")]
+    pub(crate) operator_from: Vec<IpNet>,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) leases: LeaseArgs,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) reach: ReachArgs,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) limits: LimitArgs,
+}
+
+#[derive(Clone, Debug, Args, Serialize)]
+#[command(next_help_heading = "Leases")]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct LeaseArgs {
+    /// The shortest time that a server may ask to be remembered without renewing
+    #[arg(long, value_name = "DURATION", default_value_t = Span(TableConfig::default().min_ttl))]
+    pub(crate) min_ttl: Span,
+
+    /// The longest time that a server may ask to be remembered without renewing
+    #[arg(long, value_name = "DURATION", default_value_t = Span(TableConfig::default().max_ttl))]
+    pub(crate) max_ttl: Span,
+
+    /// Keep those that are overdue for one more timeout when more than this share of all, or of one
+    /// service, falls silent at once; 1 protects nobody
+    #[arg(long, value_name = "SHARE", default_value_t = Share(ProtectionPolicy::default().share))]
+    pub(crate) protect_share: Share,
+
+    /// Protect nobody while there are fewer instances than this
+    #[arg(long, value_name = "N", default_value_t = ProtectionPolicy::default().sample)]
+    pub(crate) protect_min: usize,
+
+    /// Forget at most this many at a time
+    #[arg(long, value_name = "N", value_parser = parse_at_least_one,
+          default_value_t = ProtectionPolicy::default().evictions_per_sweep)]
+    pub(crate) evictions_per_sweep: usize,
+
+    /// What clients are told of a server that a probe finds failing: after the others, or not at all
+    #[arg(long, value_enum, value_name = "last|hidden", hide_possible_values = true,
+          default_value_t = Failing::Last)]
+    pub(crate) failing: Failing,
+}
+
+#[derive(Clone, Debug, Args, Serialize)]
+#[command(next_help_heading = "Reaching instances")]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ReachArgs {
+    /// Tell addresses within a network as another one to askers outside of it, like
+    /// 172.17.0.0/16=10.0.0.5; several are looked at in order (repeatable) [default: none]
+    #[arg(long, value_name = "NETWORK=ADDRESS", action = ArgAction::Append)]
+    #[serde(serialize_with = "shown")]
+    pub(crate) address_rule: Vec<AddressRule>,
+
+    /// Probe registered servers: tcp (connect), tls (handshake) or rpyc (PING), with
+    /// ,service=GLOB,interval=10s,timeout=2s,failures=3,successes=2 as needed (repeatable). Off by
+    /// default: each probe is a connection to the server [default: none]
+    #[arg(long, value_name = "KIND[,KEY=VALUE]...", action = ArgAction::Append)]
+    #[serde(serialize_with = "shown")]
+    pub(crate) probe: Vec<ProbeRule>,
+
+    /// Probe addresses in this network too that a server did not register from (repeatable)
+    /// [default: none]
+    #[arg(long, value_name = "CIDR", action = ArgAction::Append, value_parser = parse_network)]
+    #[serde(serialize_with = "shown")]
+    pub(crate) probe_allow: Vec<IpNet>,
+
+    /// How many probes may be under way at once
+    #[arg(long, value_name = "N", value_parser = parse_at_least_one,
+          default_value_t = ProbeConfig::default().at_once)]
+    pub(crate) max_probes: usize,
+}
+
+#[derive(Clone, Debug, Args, Serialize)]
+#[command(next_help_heading = "Limits")]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct LimitArgs {
+    /// Instances (host and port) in all
+    #[arg(long, value_name = "N", default_value_t = Limits::default().instances)]
+    pub(crate) max_instances: usize,
+
+    /// Names of instances in all
+    #[arg(long, value_name = "N", default_value_t = Limits::default().registrations)]
+    pub(crate) max_registrations: usize,
+
+    /// Names that one instance may have
+    #[arg(long, value_name = "N", default_value_t = Limits::default().names_per_instance)]
+    pub(crate) max_names: usize,
+
+    /// Bytes of one name, 255 at most
+    #[arg(long, value_name = "N", value_parser = parse_name_length,
+          default_value_t = Limits::default().name_bytes)]
+    pub(crate) max_name_length: usize,
+
+    /// Instances that one other machine may register
+    #[arg(long, value_name = "N", default_value_t = Limits::default().instances_per_source)]
+    pub(crate) max_instances_per_source: usize,
+
+    /// Requests a second from one other machine, 0 for any number
+    #[arg(long, value_name = "N", default_value_t = Limits::default().requests_per_second)]
+    pub(crate) max_rate: u32,
+
+    /// TCP connections at a time; one more closes the longest idle
+    #[arg(long, value_name = "N", value_parser = parse_at_least_one,
+          default_value_t = Limits::default().connections)]
+    pub(crate) max_connections: usize,
+}
+
+/// Reads a network, or one address as the network of itself alone.
+fn parse_network(text: &str) -> Result<IpNet, String> {
+    let alone = |ip: IpAddr| IpNet::from(ip);
+    let network = text.parse::<IpNet>().or_else(|_| text.parse().map(alone));
+    network.map_err(|_neither| "it is no network, like 10.0.0.0/8 or fd00::/8".to_owned())
+}
+
+fn parse_at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "it must be a number, and more than 0".to_owned())
+}
+
+fn parse_name_length(text: &str) -> Result<usize, String> {
+    let most = Limits::default().name_bytes;
+    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+    number.ok_or_else(|| format!("it must be a number from 1 to {most}"))
+}
+
+fn shown<T: ToString, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
+}
+
+/// The key of the file of the configuration itself, which is no setting.
+const CONFIG: &str = "config";
+
+/// The switches that were written on the command line, by key, as they were written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Switches {
+    /// The file with more of them.
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) values: BTreeMap<String, Vec<OsString>>,
+}
+
+impl Switches {
+    /// These switches, and where one is not given that of `before`.
+    pub(crate) fn or(self, before: Self) -> Self {
+        let config = self.config.or(before.config);
+        let mut values = before.values;
+        values.extend(self.values);
+        Self { config, values }
+    }
+
+    /// A command that takes nothing but the settings, and them in long form.
+    pub(crate) fn parser() -> Command {
+        ServeArgs::augment_args(Command::new("rpyc-registry").no_binary_name(true))
+            .disable_help_flag(true)
+            .disable_version_flag(true)
+    }
+}
+
+impl Args for Switches {
+    fn augment_args(command: Command) -> Command {
+        let config = Arg::new(CONFIG)
+            .long(CONFIG)
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help(
+                "Read settings from this file: TOML, a key for each switch, like timeout = \"4m\"",
+            );
+        ServeArgs::augment_args(command.arg(config))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Switches {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut switches = Self::default();
+        switches.update_from_arg_matches(matches)?;
+        Ok(switches)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.config = matches.get_one(CONFIG).cloned().or_else(|| self.config.take());
+        for setting in Self::parser().get_arguments() {
+            let id = setting.get_id().as_str();
+            let is_written = matches.value_source(id) == Some(ValueSource::CommandLine);
+            if let (true, Some(key), Some(values)) =
+                (is_written, setting.get_long(), matches.get_raw(id))
+            {
+                self.values.insert(key.to_owned(), values.map(ToOwned::to_owned).collect());
+            }
+        }
+        Ok(())
+    }
+}

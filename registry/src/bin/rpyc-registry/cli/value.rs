@@ -1,0 +1,171 @@
+//! How values are written, in switches, in the environment and in the configuration file alike.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use rpyc_client::Port;
+use serde::Serialize;
+
+/// Reads seconds, as RPyC does, or a duration with units.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|error| format!("{error}; write seconds, or units as in 90s or 4m"))?,
+    };
+    if duration.is_zero() { Err("it must be more than 0".to_owned()) } else { Ok(duration) }
+}
+
+/// Reads a TCP port or, if it has a slash, the path of a unix socket.
+pub(crate) fn parse_port(text: &str) -> Result<Port, String> {
+    if text.contains('/') {
+        return Port::path(text).map_err(|error| error.to_string());
+    }
+    let port = text.parse().map_err(|_not_a_number| {
+        "it is neither a number from 1 to 65535 nor the path of a unix socket".to_owned()
+    })?;
+    Port::tcp(port).map_err(|error| error.to_string())
+}
+
+/// Reads `KEY=VALUE`.
+pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    let (key, value) = pair.ok_or_else(|| "write KEY=VALUE".to_owned())?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// A duration that people write and read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse_duration(text).map(Self)
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A part of a whole: `0.15` or `15%`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Share(pub(crate) f64);
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |text| (text, 100.0));
+        let share = number.trim().parse::<f64>().ok().map(|number| number / unit);
+        let share = share.filter(|share| (0.0..=1.0).contains(share));
+        share.map(Self).ok_or_else(|| "it must be from 0 to 1, or from 0% to 100%".to_owned())
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Mode {
+    Udp,
+    Tcp,
+    Both,
+}
+
+/// Who may list. RPyC's switch is yes or no, in the ways in which one says that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ListingFor {
+    #[value(aliases = ["true", "yes", "y", "t", "on", "1"])]
+    Everyone,
+    ThisMachine,
+    #[value(aliases = ["false", "no", "n", "f", "off", "0"])]
+    Nobody,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Failing {
+    Last,
+    Hidden,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum StoreKind {
+    File,
+    Memory,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Shows what can be written for a value, so that it can be a default.
+macro_rules! display_as_written {
+    ($($name:ty),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let written = self.to_possible_value();
+                f.write_str(written.as_ref().map_or("", |value| value.get_name()))
+            }
+        }
+    )*};
+}
+
+display_as_written!(Failing, ListingFor, LogFormat, LogLevel, Mode, StoreKind);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_as_the_same() {
+        for (text, shown) in [("90", "1m 30s"), ("4m", "4m"), ("1h 2s", "1h 2s"), ("0.5", "500ms")]
+        {
+            let span: Span = text.parse().unwrap();
+            assert_eq!(span.to_string(), shown);
+            assert_eq!(shown.parse(), Ok(span));
+        }
+        for text in ["0", "soon", "-1", "", "nan", "inf"] {
+            text.parse::<Span>().unwrap_err();
+        }
+        for (text, share) in [("15%", 0.15), ("0.15", 0.15), ("1", 1.0), ("0", 0.0)] {
+            assert_eq!(text.parse(), Ok(Share(share)));
+        }
+        for text in ["1.1", "-1", "101%", "nan", "", "%"] {
+            text.parse::<Share>().unwrap_err();
+        }
+    }
+}

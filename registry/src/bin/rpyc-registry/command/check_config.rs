@@ -1,0 +1,16 @@
+//! `rpyc-registry check-config`: how the registry would be set up.
+
+use std::process::ExitCode;
+
+use crate::cli::Switches;
+use crate::config::{self, Environment};
+use crate::output;
+
+pub(crate) fn run(switches: Switches) -> anyhow::Result<ExitCode> {
+    let resolved = config::resolve(switches, &Environment::of_process())?;
+    for remark in &resolved.remarks {
+        anstream::eprintln!("rpyc-registry: {}", output::printable(remark));
+    }
+    output::lines(config::show(&resolved)?)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,116 @@
+//! `rpyc-registry status`: how a registry does.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use rpyc_client::native::{Answer, Status};
+use rpyc_client::{Registrar, Registries};
+use serde_json::{Value, json};
+
+use super::{block_on, chosen};
+use crate::cli::{OutputFormat, StatusArgs};
+use crate::output;
+
+pub(crate) fn run(args: &StatusArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
+    let mut exit = ExitCode::SUCCESS;
+    let mut documents = Vec::new();
+    for (place, target) in chosen(registries)?.into_targets().into_iter().enumerate() {
+        let registrar = Registrar::builder(target).timeout(args.ask.timeout).build();
+        let answer = match block_on(async { Ok(registrar.native().status().await) })? {
+            Ok(answer) => answer,
+            Err(error) => {
+                anstream::eprintln!("rpyc-registry: {}", output::printable(&error.to_string()));
+                exit = ExitCode::FAILURE;
+                continue;
+            }
+        };
+        match args.ask.output {
+            OutputFormat::Json => documents.push(document(&answer)),
+            OutputFormat::Name => output::lines([answer.registry.to_string()])?,
+            OutputFormat::Table => {
+                if place > 0 {
+                    output::lines([String::new()])?;
+                }
+                output::styled(lines(&answer))?;
+            }
+        }
+    }
+    match args.ask.output {
+        OutputFormat::Json if documents.len() == 1 => output::json(&documents.remove(0))?,
+        OutputFormat::Json if !documents.is_empty() => output::json(&Value::Array(documents))?,
+        OutputFormat::Json | OutputFormat::Name | OutputFormat::Table => {}
+    }
+    Ok(exit)
+}
+
+fn document(answer: &Answer<Status>) -> Value {
+    let mut document = json!(answer.value);
+    if let Value::Object(document) = &mut document {
+        document.insert("registry".to_owned(), answer.registry.to_string().into());
+        let revision = answer.revision.map(|revision| revision.to_string());
+        document.insert("revision".to_owned(), revision.into());
+    }
+    document
+}
+
+/// What an operator looks for first comes first; what is wrong is seen.
+fn lines(answer: &Answer<Status>) -> Vec<(Style, String)> {
+    let status = &answer.value;
+    let alarm = Style::new().fg_color(Some(AnsiColor::Red.into()));
+    let warning = Style::new().fg_color(Some(AnsiColor::Yellow.into()));
+    let mut lines = Vec::new();
+    let mut tell = |style: Style, what: &str, fact: String| {
+        lines.push((style, format!("{what:<13} {fact}")));
+    };
+    let plain = Style::new();
+    tell(plain.bold(), "registry", format!("{} at {}", answer.registry, answer.responder));
+    let up = output::duration(Duration::from_millis(status.uptime_ms));
+    tell(plain, "version", format!("{}, up for {up}", status.version));
+    if let Some(revision) = answer.revision {
+        tell(plain, "revision", revision.to_string());
+    }
+    match &status.store_failure {
+        Some(failure) => tell(alarm, "store", format!("{}, FAILING: {failure}", status.store)),
+        None if status.store == "memory" => {
+            tell(plain, "store", "memory, which a restart empties".to_owned());
+        }
+        None => tell(plain, "store", status.store.clone()),
+    }
+    if status.uncommitted > 0 {
+        tell(warning, "not durable", output::plural(status.uncommitted, "change"));
+    }
+    tell(plain, "services", status.services.to_string());
+    let names = match status.registrations {
+        same if same == status.instances => String::new(),
+        names => format!(", under {}", output::plural(names, "name")),
+    };
+    tell(plain, "instances", format!("{}{names}", status.instances));
+    let mut states: Vec<_> = status.states.iter().filter(|(_, count)| **count > 0).collect();
+    states.sort_by_key(|(state, _)| *state != "passing");
+    for (state, count) in states {
+        let style = match state.as_str() {
+            "passing" => plain,
+            "failing" => alarm,
+            _ => warning,
+        };
+        tell(style, &format!("  {state}"), count.to_string());
+    }
+    if !status.protected.is_empty() {
+        let name = |name: &String| if name.is_empty() { "all".to_owned() } else { name.clone() };
+        let names: Vec<_> = status.protected.iter().map(name).collect();
+        let why =
+            "too many fell silent at once; they are kept for one more timeout, or until `release`";
+        tell(warning, "protected", format!("{} ({why})", names.join(", ")));
+    }
+    tell(plain, "watchers", status.watchers.to_string());
+    let losses: Vec<_> = status.counters.iter().filter(|(_, count)| **count > 0).collect();
+    if losses.is_empty() {
+        tell(plain, "not served", "nothing".to_owned());
+    }
+    for (place, (kind, count)) in losses.into_iter().enumerate() {
+        let what = if place == 0 { "not served" } else { "" };
+        tell(plain, what, format!("{count} {}", kind.replace('_', " ")));
+    }
+    lines
+}

@@ -1,0 +1,137 @@
+//! `rpyc-registry watch`: what happens, as it happens.
+
+mod follow;
+mod screen;
+mod view;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use rpyc_client::Registries;
+use rpyc_client::native::{Change, What};
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+
+use self::follow::{Told, follow};
+use self::screen::Screen;
+use self::view::View;
+use super::{block_on, registrar};
+use crate::cli::{WatchArgs, WatchFormat};
+use crate::{output, signals};
+
+/// How often times on the screen go on.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How many changes may wait to be shown. The registry is left to wait beyond them.
+const WAITING: usize = 1024;
+
+pub(crate) fn run(args: &WatchArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
+    let is_screen = io::stdout().is_terminal()
+        && std::env::var_os("TERM").is_none_or(|terminal| terminal != "dumb");
+    let format =
+        args.output.unwrap_or(if is_screen { WatchFormat::Table } else { WatchFormat::Json });
+    if format == WatchFormat::Table && !is_screen {
+        let message = "a live table needs a terminal; -o json tells changes line by line";
+        return Err(crate::UsageError(message).into());
+    }
+    let registrar = registrar(registries, args.timeout)?;
+    block_on(async {
+        let end = signals::listen()?;
+        let native = registrar.native();
+        let begun = native.watch(args.glob.as_deref(), None).await?;
+        let registry = begun.registry().to_string();
+        let (tell, told) = mpsc::channel(WAITING);
+        let following = tokio::spawn(follow(native, args.glob.clone(), begun, tell));
+        let shown = match format {
+            WatchFormat::Json => tokio::select! {
+                shown = lines(told) => shown,
+                _ = end => Ok(()),
+            },
+            WatchFormat::Table => table(View::new(args.glob.clone(), registry), told, end).await,
+        };
+        following.abort();
+        shown.map(|()| ExitCode::SUCCESS)
+    })
+}
+
+/// A line of JSON for each change.
+async fn lines(mut told: mpsc::Receiver<Told>) -> anyhow::Result<()> {
+    let mut is_current = false;
+    while let Some(told) = told.recv().await {
+        let line = match told {
+            Told::Lost(why) => json!({ "event": "disconnected", "why": why }),
+            Told::Found => json!({ "event": "connected" }),
+            Told::Changed(Change { revision, what, .. }) => {
+                let was_current = is_current;
+                match what {
+                    // It comes again while nothing happens, which is nothing to tell.
+                    What::Current if was_current => continue,
+                    What::Current => is_current = true,
+                    What::Reset => is_current = false,
+                    _ => {}
+                }
+                let Some(mut line) = line(what) else { continue };
+                line.insert("revision".to_owned(), revision.to_string().into());
+                line.into()
+            }
+        };
+        let mut out = io::stdout().lock();
+        writeln!(out, "{line}")?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+/// What happened; `None` if it is of a kind that this version does not know.
+fn line(what: What) -> Option<Map<String, Value>> {
+    let (event, about) = match what {
+        What::Added(name, instance) => ("added", Some((name, instance))),
+        What::Updated(name, instance) => ("updated", Some((name, instance))),
+        What::Removed(name, instance) => ("removed", Some((name, instance))),
+        What::Reset => ("reset", None),
+        What::Current => ("current", None),
+        _ => return None,
+    };
+    let mut line = Map::new();
+    line.insert("event".to_owned(), event.into());
+    if let Some((name, instance)) = about {
+        line.insert("name".to_owned(), name.into());
+        line.insert("instance".to_owned(), output::as_json(&instance));
+    }
+    Some(line)
+}
+
+/// A table that is drawn again whenever something changes.
+async fn table(
+    mut view: View,
+    mut told: mpsc::Receiver<Told>,
+    end: impl Future<Output = signals::Request>,
+) -> anyhow::Result<()> {
+    let mut screen = Screen::open()?;
+    let mut resized = signals::resized()?;
+    let mut tick = tokio::time::interval(TICK);
+    let mut waiting = Vec::new();
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            _ = &mut end => break,
+            count = told.recv_many(&mut waiting, WAITING) => {
+                if count == 0 {
+                    break;
+                }
+                for told in waiting.drain(..) {
+                    view.take(told);
+                }
+            }
+            () = resized.changed() => {}
+            _ = tick.tick() => {}
+        }
+        view.forget_gone();
+        screen.draw(&view)?;
+    }
+    drop(screen);
+    // What was seen last stays when the screen is gone.
+    view.print()?;
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! What a watcher knows, and how it looks.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use anstyle::{AnsiColor, Style};
+use rpyc_client::Instance;
+use rpyc_client::native::What;
+
+use super::follow::Told;
+use crate::output::{self, Table};
+
+/// How long one that is gone is still shown.
+const GONE_FOR: Duration = Duration::from_secs(10);
+
+/// Instances by name and number.
+type Instances = BTreeMap<(String, u64), Seen>;
+
+/// What a watcher knows.
+#[derive(Debug)]
+pub(super) struct View {
+    glob: Option<String>,
+    registry: String,
+    instances: Instances,
+    /// What there is, while it is being told; until then what was known before is shown.
+    learning: Option<Instances>,
+    gone: Vec<(String, Seen)>,
+    /// Since when nobody tells anything, and why.
+    lost: Option<(Instant, String)>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    instance: Instance,
+    at: Instant,
+}
+
+impl View {
+    pub(super) fn new(glob: Option<String>, registry: String) -> Self {
+        let (instances, gone) = (Instances::new(), Vec::new());
+        Self { glob, registry, instances, learning: Some(Instances::new()), gone, lost: None }
+    }
+
+    pub(super) fn take(&mut self, told: Told) {
+        let now = Instant::now();
+        match told {
+            Told::Lost(why) => {
+                let since = self.lost.as_ref().map_or(now, |(since, _)| *since);
+                self.lost = Some((since, why));
+                // What was half told will be told again from its beginning.
+                self.learning.as_mut().map(Instances::clear);
+            }
+            Told::Found => self.lost = None,
+            Told::Changed(change) => self.change(now, change.what),
+        }
+    }
+
+    /// Forgets those that have been gone for long enough to have been seen.
+    pub(super) fn forget_gone(&mut self) {
+        self.gone.retain(|(_, seen)| seen.at.elapsed() < GONE_FOR);
+    }
+
+    fn change(&mut self, now: Instant, what: What) {
+        let shown = self.learning.as_mut().unwrap_or(&mut self.instances);
+        match what {
+            What::Added(name, instance) | What::Updated(name, instance) => {
+                let key = (name, instance.id.unwrap_or_default());
+                shown.insert(key, Seen { instance: *instance, at: now });
+            }
+            What::Removed(name, instance) => {
+                let key = (name, instance.id.unwrap_or_default());
+                shown.remove(&key);
+                if self.learning.is_none() {
+                    self.gone.push((key.0, Seen { instance: *instance, at: now }));
+                }
+            }
+            What::Reset => self.learning = Some(Instances::new()),
+            What::Current => {
+                if let Some(learned) = self.learning.take() {
+                    self.instances = learned;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The lines that fit.
+    pub(super) fn lines(&self, width: u16, height: usize) -> Vec<(Style, String)> {
+        let mut lines = self.head();
+        // A line is left for what does not fit.
+        let room = height.saturating_sub(lines.len() + 1);
+        let mut body = self.table(height).lines(Some(width));
+        body.truncate(room);
+        let shown = body.last().map_or(0, |line| line.rows);
+        lines.extend(body.into_iter().map(|line| (line.style, line.text)));
+        let total = self.instances.len() + self.gone.len();
+        if total > shown {
+            let hidden = self.instances.values().skip(shown).map(|seen| &seen.instance);
+            let states = output::states(hidden);
+            let more = format!("and {} more: {states}", total - shown);
+            lines.push((Style::new().dimmed(), more));
+        }
+        lines.truncate(height);
+        lines
+    }
+
+    /// Prints it once, all of it.
+    pub(super) fn print(&self) -> io::Result<()> {
+        output::styled(self.head())?;
+        self.table(usize::MAX).print()
+    }
+
+    fn head(&self) -> Vec<(Style, String)> {
+        let count = u64::try_from(self.instances.len()).unwrap_or(u64::MAX);
+        let states = output::states(self.instances.values().map(|seen| &seen.instance));
+        let states = if states.is_empty() { states } else { format!(": {states}") };
+        let glob = self.glob.as_ref().map(|glob| format!(" {glob}")).unwrap_or_default();
+        let count = output::plural(count, "registration");
+        let title = format!("{}{glob}  {count}{states}", self.registry);
+        let mut head = vec![(Style::new().bold(), title)];
+        if let Some((since, why)) = &self.lost {
+            let style = Style::new().fg_color(Some(AnsiColor::Red.into()));
+            let time = output::duration(Duration::from_secs(since.elapsed().as_secs()));
+            head.push((style, format!("reconnecting for {time}: {why}")));
+        }
+        if self.instances.is_empty() && self.gone.is_empty() {
+            let nothing = if self.learning.is_some() { "asking" } else { "nothing is registered" };
+            head.push((Style::new().dimmed(), nothing.to_owned()));
+        }
+        head
+    }
+
+    fn table(&self, room: usize) -> Table {
+        let mut table = Table::new(output::INSTANCE_COLUMNS);
+        let living = self.instances.iter().map(|((name, _), seen)| (name, seen, false));
+        let gone = self.gone.iter().map(|(name, seen)| (name, seen, true));
+        for (name, seen, is_gone) in living.chain(gone).take(room) {
+            let mut instance = seen.instance.clone();
+            if !is_gone {
+                instance.age = instance.age.map(|age| age + seen.at.elapsed());
+            }
+            let mut row = output::row(name, &instance, false);
+            let mut style = output::state_style(output::state(&instance));
+            if is_gone {
+                "gone".clone_into(&mut row[3]);
+                style = Style::new().dimmed().strikethrough();
+            }
+            table.push(row, style);
+        }
+        table
+    }
+}

@@ -1,0 +1,87 @@
+//! Settings in environment variables: `RPYC_REGISTRY_` and the switch in capitals.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use clap::ArgAction;
+
+use super::{Origin, Written};
+use crate::cli::Switches;
+
+/// What the variable of each switch begins with. `RPYC_REGISTRY` itself is the clients'.
+const PREFIX: &str = "RPYC_REGISTRY_";
+
+/// Kubernetes sets variables about a service of that name; this one is there whenever they are.
+const KUBERNETES: &str = "RPYC_REGISTRY_SERVICE_HOST";
+
+/// The variables that are about the registry.
+#[derive(Debug, Default)]
+pub(crate) struct Environment(BTreeMap<String, OsString>);
+
+impl Environment {
+    /// Those of this process. An empty variable is as none.
+    pub(crate) fn of_process() -> Self {
+        std::env::vars_os().collect()
+    }
+
+    /// The configuration file that is named.
+    pub(super) fn config(&self) -> Option<PathBuf> {
+        self.0.get(&variable("config")).map(PathBuf::from)
+    }
+
+    /// What is set. Variables of ours that mean nothing are remarked upon, since they may be there for
+    /// somebody else.
+    pub(super) fn settings(&self, remarks: &mut Vec<String>) -> Vec<(String, Written)> {
+        let mut rest = self.0.clone();
+        rest.remove(&variable("config"));
+        let mut settings = Vec::new();
+        for setting in Switches::parser().get_arguments() {
+            let Some(key) = setting.get_long() else { continue };
+            let name = variable(key);
+            let Some(value) = rest.remove(&name) else { continue };
+            if self.is_of_kubernetes(&value) {
+                remarks.push(format!(
+                    "${name} is ignored: Kubernetes set it for a service of that name"
+                ));
+                continue;
+            }
+            let values = match (setting.get_action(), value.to_str()) {
+                // Rules with commas of their own are parted by semicolons.
+                (ArgAction::Append, Some(text)) => {
+                    let between = if key == "probe" { ';' } else { ',' };
+                    text.split(between).map(|part| part.trim().into()).collect()
+                }
+                _ => vec![value],
+            };
+            settings.push((key.to_owned(), Written { values, origin: Origin::Environment(name) }));
+        }
+        let is_others = |name: &str| {
+            self.0.contains_key(KUBERNETES)
+                && (name.starts_with("RPYC_REGISTRY_SERVICE_")
+                    || name.starts_with("RPYC_REGISTRY_PORT"))
+        };
+        let unknown = rest.into_keys().filter(|name| !is_others(name));
+        remarks.extend(unknown.map(|name| format!("${name} means nothing to this program")));
+        settings
+    }
+
+    fn is_of_kubernetes(&self, value: &OsStr) -> bool {
+        self.0.contains_key(KUBERNETES) && value.to_string_lossy().contains("://")
+    }
+}
+
+impl FromIterator<(OsString, OsString)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (OsString, OsString)>>(variables: I) -> Self {
+        let ours = variables.into_iter().filter_map(|(name, value)| {
+            let name = name.into_string().ok().filter(|name| name.starts_with(PREFIX))?;
+            (!value.is_empty()).then_some((name, value))
+        });
+        Self(ours.collect())
+    }
+}
+
+/// The variable of a switch.
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase().replace('-', "_"))
+}

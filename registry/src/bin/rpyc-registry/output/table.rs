@@ -1,0 +1,227 @@
+//! Columns under headings, as wide as the terminal.
+
+use std::io::{self, IsTerminal, Write};
+
+use anstyle::Style;
+use comfy_table::presets::NOTHING;
+use comfy_table::{ColumnConstraint, ContentArrangement, Width};
+
+use super::printable;
+
+/// The gap between columns.
+const GAP: u16 = 2;
+
+/// How narrow a column that may be cut gets before lines are longer than the terminal.
+const NARROWEST: u16 = 8;
+
+/// What stands above a column, and what becomes of it on a narrow terminal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Column {
+    heading: &'static str,
+    when_narrow: WhenNarrow,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WhenNarrow {
+    Keep,
+    Cut,
+    /// What it says goes on a line of its own.
+    Below,
+}
+
+impl Column {
+    pub(crate) const fn whole(heading: &'static str) -> Self {
+        Self { heading, when_narrow: WhenNarrow::Keep }
+    }
+
+    pub(crate) const fn cut(heading: &'static str) -> Self {
+        Self { heading, when_narrow: WhenNarrow::Cut }
+    }
+
+    pub(crate) const fn below(heading: &'static str) -> Self {
+        Self { heading, when_narrow: WhenNarrow::Below }
+    }
+}
+
+/// Rows of cells, each in a style of its own.
+#[derive(Debug)]
+pub(crate) struct Table {
+    columns: Vec<Column>,
+    rows: Vec<(Vec<String>, Style)>,
+}
+
+/// A line of a table.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) style: Style,
+    pub(crate) text: String,
+    /// How many rows there are up to this line, itself included.
+    pub(crate) rows: usize,
+}
+
+impl Table {
+    pub(crate) fn new(columns: impl IntoIterator<Item = Column>) -> Self {
+        Self { columns: columns.into_iter().collect(), rows: Vec::new() }
+    }
+
+    /// Adds a row; what is in it may come from anybody.
+    pub(crate) fn push(&mut self, cells: impl IntoIterator<Item = String>, style: Style) {
+        let cells = cells.into_iter().map(|cell| printable(&cell)).collect();
+        self.rows.push((cells, style));
+    }
+
+    /// The lines, the heading first, none wider than `width` as far as that can be. A column that has
+    /// nothing in it is left out.
+    pub(crate) fn lines(&self, width: Option<u16>) -> Vec<Line> {
+        let is_used = |at: &usize| self.rows.iter().any(|(row, _)| !cell(row, *at).is_empty());
+        let used: Vec<_> = self.columns.iter().enumerate().filter(|(at, _)| is_used(at)).collect();
+        let whole = self.lay_out(&used);
+        let contents = whole.column_max_content_widths();
+        let needed: u32 = contents.iter().map(|content| u32::from(*content) + u32::from(GAP)).sum();
+        let (laid_out, below) =
+            match width.filter(|width| needed > u32::from(*width) + u32::from(GAP)) {
+                None => (whole, None),
+                Some(width) => {
+                    let is_below =
+                        |(_, column): &&(usize, &Column)| column.when_narrow == WhenNarrow::Below;
+                    let below = used.iter().find(is_below).map(|(at, _)| *at);
+                    let beside: Vec<_> =
+                        used.iter().filter(|column| !is_below(column)).copied().collect();
+                    (self.lay_out_narrow(&beside, width), below)
+                }
+            };
+        let styles = std::iter::once(Style::new().bold()).chain(self.rows.iter().map(|it| it.1));
+        let mut lines = Vec::new();
+        for ((rows, text), style) in laid_out.lines().enumerate().zip(styles) {
+            let text = text.trim_end().to_owned();
+            lines.push(Line { style, text, rows });
+            let row = rows.checked_sub(1).and_then(|row| self.rows.get(row));
+            let note = below.and_then(|at| row.map(|(row, _)| cell(row, at)));
+            if let Some(note) = note.filter(|note| !note.is_empty()) {
+                lines.push(Line { style, text: format!("  `- {note}"), rows });
+            }
+        }
+        lines
+    }
+
+    /// Everything on lines as long as it takes, one a row.
+    fn lay_out(&self, used: &[(usize, &Column)]) -> comfy_table::Table {
+        let mut table = comfy_table::Table::new();
+        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(used.iter().map(|(_, column)| column.heading));
+        for (row, _) in &self.rows {
+            let mut row = comfy_table::Row::from(used.iter().map(|(at, _)| cell(row, *at)));
+            row.max_height(1);
+            table.add_row(row);
+        }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, GAP));
+        }
+        table
+    }
+
+    /// The same with cells cut so that it is no wider than `width`.
+    fn lay_out_narrow(&self, used: &[(usize, &Column)], width: u16) -> comfy_table::Table {
+        let mut table = self.lay_out(used);
+        // The gap after the last column is cut off again.
+        table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(width.saturating_add(GAP));
+        table.set_truncation_indicator("…");
+        let contents = table.column_max_content_widths();
+        for ((column, (_, about)), content) in table.column_iter_mut().zip(used).zip(contents) {
+            column.set_constraint(if about.when_narrow == WhenNarrow::Keep {
+                ColumnConstraint::ContentWidth
+            } else {
+                // No long name shall take the room of all else.
+                let most = (width / 5 * 2).max(NARROWEST);
+                ColumnConstraint::Boundaries {
+                    lower: Width::Fixed(content.min(NARROWEST) + GAP),
+                    upper: Width::Fixed(content.min(most) + GAP),
+                }
+            });
+        }
+        table
+    }
+
+    pub(crate) fn print(&self) -> io::Result<()> {
+        let mut out = anstream::stdout().lock();
+        for Line { style, text, .. } in self.lines(terminal_width()) {
+            writeln!(out, "{style}{text}{style:#}")?;
+        }
+        out.flush()
+    }
+}
+
+fn cell(row: &[String], at: usize) -> &str {
+    row.get(at).map_or("", String::as_str)
+}
+
+/// How wide the terminal is that standard output goes to, if it goes to one.
+fn terminal_width() -> Option<u16> {
+    io::stdout()
+        .is_terminal()
+        .then(terminal_size::terminal_size)
+        .flatten()
+        .map(|(width, _)| width.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let mut table = Table::new([
+            Column::cut("NAME"),
+            Column::whole("ADDRESS"),
+            Column::below("WHY"),
+            Column::whole("ZONE"),
+            Column::cut("TAGS"),
+        ]);
+        let cells = |cells: [&str; 5]| cells.map(str::to_owned);
+        table.push(cells(["A", "10.0.0.1:1", "", "", "x"]), Style::new());
+        let why = "overdue for 5s";
+        let tags = "one,two,three,four,five,six";
+        table.push(cells(["日本", "10.0.0.2:18861", why, "", tags]), Style::new().italic());
+        table.push(cells(["B\n\x1b", "10.0.0.3:1", "", "", ""]), Style::new());
+        table
+    }
+
+    fn texts(lines: &[Line]) -> Vec<&str> {
+        lines.iter().map(|line| line.text.as_str()).collect()
+    }
+
+    #[test]
+    fn where_there_is_room_a_row_is_a_line_and_what_nobody_has_is_left_out() {
+        for width in [None, Some(70)] {
+            assert_eq!(
+                texts(&table().lines(width)),
+                [
+                    "NAME       ADDRESS         WHY             TAGS",
+                    "A          10.0.0.1:1                      x",
+                    "日本       10.0.0.2:18861  overdue for 5s  one,two,three,four,five,six",
+                    "B\\n\\u{1b}  10.0.0.3:1",
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn a_narrow_terminal_cuts_what_may_be_cut_and_tells_below_why() {
+        let lines = table().lines(Some(40));
+        assert_eq!(
+            texts(&lines),
+            [
+                "NAME       ADDRESS         TAGS",
+                "A          10.0.0.1:1      x",
+                "日本       10.0.0.2:18861  one,two,thre…",
+                "  `- overdue for 5s",
+                "B\\n\\u{1b}  10.0.0.3:1",
+            ]
+        );
+        assert_eq!(lines.iter().map(|line| line.rows).collect::<Vec<_>>(), [0, 1, 2, 2, 3]);
+        let italic = Style::new().italic();
+        let is_italic: Vec<_> = lines.iter().map(|line| line.style == italic).collect();
+        assert_eq!(is_italic, [false, false, true, true, false]);
+    }
+}

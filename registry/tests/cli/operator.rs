@@ -1,0 +1,222 @@
+//! What an operator asks and does.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+
+use serde_json::{Value, json};
+
+use crate::daemon::{Daemon, check, run, wait_until};
+
+/// Asks in the native face.
+pub(crate) fn ask(daemon: &Daemon, mut request: Value) -> Value {
+    request["v"] = 1.into();
+    let mut stream = TcpStream::connect(daemon.registry()).unwrap();
+    stream.write_all(format!("{request}\n").as_bytes()).unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    let reply: Value = serde_json::from_str(&line).unwrap();
+    assert!(reply["error"].is_null(), "{request}: {reply}");
+    reply
+}
+
+/// Registers with details; tells the number.
+pub(crate) fn register(daemon: &Daemon, names: &[&str], port: u16, more: &Value) -> u64 {
+    let mut request = json!({"op": "register", "names": names, "port": port, "ttl_ms": 3_600_000});
+    request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    ask(daemon, request)["lease"]["instance"].as_u64().unwrap()
+}
+
+#[test]
+fn lists_are_filtered_by_what_instances_tell() {
+    let daemon = Daemon::start(&[]);
+    let registry = daemon.registry();
+    register(&daemon, &["payroll"], 1, &json!({"tags": ["gpu", "big"], "zone": "eu"}));
+    register(&daemon, &["payroll", "pay"], 2, &json!({"tags": ["gpu"], "meta": {"os": "linux"}}));
+    let third = register(&daemon, &["web"], 3, &json!({"weight": 7}));
+    check(&["drain", "--instance", &third.to_string(), "--registry", &registry], 0);
+    let ports = |args: &[&str]| {
+        let args = [&["list", "-o", "json", "--registry", &registry], args].concat();
+        let document: Value = serde_json::from_str(&check(&args, 0).0).unwrap();
+        let services = document["services"].as_array().unwrap().iter();
+        let instances = services.flat_map(|it| it["instances"].as_array().unwrap());
+        instances.map(|it| it["port"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    for (args, expected) in [
+        (&[][..], vec![1, 2, 2, 3]),
+        (&["pay"], vec![2]),
+        (&["PAY*"], vec![1, 2, 2]),
+        (&["?eb"], vec![3]),
+        (&["--tag", "gpu"], vec![1, 2, 2]),
+        (&["--tag", "gpu", "--tag", "big"], vec![1]),
+        (&["--zone", "eu"], vec![1]),
+        (&["--meta", "os=linux", "pay*l"], vec![2]),
+        (&["--state", "draining"], vec![3]),
+        (&["--state", "passing", "--state", "draining"], vec![1, 2, 2, 3]),
+        (&["--host", "127.0.0.1", "w*"], vec![3]),
+    ] {
+        assert_eq!(ports(args), expected, "{args:?}");
+    }
+    let (out, hint) = check(&["list", "nosuch*", "--registry", &registry], 0);
+    assert!(out.is_empty() && hint.contains("nothing like that"), "{out}{hint}");
+}
+
+#[test]
+fn a_list_shows_at_a_glance_who_is_not_passing_and_why() {
+    let daemon = Daemon::start(&[]);
+    let registry = daemon.registry();
+    register(&daemon, &["payroll"], 1, &json!({}));
+    register(&daemon, &["payroll"], 2, &json!({"tags": ["b", "a"], "zone": "eu", "weight": 5}));
+    check(&["drain", "payroll", "127.0.0.1:2", "--registry", &registry], 0);
+    let (list, _) = check(&["list", "--registry", &registry], 0);
+    assert_eq!(list, "NAME     INSTANCES  STATES\nPAYROLL  2          1 passing, 1 draining\n");
+    let (wide, _) = check(&["list", "--wide", "--registry", &registry], 0);
+    let rows: Vec<_> = wide.lines().collect();
+    assert!(
+        rows[0].ends_with("LEFT  WHY                                  TAGS  ZONE  WEIGHT"),
+        "{wide}"
+    );
+    assert!(rows[1].contains("127.0.0.1:1  passing "), "{wide}");
+    assert!(rows[2].contains("127.0.0.1:2  draining "), "{wide}");
+    assert!(rows[2].contains("drained by an operator"), "{wide}");
+    assert!(rows[2].ends_with("  a,b   eu    5"), "{wide}");
+}
+
+#[test]
+fn one_instance_is_described_in_full() {
+    let daemon = Daemon::start(&[]);
+    let registry = daemon.registry();
+    let details = json!({
+        "addresses": ["10.1.2.3", "[fd00::3]:9"], "tags": ["gpu"], "zone": "eu", "weight": 2,
+        "meta": {"os": "linux", "evil\u{1b}": "a\nb\u{202e}"},
+    });
+    let id = register(&daemon, &["payroll", "pay"], 18861, &details).to_string();
+    check(&["register", "old", "--port", "5", "--once", "--registry", &registry], 0);
+    check(&["drain", "--instance", &id, "--registry", &registry], 0);
+    let (shown, _) = check(&["describe", "payroll", "--registry", &registry], 0);
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines: Vec<_> = shown.lines().map(words).collect();
+    for expected in [
+        "PAYROLL 1 instance: 1 draining",
+        "10.1.2.3:18861 draining: drained by an operator or by itself",
+        &format!("id {id}"),
+        "also at [fd00::3]:9",
+        "lease 1h left of 1h unless it renews",
+        "tags gpu",
+        "zone eu",
+        "weight 2",
+        "meta evil\\u{1b} = a\\nb\\u{202e}",
+        "os = linux",
+    ] {
+        assert!(lines.iter().any(|line| line == expected), "{expected}\n{shown}");
+    }
+    let (shown, _) = check(&["describe", "--instance", &id, "--registry", &registry], 0);
+    assert!(shown.contains("PAYROLL") && shown.contains("\nPAY "), "{shown}");
+    let (shown, _) = check(&["describe", "old", "127.0.0.1", "--registry", &registry], 0);
+    assert!(shown.contains("by RPyC's protocol"), "{shown}");
+    let json = ["describe", "pay", "-o", "json", "--registry", &registry];
+    let document: Value = serde_json::from_str(&check(&json, 0).0).unwrap();
+    let instance = &document["services"][0]["instances"][0];
+    assert_eq!(instance["state"], "draining");
+    assert_eq!(instance["ttl_ms"], 3_600_000);
+    assert_eq!(instance["addresses"], json!(["[fd00::3]:9"]));
+    let (_, error) = check(&["describe", "nosuch", "--registry", &registry], 1);
+    assert!(error.contains("NOSUCH is not registered at") && error.contains(&registry), "{error}");
+}
+
+#[test]
+fn an_operator_drains_undrains_and_ends() {
+    let daemon = Daemon::start(&[]);
+    let registry = daemon.registry();
+    register(&daemon, &["a"], 1, &json!({}));
+    let second = register(&daemon, &["a"], 2, &json!({})).to_string();
+    let found = || {
+        let output = run(&["lookup", "a", "--registry", &registry]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut found: Vec<_> = text.lines().map(str::to_owned).collect();
+        found.sort_unstable();
+        found
+    };
+    let tell = |args: &[&str]| check(&[args, &["--registry", &registry]].concat(), 0).0;
+    let said = tell(&["drain", "A", "127.0.0.1:1"]);
+    assert!(said.starts_with("drained 1 instance (A at 127.0.0.1:1)"), "{said}");
+    assert_eq!(found(), ["127.0.0.1:2"]);
+    let said = tell(&["drain", "a", "127.0.0.1:1"]);
+    assert!(said.contains("is draining already"), "{said}");
+    assert!(tell(&["undrain", "a"]).contains("1 instance"));
+    assert_eq!(found(), ["127.0.0.1:1", "127.0.0.1:2"]);
+    let said = tell(&["deregister", "--instance", &second, "-o", "json"]);
+    let document: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(document[0]["changed"], 1);
+    assert_eq!(found(), ["127.0.0.1:1"]);
+    tell(&["deregister", "a"]);
+    assert!(found().is_empty());
+    for verb in ["drain", "undrain", "deregister"] {
+        let (_, error) = check(&[verb, "a", "--registry", &registry], 1);
+        assert!(error.contains("A is not registered") && error.contains(&registry), "{error}");
+    }
+}
+
+#[test]
+fn suspects_are_seen_in_the_list_and_the_status_and_an_operator_lets_them_go() {
+    let daemon = Daemon::start(&["--protect-min", "3", "--evictions-per-sweep", "9"]);
+    let registry = daemon.registry();
+    for port in 1..=5 {
+        ask(&daemon, json!({"op": "register", "names": ["a"], "port": port, "ttl_ms": 2_000}));
+    }
+    register(&daemon, &["b"], 6, &json!({}));
+    let list = || check(&["list", "--wide", "--registry", &registry], 0).0;
+    let mut seen = String::new();
+    let of_a = |list: &str| list.lines().filter(|line| line.starts_with("A ")).count();
+    // One that falls silent by itself is believed, so the first may be gone.
+    wait_until("suspect", || {
+        seen = list();
+        seen.matches(" suspect ").count() == of_a(&seen)
+    });
+    assert!(of_a(&seen) >= 4, "{seen}");
+    assert!(seen.contains("overdue for") && seen.contains("too many others"), "{seen}");
+    // What follows must come before the further two seconds in which they are kept is over.
+    let (status, _) = check(&["status", "--registry", &registry], 0);
+    let (released, _) = check(&["release", "a", "--registry", &registry], 0);
+    assert!(status.contains("protected ") && status.contains("  suspect"), "{status}");
+    assert!(released.starts_with("forgot ") && released.contains(" of A at "), "{released}");
+    assert!(!list().contains("suspect"), "{}", list());
+    let (released, _) = check(&["release", "--registry", &registry], 0);
+    assert!(released.starts_with("nothing is protected at "), "{released}");
+}
+
+#[test]
+fn status_tells_how_the_registry_does() {
+    let daemon = Daemon::start(&[]);
+    let registry = daemon.registry();
+    register(&daemon, &["a", "b"], 1, &json!({}));
+    let (status, _) = check(&["status", "--registry", &registry], 0);
+    for expected in [registry.as_str(), "memory", "services      2", "1, under 2 names", "passing"]
+    {
+        assert!(status.contains(expected), "{expected}\n{status}");
+    }
+    let json = ["status", "-o", "json", "--registry", &registry];
+    let document: Value = serde_json::from_str(&check(&json, 0).0).unwrap();
+    assert_eq!(document["instances"], 1);
+    assert_eq!(document["states"]["passing"], 2);
+    assert!(document["revision"].as_str().unwrap().contains(':'), "{document}");
+}
+
+#[test]
+fn several_registries_are_each_told() {
+    let (one, two) = (Daemon::start(&[]), Daemon::start(&[]));
+    let both = format!("{},{}", one.registry(), two.registry());
+    for daemon in [&one, &two] {
+        register(daemon, &["a"], 1, &json!({}));
+    }
+    let (said, _) = check(&["drain", "a", "--registry", &both], 0);
+    assert_eq!(said.lines().count(), 2, "{said}");
+    for daemon in [&one, &two] {
+        let (list, _) = check(&["list", "--registry", &daemon.registry()], 0);
+        assert!(list.contains("1 draining"), "{list}");
+    }
+    // One that does not know of it is no reason to fail, but is told.
+    register(&one, &["b"], 2, &json!({}));
+    let (said, warned) = check(&["drain", "b", "--registry", &both], 0);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(warned.contains(&two.registry()), "{warned}");
+}
