@@ -67,9 +67,12 @@ pub(crate) struct ServeArgs {
           default_value_t = StoreKind::File)]
     pub(crate) store: StoreKind,
 
-    /// The directory of that file [default: $STATE_DIRECTORY, else $XDG_STATE_HOME/rpyc-registry, else
-    /// ~/.local/state/rpyc-registry]
-    #[arg(long, value_name = "DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        help = "The directory of that file [default: $STATE_DIRECTORY, else \
+                $XDG_STATE_HOME/rpyc-registry, else ~/.local/state/rpyc-registry]"
+    )]
     pub(crate) state_dir: Option<PathBuf>,
 
     /// How much to log [default: info]
