@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
+use crate::resolver::Seat;
+
 /// A connection to a server of a service, over which nothing was said yet.
 ///
 /// It reads and writes bytes; whatever speaks RPyC is put over it, as over any [`AsyncRead`] and
@@ -19,6 +21,8 @@ use tokio::net::UnixStream;
 pub struct ServiceStream {
     endpoint: Endpoint,
     socket: Socket,
+    /// Counts the connection among those to its server.
+    seat: Option<Seat>,
 }
 
 /// The socket of a [`ServiceStream`].
@@ -34,7 +38,12 @@ pub enum Socket {
 
 impl ServiceStream {
     pub(crate) fn new(endpoint: Endpoint, socket: Socket) -> Self {
-        Self { endpoint, socket }
+        Self { endpoint, socket, seat: None }
+    }
+
+    /// Counts the connection as long as it is there.
+    pub(crate) fn take_seat(&mut self, seat: Seat) {
+        self.seat = Some(seat);
     }
 
     /// The server at the other end, as the registry told it.
@@ -49,7 +58,7 @@ impl ServiceStream {
         &self.socket
     }
 
-    /// Takes the connection apart.
+    /// Takes the connection apart. A [`Resolver`](crate::Resolver) counts it no more.
     #[must_use]
     pub fn into_parts(self) -> (Endpoint, Socket) {
         (self.endpoint, self.socket)

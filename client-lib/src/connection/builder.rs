@@ -16,6 +16,7 @@ use super::shared::Shared;
 use super::{Connection, DEFAULT_TIMEOUT, Driver, Handle};
 use crate::Local;
 use crate::local::Object;
+use crate::resolver::Seat;
 
 /// Numbers connections, to tell their objects apart.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
@@ -39,6 +40,8 @@ pub struct ConnectionBuilder {
     timeout: Option<Duration>,
     config: Config,
     pub(super) peer_addr: Option<SocketAddr>,
+    /// Counts the connection at the server that a resolver chose.
+    pub(super) seat: Option<Seat>,
 }
 
 impl Default for ConnectionBuilder {
@@ -53,6 +56,7 @@ impl Default for ConnectionBuilder {
             timeout: Some(DEFAULT_TIMEOUT),
             config: Config::server(),
             peer_addr: None,
+            seat: None,
         }
     }
 }

@@ -17,7 +17,7 @@ pub use watch::{Change, Watch, WatchError, What};
 use super::ask::Reply;
 use super::question::Question;
 use super::told::Told;
-use super::{Registrar, Service};
+use super::{Found, Registrar, Service};
 use crate::{Instance, RegistryAddr, RequestError, Transport};
 
 /// Speaks to this project's registry in its own words; from [`Registrar::native`].
@@ -48,6 +48,20 @@ impl Registrar {
     #[must_use]
     pub fn native(&self) -> Native {
         Native { registrar: self.clone() }
+    }
+}
+
+impl Registrar {
+    /// Follows one name at the registry that told it.
+    pub(crate) async fn watch_at(
+        &self,
+        found: &Found,
+        name: &ServiceName,
+        since: Option<Revision>,
+    ) -> Result<Watch, RequestError> {
+        let operation = Operation::Watch { glob: Some(name.to_string()), since };
+        let Found { registry, responder, local, .. } = found;
+        watch::begin(self, registry.clone(), *responder, *local, operation).await
     }
 }
 
