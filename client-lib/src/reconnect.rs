@@ -87,7 +87,11 @@ impl ConnectionBuilder {
     /// A service of `name` that is looked up through a [`Registrar`](crate::Registrar) or a
     /// [`Resolver`] and connected to when it is needed, and again when it is lost.
     #[must_use]
-    pub fn reconnecting_through(self, through: impl Into<Finder>, name: ServiceName) -> Reconnecting {
+    pub fn reconnecting_through(
+        self,
+        through: impl Into<Finder>,
+        name: ServiceName,
+    ) -> Reconnecting {
         Reconnecting::new(self, Target::Name(through.into(), name))
     }
 }
@@ -170,9 +174,7 @@ impl Reconnecting {
         let builder = self.0.builder.clone();
         let connection = match &self.0.target {
             Target::Address(address) => builder.connect(address).await?,
-            Target::Name(finder, name) => {
-                builder.connect_through(finder.clone(), name).await?
-            },
+            Target::Name(finder, name) => builder.connect_through(finder.clone(), name).await?,
         };
         let address = || match &self.0.target {
             Target::Address(address) => address.as_str().into(),

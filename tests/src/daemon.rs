@@ -22,6 +22,12 @@ impl Daemon {
         Self::launch(Command::new(executable()), &[&["--port", "0"], arguments].concat())
     }
 
+    /// Starts the daemon on a port of this machine where one was, and waits until it listens.
+    pub fn start_at(port: u16, arguments: &[&str]) -> Self {
+        let port = port.to_string();
+        Self::launch(Command::new(executable()), &[&["--port", &port], arguments].concat())
+    }
+
     /// Starts the daemon on `host`, on the port of its defaults or `arguments`, and waits until it listens.
     pub fn start_on(host: &Host, arguments: &[&str]) -> Self {
         Self::launch(host.command(executable()), arguments)

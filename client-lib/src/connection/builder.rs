@@ -41,7 +41,7 @@ pub struct ConnectionBuilder {
     config: Config,
     pub(super) peer_addr: Option<SocketAddr>,
     /// Counts the connection at the server that a resolver chose.
-    pub(super) seat: Option<Seat>,
+    pub(super) seat: Option<Arc<Seat>>,
 }
 
 impl Default for ConnectionBuilder {

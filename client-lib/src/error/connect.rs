@@ -18,7 +18,9 @@ pub enum ConnectError {
     Address(Box<str>),
     /// The registry knows servers, and all of them are draining: they take nobody new, since they
     /// are about to go or an operator wants it so.
-    #[error("all servers of {name} are draining ({instances} registered); undrain one, or start another")]
+    #[error(
+        "all servers of {name} are draining ({instances} registered); undrain one, or start another"
+    )]
     AllDraining {
         /// The name.
         name: ServiceName,

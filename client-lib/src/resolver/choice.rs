@@ -98,9 +98,7 @@ impl Choice {
         match self {
             Self::WeightedRandom => {}
             Self::RoundRobin => {
-                group.sort_by(|a, b| {
-                    (&a.endpoint.host, port(a)).cmp(&(&b.endpoint.host, port(b)))
-                });
+                group.sort_by(|a, b| (&a.endpoint.host, port(a)).cmp(&(&b.endpoint.host, port(b))));
                 turns.next(group);
             }
             Self::LeastConnections => group.sort_by_key(by_load),

@@ -10,18 +10,20 @@ use super::known::{Known, Told};
 use super::slot::Slot;
 use crate::registrar::Found;
 use crate::registrar::native::Watch;
-use crate::{Fault, LookupError, RegistryAddr};
+use crate::{Attempt, Fault, LookupError, RegistryAddr};
 
 /// The pause before a registry that has failed is asked again: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Keeps a name fresh until nobody has asked for it for a while.
 pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>, first: Found) {
+    let mut last = first.clone();
     let mut found = Some(first);
     let mut pause = PAUSES.0;
     loop {
         if let Some(found) = found.take() {
             pause = PAUSES.0;
+            last.clone_from(&found);
             if !found.is_native || !watch(&shared, &slot, &found).await {
                 wait(&shared, &slot, off(shared.settings.poll, 0.2)).await;
             }
@@ -32,7 +34,7 @@ pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>, first: Found) {
         if shared.forget(&slot) {
             return;
         }
-        found = ask(&shared, &slot).await;
+        found = ask(&shared, &slot, &last).await;
     }
 }
 
@@ -41,8 +43,9 @@ fn off(about: Duration, share: f64) -> Duration {
     about.mul_f64(1.0 - share + 2.0 * share * fastrand::f64())
 }
 
-/// Asks all registries; tells whether one knows.
-async fn ask(shared: &Shared, slot: &Slot) -> Option<Found> {
+/// Asks all registries; tells which one to keep to, if any has answered. One that knows nobody now is
+/// the one to keep to if it did before.
+async fn ask(shared: &Shared, slot: &Slot, last: &Found) -> Option<Found> {
     let asked = shared.ask(slot.name()).await;
     let now = Instant::now().into_std();
     match asked {
@@ -52,7 +55,10 @@ async fn ask(shared: &Shared, slot: &Slot) -> Option<Found> {
         }
         Err(error) => {
             unanswered(slot, now, &error);
-            None
+            let is_last = |attempt: &Attempt| {
+                attempt.registry == last.registry && matches!(attempt.fault, Fault::Unknown)
+            };
+            error.attempts().iter().any(is_last).then(|| last.clone())
         }
     }
 }
@@ -98,7 +104,8 @@ async fn wait(shared: &Shared, slot: &Slot, pause: Duration) {
 fn next_look(shared: &Shared, slot: &Slot) -> Instant {
     // Whoever follows may stop without a word.
     let idle = shared.settings.idle.max(Duration::from_millis(1));
-    let idle = slot.last_asked().map_or_else(|| Instant::now() + idle, |it| Instant::from_std(it + idle));
+    let idle =
+        slot.last_asked().map_or_else(|| Instant::now() + idle, |it| Instant::from_std(it + idle));
     let expiry = slot.read(Known::next_expiry).map(Instant::from_std);
     expiry.map_or(idle, |expiry| expiry.min(idle))
 }
@@ -108,6 +115,7 @@ fn next_look(shared: &Shared, slot: &Slot) -> Instant {
 /// A watch that is lost is taken up once where it ended; if that fails, all registries are asked.
 async fn watch(shared: &Shared, slot: &Slot, found: &Found) -> bool {
     let mut has_begun = false;
+    let mut pause = PAUSES.0;
     loop {
         let since = slot.read(Known::revision);
         let begun = shared.registrar.watch_at(found, slot.name(), since).await;
@@ -127,12 +135,15 @@ async fn watch(shared: &Shared, slot: &Slot, found: &Found) -> bool {
             }
             notices
         });
+        let begun = Instant::now();
         match follow(shared, slot, &found.registry, &mut watch).await {
             Ended::Idle | Ended::AskAnew => return true,
             Ended::Failed => {
                 slot.learn(|known| known.watched(false));
                 // So that not all clients of a registry that comes back come at once.
-                sleep(off(PAUSES.0, 0.9)).await;
+                pause = if begun.elapsed() > PAUSES.1 { PAUSES.0 } else { pause };
+                sleep(off(pause, 0.9)).await;
+                pause = (pause * 2).min(PAUSES.1);
             }
         }
     }
@@ -148,12 +159,7 @@ enum Ended {
     AskAnew,
 }
 
-async fn follow(
-    shared: &Shared,
-    slot: &Slot,
-    registry: &RegistryAddr,
-    watch: &mut Watch,
-) -> Ended {
+async fn follow(shared: &Shared, slot: &Slot, registry: &RegistryAddr, watch: &mut Watch) -> Ended {
     let has_others = shared.registrar.registries().iter().len() > 1;
     let mut empty_until = Instant::now() + shared.settings.poll;
     loop {

@@ -136,10 +136,11 @@ impl Known {
     /// A watched registry tells of a change.
     pub(super) fn changed(&mut self, now: Instant, change: Change) -> Vec<Notice> {
         let Change { revision, what } = change;
-        if self.learning.is_none() && !matches!(what, What::Reset) {
-            if let Some(notice) = self.refuse(Some(revision)) {
-                return vec![notice];
-            }
+        if self.learning.is_none()
+            && !matches!(what, What::Reset)
+            && let Some(notice) = self.refuse(Some(revision))
+        {
+            return vec![notice];
         }
         match (what, &mut self.learning) {
             (What::Reset, _) => return self.relearn(),

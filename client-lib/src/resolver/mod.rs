@@ -340,7 +340,9 @@ impl Shared {
         self.counters.note(&notice);
         match &notice {
             Notice::Stale => tracing::warn!(%name, "no registry answers; using the last answer"),
-            Notice::Lost => tracing::warn!(%name, "no registry answers; the last answer is too old"),
+            Notice::Lost => {
+                tracing::warn!(%name, "no registry answers; the last answer is too old");
+            }
             Notice::HeldBack { instances } => tracing::warn!(
                 %name, instances, "the registry tells of these no more; kept for a while"
             ),
@@ -353,7 +355,9 @@ impl Shared {
             Notice::Released { instances } => {
                 tracing::info!(%name, instances, "have not come back");
             }
-            Notice::Moved { registry } => tracing::info!(%name, %registry, "told by another registry"),
+            Notice::Moved { registry } => {
+                tracing::info!(%name, %registry, "told by another registry");
+            }
             Notice::Recovered => tracing::info!(%name, "a registry answers again"),
             Notice::Forgotten => tracing::debug!(%name, "nobody asks for it any more"),
         }

@@ -28,10 +28,8 @@ impl Outliers {
     /// A server could not be connected to; tells whether that is news. `chance` is from 0 to 1, and
     /// shortens the time so that not all clients come back at once.
     pub(super) fn failed(&mut self, now: Instant, endpoint: &Endpoint, chance: f64) -> bool {
-        let failures = self
-            .0
-            .entry(endpoint.clone())
-            .or_insert(Failures { in_a_row: 0, until: now });
+        let failures =
+            self.0.entry(endpoint.clone()).or_insert(Failures { in_a_row: 0, until: now });
         let is_news = failures.until <= now;
         // Attempts that were under way at the same time are one failure.
         if is_news {

@@ -30,12 +30,17 @@ struct State {
     asked: Instant,
     outliers: Outliers,
     turns: Turns,
-    /// For each server a seat of which every open connection holds a copy, and nothing else does.
-    seats: HashMap<Endpoint, Weak<()>>,
+    /// For each server the bench on which every open connection has a seat.
+    seats: HashMap<Endpoint, Weak<Bench>>,
 }
 
 impl Slot {
-    pub(super) fn new(now: Instant, name: ServiceName, bounds: Bounds, shared: &Arc<Shared>) -> Self {
+    pub(super) fn new(
+        now: Instant,
+        name: ServiceName,
+        bounds: Bounds,
+        shared: &Arc<Shared>,
+    ) -> Self {
         let nothing = Resolved {
             name: name.clone(),
             instances: Vec::new(),
@@ -97,9 +102,8 @@ impl Slot {
                 registry: known.registry().cloned(),
                 revision: known.revision(),
             };
-            let is_there = |endpoint: &Endpoint| {
-                resolved.instances.iter().any(|it| it.endpoint == *endpoint)
-            };
+            let is_there =
+                |endpoint: &Endpoint| resolved.instances.iter().any(|it| it.endpoint == *endpoint);
             state.outliers.retain(is_there);
             state.turns.retain(is_there);
             state.seats.retain(|endpoint, seat| is_there(endpoint) || seat.strong_count() > 0);
@@ -129,8 +133,7 @@ impl Slot {
         let load = Now { ejected: outliers.ejected(now, n), seats };
         let settings = &shared.settings;
         let zone = settings.zone.as_deref();
-        let ordered =
-            settings.choice.order(known.instances(), zone, &load, turns, fastrand::f64);
+        let ordered = settings.choice.order(known.instances(), zone, &load, turns, fastrand::f64);
         let candidate = |instance: &crate::Instance| Candidate {
             endpoints: instance.endpoints().cloned().collect(),
             record: Some(Record { slot: Arc::clone(self), key: instance.endpoint.clone() }),
@@ -154,7 +157,7 @@ impl Slot {
 
 struct Now<'a> {
     ejected: Vec<&'a Endpoint>,
-    seats: &'a HashMap<Endpoint, Weak<()>>,
+    seats: &'a HashMap<Endpoint, Weak<Bench>>,
 }
 
 impl Load for Now<'_> {
@@ -174,9 +177,13 @@ pub(crate) struct Record {
     key: Endpoint,
 }
 
-/// What an open connection holds, so that it is counted. All copies of one are one connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Seat(#[expect(dead_code, reason = "counted while it is there")] Arc<Arc<()>>);
+/// What the seats of one server are counted by.
+#[derive(Debug)]
+struct Bench;
+
+/// What an open connection holds, so that it is counted.
+#[derive(Debug)]
+pub(crate) struct Seat(#[expect(dead_code, reason = "counted while it is there")] Arc<Bench>);
 
 impl Record {
     pub(crate) fn succeeded(&self) {
@@ -197,14 +204,14 @@ impl Record {
     }
 
     /// A seat at the server, for one connection.
-    pub(crate) fn seat(&self) -> Seat {
+    pub(crate) fn seat(&self) -> Arc<Seat> {
         let mut state = self.slot.lock();
         let seat = state.seats.entry(self.key.clone()).or_default();
         let shared = seat.upgrade().unwrap_or_else(|| {
-            let new = Arc::new(());
+            let new = Arc::new(Bench);
             *seat = Arc::downgrade(&new);
             new
         });
-        Seat(Arc::new(shared))
+        Arc::new(Seat(shared))
     }
 }

@@ -105,8 +105,7 @@ fn turns_are_in_proportion_to_weight_and_even() {
 #[test]
 fn the_least_loaded_for_its_weight_is_first() {
     let all = [weighing(1, 1), weighing(2, 4), weighing(3, 1)];
-    let loads =
-        Loads { connections: [(1, 2), (2, 4), (3, 5)].into(), ..Loads::default() };
+    let loads = Loads { connections: [(1, 2), (2, 4), (3, 5)].into(), ..Loads::default() };
     assert_eq!(order(Choice::LeastConnections, &all, None, &loads), [2, 1, 3]);
     assert_eq!(order(Choice::LeastConnections, &all, None, &Loads::default())[0], 2);
     let equal = [weighing(1, 1), weighing(2, 1)];

@@ -6,8 +6,7 @@ use rpyc_protocol::registry::reply::Endpoint;
 
 use super::*;
 
-const BOUNDS: Bounds =
-    Bounds { stale: Duration::from_secs(600), grace: Duration::from_secs(75) };
+const BOUNDS: Bounds = Bounds { stale: Duration::from_secs(600), grace: Duration::from_secs(75) };
 
 fn instance(port: u16) -> Instance {
     let endpoint = Endpoint { host: "10.0.0.1".into(), port: Port::tcp(port).unwrap() };
@@ -103,7 +102,7 @@ fn an_older_state_of_the_same_table_is_refused_until_nothing_good_is_left() {
     assert_eq!(notices, [refused.clone(), Notice::Stale]);
     assert_eq!(shown(&known), ["1"]);
     assert_eq!(known.freshness(), Freshness::Stale { since: now });
-    assert_eq!(known.changed(now, change(4, added(9))), [refused.clone()]);
+    assert_eq!(known.changed(now, change(4, added(9))), [refused]);
     assert_eq!(known.told(now, told("a", Some(newer), &[1, 2])), [Notice::Recovered]);
 
     known.told(now, told("a", Some(older), &[9]));
@@ -152,7 +151,9 @@ fn the_last_one_may_go_if_it_said_so() {
     let mut draining = instance(1);
     draining.state = State::Draining;
     known.changed(now, change(6, What::Updated("A".into(), Box::new(draining.clone()))));
-    assert!(known.changed(now, change(7, What::Removed("A".into(), Box::new(draining)))).is_empty());
+    assert!(
+        known.changed(now, change(7, What::Removed("A".into(), Box::new(draining)))).is_empty()
+    );
     assert!(shown(&known).is_empty());
 }
 
