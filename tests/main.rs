@@ -18,6 +18,8 @@ macro_rules! with_each_version {
     )+};
 }
 
+mod announcing;
+mod embedded;
 mod examples;
 mod golden;
 mod guide;

@@ -7,8 +7,8 @@ use rpyc_client::native::Target;
 use rpyc_client::{Freshness, Notice, Registries, Resolver, Transport};
 use rpyc_tests::{Daemon, PATIENCE};
 
-use super::embedded::{Embedded, at, listener, registration};
 use super::{Quick, is_stale, is_watched, shown, until};
+use crate::embedded::{Embedded, at, listener, registration};
 
 #[tokio::test]
 async fn servers_are_found_while_the_registry_is_gone_and_while_it_has_forgotten() {

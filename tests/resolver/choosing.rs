@@ -7,7 +7,7 @@ use rpyc_client::{Choice, ConnectError, Connection, Resolver};
 use rpyc_server::{Server, service};
 use rpyc_tests::PATIENCE;
 
-use super::embedded::{Embedded, deserted, listener, registration};
+use crate::embedded::{Embedded, deserted, listener, registration};
 
 #[tokio::test]
 async fn connections_are_counted_as_long_as_they_are_open() {

@@ -7,8 +7,8 @@ use rpyc_client::native::{DetailsUpdate, Query, Target, What};
 use rpyc_client::{ConnectError, LookupError, Resolver, ResolverStats};
 use rpyc_tests::PATIENCE;
 
-use super::embedded::Embedded;
 use super::{is_watched, shown, until};
+use crate::embedded::Embedded;
 
 #[tokio::test]
 async fn answers_come_from_memory_and_changes_arrive() {

@@ -3,8 +3,8 @@
 use rpyc_client::{Freshness, Port, Registrar, Resolver, ServiceName};
 use rpyc_tests::{Control, Registry as _, Settings, Transport};
 
-use super::embedded::at;
 use super::{Quick, is_stale, shown, until};
+use crate::embedded::at;
 
 async fn polls(transport: Transport) {
     let control = Control::start(Settings::default());

@@ -2,7 +2,6 @@
 
 mod absence;
 mod choosing;
-mod embedded;
 mod following;
 mod legacy;
 

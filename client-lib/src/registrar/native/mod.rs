@@ -11,7 +11,7 @@ use rpyc_protocol::registry::native::{
     Target,
 };
 
-pub use answer::{Answer, Query};
+pub use answer::{Answer, Face, Query};
 pub use watch::{Change, Watch, WatchError, What};
 
 use super::ask::Reply;
@@ -52,6 +52,24 @@ impl Registrar {
 }
 
 impl Registrar {
+    /// Asks what the first registry that answers speaks.
+    ///
+    /// RPyC's own over TCP takes half a second longer, once, to be known for what it is.
+    ///
+    /// # Errors
+    /// [`RequestError`] if none answers.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: there is nothing to undo.
+    pub async fn face(&self) -> Result<Answer<Face>, RequestError> {
+        let (registry, reply) = self.ask(&self.inner.registries, &Question::face()).await?;
+        if reply.answer == Face::Legacy {
+            Told::by(self, registry, &reply).remember_legacy();
+        }
+        let (registry, responder, source) = (registry.clone(), reply.from, reply.local);
+        Ok(Answer { registry, responder, source, revision: None, value: reply.answer })
+    }
+
     /// Follows one name at the registry that told it.
     pub(crate) async fn watch_at(
         &self,

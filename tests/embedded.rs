@@ -11,18 +11,18 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// A registry without a store, so that it forgets when it ends.
-pub(super) struct Embedded {
-    pub(super) port: u16,
+pub(crate) struct Embedded {
+    pub(crate) port: u16,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<bool>,
 }
 
 impl Embedded {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_at(0)
     }
 
-    pub(super) fn start_at(port: u16) -> Self {
+    pub(crate) fn start_at(port: u16) -> Self {
         let hosts = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
         let server = Server::bind(&Config { hosts, port, ..Config::default() }).unwrap();
         let port = server.listeners()[0].address().port();
@@ -35,32 +35,32 @@ impl Embedded {
         Self { port, stop, serving }
     }
 
-    pub(super) fn addr(&self) -> RegistryAddr {
+    pub(crate) fn addr(&self) -> RegistryAddr {
         at(Transport::Udp, self.port)
     }
 
-    pub(super) fn native(&self) -> Native {
+    pub(crate) fn native(&self) -> Native {
         Registrar::new(self.addr().into()).native()
     }
 
-    pub(super) async fn register(&self, port: u16) -> Granted {
+    pub(crate) async fn register(&self, port: u16) -> Granted {
         self.native().register(registration(port)).await.unwrap().value
     }
 
     /// Ends it; gives the port back.
-    pub(super) async fn stop(self) -> u16 {
+    pub(crate) async fn stop(self) -> u16 {
         self.stop.send(()).unwrap();
         self.serving.await.unwrap();
         self.port
     }
 }
 
-pub(super) fn at(transport: Transport, port: u16) -> RegistryAddr {
+pub(crate) fn at(transport: Transport, port: u16) -> RegistryAddr {
     RegistryAddr::new(transport, (Ipv4Addr::LOCALHOST, port).into()).unwrap()
 }
 
 /// PAYROLL on a port of this machine.
-pub(super) fn registration(port: u16) -> Registration {
+pub(crate) fn registration(port: u16) -> Registration {
     Registration {
         names: vec!["payroll".into()],
         port: Port::tcp(port).unwrap(),
@@ -73,14 +73,14 @@ pub(super) fn registration(port: u16) -> Registration {
 }
 
 /// Somebody who can be connected to.
-pub(super) async fn listener() -> (TcpListener, u16) {
+pub(crate) async fn listener() -> (TcpListener, u16) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)
 }
 
 /// A port where nobody can be connected to, for as long as the socket is kept.
-pub(super) fn deserted() -> (tokio::net::TcpSocket, u16) {
+pub(crate) fn deserted() -> (tokio::net::TcpSocket, u16) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let port = socket.local_addr().unwrap().port();
