@@ -20,6 +20,7 @@ use std::future::IntoFuture;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use rpyc_protocol::ServiceName;
 use rpyc_protocol::rpc::{Comparison, Exception};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,8 +29,8 @@ use tokio::runtime::Runtime;
 
 use crate::parcel::IntoArgs;
 use crate::{
-    Args, Call, CallError, ConnectError, ConnectionBuilder, Disconnect, Local,
-    RemoteObject as Remote,
+    Args, Call, CallError, ConnectError, ConnectionBuilder, Disconnect, Finder, Local,
+    RegistryAddrError, RemoteObject as Remote, Resolved,
 };
 
 /// Drives all connections. It does next to nothing but I/O, so two threads are enough; what blocks
@@ -77,6 +78,49 @@ pub fn function<R: Serialize + Send + 'static>(
     })
 }
 
+/// Keeps who serves the names that it is asked for; see [`crate::Resolver`]. It goes on in the
+/// background.
+#[derive(Clone, Debug)]
+pub struct Resolver(crate::Resolver);
+
+impl From<crate::Resolver> for Resolver {
+    fn from(resolver: crate::Resolver) -> Self {
+        Self(resolver)
+    }
+}
+
+impl Resolver {
+    /// Asks the registries that the environment names, or else those nearby.
+    ///
+    /// # Errors
+    /// [`RegistryAddrError`] if the environment names none properly.
+    pub fn from_env() -> Result<Self, RegistryAddrError> {
+        crate::Resolver::from_env().map(Self)
+    }
+
+    /// Who serves `name`; see [`crate::Resolver::resolve`].
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn resolve(&self, name: &str) -> Result<Arc<Resolved>, ConnectError> {
+        wait(self.0.resolve(name))
+    }
+
+    /// Connects to a server of `name`; see [`crate::Resolver::connect`].
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn connect(&self, name: &str) -> Result<Connection, ConnectError> {
+        wait(self.0.connect(name)).map(Connection)
+    }
+
+    /// The resolver, for async code and for what is not here.
+    #[must_use]
+    pub fn as_async(&self) -> &crate::Resolver {
+        &self.0
+    }
+}
+
 /// A connection; see [`crate::Connection`].
 #[derive(Clone, Debug)]
 pub struct Connection(crate::Connection);
@@ -96,6 +140,18 @@ impl ConnectionBuilder {
     /// [`ConnectError`] tells which of the steps failed, and how.
     pub fn connect_by_service_blocking(self, name: &str) -> Result<Connection, ConnectError> {
         wait(self.connect_by_service(name)).map(Connection)
+    }
+
+    /// As [`connect_through`](Self::connect_through), for programs without async.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn connect_through_blocking(
+        self,
+        through: impl Into<Finder>,
+        name: &ServiceName,
+    ) -> Result<Connection, ConnectError> {
+        wait(self.connect_through(through, name)).map(Connection)
     }
 
     /// As [`over`](Self::over), for programs without async.

@@ -129,6 +129,12 @@ impl From<&Registrar> for Finder {
     }
 }
 
+impl From<&crate::blocking::Resolver> for Finder {
+    fn from(resolver: &crate::blocking::Resolver) -> Self {
+        Self::from(resolver.as_async())
+    }
+}
+
 impl From<&Resolver> for Finder {
     fn from(resolver: &Resolver) -> Self {
         Self::Resolver(resolver.clone())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rpyc_client::native::{Details, Registration, Target};
-use rpyc_client::{Choice, ConnectError, Connection, Resolver};
+use rpyc_client::{Choice, ConnectError, Connection, Resolver, blocking};
 use rpyc_server::{Server, service};
 use rpyc_tests::PATIENCE;
 
@@ -78,6 +78,26 @@ async fn a_conversation_is_counted_until_it_ends() {
     let asked = resolver.stats().asked;
     assert_eq!(lasting.call::<i64>("pay", ()).await.unwrap(), 4200);
     assert_eq!(resolver.stats().asked, asked, "from memory");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_without_async_use_it_as_well() {
+    let registry = Embedded::start();
+    let server = Server::builder(Payroll).bind("127.0.0.1:0").listen().await.unwrap();
+    registry.register(server.local_addr().unwrap().port()).await;
+    tokio::spawn(server.serve(std::future::pending::<()>()));
+    let resolver = Resolver::new(registry.addr());
+    let calling = tokio::task::spawn_blocking(move || {
+        let resolver = blocking::Resolver::from(resolver);
+        let name = rpyc_client::ServiceName::new("payroll").unwrap();
+        let through = Connection::builder().connect_through_blocking(&resolver, &name).unwrap();
+        for connection in [resolver.connect("payroll").unwrap(), through] {
+            assert_eq!(connection.root().unwrap().call::<i64>("pay", ()).unwrap(), 4200);
+        }
+        assert_eq!(resolver.resolve("payroll").unwrap().instances.len(), 1);
+        assert_eq!(resolver.as_async().stats().asked, 1);
+    });
+    calling.await.unwrap();
 }
 
 #[tokio::test]

@@ -147,7 +147,7 @@ async fn serve(socket: UdpSocket, shared: Arc<Mutex<Shared>>, hear: mpsc::Unboun
                         shared.table.retain(|(_, at, on)| (*at, on) != (host, &port));
                     }
                 }
-                other => panic!("{other:?}"),
+                other @ Request::List { .. } => panic!("{other:?}"),
             }
             shared.is_silent
         };
