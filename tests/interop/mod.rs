@@ -37,6 +37,7 @@ macro_rules! scenarios {
 }
 
 mod ipv6;
+mod operator;
 mod ours;
 mod shared;
 mod switches;

@@ -9,6 +9,7 @@
 mod config;
 mod daemon;
 mod operator;
+mod register;
 mod watch;
 
 use std::io::{BufRead, BufReader, Read};

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         Command::Release(args) => command::operate::release(&args, registries),
         Command::Status(args) => command::status::run(&args, registries),
         Command::Lookup(args) => command::lookup::run(&args, registries),
-        Command::Register(args) => command::register::run(args, registries),
+        Command::Register(args) => command::register::run(&args, registries),
         Command::Shell(args) => command::shell::run(&args, registries),
         Command::Unregister(args) => command::unregister::run(&args, registries),
         Command::Completions { shell } => command::completions::run(shell),

@@ -107,12 +107,17 @@ The exit code is 1 if nobody serves the name.")]
   rpyc-registry register PAYROLL --port 18861               until interrupted
   rpyc-registry register PAYROLL PAY --port 18861 --once    until it expires
   rpyc-registry register PAYROLL --port 18861 -- python3 payroll_server.py
-                                                            for as long as the server runs")]
+                                                            for as long as the server runs
+  rpyc-registry register PAYROLL --port 18861 --tag gpu --zone eu --meta os=linux --ttl 30s
+  rpyc-registry register LEADER --port 18861 --exclusive    fails if somebody else is")]
     Register(RegisterArgs),
     /// End the registration of a port of this machine
     #[command(after_help = "Examples:
   rpyc-registry unregister --port 18861
-  rpyc-registry unregister --port 18861 --bind 10.0.0.7     if it registered from that address")]
+  rpyc-registry unregister --port 18861 --bind 10.0.0.7     if it registered from that address
+
+It ends what was registered as RPyC's servers and `register --once` do. A registration with a lease ends
+with its owner, or by `deregister`.")]
     Unregister(UnregisterArgs),
     /// Send nobody new to instances, which stay registered
     #[command(after_help = "Examples:

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use rpyc_client::{Port, ServiceName};
 
-use super::value::{parse_duration, parse_port};
+use super::value::{Span, parse_duration, parse_pair, parse_port};
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PlaceArgs {
@@ -33,17 +33,75 @@ pub(crate) struct RegisterArgs {
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
 
-    /// Register once and end; the registry forgets it after its timeout
+    /// Register once and end; the registry forgets it after its time
     #[arg(long, conflicts_with = "command")]
     pub(crate) once: bool,
 
-    /// How often to renew: seconds, or like 30s
-    #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "60")]
-    pub(crate) interval: Duration,
+    /// How often to renew: seconds, or like 30s [default: as the registry says; 60s with RPyC's own]
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    pub(crate) interval: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) told: ToldArgs,
 
     /// Run this program, announce it for as long as it runs, and end with its exit code
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+}
+
+/// What this project's registry can be told besides names and a port.
+#[derive(Clone, Debug, Default, PartialEq, Args)]
+#[command(next_help_heading = "What RPyC's own registry cannot be told")]
+pub(crate) struct ToldArgs {
+    /// How long the registry shall remember it without renewal: seconds, or like 30s
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) ttl: Option<Span>,
+
+    /// A word to filter by (repeatable)
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Vec<String>,
+
+    /// Something to filter by and to read (repeatable)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    pub(crate) meta: Vec<(String, String)>,
+
+    /// How much of the load it shall have beside the others; 0 is none as long as there are others
+    #[arg(long, value_name = "N")]
+    pub(crate) weight: Option<u16>,
+
+    /// Where it is: clients prefer their own zone
+    #[arg(long)]
+    pub(crate) zone: Option<String>,
+
+    /// An address that it can be reached at, the best first (repeatable) [default: the one that the
+    /// registry sees]
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub(crate) address: Vec<String>,
+
+    /// What it speaks [default: RPyC]
+    #[arg(long)]
+    pub(crate) protocol: Option<String>,
+
+    /// Fail if somebody else holds one of the names
+    #[arg(long)]
+    pub(crate) exclusive: bool,
+}
+
+impl ToldArgs {
+    /// The switches that are given.
+    pub(crate) fn given(&self) -> Vec<&'static str> {
+        let all = [
+            ("--ttl", self.ttl.is_some()),
+            ("--tag", !self.tag.is_empty()),
+            ("--meta", !self.meta.is_empty()),
+            ("--weight", self.weight.is_some()),
+            ("--zone", self.zone.is_some()),
+            ("--address", !self.address.is_empty()),
+            ("--protocol", self.protocol.is_some()),
+            ("--exclusive", self.exclusive),
+        ];
+        all.into_iter().filter(|(_, is_given)| *is_given).map(|(switch, _)| switch).collect()
+    }
 }
 
 #[derive(Clone, Debug, Args)]

@@ -91,7 +91,7 @@ fn show((name, instances): &Described) -> std::io::Result<()> {
         let state = output::state(instance);
         let word = state.map_or("", State::as_str);
         let why = instance.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-        let head = format!("  {}  {word}{why}", instance.endpoint);
+        let head = format!("  {}  {word}{why}", instance.endpoint).trim_end().to_owned();
         output::styled([(output::state_style(state), head)])?;
         let facts = facts(instance).into_iter();
         output::lines(facts.map(|(what, fact)| format!("    {what:<11} {fact}")))?;
