@@ -25,4 +25,5 @@ mod harness;
 mod hostile;
 mod interop;
 mod netns;
+mod probes;
 mod rpc;

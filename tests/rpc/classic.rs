@@ -40,7 +40,7 @@ fn with_machine<F: Future<Output = ()>>(
 
 const SLAVE: &str = "--service=slave";
 
-async fn uses_everything(machine: Classic) {
+pub(super) async fn uses_everything(machine: Classic) {
     let os = machine.modules("os").await.unwrap();
     let cwd: String = os.call("getcwd", ()).await.unwrap();
     assert!(cwd.starts_with('/'));

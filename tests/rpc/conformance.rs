@@ -76,6 +76,7 @@ with_each_version! {
     thread_binding_clients_get_on_with_the_rust_service,
     plain_clients_get_on_with_the_python_service,
     background_serving_clients_get_on_with_the_python_service,
+    thread_binding_clients_get_on_with_the_python_service,
 }
 
 fn plain_clients_get_on_with_the_rust_service(reference: Reference) {
@@ -100,11 +101,18 @@ fn background_serving_clients_get_on_with_the_python_service(reference: Referenc
     server.play(reference, SCENARIOS, &["serving", "python"]);
 }
 
+fn thread_binding_clients_get_on_with_the_python_service(reference: Reference) {
+    let server = Server::start(Language::Python(reference), &["--bind-threads"]);
+    server.play(reference, SCENARIOS, &["bind_threads", "python"]);
+}
+
 #[test]
 fn rust_clients_get_on_with_the_service_in_every_language() {
-    let languages = Reference::ALL.map(Language::Python);
-    for language in languages.into_iter().chain([Language::Rust]) {
-        let server = Server::start(language, &[]);
+    let python = Reference::ALL.map(Language::Python);
+    let bound = python.map(|language| (language, &["--bind-threads"][..]));
+    let plain = python.into_iter().chain([Language::Rust]).map(|language| (language, &[][..]));
+    for (language, options) in plain.chain(bound) {
+        let server = Server::start(language, options);
         super::run(async {
             let address = format!("127.0.0.1:{}", server.port);
             let connection = Connection::builder().connect(&address).await.unwrap();
@@ -160,6 +168,10 @@ async fn play_in_rust(root: &RemoteObject, language: Language) {
     assert_eq!(numbers.to_vec::<usize>().await.unwrap(), (0..3000).collect::<Vec<_>>());
     let table: RemoteObject = root.call("table", ()).await.unwrap();
     assert_eq!(table.repr().await.unwrap(), "[1, 'two', {'three': 3}]");
+    assert_eq!(table.len().await.unwrap(), 3);
+    assert_eq!(table.item::<String>(-2).await.unwrap(), "two");
+    let doubled: RemoteObject = table.call("__mul__", args![2]).await.unwrap();
+    assert_eq!(doubled.len().await.unwrap(), 6);
     let content: (i64, String, std::collections::HashMap<String, i64>) =
         table.fetch().await.unwrap();
     assert_eq!((content.0, &*content.1, content.2.get("three")), (1, "two", Some(&3)));

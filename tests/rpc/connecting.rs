@@ -30,7 +30,7 @@ fn version(reference: Reference) -> Version {
     }
 }
 
-fn dialect(reference: Reference) -> Dialect {
+pub(super) fn dialect(reference: Reference) -> Dialect {
     Dialect { version: version(reference), bind_threads: false }
 }
 

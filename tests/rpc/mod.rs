@@ -16,9 +16,12 @@ mod command;
 mod conformance;
 mod connecting;
 mod content;
+mod differential;
 mod forwarding;
+mod matrix;
 mod serving;
 mod tls;
+mod upstream;
 
 /// A real RPyC server with a bit of everything; `tests/python/service.py`.
 struct Python {

@@ -57,6 +57,7 @@ pub struct ConnectionBuilder {
     root: Option<Local>,
     timeout: Option<Duration>,
     config: Config,
+    is_frame_by_frame: bool,
     pub(super) peer: Peer,
 }
 
@@ -72,6 +73,7 @@ impl Default for ConnectionBuilder {
             root: None,
             timeout: Some(DEFAULT_TIMEOUT),
             config: Config::server(),
+            is_frame_by_frame: false,
             peer: Peer::default(),
         }
     }
@@ -81,8 +83,9 @@ impl ConnectionBuilder {
     /// Tells which dialect the peer speaks.
     ///
     /// Default: [`Dialect::V6`] over a stream that is given; where this library connects, it finds
-    /// out, at the price of one more round trip and, with an old peer, one more connection. A server
-    /// that takes only one connection needs to be told.
+    /// out, at the price of one more round trip and, with an old peer, one more connection. It needs to
+    /// be told of a server that takes only one connection, and of a thread pool that binds threads,
+    /// which neither answers another dialect nor hangs up.
     pub fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = Some(dialect);
         self
@@ -151,6 +154,15 @@ impl ConnectionBuilder {
     /// RPyC does. On a fast network `None` is faster.
     pub fn compress_above(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.config.compress_above = bytes.into();
+        self
+    }
+
+    /// Writes every frame by itself, so that none shares a record of TLS with another: RPyC waits for
+    /// the socket, and does not see a second frame that has come with the first. Over TLS that this
+    /// library speaks itself that is so; over a stream of TLS that is given, it needs to be told.
+    /// Default: whatever is ready is written at once, which is faster.
+    pub fn frame_by_frame(mut self) -> Self {
+        self.is_frame_by_frame = true;
         self
     }
 
@@ -237,7 +249,11 @@ impl ConnectionBuilder {
                 Shared::new(number, session, root, self.timeout, self.ping_every, handle.clone());
             Handle { shared: Arc::new(shared), number, peer: self.peer }
         });
-        let driver = Driver::new(handle.shared.clone(), stream);
+        #[cfg(feature = "tls")]
+        let is_frame_by_frame = self.is_frame_by_frame || self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let is_frame_by_frame = self.is_frame_by_frame;
+        let driver = Driver::new(handle.shared.clone(), stream, is_frame_by_frame);
         (Connection::from_handle(handle), driver)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rpyc_protocol::rpc::{CloseReason, ObjectId};
+use rpyc_protocol::rpc::{CloseReason, ObjectId, frame_len};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -42,7 +42,12 @@ pub struct Driver<S> {
     /// What is being sent, and how much of it has been.
     out: Vec<u8>,
     sent: usize,
+    /// Where in a frame `sent` is, if each is to be written by itself.
+    frames: Option<Frames>,
     must_flush: bool,
+    /// Why nothing can be sent any more. Whoever left without listening to the end may have said
+    /// something before, which is still read; but not for ever.
+    broken: Option<(io::Error, Pin<Box<Sleep>>)>,
     timer: Option<Pin<Box<Sleep>>>,
     /// The server and its handlers, and who pings the peer.
     server: JoinSet<()>,
@@ -68,15 +73,34 @@ enum Stage {
     },
 }
 
+/// How much of the frame that is being written is left.
+#[derive(Debug, Default)]
+struct Frames {
+    left: usize,
+}
+
+impl Frames {
+    /// What may be written at once of the bytes that are left.
+    fn next_of<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.left == 0 {
+            // What is handed out are whole frames, so here one begins.
+            self.left = frame_len(bytes).unwrap_or(bytes.len());
+        }
+        bytes.get(..self.left).unwrap_or(bytes)
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
-    pub(super) fn new(shared: Arc<Shared>, stream: S) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, stream: S, is_frame_by_frame: bool) -> Self {
         Self {
             shared,
             stream,
             chunk: vec![0; LEAST],
             out: Vec::new(),
             sent: 0,
+            frames: is_frame_by_frame.then(Frames::default),
             must_flush: false,
+            broken: None,
             timer: None,
             server: JoinSet::new(),
             stage: Stage::New,
@@ -94,15 +118,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 false
             }
         };
+        if let Some((_, until)) = &mut self.broken
+            && until.as_mut().poll(cx).is_ready()
+        {
+            self.shared.with(|state| state.session.handle_eof());
+        }
         loop {
             if let Some(reason) = self.act() {
-                let reason = match failure.take() {
+                let broken = self.broken.take().map(|(error, _)| error);
+                let reason = match failure.take().or(broken) {
                     Some(error) => Disconnect::Io(Arc::new(error)),
                     None => Disconnect::Closed(reason),
                 };
                 return Poll::Ready(reason);
             }
-            match self.write(cx) {
+            let written = if self.broken.is_some() { Poll::Pending } else { self.write(cx) };
+            match written {
                 // There may be more by now.
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) | Poll::Pending => {
@@ -111,8 +142,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     }
                 }
                 Poll::Ready(Err(error)) => {
-                    failure = Some(error);
-                    self.shared.with(|state| state.session.handle_eof());
+                    self.broken = Some((error, Box::pin(tokio::time::sleep(FAREWELL))));
+                    cx.waker().wake_by_ref();
+                    break;
                 }
             }
         }
@@ -184,7 +216,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let mut has_sent = false;
         loop {
             while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
-                let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, rest) else {
+                let piece = self.frames.as_mut().map_or(rest, |frames| frames.next_of(rest));
+                let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, piece) else {
                     let (now, unsent) = (Instant::now().into_std(), rest.len());
                     self.shared.with(|state| state.session.handle_blocked(now, unsent));
                     return Poll::Pending;
@@ -194,6 +227,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 self.sent += count;
+                if let Some(frames) = &mut self.frames {
+                    frames.left -= count;
+                }
                 has_sent = true;
             }
             self.out.clear();

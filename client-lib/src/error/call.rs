@@ -148,6 +148,11 @@ impl Disconnect {
         use CloseReason::{Ended, Idle, Local, Peer};
         matches!(self, Self::Closed(Ended | Idle | Local | Peer))
     }
+
+    /// Whether the peer went away, with or without a goodbye.
+    pub(crate) fn is_by_peer(&self) -> bool {
+        matches!(self, Self::Closed(CloseReason::Ended | CloseReason::Peer) | Self::Io(_))
+    }
 }
 
 impl From<RequestFailure> for CallError {
@@ -188,7 +193,8 @@ impl From<RequestError> for RequestFailure {
 /// A failed conversion is a wrong argument, to whoever called.
 impl From<ConvertError> for Exception {
     fn from(error: ConvertError) -> Self {
-        Self::builtin("TypeError", error.to_string())
+        let name = if error.is_overflow() { "OverflowError" } else { "TypeError" };
+        Self::builtin(name, error.to_string())
     }
 }
 

@@ -18,6 +18,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsConnector, rustls};
 
@@ -147,16 +148,40 @@ impl Tls {
         Ok(self)
     }
 
-    /// Puts TLS over a stream.
+    /// Puts TLS over a stream to one of our own.
     pub(crate) async fn connect(
         &self,
         stream: ServiceStream,
     ) -> io::Result<TlsStream<ServiceStream>> {
+        let host = stream.endpoint().host.clone();
+        self.over(&host, stream).await
+    }
+
+    /// Puts TLS over a stream to `host`, a name or an address.
+    ///
+    /// # Errors
+    /// What the handshake or the stream says; a certificate that is not trusted is such an error.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the stream.
+    pub async fn handshake<S>(
+        &self,
+        host: &str,
+        stream: S,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + use<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.over(host, stream).await
+    }
+
+    async fn over<S>(&self, host: &str, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let name = match &self.server_name {
             Some(name) => name.clone(),
-            None => {
-                ServerName::try_from(stream.endpoint().host.clone()).map_err(io::Error::other)?
-            }
+            None => ServerName::try_from(host.to_owned()).map_err(io::Error::other)?,
         };
         let config = self.config().map_err(io::Error::other)?;
         TlsConnector::from(Arc::new(config)).connect(name, stream).await

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 /// Far more than anything here takes; a test that waits this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -11,11 +13,15 @@ pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rpyc-registry"));
     // Nothing here may reach beyond this machine: the registries are always named.
     command.args(args).env_remove("RPYC_REGISTRY").env_remove("NO_COLOR").stdin(Stdio::null());
+    // Nor into anybody's home: a daemon gets a directory of its own, or it does not start.
+    command.env("STATE_DIRECTORY", "/dev/null/state");
     command
 }
 
+/// Runs to the end, with a directory for the daemons among them.
 pub(crate) fn run(args: &[&str]) -> Output {
-    command(args).output().unwrap()
+    let state = TempDir::new().unwrap();
+    command(args).env("STATE_DIRECTORY", state.path()).output().unwrap()
 }
 
 #[track_caller]
@@ -30,6 +36,7 @@ pub(crate) fn check(args: &[&str], code: i32) -> (String, String) {
 pub(crate) struct Daemon {
     pub(crate) child: Child,
     pub(crate) urls: Vec<String>,
+    _state: TempDir,
 }
 
 impl Daemon {
@@ -39,8 +46,10 @@ impl Daemon {
 
     pub(crate) fn with_listeners(args: &[&str], n: usize) -> Self {
         let args = [&["-p", "0"], args].concat();
-        let mut child =
-            command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let state = TempDir::new().unwrap();
+        let mut command = command(&args);
+        command.env("STATE_DIRECTORY", state.path());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let url = |line: String| {
             line.strip_prefix("rpyc-registry listening on ")
@@ -48,7 +57,7 @@ impl Daemon {
                 .to_owned()
         };
         let urls = lines.take(n).map(|line| url(line.unwrap())).collect();
-        Self { child, urls }
+        Self { child, urls, _state: state }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -91,7 +100,9 @@ pub(crate) fn on_a_terminal(args: &[&str], no_color: &str, until: &str) -> Strin
     let terminal = nix::pty::openpty(None, None).unwrap();
     let screen = || Stdio::from(terminal.slave.try_clone().unwrap());
     let mut command = command(args);
+    let state = TempDir::new().unwrap();
     command.stdout(screen()).stderr(screen()).env("NO_COLOR", no_color).env("TERM", "xterm");
+    command.env("STATE_DIRECTORY", state.path());
     let mut child = command.spawn().unwrap();
     // Only the child holds the terminal now, so that its end is the end of what is shown.
     drop((command, terminal.slave));

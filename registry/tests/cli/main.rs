@@ -12,7 +12,7 @@ mod operator;
 mod register;
 mod watch;
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 
@@ -221,13 +221,13 @@ fn a_registration_lasts_as_long_as_its_command_and_ends_with_its_code() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    wait_until("registered", found);
+    let mut told = String::new();
+    BufReader::new(running.stderr.take().unwrap()).read_line(&mut told).unwrap();
+    assert!(told.contains("registered WEB"), "{told}");
+    assert!(found());
     drop(running.stdin.take());
     assert_eq!(running.wait().unwrap().code(), Some(7));
     assert!(!found(), "unregistered before it ends");
-    let mut told = String::new();
-    running.stderr.unwrap().read_to_string(&mut told).unwrap();
-    assert!(told.contains("registered WEB"), "{told}");
 
     let mut running =
         command(&[&args[..], &["sleep", "1000"]].concat()).stderr(Stdio::null()).spawn().unwrap();

@@ -37,6 +37,11 @@ pub(super) async fn serve<S: Service>(
         .timeout(terms.timeout)
         .compress_above(terms.compress_above)
         .peer(peer.clone());
+    #[cfg(feature = "tls")]
+    let builder = match terms.tls {
+        Some(_) => builder.frame_by_frame(),
+        None => builder,
+    };
     let (connection, driver) = builder.accept(stream);
     tracing::debug!(%peer, "connected");
     let Some(service) = root.downcast_ref::<S>() else { return };

@@ -192,8 +192,11 @@ impl Shared {
         self.change(|state| state.session.close());
     }
 
-    /// Ends everything that waits for the connection; gives the objects that the peer still held.
+    /// Ends everything that waits for the connection; gives the objects that the peer still held. What
+    /// a peer asked before it left is kept for the server, which begins it: "do this" and "goodbye" may
+    /// come in one breath.
     pub(super) fn end(&self, reason: Disconnect) -> BTreeMap<ObjectId, Local> {
+        let has_left = reason.is_by_peer();
         self.tell_end(reason);
         let (garbage, exports) = self.with(|state| {
             state.driver = None;
@@ -204,7 +207,8 @@ impl Shared {
             state.peer_root = None;
             state.ids = BTreeMap::new();
             state.forwarded = BTreeMap::new();
-            let requests = std::mem::take(&mut state.requests);
+            let requests =
+                if has_left { VecDeque::new() } else { std::mem::take(&mut state.requests) };
             let garbage = (requests, std::mem::take(&mut state.waiting));
             (garbage, std::mem::take(&mut state.exports))
         });

@@ -42,7 +42,9 @@ pub(super) fn compare(block: &Block) -> Option<TokenStream> {
     let header = trait_method("compare", inputs, quote!(::core::option::Option<bool>));
     let hash = (has(Special::Eq) && !has(Special::Hash)).then(|| {
         let header = trait_method("hash", quote!(), quote!(i64));
-        let message = format!("unhashable type: '{}'", block.type_name);
+        let class =
+            block.class.as_ref().map_or_else(|| block.type_name.clone(), |class| class.value());
+        let message = format!("unhashable type: '{}'", class.rsplit('.').next().unwrap_or(&class));
         quote!(#header {
             ::core::result::Result::Err(::rpyc_server::Exception::builtin("TypeError", #message))
         })

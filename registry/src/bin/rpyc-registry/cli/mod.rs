@@ -3,6 +3,7 @@
 mod ask;
 mod call;
 mod operate;
+mod reach;
 mod register;
 mod serve;
 mod value;
@@ -18,7 +19,7 @@ pub(crate) use call::{CallArgs, InspectArgs, PingArgs, ShellArgs};
 pub(crate) use operate::{MeantArgs, OperateArgs, ReleaseArgs, StatusArgs};
 pub(crate) use register::{RegisterArgs, UnregisterArgs};
 pub(crate) use serve::{LeaseArgs, LimitArgs, ServeArgs, Switches};
-pub(crate) use value::{Failing, ListingFor, LogFormat, LogLevel, Mode};
+pub(crate) use value::{Failing, ListingFor, LogFormat, LogLevel, Mode, StoreKind};
 
 /// A registry for RPyC services: servers announce names, clients resolve them to host:port.
 ///
@@ -32,6 +33,8 @@ pub(crate) use value::{Failing, ListingFor, LogFormat, LogLevel, Mode};
   rpyc-registry                             serve on port 18811, UDP and TCP, IPv4 and IPv6
   rpyc-registry --listing -t 2m             let everyone list; forget servers after two minutes
   rpyc-registry --host 10.0.0.5             listen on one address, and to broadcasts there
+  rpyc-registry --state-dir /srv/registry   keep registrations there
+  rpyc-registry --store memory              keep them in memory only; a restart forgets
   rpyc-registry --config /etc/rpyc-registry.toml
                                             with settings from a file
   rpyc-registry list --wide                 who serves what, where, since when

@@ -14,9 +14,13 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use ipnet::IpNet;
 use rpyc_protocol::registry::REGISTRY_PORT;
 use rpyc_registry::{Limits, ProtectionPolicy, TableConfig};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::value::{Failing, ListingFor, LogFormat, LogLevel, Mode, Share, Span};
+use super::reach::ReachArgs;
+use super::value::{
+    Failing, ListingFor, LogFormat, LogLevel, Mode, Share, Span, StoreKind, parse_at_least_one,
+    parse_network, shown,
+};
 
 /// Everything that can be set about the daemon, as it is once it is known.
 #[derive(Clone, Debug, Args, Serialize)]
@@ -62,6 +66,19 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR", action = ArgAction::Append)]
     pub(crate) host: Vec<IpAddr>,
 
+    /// Where to keep registrations: in a file, so that a restart forgets nobody, or in memory
+    #[arg(long, value_enum, value_name = "file|memory", hide_possible_values = true,
+          default_value_t = StoreKind::File)]
+    pub(crate) store: StoreKind,
+
+    #[arg(
+        long,
+        value_name = "DIR",
+        help = "The directory of that file [default: $STATE_DIRECTORY, else \
+                $XDG_STATE_HOME/rpyc-registry, else ~/.local/state/rpyc-registry]"
+    )]
+    pub(crate) state_dir: Option<PathBuf>,
+
     /// How much to log [default: info]
     #[arg(long, value_enum, value_name = "LEVEL")]
     pub(crate) log_level: Option<LogLevel>,
@@ -79,6 +96,10 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) leases: LeaseArgs,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) reach: ReachArgs,
 
     #[command(flatten)]
     #[serde(flatten)]
@@ -152,26 +173,10 @@ pub(crate) struct LimitArgs {
     pub(crate) max_connections: usize,
 }
 
-/// Reads a network, or one address as the network of itself alone.
-fn parse_network(text: &str) -> Result<IpNet, String> {
-    let alone = |ip: IpAddr| IpNet::from(ip);
-    let network = text.parse::<IpNet>().or_else(|_| text.parse().map(alone));
-    network.map_err(|_neither| "it is no network, like 10.0.0.0/8 or fd00::/8".to_owned())
-}
-
-fn parse_at_least_one(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| "it must be a number, and more than 0".to_owned())
-}
-
 fn parse_name_length(text: &str) -> Result<usize, String> {
     let most = Limits::default().name_bytes;
     let number = text.parse().ok().filter(|number| (1..=most).contains(number));
     number.ok_or_else(|| format!("it must be a number from 1 to {most}"))
-}
-
-fn shown<S: Serializer>(networks: &[IpNet], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(networks.iter().map(ToString::to_string))
 }
 
 /// The key of the file of the configuration itself, which is no setting.

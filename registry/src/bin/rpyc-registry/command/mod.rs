@@ -12,6 +12,7 @@ pub(crate) mod ping;
 pub(crate) mod register;
 pub(crate) mod serve;
 pub(crate) mod shell;
+mod state_dir;
 pub(crate) mod status;
 mod target;
 pub(crate) mod unregister;

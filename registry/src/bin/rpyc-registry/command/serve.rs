@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rpyc_registry::{
-    Access, Config, FailingPolicy, Limits, Listing, ProtectionPolicy, Server, TableConfig,
+    Access, Claim, Config, FailingPolicy, FileStore, Limits, Listener, Listing, ProtectionPolicy,
+    Server, TableConfig,
 };
 use tracing::{info, warn};
 
-use crate::cli::{Failing, LeaseArgs, LimitArgs, ListingFor, LogLevel, Mode, ServeArgs, Switches};
+use super::state_dir;
+use crate::cli::{
+    Failing, LeaseArgs, LimitArgs, ListingFor, LogLevel, Mode, ServeArgs, StoreKind, Switches,
+};
 use crate::config::{self, Environment, Resolved};
 use crate::{logging, signals};
 
@@ -25,39 +29,57 @@ pub(crate) fn run(switches: Switches) -> anyhow::Result<ExitCode> {
     for remark in remarks {
         warn!("{remark}");
     }
+    let claim = match args.store {
+        StoreKind::Memory => None,
+        StoreKind::File => {
+            let directory =
+                state_dir::choose(args.state_dir.clone(), |name| std::env::var_os(name))?;
+            Some(FileStore::claim(&directory)?)
+        }
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("cannot start the threads of the registry")?.block_on(serve(setup(args)))
+    let runtime = runtime.context("cannot start the threads of the registry")?;
+    runtime.block_on(serve(setup(args), claim))
 }
 
-async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+async fn serve(config: Config, claim: Option<Claim>) -> anyhow::Result<ExitCode> {
     // Asked for before the addresses are told: whoever reads them may signal at once.
     let shutdown = signals::listen()?;
-    let server = Server::bind(&config)?;
-    let mut stdout = std::io::stdout().lock();
-    for listener in server.listeners() {
+    let server = match claim {
+        None => Server::bind(&config)?,
+        Some(claim) => Server::with_opening(&config, claim.open())?,
+    };
+    let listeners = server.listeners().to_vec();
+    for listener in &listeners {
         info!(%listener, "listening");
-        // Whoever started this may not care to read it.
-        let _ = writeln!(stdout, "rpyc-registry listening on {listener}");
     }
-    let _ = stdout.flush();
-    drop(stdout);
-    if !server
-        .serve(
-            async {
-                shutdown.await;
-            },
-            GRACE,
-        )
-        .await
-    {
-        warn!(grace = %humantime::format_duration(GRACE), "some requests were cut off");
+    let ready = server.ready();
+    tokio::spawn(async move {
+        ready.await;
+        tell(&listeners);
+    });
+    let shutdown = async {
+        let _ = shutdown.await;
+    };
+    if !server.serve(shutdown, GRACE).await? {
+        warn!(grace = %humantime::format_duration(GRACE), "some requests were cut off, or some changes not kept");
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Tells on standard output where requests are answered from now on.
+fn tell(listeners: &[Listener]) {
+    let mut stdout = std::io::stdout().lock();
+    for listener in listeners {
+        // Whoever started this may not care to read it.
+        let _ = writeln!(stdout, "rpyc-registry listening on {listener}");
+    }
+    let _ = stdout.flush();
+}
+
 /// What the settings mean.
 fn setup(args: ServeArgs) -> Config {
-    Config {
+    let mut config = Config {
         hosts: args.host,
         port: args.port,
         needs_ipv6: args.ipv6,
@@ -76,7 +98,10 @@ fn setup(args: ServeArgs) -> Config {
             },
             operators: args.operator_from,
         },
-    }
+        ..Config::default()
+    };
+    args.reach.apply(&mut config);
+    config
 }
 
 fn table(args: &LeaseArgs) -> TableConfig {

@@ -1,4 +1,5 @@
-//! Settings in environment variables: `RPYC_REGISTRY_` and the switch in capitals.
+//! Settings in environment variables: `RPYC_REGISTRY_` and the switch in capitals. Several values have
+//! spaces between them.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -48,7 +49,7 @@ impl Environment {
             }
             let values = match (setting.get_action(), value.to_str()) {
                 (ArgAction::Append, Some(text)) => {
-                    text.split(',').map(|part| part.trim().into()).collect()
+                    text.split_whitespace().map(Into::into).collect()
                 }
                 _ => vec![value],
             };
