@@ -19,7 +19,7 @@ fn what_is_told_is_described_and_ends_with_its_owner_alone() {
     let registry = daemon.registry();
     let mut args = vec!["register", "web", "--port", "8080", "--registry", &registry];
     args.extend(["--tag", "b", "--tag", "a", "--meta", "os=linux", "--weight", "3"]);
-    args.extend(["--zone", "eu", "--ttl", "30s", "--address", "10.1.2.3", "--protocol", "http"]);
+    args.extend(["--zone", "eu", "--ttl", "30s", "--address", "203.0.113.3", "--protocol", "http"]);
     let mut owner = command(&args).stderr(Stdio::null()).spawn().unwrap();
     let mut seen = None;
     wait_until("registered", || {
@@ -30,7 +30,7 @@ fn what_is_told_is_described_and_ends_with_its_owner_alone() {
     assert_eq!(seen["tags"], json!(["a", "b"]));
     assert_eq!(seen["meta"], json!({"os": "linux"}));
     assert_eq!((&seen["weight"], &seen["zone"]), (&json!(3), &json!("eu")));
-    assert_eq!((&seen["host"], &seen["protocol"]), (&json!("10.1.2.3"), &json!("http")));
+    assert_eq!((&seen["host"], &seen["protocol"]), (&json!("203.0.113.3"), &json!("http")));
     assert_eq!((&seen["ttl_ms"], &seen["legacy"]), (&json!(30_000), &json!(false)));
     check(&["unregister", "--port", "8080", "--registry", &registry], 0);
     assert!(described(&registry, "web").is_some(), "it has an owner");

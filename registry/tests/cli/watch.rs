@@ -107,3 +107,23 @@ fn a_watch_ends_with_its_signal_or_its_reader_and_needs_a_registry() {
     let (_, error) = check(&["watch", "--registry", &nobody.to_string()], 1);
     assert!(error.contains(&nobody.to_string()), "{error}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_gets_a_table_that_is_drawn_over_with_colours_unless_unwanted() {
+    use crate::daemon::on_a_terminal;
+
+    let daemon = Daemon::start(&[]);
+    let registry = daemon.registry();
+    let id = register(&daemon, &["\u{1b}[31mevil"], 1, &json!({"tags": ["\u{1b}[2J"]})).to_string();
+    check(&["drain", "--instance", &id, "--registry", &registry], 0);
+    let args = ["watch", "--registry", &registry];
+    for (no_color, has_colours) in [("", true), ("1", false)] {
+        let shown = on_a_terminal(&args, no_color, "drained by");
+        assert!(shown.contains("\u{1b}[?1049h") && shown.contains("\u{1b}[H"), "{shown:?}");
+        assert!(shown.contains("1 registration: 1 draining"), "{shown:?}");
+        assert_eq!(shown.contains("\u{1b}[36m"), has_colours, "{shown:?}");
+        assert!(!shown.contains("\u{1b}[31m") && !shown.contains("\u{1b}[2J"), "{shown:?}");
+        assert!(shown.contains("\\u{1b}[31MEVIL"), "{shown:?}");
+    }
+}

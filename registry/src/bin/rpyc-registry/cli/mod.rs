@@ -3,6 +3,7 @@
 mod ask;
 mod call;
 mod operate;
+mod reach;
 mod register;
 mod serve;
 mod value;

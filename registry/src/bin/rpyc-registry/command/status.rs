@@ -103,6 +103,19 @@ fn lines(answer: &Answer<Status>) -> Vec<(Style, String)> {
             "too many fell silent at once; they are kept for one more timeout, or until `release`";
         tell(warning, "protected", format!("{} ({why})", names.join(", ")));
     }
+    if let Some(probes) = &status.probes {
+        let what = output::plural(probes.instances, "instance");
+        let unable = match probes.unable {
+            0 => String::new(),
+            unable => format!(", {unable} could not be made"),
+        };
+        let line = format!("of {what}: {} done, {} failed{unable}", probes.done, probes.failed);
+        tell(plain, "probes", line);
+        if probes.holding_back {
+            let why = "most fail at once, so the registry doubts itself and calls no more failing";
+            tell(warning, "", why.to_owned());
+        }
+    }
     tell(plain, "watchers", status.watchers.to_string());
     let losses: Vec<_> = status.counters.iter().filter(|(_, count)| **count > 0).collect();
     if losses.is_empty() {

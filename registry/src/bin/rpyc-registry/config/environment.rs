@@ -1,4 +1,5 @@
-//! Settings in environment variables: `RPYC_REGISTRY_` and the switch in capitals.
+//! Settings in environment variables: `RPYC_REGISTRY_` and the switch in capitals. Several values have
+//! spaces between them.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -47,10 +48,8 @@ impl Environment {
                 continue;
             }
             let values = match (setting.get_action(), value.to_str()) {
-                // Rules with commas of their own are parted by semicolons.
                 (ArgAction::Append, Some(text)) => {
-                    let between = if key == "probe" { ';' } else { ',' };
-                    text.split(between).map(|part| part.trim().into()).collect()
+                    text.split_whitespace().map(Into::into).collect()
                 }
                 _ => vec![value],
             };

@@ -1,13 +1,14 @@
 //! The configuration file: TOML, in which every switch is a key, with hyphens or underscores.
 //!
-//! A switch that takes rules may be an array of tables: one of `FROM=TO` with `from` and `to`, one of
-//! `KIND,KEY=VALUE` with `kind` and its keys.
+//! Rules may be written as arrays of tables, such as `[[address-rule]]` with `from` and `to`.
 
-use std::borrow::Cow;
+use std::fmt::Display;
 use std::path::Path;
 
+use rpyc_registry::{AddressRule, ProbeRule};
+use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::{Origin, Written};
 
@@ -31,16 +32,17 @@ fn parse(path: &Path, text: &str) -> Result<Vec<(String, Written)>, String> {
     let mut settings = Vec::<(String, Written)>::new();
     for (key, value) in entries {
         let line = line_of(text, key.span().start);
-        let values = match value.get_ref() {
-            DeValue::Array(values) => values.iter().map(one).collect(),
-            _ => one(&value).map(|value| vec![value]),
-        };
         let place = format!("{}:{line}", path.display());
-        let values: Vec<_> =
-            values.ok_or_else(|| format!("{place}: {:?} takes a plain value", key.get_ref()))?;
-        let values = values.into_iter().map(Into::into).collect();
-        let origin = Origin::File(path.to_owned(), line);
         let key = key.into_inner().replace('_', "-");
+        let several = matches!(value.get_ref(), DeValue::Array(_));
+        let values = if several { elements(value) } else { vec![value] };
+        let values = values.into_iter().map(|value| {
+            let line = line_of(text, value.span().start);
+            let value = one(&key, value).map_err(|why| format!("{}:{line}: {why}", path.display()));
+            value.map(Into::into)
+        });
+        let values = values.collect::<Result<Vec<_>, String>>()?;
+        let origin = Origin::File(path.to_owned(), line);
         if let Some((_, other)) = settings.iter().find(|(other, _)| *other == key) {
             return Err(format!("{place}: {key:?} is set already, by {}", other.origin));
         }
@@ -49,29 +51,32 @@ fn parse(path: &Path, text: &str) -> Result<Vec<(String, Written)>, String> {
     Ok(settings)
 }
 
-/// A value as it would be written in a switch.
-fn one(value: &Spanned<DeValue<'_>>) -> Option<String> {
-    match value.get_ref() {
-        DeValue::String(text) => Some(text.clone().into_owned()),
-        DeValue::Integer(number) => Some(number.to_string()),
-        DeValue::Float(number) => Some(number.to_string()),
-        DeValue::Boolean(is_so) => Some(is_so.to_string()),
-        DeValue::Table(rule) if rule.get("kind").is_some() => {
-            let kind = one(rule.get("kind")?)?;
-            let rest = rule.iter().filter(|(key, _)| key.get_ref() != "kind");
-            let pair = |(key, value): (&Spanned<Cow<'_, str>>, _)| {
-                Some(format!(",{}={}", key.get_ref(), one(value)?))
-            };
-            let rest: Option<String> = rest.map(pair).collect();
-            Some(kind + &rest?)
-        }
-        DeValue::Table(rule) => {
-            let end = |key| rule.get(key).and_then(|value| value.get_ref().as_str());
-            let (from, to) = (end("from")?, end("to")?);
-            (rule.len() == 2).then(|| format!("{from}={to}"))
-        }
-        DeValue::Datetime(_) | DeValue::Array(_) => None,
+fn elements(value: Spanned<DeValue<'_>>) -> Vec<Spanned<DeValue<'_>>> {
+    match value.into_inner() {
+        DeValue::Array(values) => values.into_iter().collect(),
+        _ => Vec::new(),
     }
+}
+
+/// A value as it would be written in a switch.
+fn one(key: &str, value: Spanned<DeValue<'_>>) -> Result<String, String> {
+    match value.get_ref() {
+        DeValue::String(text) => Ok(text.clone().into_owned()),
+        DeValue::Integer(number) => Ok(number.to_string()),
+        DeValue::Float(number) => Ok(number.to_string()),
+        DeValue::Boolean(is_so) => Ok(is_so.to_string()),
+        DeValue::Table(_) if key == "address-rule" => rule::<AddressRule>(value),
+        DeValue::Table(_) if key == "probe" => rule::<ProbeRule>(value),
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+            Err(format!("{key:?} takes a plain value"))
+        }
+    }
+}
+
+/// A rule that is written as a table.
+fn rule<R: DeserializeOwned + Display>(value: Spanned<DeValue<'_>>) -> Result<String, String> {
+    let rule = R::deserialize(ValueDeserializer::from(value));
+    rule.map(|rule| rule.to_string()).map_err(|error| error.message().to_owned())
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
