@@ -73,7 +73,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Nobody waits long for those who do not hear.
     let builder = Server::per_connection(seat).timeout(Duration::from_secs(5));
     let server = builder.bind(address).listen().await?;
-    println!("listening on {}", server.local_addr().ok_or("no address")?);
+    for address in server.addrs() {
+        println!("listening on {address}");
+    }
     server.serve(tokio::signal::ctrl_c()).await;
     Ok(())
 }

@@ -30,12 +30,10 @@ fn listing_1() -> Result<(), Box<dyn Error>> {
 async fn listing_2(addresses: &[String]) -> Result<(), Box<dyn Error>> {
     let machines = try_join_all(addresses.iter().map(classic::connect)).await?;
     for machine in machines {
-        let platform = machine.modules("platform").await?;
-        let os = machine.modules("os").await?;
         let (name, version, folder): (String, String, String) = tokio::try_join!(
-            platform.call("node", ()),
-            platform.call("python_version", ()),
-            os.call("getcwd", ()),
+            machine.modules("platform").call("node", ()),
+            machine.modules("platform").call("python_version", ()),
+            machine.modules("os").call("getcwd", ()),
         )?;
         println!("{name}\nPython {version}\n{folder}");
     }
@@ -44,8 +42,8 @@ async fn listing_2(addresses: &[String]) -> Result<(), Box<dyn Error>> {
 
 async fn listing_3(address: &str) -> Result<(), Box<dyn Error>> {
     let machine = classic::connect(address).await?;
-    let payroll = machine.modules("Payroll").await?;
-    let salary: f64 = payroll.call("get_salary", kwargs! { last: "Mertz", first: "David" }).await?;
+    let name = kwargs! { last: "Mertz", first: "David" };
+    let salary: f64 = machine.modules("Payroll").call("get_salary", name).await?;
     println!("{salary:.2}");
     Ok(())
 }
@@ -65,10 +63,9 @@ async fn listing_5(address: &str) -> Result<(), Box<dyn Error>> {
     let there: usize = greet.invoke(args!["server"]).await?;
 
     // Printed here.
-    let redirected = machine.redirected_stdio(Stdio::default()).await?;
-    let here = greet.invoke::<usize>(args!["client"]).await;
-    redirected.restore().await?;
-    println!("{there} {}", here?);
+    let greet_here = async || greet.invoke(args!["client"]).await;
+    let here: usize = machine.redirected_stdio(Stdio::default(), greet_here).await?;
+    println!("{there} {here}");
     Ok(())
 }
 
@@ -89,9 +86,9 @@ async fn listing_7(address: &str) -> Result<(), Box<dyn Error>> {
     machine.execute("def slowly(n):\n    import time\n    time.sleep(1)\n    return n * 2").await?;
     let slowly: RemoteObject = machine.namespace().await?.item("slowly").await?;
 
-    let doubled = tokio::spawn(slowly.invoke::<i64>(args![21]).into_future());
-    println!("{}", if doubled.is_finished() { "done" } else { "not yet" });
-    println!("{}", doubled.await??);
+    let doubled = slowly.invoke::<i64>(args![21]).spawn();
+    println!("{}", if doubled.is_ready() { "done" } else { "not yet" });
+    println!("{}", doubled.await?);
     Ok(())
 }
 
@@ -127,7 +124,7 @@ impl Weather {
 
 async fn listing_8(address: &str) -> Result<(), Box<dyn Error>> {
     let server = Server::builder(Weather).bind(address).listen().await?;
-    if let Some(address) = server.local_addr() {
+    for address in server.addrs() {
         println!("listening on {address}");
     }
     server.serve(tokio::signal::ctrl_c()).await;

@@ -33,7 +33,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         tls = tls.requiring_clients_of(&fs::read(authority)?)?;
     }
     let server = Server::builder(Safe).bind(address).tls(tls).listen().await?;
-    println!("listening on {}", server.local_addr().ok_or("no address")?);
+    for address in server.addrs() {
+        println!("listening on {address}");
+    }
     server.serve(tokio::signal::ctrl_c()).await;
     Ok(())
 }

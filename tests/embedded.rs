@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 pub(crate) struct Embedded {
     pub(crate) port: u16,
     stop: oneshot::Sender<()>,
-    serving: JoinHandle<bool>,
+    serving: JoinHandle<()>,
 }
 
 impl Embedded {
@@ -31,7 +31,9 @@ impl Embedded {
         let stopped = async {
             let _ = stopped.await;
         };
-        let serving = tokio::spawn(server.serve(stopped, Duration::ZERO));
+        let serving = tokio::spawn(async move {
+            server.serve(stopped, Duration::ZERO).await.unwrap();
+        });
         Self { port, stop, serving }
     }
 

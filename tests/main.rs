@@ -27,5 +27,6 @@ mod harness;
 mod hostile;
 mod interop;
 mod netns;
+mod probes;
 mod resolver;
 mod rpc;

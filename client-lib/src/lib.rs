@@ -16,6 +16,40 @@
 //! # }
 //! ```
 //!
+//! A call is one round trip, and its result whatever type is asked for. Objects that cannot be copied stay
+//! where they are, and a [`RemoteObject`] leads to them. Functions and objects of this program can be passed
+//! as arguments, and are called back while it does something else.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use rpyc_client::{Local, RemoteObject, args, connect};
+//!
+//! let service = connect("stock.example:18861").await?.root().await?;
+//!
+//! // A list by reference; its items come when they are asked for, many at a time.
+//! let orders: RemoteObject = service.call("orders", ()).await?;
+//! println!("{} orders, the first is {}", orders.len().await?, orders.item::<String>(0).await?);
+//! // The same by value.
+//! let orders: Vec<String> = service.call("orders", ()).await?;
+//!
+//! // A callback.
+//! let tell = Local::sync_function(|args| {
+//!     let (order,): (String,) = args.parse()?;
+//!     println!("new: {order}");
+//!     Ok(())
+//! });
+//! service.call::<()>("on_order", args![tell]).await?;
+//!
+//! // What the service raises is an error.
+//! match service.call::<f64>("price", args!["unobtainium"]).await {
+//!     Ok(price) => println!("{price}"),
+//!     Err(error) if error.is("KeyError") => println!("not in stock"),
+//!     Err(error) => return Err(error.into()),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! | What | With |
 //! |---|---|
 //! | which registries are asked: the environment's, those nearby, or a list | [`Registries`], [`RegistryAddr`] |
@@ -27,14 +61,21 @@
 //! | one with options, or over any stream | [`Connection`], [`ConnectionBuilder`] |
 //! | one that comes back when it is lost | [`Reconnecting`] |
 //! | the objects of the peer | [`RemoteObject`], [`Items`] |
+//! | a call, and one that is under way | [`Call`], [`PendingCall`] |
 //! | what is passed | [`args!`], [`kwargs!`], [`Parcel`] |
 //! | what this side offers, callbacks included | [`Local`], [`Object`] |
+//! | who asks, who answers | [`Context`], [`Peer`] |
 //! | a whole remote Python | [`classic`] |
 //! | the same without async | [`blocking`] |
 //! | why there is none | [`LookupError`], [`RegisterError`], [`ConnectError`], [`CallError`] |
+//! | what is rarely needed by name | [`protocol`], [`pickle`] |
 //!
-//! Everything needs a tokio runtime. Only a [`Connection`] starts a task, which ends with it: what is
-//! dropped is over.
+//! Everything needs a tokio runtime, but for [`blocking`], which has its own. Only a [`Connection`] and a
+//! [`PendingCall`] start tasks, which end with them: what is dropped is over.
+//!
+//! # Features
+//! `tls` (off by default): connections over TLS, with `Tls`, `Fingerprint` and the certificate of a
+//! [`Peer`].
 
 mod address;
 pub mod blocking;
@@ -42,10 +83,12 @@ pub mod classic;
 mod connect;
 mod connection;
 mod error;
+mod finder;
 mod interfaces;
 mod local;
 pub mod native;
 mod parcel;
+mod peer;
 pub mod pickle;
 mod race;
 mod reconnect;
@@ -61,14 +104,18 @@ mod stream;
 mod tls;
 
 pub use address::{RegistryAddr, RegistryAddrError, Transport};
-pub use connect::{Finder, connect, connect_by_service, open_by_service};
-pub use connection::{Call, Connection, ConnectionBuilder, DEFAULT_TIMEOUT, Driver};
+pub use connect::{connect, connect_by_service, open_by_service};
+pub use connection::{
+    Call, Connection, ConnectionBuilder, ConnectionId, DEFAULT_TIMEOUT, Driver, PendingCall,
+};
 pub use error::{
     Attempt, Attempts, CallError, ConnectError, Disconnect, Fault, LookupError, RegisterError,
     RequestError, TooMany, Unreached,
 };
+pub use finder::Finder;
 pub use local::{Context, Local, Method, Object, denied};
 pub use parcel::{Args, ConvertError, IntoArgs, Parcel};
+pub use peer::{Credentials, Peer};
 pub use reconnect::{ReconnectError, Reconnecting, ReconnectingCall};
 pub use registrar::{Acknowledgement, Instance, Registrar, RegistrarBuilder, Service, Snapshot};
 pub use registries::{REGISTRY_VARIABLE, Registries};
@@ -76,13 +123,16 @@ pub use remote::{Items, RemoteObject};
 pub use resolver::{
     Choice, Event, Freshness, Notice, Resolved, Resolver, ResolverBuilder, ResolverStats,
 };
+/// What is on the wire, without the wire: formats and values that appear in the depths of errors.
+pub use rpyc_protocol as protocol;
 pub use rpyc_protocol::brine::{Int, Value};
 pub use rpyc_protocol::registry::Port;
 pub use rpyc_protocol::registry::reply::Endpoint;
 pub use rpyc_protocol::rpc::{
-    CloseReason, Comparison, Dialect, Exception, SessionLimits, Stats, Version,
+    CloseReason, Comparison, Dialect, Exception, ExportError, Refusal, SessionLimits, Stats,
+    Unsendable, Version,
 };
 pub use rpyc_protocol::{NameError, ServiceName};
 pub use stream::{ServiceStream, Socket};
 #[cfg(feature = "tls")]
-pub use tls::{Tls, TlsError};
+pub use tls::{Fingerprint, Tls, TlsError};

@@ -3,6 +3,9 @@
 //! Version 3 of the format, which every Python 3 knows. Lists become lists, maps and structs dicts,
 //! tuples tuples, variants text or a pair; [`Parcel::Value`]s what they are.
 //! An object cannot be pickled.
+//!
+//! It is what [`Object::pickle`](crate::Object::pickle) may give, and how
+//! [`Classic::deliver`](crate::classic::Classic::deliver) brings values across.
 
 use num_bigint::BigInt;
 use rpyc_protocol::brine::{Int, Value};

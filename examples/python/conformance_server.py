@@ -1,4 +1,4 @@
-"""Serves CONFORMANCE, the service of examples/conformance_server.rs, with RPyC itself.
+"""Serves CONFORMANCE, the service of examples/conformance_server, with RPyC itself.
 
     python3 examples/python/conformance_server.py --port 18861 [--registry HOST:PORT]
 """
@@ -151,7 +151,11 @@ def main():
         Conformance,
         port=options.port,
         registrar=registrar,
-        protocol_config={"allow_setattr": True, "bind_threads": options.bind_threads},
+        protocol_config={
+            "allow_setattr": True,
+            "allow_pickle": True,
+            "bind_threads": options.bind_threads,
+        },
     )
     server._listen()
     print(f"listening on {server.host}:{server.port}", flush=True)

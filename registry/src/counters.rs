@@ -1,11 +1,13 @@
 //! Every lost or refused message is counted, and its kind is logged at most once a minute.
 
 use std::fmt::Display;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rpyc_protocol::registry::native;
 use tracing::warn;
 
+use crate::probe::ProbeOutcome;
 use crate::refusal::Refusal;
 
 /// How often one kind of loss is logged.
@@ -27,6 +29,8 @@ pub enum Loss {
     NotForUs,
     /// A request for what cannot be, or is not the asker's to ask.
     Refused,
+    /// A request that came before the table was read.
+    NotReady,
     /// An answer that could not be sent.
     NotSent,
     /// An answer that waited for the store while too many others did.
@@ -43,13 +47,14 @@ pub enum Loss {
 
 impl Loss {
     /// Every kind, in the order of their counters.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Malformed,
         Self::TooLong,
         Self::LimitReached,
         Self::RateLimited,
         Self::NotForUs,
         Self::Refused,
+        Self::NotReady,
         Self::NotSent,
         Self::NotQueued,
         Self::Deadline,
@@ -68,6 +73,7 @@ impl Loss {
             Self::RateLimited => "rate-limited",
             Self::NotForUs => "not-for-us",
             Self::Refused => "refused",
+            Self::NotReady => "not-ready",
             Self::NotSent => "not-sent",
             Self::NotQueued => "not-queued",
             Self::Deadline => "deadline",
@@ -116,8 +122,51 @@ impl From<&Refusal> for Loss {
 /// The counters of one registry.
 #[derive(Debug)]
 pub struct Counters {
+    pub(crate) probes: ProbeCounters,
     start: Instant,
     losses: [Counter; Loss::ALL.len()],
+}
+
+/// What the probes of one registry do.
+#[derive(Debug, Default)]
+pub(crate) struct ProbeCounters {
+    done: AtomicU64,
+    failed: AtomicU64,
+    unable: AtomicU64,
+    instances: AtomicU64,
+    in_flight: AtomicU64,
+    is_holding_back: AtomicBool,
+}
+
+impl ProbeCounters {
+    pub(crate) fn count(&self, outcome: ProbeOutcome) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+        match outcome {
+            ProbeOutcome::Passed => {}
+            ProbeOutcome::Failed { .. } => drop(self.failed.fetch_add(1, Ordering::Relaxed)),
+            ProbeOutcome::Unable => drop(self.unable.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    pub(crate) fn set(&self, instances: usize, in_flight: usize, is_holding_back: bool) {
+        let big = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        self.instances.store(big(instances), Ordering::Relaxed);
+        self.in_flight.store(big(in_flight), Ordering::Relaxed);
+        self.is_holding_back.store(is_holding_back, Ordering::Relaxed);
+    }
+
+    /// How it stands, as it is told.
+    pub(crate) fn told(&self) -> native::Probes {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        native::Probes {
+            instances: read(&self.instances),
+            in_flight: read(&self.in_flight),
+            done: read(&self.done),
+            failed: read(&self.failed),
+            unable: read(&self.unable),
+            holding_back: self.is_holding_back.load(Ordering::Relaxed),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -133,7 +182,7 @@ impl Counters {
     /// Counters at zero.
     #[must_use]
     pub fn new(start: Instant) -> Self {
-        Self { start, losses: Default::default() }
+        Self { probes: ProbeCounters::default(), start, losses: Default::default() }
     }
 
     /// How often `loss` has happened.
@@ -207,6 +256,6 @@ mod tests {
         counters.lost(now, Loss::Malformed, "a", "b");
         counters.lost(now, Loss::Socket, "a", "b");
         let totals: Vec<_> = Loss::ALL.into_iter().map(|loss| counters.total(loss)).collect();
-        assert_eq!(totals, [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(totals, [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     }
 }

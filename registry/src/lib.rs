@@ -11,6 +11,8 @@ mod dispatch;
 mod face;
 mod limits;
 mod net;
+mod probe;
+mod random;
 mod refusal;
 mod server;
 mod store;
@@ -21,16 +23,24 @@ pub use details::{
     DetailsError, MAX_DETAILS_BYTES, MAX_META, MAX_TAGS, MAX_VALUE_BYTES, MAX_WORD_BYTES,
 };
 pub use dispatch::{
-    Access, Dispatcher, Listing, MAX_ADDRESSES, MAX_KEY_BYTES, MAX_REQUEST, Outcome, Watch,
+    Access, Check, Dispatcher, Listing, MAX_ADDRESSES, MAX_KEY_BYTES, MAX_REQUEST, Outcome, Watch,
     WatchError, random_store_id,
 };
 pub use face::tcp::{Frame, Framing};
 pub use limits::Limits;
 pub use net::BindError;
+pub use probe::{
+    Pace, ProbeConfig, ProbeKind, ProbeOutcome, ProbeRule, ProbeRuleError, Prober, ServiceGlob,
+    Start, Verdict,
+};
 pub use refusal::Refusal;
 pub use server::{Config, Listener, Server};
-pub use store::{Change, MemoryStore, NativeRecord, Origin, Progress, Record, Store, Ticket};
+pub use store::{
+    Change, Claim, FileStore, MemoryStore, NativeRecord, Opened, Origin, Progress, Record, Store,
+    StoreError, Ticket,
+};
 pub use table::{
-    Asker, Directory, Entropy, FailingPolicy, Host, JOURNAL_LEN, MAX_GRACES, NewInstance, Place,
-    ProtectionPolicy, Registry, Renewal, SWEEP_INTERVAL, TableConfig, Transport,
+    AddressRule, AddressRuleError, Asker, Directory, Entropy, FailingPolicy, Host, JOURNAL_LEN,
+    MAX_GRACES, NewInstance, Place, ProtectionPolicy, Registry, Renewal, SWEEP_INTERVAL,
+    TableConfig, Transport,
 };

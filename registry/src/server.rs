@@ -1,11 +1,15 @@
 //! The registry as a whole: its sockets, its tasks, and how they end.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use rpyc_protocol::registry::{MULTICAST_GROUP, REGISTRY_PORT};
 use tokio::net::TcpListener;
+use tokio::sync::SetOnce;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,8 +21,10 @@ use crate::face::tcp::Places;
 use crate::face::{Shared, tcp, udp};
 use crate::limits::Limits;
 use crate::net::{self, BindError, Interfaces, Plan, SharedInterfaces, UdpEar};
-use crate::store::{MemoryStore, Origin, Store};
-use crate::table::{Entropy, Registry, TableConfig};
+use crate::probe::{self, Checks, ProbeConfig};
+use crate::random;
+use crate::store::{MemoryStore, Opened, Origin, Store, StoreError};
+use crate::table::{Registry, TableConfig};
 
 /// How often the machine's addresses are read again.
 const INTERFACES_INTERVAL: Duration = Duration::from_secs(2);
@@ -44,6 +50,8 @@ pub struct Config {
     pub table: TableConfig,
     /// Who may do what only some may.
     pub access: Access,
+    /// What is probed, and how. Default: nothing.
+    pub probes: ProbeConfig,
 }
 
 impl Default for Config {
@@ -56,6 +64,7 @@ impl Default for Config {
             tcp: true,
             table: TableConfig::default(),
             access: Access::default(),
+            probes: ProbeConfig::default(),
         }
     }
 }
@@ -80,8 +89,8 @@ impl Listener {
     }
 }
 
-impl std::fmt::Display for Listener {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Udp(address) => write!(f, "udp://{address}"),
             Self::Tcp(address) => write!(f, "tcp://{address}"),
@@ -89,10 +98,15 @@ impl std::fmt::Display for Listener {
     }
 }
 
+/// A store that is being opened.
+type Opening = Pin<Box<dyn Future<Output = Result<Opened, StoreError>> + Send>>;
+
 /// A registry that listens but does not serve yet.
-#[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
+    setup: Setup,
+    /// What is yet to be read, if anything is.
+    opening: Option<Opening>,
     udp: Vec<UdpEar>,
     tcp: Vec<TcpListener>,
     listeners: Vec<Listener>,
@@ -108,7 +122,7 @@ impl Server {
     /// [`BindError`] if a socket cannot be had; whoever configured it or runs another registry is at
     /// fault. No socket stays open.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
-        let origin = Origin::empty(random_store_id(os_entropy()()));
+        let origin = Origin::empty(random_store_id(random::number()));
         Self::with_store(config, Box::new(MemoryStore::new()), origin)
     }
 
@@ -121,6 +135,28 @@ impl Server {
         store: Box<dyn Store>,
         origin: Origin,
     ) -> Result<Self, BindError> {
+        let server = Self::listen(config, None)?;
+        let now = Instant::now().into_std();
+        let dispatcher = server.setup.dispatcher(now, Opened { store, origin });
+        // Nobody else has this yet.
+        let _ = server.shared.dispatcher.set(dispatcher);
+        Ok(server)
+    }
+
+    /// Like [`Server::bind`], with a store that takes its time to be opened. Until it is, native
+    /// askers are told that the registry is not ready, and legacy ones nothing, which would mean
+    /// "nobody" to them: a restart never turns "found" into "not found".
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    pub fn with_opening(
+        config: &Config,
+        opening: impl Future<Output = Result<Opened, StoreError>> + Send + 'static,
+    ) -> Result<Self, BindError> {
+        Self::listen(config, Some(Box::pin(opening)))
+    }
+
+    fn listen(config: &Config, opening: Option<Opening>) -> Result<Self, BindError> {
         let limits = limits_for_system(config.table.limits.clone());
         let interfaces = Interfaces::read();
         let plan = Plan {
@@ -135,21 +171,22 @@ impl Server {
         let udp = primary.filter_map(|ear| ear.hears.local_addr().ok()).map(Listener::Udp);
         let tcp = bound.tcp.iter().filter_map(|it| it.local_addr().ok()).map(Listener::Tcp);
         let listeners = udp.chain(tcp).collect();
-        let now = Instant::now().into_std();
-        let progress = store.progress();
-        let table = TableConfig {
-            limits: limits.clone(),
-            wall_clock: seconds_of_wall_clock(),
-            ..config.table.clone()
-        };
-        let registry = Registry::new(now, table, store, origin, os_entropy());
-        let counters = Arc::new(Counters::new(now));
-        let dispatcher =
-            Dispatcher::new(now, registry, config.access.clone(), Arc::clone(&counters));
-        let interfaces = SharedInterfaces::new(interfaces);
-        let shared = Arc::new(Shared { dispatcher, counters, interfaces, progress });
         let places = Arc::new(Places::new(limits.connections));
-        Ok(Self { shared, udp: bound.udp, tcp: bound.tcp, listeners, places })
+        let counters = Arc::new(Counters::new(Instant::now().into_std()));
+        let setup = Setup {
+            table: TableConfig { limits, ..config.table.clone() },
+            access: config.access.clone(),
+            counters: Arc::clone(&counters),
+            probes: Arc::new(config.probes.clone()),
+            networks: interfaces.networks(),
+        };
+        let shared = Arc::new(Shared {
+            dispatcher: SetOnce::new(),
+            counters,
+            interfaces: SharedInterfaces::new(interfaces),
+            checks: Checks::default(),
+        });
+        Ok(Self { shared, setup, opening, udp: bound.udp, tcp: bound.tcp, listeners, places })
     }
 
     /// What it listens on, in the order of the configuration.
@@ -158,21 +195,48 @@ impl Server {
         &self.listeners
     }
 
-    /// Serves until `shutdown` completes, then finishes what is under way for at most `grace`; tells
-    /// whether everything was finished.
+    /// Completes when requests are answered, that is, once the store has been read; not at all if that
+    /// fails.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub fn ready(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            shared.dispatcher.wait().await;
+        }
+    }
+
+    /// Serves until `shutdown` completes, then finishes what is under way for at most `grace`, and
+    /// waits for the store to keep what it has been told for as long again; tells whether everything
+    /// was finished.
     ///
     /// No task that this started is alive when it returns.
     ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be opened. Then nothing was served.
+    ///
     /// # Cancel safety
     /// Not cancel safe: dropping the future ends everything at once.
-    pub async fn serve(self, shutdown: impl Future<Output = ()>, grace: Duration) -> bool {
+    pub async fn serve(
+        self,
+        shutdown: impl Future<Output = ()>,
+        grace: Duration,
+    ) -> Result<bool, StoreError> {
         let stop = CancellationToken::new();
         let mut background = JoinSet::new();
         background.spawn(sweep(Arc::clone(&self.shared)));
         background.spawn(follow_interfaces(Arc::clone(&self.shared), self.udp.clone()));
+        if !self.setup.probes.rules.is_empty() {
+            let (shared, probes) = (Arc::clone(&self.shared), Arc::clone(&self.setup.probes));
+            background.spawn(async move {
+                let dispatcher = Arc::clone(shared.dispatcher.wait().await);
+                probe::run(dispatcher, probes).await;
+            });
+        }
         let mut faces = JoinSet::new();
         for ear in self.udp {
-            let serving = udp::serve(ear, Arc::clone(&self.shared), stop.clone());
+            let serving = udp::serve(ear, Arc::clone(&self.shared), stop.clone(), grace);
             faces.spawn(async move {
                 serving.await;
                 true
@@ -182,8 +246,12 @@ impl Server {
             let (shared, places) = (Arc::clone(&self.shared), Arc::clone(&self.places));
             faces.spawn(tcp::serve(listener, shared, places, stop.clone(), grace));
         }
-        shutdown.await;
-        info!(instances = self.shared.dispatcher.instances(), "shutting down");
+        let failure = tokio::select! {
+            () = shutdown => None,
+            failure = open(self.opening, self.setup, &self.shared) => Some(failure),
+        };
+        let instances = self.shared.dispatcher.get().map(|dispatcher| dispatcher.instances());
+        info!(instances, "shutting down");
         stop.cancel();
         let mut has_drained = true;
         while let Some(face) = faces.join_next().await {
@@ -196,17 +264,65 @@ impl Server {
                 info!(kind = loss.as_str(), total, "messages that were not served");
             }
         }
-        has_drained
+        has_drained &= end_of_store(self.shared, grace).await;
+        failure.map_or(Ok(has_drained), Err)
     }
 }
 
-/// Numbers that nobody can guess, from the system.
-fn os_entropy() -> Entropy {
-    Box::new(|| {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).expect("a system that runs programs has random numbers");
-        u128::from_be_bytes(bytes)
-    })
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("listeners", &self.listeners).finish_non_exhaustive()
+    }
+}
+
+/// What a dispatcher is made of, besides a store.
+struct Setup {
+    table: TableConfig,
+    access: Access,
+    counters: Arc<Counters>,
+    probes: Arc<ProbeConfig>,
+    /// The networks that this machine is in.
+    networks: Vec<IpNet>,
+}
+
+impl Setup {
+    /// The table with what was kept. With a million instances this takes a second.
+    fn dispatcher(&self, now: std::time::Instant, opened: Opened) -> Arc<Dispatcher> {
+        let Self { table, access, counters, probes, networks } = self;
+        let table = TableConfig { wall_clock: seconds_of_wall_clock(), ..table.clone() };
+        let Opened { store, origin } = opened;
+        let registry = Registry::new(now, table, store, origin, random::entropy());
+        registry.directory().set_own_addresses(networks.clone());
+        let dispatcher = Dispatcher::new(now, registry, access.clone(), Arc::clone(counters));
+        Arc::new(dispatcher.with_probes(Arc::clone(probes)))
+    }
+}
+
+/// Opens the store and makes the table, which is served from then on; completes only if that fails.
+async fn open(opening: Option<Opening>, setup: Setup, shared: &Shared) -> StoreError {
+    if let Some(opening) = opening {
+        let opened = match opening.await {
+            Ok(opened) => opened,
+            Err(error) => return error,
+        };
+        let now = Instant::now().into_std();
+        let made = tokio::task::spawn_blocking(move || setup.dispatcher(now, opened)).await;
+        // Set here alone.
+        let _ = shared.dispatcher.set(made.expect("making the table does not panic"));
+        info!("serving");
+    }
+    std::future::pending().await
+}
+
+/// Lets go of the store and waits until it has kept all that it can; tells whether that was everything.
+async fn end_of_store(shared: Arc<Shared>, grace: Duration) -> bool {
+    let Some(dispatcher) = shared.dispatcher.get() else { return true };
+    let (mut progress, last) = (dispatcher.progress(), dispatcher.last_ticket());
+    // The tasks have ended, so this is the last to hold it.
+    drop(shared);
+    let end = async { while progress.changed().await.is_ok() {} };
+    let has_ended = tokio::time::timeout(grace, end).await.is_ok();
+    has_ended && progress.borrow().committed >= last
 }
 
 /// The seconds of the wall clock. They are told to people and decide nothing.
@@ -225,10 +341,11 @@ fn limits_for_system(limits: Limits) -> Limits {
 }
 
 async fn sweep(shared: Arc<Shared>) {
+    let dispatcher = shared.dispatcher.wait().await;
     let mut next = Instant::now();
     loop {
         tokio::time::sleep_until(next).await;
-        next = Instant::from_std(shared.dispatcher.expire(Instant::now().into_std()));
+        next = Instant::from_std(dispatcher.expire(Instant::now().into_std()));
         // A long sweep comes in parts, so that others get their turn between them.
         tokio::task::yield_now().await;
     }
@@ -254,6 +371,10 @@ async fn follow_interfaces(shared: Arc<Shared>, udp: Vec<UdpEar>) {
             }
         }
         tokio::time::sleep(INTERFACES_INTERVAL).await;
-        shared.interfaces.set(Interfaces::read());
+        let interfaces = Interfaces::read();
+        if let Some(dispatcher) = shared.dispatcher.get() {
+            dispatcher.directory().set_own_addresses(interfaces.networks());
+        }
+        shared.interfaces.set(interfaces);
     }
 }

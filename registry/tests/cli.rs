@@ -11,6 +11,8 @@ use std::net::{TcpListener, UdpSocket};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 /// Far more than anything here takes; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -18,11 +20,15 @@ fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rpyc-registry"));
     // Nothing here may reach beyond this machine: the registries are always named.
     command.args(args).env_remove("RPYC_REGISTRY").env_remove("NO_COLOR").stdin(Stdio::null());
+    // Nor into anybody's home: a daemon gets a directory of its own, or it does not start.
+    command.env("STATE_DIRECTORY", "/dev/null/state");
     command
 }
 
+/// Runs to the end, with a directory for the daemons among them.
 fn run(args: &[&str]) -> Output {
-    command(args).output().unwrap()
+    let state = TempDir::new().unwrap();
+    command(args).env("STATE_DIRECTORY", state.path()).output().unwrap()
 }
 
 #[track_caller]
@@ -37,6 +43,7 @@ fn check(args: &[&str], code: i32) -> (String, String) {
 struct Daemon {
     child: Child,
     urls: Vec<String>,
+    _state: TempDir,
 }
 
 impl Daemon {
@@ -46,8 +53,10 @@ impl Daemon {
 
     fn with_listeners(args: &[&str], n: usize) -> Self {
         let args = [&["-p", "0"], args].concat();
-        let mut child =
-            command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let state = TempDir::new().unwrap();
+        let mut command = command(&args);
+        command.env("STATE_DIRECTORY", state.path());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let url = |line: String| {
             line.strip_prefix("rpyc-registry listening on ")
@@ -55,7 +64,7 @@ impl Daemon {
                 .to_owned()
         };
         let urls = lines.take(n).map(|line| url(line.unwrap())).collect();
-        Self { child, urls }
+        Self { child, urls, _state: state }
     }
 
     fn port(&self) -> u16 {
@@ -276,13 +285,13 @@ fn a_registration_lasts_as_long_as_its_command_and_ends_with_its_code() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    wait_until("registered", found);
+    let mut told = String::new();
+    BufReader::new(running.stderr.take().unwrap()).read_line(&mut told).unwrap();
+    assert!(told.contains("registered WEB"), "{told}");
+    assert!(found());
     drop(running.stdin.take());
     assert_eq!(running.wait().unwrap().code(), Some(7));
     assert!(!found(), "unregistered before it ends");
-    let mut told = String::new();
-    running.stderr.unwrap().read_to_string(&mut told).unwrap();
-    assert!(told.contains("registered WEB"), "{told}");
 
     let mut running =
         command(&[&args[..], &["sleep", "1000"]].concat()).stderr(Stdio::null()).spawn().unwrap();
@@ -359,7 +368,9 @@ fn on_a_terminal(args: &[&str], no_color: &str, until: &str) -> String {
     let terminal = nix::pty::openpty(None, None).unwrap();
     let screen = || Stdio::from(terminal.slave.try_clone().unwrap());
     let mut command = command(args);
+    let state = TempDir::new().unwrap();
     command.stdout(screen()).stderr(screen()).env("NO_COLOR", no_color).env("TERM", "xterm");
+    command.env("STATE_DIRECTORY", state.path());
     let mut child = command.spawn().unwrap();
     // Only the child holds the terminal now, so that its end is the end of what is shown.
     drop((command, terminal.slave));

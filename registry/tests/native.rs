@@ -2,11 +2,12 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use jsonschema::Validator;
 use rpyc_protocol::registry::native::{
-    ErrorCode, EventKind, Granted, MAX_DATAGRAM, Reply, State, StoreId,
+    ErrorCode, EventKind, Granted, MAX_DATAGRAM, Reply, Request, State, StoreId,
 };
 use rpyc_registry::{
     Access, Asker, Counters, Dispatcher, Host, MemoryStore, Origin, Outcome, Registry,
@@ -50,10 +51,14 @@ impl Table {
 
     fn ask(&self, asker: &Asker, mut request: Value) -> Reply {
         request["v"] = json!(1);
+        check(Schema::Request, &request);
         let mut buffer = Vec::new();
         let bytes = request.to_string();
         match self.dispatcher.handle(self.now, asker, bytes.as_bytes(), &mut buffer) {
-            Outcome::Reply(bytes) | Outcome::AfterCommit(_, bytes) => Reply::parse(bytes).unwrap(),
+            Outcome::Reply(bytes) | Outcome::AfterCommit(_, bytes) => {
+                check(Schema::Reply, &serde_json::from_slice(bytes).unwrap());
+                Reply::parse(bytes).unwrap()
+            }
             other => unreachable!("{request} is answered by {other:?}"),
         }
     }
@@ -84,6 +89,65 @@ impl Table {
             *states.entry(instance.state).or_default() += 1;
         }
         states
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Schema {
+    Request,
+    Reply,
+}
+
+/// Holds a message against the published schema.
+fn check(schema: Schema, message: &Value) {
+    static SCHEMAS: LazyLock<[Validator; 2]> = LazyLock::new(|| {
+        let of = |definition: &str| {
+            let mut schema: Value =
+                serde_json::from_str(include_str!("../../docs/protocol.schema.json")).unwrap();
+            schema["anyOf"] = json!([{ "$ref": format!("#/$defs/{definition}") }]);
+            jsonschema::validator_for(&schema).unwrap()
+        };
+        [of("request"), of("reply")]
+    });
+    let errors: Vec<_> =
+        SCHEMAS[schema as usize].iter_errors(message).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{message}: {errors:#?}");
+}
+
+#[test]
+fn every_message_of_the_documentation_is_one() {
+    let page = include_str!("../../docs/protocol.md");
+    let (mut requests, mut replies) = (0, 0);
+    for block in page.split("```json\n").skip(1) {
+        let block = block.split("```").next().unwrap();
+        for message in serde_json::Deserializer::from_str(block).into_iter::<Value>() {
+            let message = message.unwrap();
+            let bytes = message.to_string();
+            if message.get("op").is_some() {
+                check(Schema::Request, &message);
+                Request::parse(bytes.as_bytes()).unwrap();
+                requests += 1;
+            } else {
+                check(Schema::Reply, &message);
+                Reply::parse(bytes.as_bytes()).unwrap();
+                replies += 1;
+            }
+        }
+    }
+    assert!(requests > 10 && replies > 3, "{requests} requests, {replies} replies");
+}
+
+#[test]
+fn every_error_code_is_documented() {
+    let page = include_str!("../../docs/protocol.md");
+    let schema: Value =
+        serde_json::from_str(include_str!("../../docs/protocol.schema.json")).unwrap();
+    let codes = schema["$defs"]["code"]["enum"].as_array().unwrap();
+    for code in codes {
+        let text = code.as_str().unwrap();
+        assert!(page.contains(&format!("`{text}`")), "{text}");
+        let parsed: ErrorCode = serde_json::from_value(code.clone()).unwrap();
+        assert_ne!(parsed, ErrorCode::Unknown, "{text}");
     }
 }
 
@@ -401,7 +465,13 @@ fn a_watcher_learns_what_is_there_and_then_what_changes() {
         let mut out = Vec::new();
         while watch.lines(table.now, &mut out) {}
         let text = String::from_utf8(out).unwrap();
-        text.lines().map(|line| Reply::parse(line.as_bytes()).unwrap()).collect::<Vec<_>>()
+        let lines = text.lines();
+        lines
+            .map(|line| {
+                check(Schema::Reply, &serde_json::from_str(line).unwrap());
+                Reply::parse(line.as_bytes()).unwrap()
+            })
+            .collect::<Vec<_>>()
     };
     let told = resume(&revision.to_string());
     assert_eq!(kinds(&told), [EventKind::Removed, EventKind::Removed], "from where it stopped");

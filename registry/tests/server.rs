@@ -7,7 +7,8 @@ use std::time::Duration;
 use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::{Names, Port, Request, native, reply};
 use rpyc_registry::{
-    Change, Config, Limits, Listener, Origin, Progress, Server, Store, TableConfig, Ticket,
+    Change, Config, Host, Limits, Listener, MemoryStore, Opened, Origin, Progress, Record, Server,
+    Store, StoreError, TableConfig, Ticket,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
@@ -25,7 +26,7 @@ struct Running {
     udp: SocketAddr,
     tcp: SocketAddr,
     stop: oneshot::Sender<()>,
-    serving: JoinHandle<bool>,
+    serving: JoinHandle<Result<bool, StoreError>>,
 }
 
 impl Running {
@@ -52,7 +53,7 @@ impl Running {
 
     async fn stop(self) -> bool {
         drop(self.stop);
-        timeout(PATIENCE, self.serving).await.unwrap().unwrap()
+        timeout(PATIENCE, self.serving).await.unwrap().unwrap().unwrap()
     }
 
     async fn datagrams(&self) -> UdpSocket {
@@ -164,7 +165,71 @@ async fn a_change_is_seen_at_once_and_acknowledged_when_it_is_durable() {
     commit(&progress, 3);
     assert_eq!(answer(&second).await, reply::ACKNOWLEDGEMENT);
     assert_eq!(to_end(&mut stream).await, reply::ACKNOWLEDGEMENT);
+    // As when a store ends, having been let go of.
+    drop(progress);
     assert!(registry.stop().await);
+}
+
+#[tokio::test]
+async fn while_the_store_is_read_nobody_is_told_that_nobody_is_there() {
+    let (opened, open) = oneshot::channel::<Opened>();
+    let bind =
+        |config: &Config| Server::with_opening(config, async { Ok(open.await.unwrap()) }).unwrap();
+    let registry = Running::with(bind, Config::default());
+    let (legacy, native) = (registry.datagrams().await, registry.datagrams().await);
+    let query = encoded(&Request::Query { name: "a" });
+    legacy.send(&query).await.unwrap();
+    let code = |bytes: &[u8]| native::Reply::parse(bytes).unwrap().error.unwrap().code;
+    for resolve in
+        ["{\"v\":1,\"op\":\"ping\"}", "{\"v\":1,\"op\":\"resolve\",\"name\":\"a\",\"id\":7}"]
+    {
+        let told = ask(&native, resolve.as_bytes()).await;
+        assert_eq!(code(&told), native::ErrorCode::NotReady);
+        assert!(told.len() <= resolve.len() * native::MAX_AMPLIFICATION);
+        let mut stream = registry.connection().await;
+        stream.write_all(format!("{resolve}\n").as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        assert_eq!(code(&to_end(&mut stream).await), native::ErrorCode::NotReady);
+    }
+    let mut patient = registry.connection().await;
+    patient.write_all(&query).await.unwrap();
+    let mut buffer = [0; 100];
+    timeout(SILENCE, legacy.recv(&mut buffer)).await.unwrap_err();
+    timeout(SILENCE, patient.read(&mut buffer)).await.unwrap_err();
+
+    let store = Box::new(MemoryStore::new());
+    let mut origin = Origin::empty(native::StoreId::new(1));
+    origin.records.push(kept(7, "a"));
+    opened.send(Opened { store, origin }).unwrap();
+    let found = reply::decode_endpoints(&to_end(&mut patient).await).unwrap();
+    assert_eq!(found.len(), 1, "what was asked then is answered now");
+    assert_eq!(reply::decode_endpoints(&ask(&legacy, &query).await).unwrap(), found);
+    assert!(registry.stop().await);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_opened_ends_the_registry() {
+    let failing = async {
+        let (path, source) = ("/x".into(), std::io::ErrorKind::PermissionDenied.into());
+        Err(StoreError::Io { what: "open", path, source })
+    };
+    let bind = |config: &Config| Server::with_opening(config, failing).unwrap();
+    let registry = Running::with(bind, Config::default());
+    let error = timeout(PATIENCE, registry.serving).await.unwrap().unwrap().unwrap_err();
+    assert!(error.to_string().contains("cannot open /x"), "{error}");
+}
+
+fn kept(id: u64, name: &str) -> Record {
+    Record {
+        id,
+        names: vec![ServiceName::new(name).unwrap()],
+        host: Host::new([10, 0, 0, 1].into(), 0),
+        port: Port::tcp(1).unwrap(),
+        registered_at: 0,
+        is_draining: false,
+        restarts: 1,
+        native: None,
+    }
 }
 
 #[tokio::test]

@@ -7,20 +7,59 @@ use rpyc_client::{CallError, ConvertError, Exception, Value};
 
 /// An error that can be told to the peer, as an exception that it raises there.
 ///
+/// It can be derived for errors that tell a message ([`Display`](std::fmt::Display)), which becomes the
+/// exception's argument. `#[exception(..)]` on the type or a variant says which exception it is:
+///
+/// | `#[exception(..)]` | |
+/// |---|---|
+/// | `KeyError` | one of Python's own, of the [`builtins`] |
+/// | `"payroll.Closed"` | one by its full name; clients that do not know it make one of that name |
+/// | `transparent` | that of the only field, as an [`io::Error`] with its `errno` |
+/// | nothing | one of the type's own name |
+///
+/// ```
+/// use std::io;
+///
+/// use rpyc_server::{IntoException, service};
+///
+/// #[derive(Debug, thiserror::Error, IntoException)]
+/// enum PayrollError {
+///     #[error("there is no {first} {last}")]
+///     #[exception(KeyError)]
+///     NoSuchEmployee { first: String, last: String },
+///     #[error("come again tomorrow")]
+///     #[exception("payroll.Closed")]
+///     Closed,
+///     #[error(transparent)]
+///     #[exception(transparent)]
+///     Books(#[from] io::Error),
+/// }
+///
+/// struct Payroll;
+///
+/// #[service]
+/// impl Payroll {
+///     fn get_salary(&self, last: String, first: String) -> Result<f64, PayrollError> {
+///         let books = std::fs::read_to_string("books.txt")?;
+///         let salary = books.lines().find_map(|line| line.strip_prefix(&*last)?.trim().parse().ok());
+///         salary.ok_or(PayrollError::NoSuchEmployee { first, last })
+///     }
+/// }
+/// ```
+///
+/// Exceptions with more than a message are made by hand:
+///
 /// ```
 /// use rpyc_server::{Exception, IntoException};
 ///
-/// enum PayrollError {
-///     NoSuchEmployee(String),
-///     Closed,
+/// struct OutOfPaper {
+///     tray: i64,
 /// }
 ///
-/// impl IntoException for PayrollError {
+/// impl IntoException for OutOfPaper {
 ///     fn into_exception(self) -> Exception {
-///         match self {
-///             Self::NoSuchEmployee(name) => Exception::builtin("KeyError", name),
-///             Self::Closed => Exception::new("payroll", "Closed", vec!["come again".into()]),
-///         }
+///         Exception::new("printer", "OutOfPaper", vec!["no paper".into()])
+///             .with_attribute("tray", self.tray)
 ///     }
 /// }
 /// ```

@@ -33,9 +33,16 @@
 //! | what they implement | [`Service`], [`Object`] |
 //! | lists and dicts by reference | [`List`], [`Dict`] |
 //! | functions, iterators | [`Local`] |
-//! | exceptions | [`IntoException`], [`builtins`], [`Exception`] |
+//! | exceptions | [`trait@IntoException`] and its [derivation](derive@IntoException), [`builtins`], [`Exception`] |
 //! | a server, and who connects to it | [`Server`], [`Peer`] |
 //! | an announcement without a server | [`Announcer`] |
+//!
+//! Clients are of any version of RPyC since 4.1, or use `rpyc-client`. What is served may call them back:
+//! a [`RemoteObject`] among the arguments is theirs, and [`Connection::root`] of the `&Connection` that a
+//! method may take is what they serve.
+//!
+//! # Features
+//! `tls` (off by default): serving over TLS, with `ServerTls` and the certificates of clients.
 
 // The attributes' code names this crate by its name, also in here.
 extern crate self as rpyc_server;
@@ -56,10 +63,13 @@ mod tls;
 pub use announcer::{Advertised, Announcer, AnnouncerBuilder, AnnouncerHandle, State, Status};
 pub use collection::{Dict, List};
 pub use exception::{IntoException, builtins};
+/// The client library of the same version, which a service uses to call others.
+pub use rpyc_client as client;
 pub use rpyc_client::{
-    Acknowledgement, Args, CallError, Comparison, Connection, Context, ConvertError, Exception,
-    Int, Local, Method, Object, Parcel, Port, RegisterError, Registries, RegistryAddr,
-    RegistryAddrError, RemoteObject, ServiceName, SessionLimits, Value, args, denied, kwargs,
+    Acknowledgement, Args, CallError, Comparison, Connection, Context, ConvertError, Credentials,
+    Exception, Int, Local, Method, Object, Parcel, Peer, Port, RegisterError, Registries,
+    RegistryAddr, RegistryAddrError, RemoteObject, ServiceName, SessionLimits, Value, args, denied,
+    kwargs,
 };
 /// Makes a service of a type: implements [`Object`] and [`Service`] for it.
 ///
@@ -135,6 +145,10 @@ pub use rpyc_client::{
 /// | `pickle` | gives the content for `rpyc.classic.obtain` |
 /// | `on_connect`, `on_disconnect` | called by the server when a client comes or goes, as is a method of that name; a service's only |
 ///
+/// Python makes objects by calling their class. A method with the name of the class does the same for
+/// its clients: with `#[service(name = "Account")]` on `open`, `conn.root.Account(5)` is an account. It is
+/// a function and no class, so that `isinstance` cannot be asked about it.
+///
 /// As in Python, what has `eq` and no `hash` cannot be hashed, and what is an iterator (`next`) is
 /// its own iterator. `eq` and the like take `&Self`, or whatever they can be compared with.
 ///
@@ -151,19 +165,25 @@ pub use rpyc_client::{
 /// | `&str`, `&[T]`, `&T` | are held for the call |
 /// | [`Parcel`], [`RemoteObject`], [`Local`] | a value or an object of either side |
 /// | [`Args`] | all that no other argument takes: `*args` and `**kwargs` |
-/// | `&`[`Context`], `&`[`Connection`] | not passed by the client: who asks |
+/// | `&`[`Context`], `&`[`Connection`], `&`[`Peer`] | not passed by the client: who asks |
 ///
 /// # Of results
 /// A result is whatever serde knows, or a [`Local`] for an object, a function or an iterator. `Vec<u8>`
-/// becomes `bytes`. The error of what is spelled `Result<..>` becomes an exception: [`IntoException`].
+/// becomes `bytes`. The error of what is spelled `Result<..>` becomes an exception: [`trait@IntoException`].
 pub use rpyc_server_macros::service;
 
+/// Makes exceptions of an error: implements [`trait@IntoException`] for it, where the marks are
+/// described.
+pub use rpyc_server_macros::IntoException;
 /// Makes an object of a type, for a service to give to its clients: implements [`Object`] for it.
 ///
 /// All is as for [`macro@service`], but that an object has no name and is not told of connections. It
 /// is given as a [`Local`].
 pub use rpyc_server_macros::object;
-pub use server::{Credentials, Ended, ListenError, Peer, Server, ServerBuilder};
+pub use server::{BoundAddr, Ended, ListenError, Server, ServerBuilder};
 pub use service::Service;
 #[cfg(feature = "tls")]
-pub use {rpyc_client::TlsError, tls::ServerTls};
+pub use {
+    rpyc_client::{Fingerprint, TlsError},
+    tls::ServerTls,
+};

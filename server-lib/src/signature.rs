@@ -1,6 +1,6 @@
 //! The arguments of a call, bound to the parameters of a method as Python binds them.
 
-use rpyc_client::{Args, Exception, Parcel};
+use rpyc_client::{Args, CallError, Exception, Parcel};
 use serde::de::DeserializeOwned;
 
 /// A parameter of a method.
@@ -162,7 +162,8 @@ impl Bound {
 /// fetched if it is needed.
 ///
 /// # Errors
-/// `TypeError` if it is of another type; whatever the peer raises while content is fetched.
+/// `TypeError` if it is of another type, `OverflowError` if it is a number that does not fit;
+/// whatever the peer raises while content is fetched.
 ///
 /// # Cancel safety
 /// Cancel safe; the argument is lost.
@@ -175,14 +176,18 @@ pub async fn convert<T: DeserializeOwned>(
         Parcel::Remote(remote) => Some(remote.clone()),
         _ => None,
     };
-    let message = match (value.parse(), remote) {
-        (Err(error), Some(remote)) if error.is_by_reference() => {
-            return remote.fetch().await.map_err(Exception::from);
-        }
-        (Err(error), _) => error.to_string(),
+    let error = match (value.parse(), remote) {
+        (Err(error), Some(remote)) if error.is_by_reference() => match remote.fetch().await {
+            Err(CallError::Result(error)) => error,
+            fetched => return fetched.map_err(Exception::from),
+        },
+        (Err(error), _) => error,
         (Ok(value), _) => return Ok(value),
     };
-    Err(Exception::builtin("TypeError", format!("{function}() argument '{name}': {message}")))
+    let mut exception = Exception::from(error);
+    let message = exception.message().unwrap_or_default();
+    exception.args = vec![format!("{function}() argument '{name}': {message}").into()];
+    Err(exception)
 }
 
 #[cfg(test)]

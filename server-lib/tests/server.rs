@@ -168,6 +168,51 @@ async fn a_client_too_many_is_hung_up_on() {
     }
 }
 
+/// What is told to the log, as text.
+#[derive(Clone, Debug, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        std::io::Write::write(&mut *self.0.lock().unwrap(), text)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn one_address_has_so_many_connections_and_no_more() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    // The server runs on this thread, too.
+    let _told = tracing::subscriber::set_default(subscriber);
+    let builder = Server::builder(Desk::default()).connections_per_address(2);
+    let server = Running::start(builder).await;
+    let port = server.addr.rsplit_once(':').unwrap().1;
+    let (one, other) = (server.root().await, server.root().await);
+    assert!(connect(&server.addr).await.is_err());
+    let told = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(told.contains("too many connections of one address"), "{told}");
+    assert!(told.contains("127.0.0.1:") && told.contains('2'), "{told}");
+    assert_eq!(quick(&one).await + quick(&other).await, 2);
+
+    // Another address has its own.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let stream = socket.connect(format!("127.0.0.1:{port}").parse().unwrap()).await.unwrap();
+    let elsewhere = Connection::builder().over(stream).root().await.unwrap();
+    assert_eq!(quick(&elsewhere).await, 1);
+
+    one.connection().close().await;
+    // There is room again, as soon as the server knows.
+    while connect(&server.addr).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn a_service_may_refuse_a_client() {
     let desk = Desk { refuses: true, ..Desk::default() };

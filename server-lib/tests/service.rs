@@ -20,15 +20,30 @@ struct Employee {
     salary: f64,
 }
 
+#[derive(Debug, thiserror::Error, IntoException)]
+#[exception(PermissionError)]
 enum Refused {
+    #[error("come again")]
+    #[exception("desk.Closed")]
     Closed,
+    #[error("{0} is too long a queue")]
+    Busy(usize),
+    #[error(transparent)]
+    #[exception(transparent)]
+    Broken(#[from] io::Error),
 }
 
-impl IntoException for Refused {
-    fn into_exception(self) -> Exception {
-        Exception::new("desk", "Closed", vec!["come again".into()])
-    }
+/// Of no exception that it names.
+#[derive(Debug, thiserror::Error, IntoException)]
+#[error("queue no. {number}")]
+struct Lost {
+    number: i64,
 }
+
+#[derive(Debug, thiserror::Error, IntoException)]
+#[error(transparent)]
+#[exception(transparent)]
+struct Wrapped<E: IntoException + std::error::Error>(E);
 
 #[derive(Default)]
 struct Desk {
@@ -81,6 +96,22 @@ impl Desk {
 
     fn closed(&self) -> Result<(), Refused> {
         Err(Refused::Closed)
+    }
+
+    fn busy(&self) -> Result<(), Refused> {
+        Err(Refused::Busy(7))
+    }
+
+    fn broken(&self) -> Result<String, Refused> {
+        Ok(std::fs::read_to_string("/no/such/file")?)
+    }
+
+    fn lost(&self) -> Result<(), Lost> {
+        Err(Lost { number: 3 })
+    }
+
+    fn wrapped(&self) -> Result<(), Wrapped<Refused>> {
+        Err(Wrapped(Refused::Busy(2)))
     }
 
     #[service(name = "type")]
@@ -218,8 +249,7 @@ async fn arguments_are_converted_and_wrong_ones_are_told() {
     let raised: Employee = root.call("raise", (arguments, kwargs! { by: 1.5 })).await.unwrap();
     assert_eq!((&*raised.last, raised.salary), ("Mertz", 3.0));
     let error = root.call::<()>("join", args![1, "b"]).await.unwrap_err();
-    let message =
-        "TypeError: Desk.join() argument 'left': invalid type: integer `1`, expected a string";
+    let message = "TypeError: Desk.join() argument 'left': expected a string, not int";
     assert_eq!(told(&error), message);
     // The content of a list of the client's is fetched.
     let list = Local::new(List::from_iter([1.5, 2.0]));
@@ -238,8 +268,15 @@ async fn errors_are_exceptions() {
     assert_eq!(exception.traceback, None);
     let error = root.call::<i64>("find", args!["Smith"]).await.unwrap_err();
     assert_eq!(told(&error), "KeyError: Smith");
-    let error = root.call::<()>("closed", ()).await.unwrap_err();
-    assert!(error.is("desk.Closed"));
+    let raised = async |name| told(&root.call::<()>(name, ()).await.unwrap_err());
+    assert_eq!(raised("closed").await, "desk.Closed: come again");
+    assert_eq!(raised("busy").await, "PermissionError: 7 is too long a queue");
+    assert_eq!(raised("lost").await, "service.Lost: queue no. 3");
+    assert_eq!(raised("wrapped").await, "PermissionError: 2 is too long a queue");
+    let error = root.call::<String>("broken", ()).await.unwrap_err();
+    let exception = error.remote().unwrap();
+    assert!(exception.is_builtin("FileNotFoundError"));
+    assert_eq!(exception.attribute("errno"), Some(&2.into()));
 }
 
 #[tokio::test]

@@ -10,6 +10,8 @@ mod listing;
 mod multicast;
 mod one_address;
 mod ours;
+mod probes;
+mod rules;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -298,14 +298,14 @@ def pings_are_answered(conn):
 
 @scenario
 def many_threads_share_a_connection(conn):
-    if not (SERVED_IN_BACKGROUND or BOUND):
-        return
     failures = []
     def work(base):
         try:
             for i in range(30):
                 assert conn.root.add(base, i) == base + i
-                assert conn.root.apply(lambda x: x, base) == base
+                # rpyc's own servers that bind threads lose callbacks of many, whoever the client is.
+                if not (BOUND and OF_PYTHON):
+                    assert conn.root.apply(lambda x: x, base) == base
         except Exception:
             failures.append(traceback.format_exc())
     threads = [threading.Thread(target=work, args=(n * 1000,)) for n in range(4)]
@@ -324,9 +324,8 @@ def restricted_objects_are_restricted(conn):
 
 @scenario
 def tables_are_obtained(conn):
-    if OF_PYTHON:
-        return
-    assert rpyc.classic.obtain(conn.root.table()) == [1, "two", {"three": 3}]
+    table = rpyc.classic.obtain(conn.root.table())
+    assert table == [1, "two", {"three": 3}] and type(table) is list and type(table[2]) is dict
 
 
 def main():

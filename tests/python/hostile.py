@@ -1,10 +1,11 @@
-"""Misbehaves towards the conformance server at HOST PORT in every way, one after the other.
+"""Misbehaves towards the conformance server at HOST PORT, process PID, in every way, one after the other.
 
 Prints a JSON object: what went wrong with each misdeed, or null. A misdeed has gone wrong when the server
-does not do with its author what it should, or another client notices.
+does not do with its author what it should, another client notices, or memory does not come back.
 """
 
 import json
+import os
 import socket
 import struct
 import sys
@@ -16,7 +17,7 @@ import rpyc
 from rpyc.core import brine, consts
 
 MISDEEDS = {}
-HOST, PORT = sys.argv[1], int(sys.argv[2])
+HOST, PORT, PID = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 V6 = int(rpyc.version.version[0]) >= 6
 REQUEST, REPLY, EXCEPTION = consts.MSG_REQUEST, consts.MSG_REPLY, consts.MSG_EXCEPTION
 # A chunk of zeros, compressed; the bombs are made of many.
@@ -32,8 +33,14 @@ def frame(payload, is_compressed=0):
     return struct.pack("!LB", len(payload), is_compressed) + payload + b"\n"
 
 
-def message(kind, seq, args):
-    if V6:
+def memory(which="VmRSS"):
+    """What the server takes, in MB; VmHWM is the most that it took at any time."""
+    with open(f"/proc/{PID}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(which)) / 1024
+
+
+def message(kind, seq, args, v6=V6):
+    if v6:
         return brine.I1.pack(kind) + brine.dump((seq, args))
     return brine.dump((kind, seq, args))
 
@@ -138,14 +145,70 @@ def a_bomb_does_not_go_off(other):
 
 
 @misdeed
-def what_is_nested_deep_is_refused(other):
-    deep = b"\x10" * 100_000 + brine.dump(None)
+def a_frame_that_trickles_is_hung_up_on_in_time(other):
     with Raw() as raw:
-        try:
-            raw.send(frame(message(REQUEST, 0, None)[:-1] + deep))
-        except OSError:
-            pass
+        raw.lives()
+        start = time.monotonic()
+        # A frame of 32 MiB is announced, and a byte of it comes twice a second.
+        raw.send(struct.pack("!LB", 32 << 20, 0))
+        raw.socket.settimeout(0.5)
+        while time.monotonic() - start < 9:
+            try:
+                raw.send(b"\x01")
+                if not raw.socket.recv(1):
+                    break
+            except TimeoutError:
+                pass
+            except ConnectionError:
+                break
+        assert 4 < time.monotonic() - start < 8
+
+
+@misdeed
+def what_is_nested_deep_is_refused(other):
+    before = memory()
+    for depth in (400, 100_000, 900_000):
+        # Nested values and nested boxes, as the body, the arguments, an argument, a keyword, the number.
+        values, boxes = b"\x10" * depth + brine.dump(None), b"\x11\x52\x10" * depth + brine.dump((1, None))
+        for deep in (values, boxes):
+            for shape in ((7,), (consts.HANDLE_PING, 7), (consts.HANDLE_PING, (consts.LABEL_VALUE, 7)),
+                          (consts.HANDLE_CALL, (2, ((1, 7), (1, ()), (1, ()))))):
+                with Raw() as raw:
+                    raw.send(frame(message(REQUEST, 0, shape if len(shape) > 1 else 7).replace(b"\x57", deep)))
+                    kind, *_ = answer = raw.receive()
+                    assert kind == EXCEPTION, answer
+                    told = answer[-1] if V6 else brine.dump(answer)
+                    assert b"ValueError" in told or b"TypeError" in told, told
+                    raw.lives()
+    # The number of a message is any value, and it is echoed, nested as it is.
+    with Raw() as raw:
+        raw.send(frame(message(REQUEST, 7, (consts.HANDLE_PING, value("x"))).replace(b"\x57", b"\x10" * 1000 + b"\0")))
+        raw.exactly(1000)
     other()
+    assert memory() < before + 64, "what is refused is not kept"
+
+
+@misdeed
+def frames_of_another_dialect_are_hung_up_on(other):
+    ping = consts.HANDLE_PING, value("ping")
+    with Raw() as raw:
+        raw.lives()
+        raw.send(frame(message(REQUEST, 1, ping, v6=not V6)))
+        assert raw.is_closed(3)
+    # The same with thread ids before it, in a conversation that has none.
+    with Raw() as raw:
+        raw.lives()
+        raw.send(frame(struct.pack("!QQ", 7, 0) + message(REQUEST, 1, ping)))
+        assert raw.is_closed(3)
+    # What waits for its answer is given up, and the rest of the same packet is not looked at.
+    with Raw() as raw:
+        raw.lives()
+        raw.send(request(1, *ping) + frame(message(REQUEST, 2, ping, v6=not V6)) + request(3, *ping))
+        assert raw.is_closed(3)
+    # Whoever begins in the other dialect is understood.
+    with Raw() as raw:
+        raw.send(frame(message(REQUEST, 1, ping, v6=not V6)))
+        assert raw.exactly(5)[4] == 0
 
 
 @misdeed
@@ -249,7 +312,25 @@ def a_client_that_leaves_in_a_call_is_forgotten(other):
 
 
 @misdeed
+def values_of_one_byte_do_not_swell(other):
+    # A packet may hold twenty of these: each is a kilobyte, and 900,000 values.
+    def echo(members):
+        return message(REQUEST, 1, (consts.HANDLE_CALLATTR, (2, ((3, root), (1, "echo"), (1, members), (1, ())))))
+
+    before = memory()
+    with Raw() as raw:
+        reply = raw.ask(consts.HANDLE_GETROOT, value())
+        root = brine.load(reply[1])[1][1] if V6 else reply[2][1]
+        raw.send(frame(zlib.compress(echo(((None,) * 900_000,))), 1) * 20)
+        for _ in range(20):
+            raw.receive()
+            other()
+    assert memory("VmHWM") < before + 400, (before, memory("VmHWM"))
+
+
+@misdeed
 def a_client_that_never_reads_stops_nobody_else(other):
+    before = memory()
     conn = rpyc.connect(HOST, PORT)
     payload = rpyc.async_(conn.root.payload)
     conn._channel.stream.sock.settimeout(2)
@@ -260,6 +341,7 @@ def a_client_that_never_reads_stops_nobody_else(other):
         pass
     for _ in range(50):
         other()
+    assert memory() < before + 200, "what nobody reads is not made"
     conn._channel.stream.sock.close()
 
 
@@ -295,7 +377,6 @@ def many_clients_are_served(other):
 
 @misdeed
 def the_largest_frames_go_through(other):
-    import os
     conn = rpyc.connect(HOST, PORT, config={"sync_request_timeout": 60})
     big = os.urandom((32 << 20) - 100)
     assert conn.root.echo(big) == big
@@ -310,6 +391,7 @@ def main():
         assert conn.root.add(20, 22) == 42
         assert time.monotonic() - start < 5, "another client had to wait"
 
+    quiet = memory()
     outcomes = {}
     for name, commit in MISDEEDS.items():
         try:
@@ -318,6 +400,14 @@ def main():
             outcomes[name] = None
         except BaseException:
             outcomes[name] = traceback.format_exc()
+    try:
+        deadline = time.monotonic() + 20
+        while memory() > quiet + 24 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert memory() <= quiet + 24, f"{quiet} MB at first, {memory()} in the end"
+        outcomes["memory comes back"] = None
+    except AssertionError:
+        outcomes["memory comes back"] = traceback.format_exc()
     json.dump(outcomes, sys.stdout)
 
 

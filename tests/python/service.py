@@ -179,6 +179,8 @@ def parse():
     parser.add_argument("--server", choices=SERVERS, default="threaded")
     parser.add_argument("--service", choices=SERVICES)
     parser.add_argument("--bind-threads", action="store_true")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--socket-path")
     parser.add_argument("--stdio", action="store_true", help="serve on standard input and output")
     parser.add_argument("--keyfile")
@@ -195,7 +197,7 @@ def main():
         connection = rpyc.utils.factory.connect_stdpipes(service, config=config)
         connection.serve_all()
         return
-    place = {"hostname": "127.0.0.1"}
+    place = {"hostname": options.host, "port": options.port}
     if options.socket_path:
         place = {"socket_path": options.socket_path}
     if options.keyfile:

@@ -29,6 +29,12 @@ fn everything(reference: Reference) {
     assert_eq!(map.len(), 2);
     let slow = root.with_timeout(Duration::from_millis(50));
     assert!(slow.call::<()>("sleep", args![0.3]).unwrap_err().is_timeout());
+    let mut slow = root.spawn_call::<f64>("sleep", args![0.2]);
+    assert!(!slow.is_ready() && slow.try_result().is_none());
+    let ended = rpyc_tests::eventually("the end", rpyc_tests::PATIENCE, || slow.try_result());
+    assert_eq!(ended.unwrap(), 0.2);
+    let echo: blocking::RemoteObject = root.attr("echo").unwrap();
+    assert_eq!(echo.spawn_invoke::<i64>(args![4]).wait().unwrap(), 4);
     // A function of this side may wait for the peer in turn.
     let calling = root.clone();
     let twice = blocking::function(move |args| {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rpyc_client::classic::{self, Classic, Stdio};
-use rpyc_client::{Parcel, RemoteObject, args, kwargs};
+use rpyc_client::{Connection, Parcel, RemoteObject, args, kwargs};
 use rpyc_tests::Reference;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +19,9 @@ with_each_version! {
     a_server_that_speaks_first,
     values_are_delivered,
     what_is_printed_there_arrives_here,
+    streams_are_restored_after_whatever,
+    without_async,
+    options_and_a_server_that_speaks_first,
     the_prompt,
     files_and_trees,
     a_socket_of_the_servers,
@@ -35,7 +40,7 @@ fn with_machine<F: Future<Output = ()>>(
 
 const SLAVE: &str = "--service=slave";
 
-async fn uses_everything(machine: Classic) {
+pub(super) async fn uses_everything(machine: Classic) {
     let os = machine.modules("os").await.unwrap();
     let cwd: String = os.call("getcwd", ()).await.unwrap();
     assert!(cwd.starts_with('/'));
@@ -61,6 +66,22 @@ fn modules_and_expressions(reference: Reference) {
 
 fn a_server_that_speaks_first(reference: Reference) {
     with_machine(reference, "--service=classic", uses_everything);
+}
+
+fn options_and_a_server_that_speaks_first(reference: Reference) {
+    let python = Python::start(reference, &["--service=classic"]);
+    run(async {
+        let hasty = Connection::builder().timeout(Duration::from_millis(800));
+        let machine = hasty.connect_classic(&python.address).await.unwrap();
+        let join = machine.modules("os.path").call("join", args!["a", "b"]);
+        let maxsize = machine.modules("sys").attr("maxsize");
+        let len = machine.builtins().call("len", args!["four"]);
+        let all: (String, i64, i64) = tokio::try_join!(join, maxsize, len).unwrap();
+        assert_eq!(all, ("a/b".into(), i64::MAX, 4));
+        let missing = machine.modules("no.such").call::<()>("function", ()).await;
+        assert!(missing.unwrap_err().is("ModuleNotFoundError"));
+        assert!(machine.execute("import time; time.sleep(1)").await.unwrap_err().is_timeout());
+    });
 }
 
 #[derive(Serialize)]
@@ -102,12 +123,131 @@ fn what_is_printed_there_arrives_here(reference: Reference) {
                 Ok(())
             })
             .input(|| Ok("typed\n".to_owned()));
-        let redirected = machine.redirected_stdio(stdio).await.unwrap();
-        machine.execute("print('hello', 1)\nprint(input('? ') * 2)").await.unwrap();
-        redirected.restore().await.unwrap();
-        machine.execute("import sys; assert sys.stdout is sys.__stdout__").await.unwrap();
+        let statements = "print('hello', 1)\nprint(input('? ') * 2)";
+        let done =
+            machine.redirected_stdio(stdio, async || machine.execute(statements).await).await;
+        done.unwrap();
+        machine.execute(UNCHANGED).await.unwrap();
         assert_eq!(*printed.lock().unwrap(), "hello 1\n? typedtyped\n");
     });
+}
+
+/// That all streams lead to where they led at first.
+const UNCHANGED: &str = "import sys\n\
+    assert (sys.stdin, sys.stdout, sys.stderr) == (sys.__stdin__, sys.__stdout__, sys.__stderr__)";
+
+/// Whoever comes next finds the streams as they were, however a redirection has ended.
+fn streams_are_restored_after_whatever(reference: Reference) {
+    let server = crate::guide::Classic::start(reference);
+    let address = &server.address;
+    let check = async || {
+        let next = classic::connect(address).await.unwrap();
+        // What another connection is to do is done by a thread of its own.
+        let restored = async || next.execute(UNCHANGED).await.ok();
+        let patience = tokio::time::timeout(rpyc_tests::PATIENCE, async {
+            while restored().await.is_none() {
+                tokio::task::yield_now().await;
+            }
+        });
+        patience.await.unwrap();
+    };
+    run(async {
+        let machine = classic::connect(address).await.unwrap();
+        // An error of what was done meanwhile.
+        let fails = async || machine.eval::<i64>("1 / 0").await;
+        let error = machine.redirected_stdio(Stdio::default(), fails).await.unwrap_err();
+        assert!(error.is("ZeroDivisionError"));
+        check().await;
+        // A guard that is dropped, with all else that there is of its connection.
+        let redirected = machine.redirect_stdio(Stdio::default()).await.unwrap();
+        machine.execute("import sys; assert sys.stdout is not sys.__stdout__").await.unwrap();
+        drop((redirected, machine));
+        check().await;
+        // A future that is dropped, while the server is busy.
+        let machine = classic::connect(address).await.unwrap();
+        machine.execute("import threading; go_on = threading.Event()").await.unwrap();
+        let (started, has_started) = tokio::sync::oneshot::channel();
+        let waits = async || {
+            started.send(()).unwrap();
+            machine.execute("go_on.wait(0.2)").await
+        };
+        tokio::select! {
+            biased;
+            _ = machine.redirected_stdio(Stdio::default(), waits) => panic!("it ended"),
+            _ = has_started => {}
+        }
+        drop(machine);
+        check().await;
+    });
+}
+
+/// The whole of it in a program without async, with the real `rpyc_classic`.
+fn without_async(reference: Reference) {
+    use rpyc_client::blocking::classic::{Classic, connect};
+    let server = crate::guide::Classic::start(reference);
+    let machine = connect(&server.address).unwrap();
+    let cwd: String = machine.modules("os").unwrap().call("getcwd", ()).unwrap();
+    assert!(cwd.starts_with('/'));
+    assert_eq!(machine.builtins().unwrap().call::<i64>("len", args!["four"]).unwrap(), 4);
+    assert_eq!(machine.modules("sys").unwrap().attr::<i64>("maxsize").unwrap(), i64::MAX);
+    machine.execute("def add(a, b=0): return a + b").unwrap();
+    let add: rpyc_client::blocking::RemoteObject =
+        machine.namespace().unwrap().item("add").unwrap();
+    assert_eq!(add.invoke::<i64>((args![1], kwargs! { b: 2 })).unwrap(), 3);
+    assert_eq!(machine.eval::<i64>("add(2, 3)").unwrap(), 5);
+    let hasty = machine.with_timeout(Duration::from_millis(20));
+    assert!(hasty.execute("import time; time.sleep(0.1)").unwrap_err().is_timeout());
+
+    let delivered: rpyc_client::blocking::RemoteObject = machine.deliver(&vec![1, 2]).unwrap();
+    machine.namespace().unwrap().set_item("delivered", &delivered).unwrap();
+    machine.execute("delivered = list(delivered) + [3]").unwrap();
+    let grown: rpyc_client::blocking::RemoteObject = machine.eval("delivered").unwrap();
+    assert_eq!(machine.obtain::<Vec<i64>>(&grown).unwrap(), [1, 2, 3]);
+
+    let printed = Arc::new(Mutex::new(String::new()));
+    let sink = printed.clone();
+    let stdio = Stdio::default().output(move |text| {
+        sink.lock().unwrap().push_str(text);
+        Ok(())
+    });
+    let failed = machine.redirected_stdio(stdio, || {
+        machine.execute("print('hello')")?;
+        machine.eval::<i64>("1 / 0")
+    });
+    assert!(failed.unwrap_err().is("ZeroDivisionError"));
+    assert_eq!(*printed.lock().unwrap(), "hello\n");
+    machine.execute(UNCHANGED).unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let [here, there, back] = ["here", "there", "back"].map(|name| folder.path().join(name));
+    fs::write(&here, b"content").unwrap();
+    let there = there.to_str().unwrap();
+    let mut is_told = false;
+    machine.upload(&here, there, |progress| is_told |= progress.done == 7).unwrap();
+    machine.download(there, &back, |_| {}).unwrap();
+    assert!(is_told && fs::read(&back).unwrap() == b"content");
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let echoing = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).unwrap();
+        stream.write_all(heard.to_uppercase().as_bytes()).unwrap();
+    });
+    let mut socket = machine.connect_tcp("127.0.0.1", port).unwrap();
+    socket.write_all(b"loud").unwrap();
+    socket.shutdown_write().unwrap();
+    let mut heard = String::new();
+    socket.read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "LOUD");
+    echoing.join().unwrap();
+
+    let same = Classic::over(&machine.connection()).unwrap();
+    assert_eq!(same.eval::<i64>("add(1)").unwrap(), 1);
+    assert_eq!(same.connection(), machine.connection());
+    machine.connection().close();
+    assert!(same.eval::<i64>("1").unwrap_err().is_disconnected());
 }
 
 fn the_prompt(reference: Reference) {

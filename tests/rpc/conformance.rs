@@ -2,6 +2,7 @@
 
 use std::future::IntoFuture as _;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -12,24 +13,28 @@ use rpyc_tests::{examples, python};
 use serde_json::{Value, json};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Language {
+pub(super) enum Language {
     Python(Reference),
     Rust,
 }
 
 /// A conformance server on a free port.
-struct Server {
-    process: Process,
-    port: u16,
+pub(super) struct Server {
+    pub(super) process: Process,
+    pub(super) port: u16,
 }
 
 impl Server {
-    fn start(language: Language, options: &[&str]) -> Self {
+    pub(super) fn start(language: Language, options: &[&str]) -> Self {
         let mut command = match language {
             Language::Python(reference) => examples::python(reference, "conformance_server"),
             Language::Rust => examples::rust("conformance_server"),
         };
         command.args(["--port", "0"]).args(options);
+        Self::run(command)
+    }
+
+    pub(super) fn run(command: Command) -> Self {
         let process = Process::start("the conformance server", command);
         let port = process.wait_for("address", |lines| {
             lines.iter().find_map(|line| line.rsplit_once(':')?.1.parse().ok())
@@ -38,24 +43,32 @@ impl Server {
     }
 
     /// Runs a script that plays against the server, each part of which must end well.
-    fn play(&self, reference: Reference, script: &str, arguments: &[&str]) {
-        let port = self.port.to_string();
-        let arguments: Vec<_> = ["127.0.0.1", &port].iter().chain(arguments).copied().collect();
-        let Value::Object(outcomes) = python::run(reference, None, script, &arguments) else {
-            panic!("no outcomes")
-        };
-        assert!(!outcomes.is_empty());
-        let failed: Vec<_> = outcomes.iter().filter(|(_, outcome)| !outcome.is_null()).collect();
-        let told = failed
-            .iter()
-            .map(|(name, outcome)| format!("{name}:\n{}", outcome.as_str().unwrap_or_default()));
-        let told: Vec<_> = told.collect();
+    pub(super) fn play(&self, reference: Reference, script: &str, arguments: &[&str]) {
+        let failed = failures(reference, self.port, script, arguments);
+        let told: Vec<_> = failed.iter().map(|(name, why)| format!("{name}:\n{why}")).collect();
         assert!(failed.is_empty(), "{}\n{}", told.join("\n"), self.process.stderr());
     }
 }
 
-const SCENARIOS: &str = include_str!("../python/conformance.py");
-const MISDEEDS: &str = include_str!("../python/hostile.py");
+/// What a script that plays against a server could not do, and why.
+pub(super) fn failures(
+    reference: Reference,
+    port: u16,
+    script: &str,
+    arguments: &[&str],
+) -> Vec<(String, String)> {
+    let port = port.to_string();
+    let arguments: Vec<_> = ["127.0.0.1", &port].iter().chain(arguments).copied().collect();
+    let Value::Object(outcomes) = python::run(reference, None, script, &arguments) else {
+        panic!("no outcomes")
+    };
+    assert!(!outcomes.is_empty());
+    // Whatever else is a measurement.
+    let failed = outcomes.into_iter().filter(|(_, outcome)| outcome.is_string());
+    failed.map(|(name, why)| (name, why.as_str().unwrap_or_default().to_owned())).collect()
+}
+
+pub(super) const SCENARIOS: &str = include_str!("../python/conformance.py");
 
 with_each_version! {
     plain_clients_get_on_with_the_rust_service,
@@ -63,7 +76,7 @@ with_each_version! {
     thread_binding_clients_get_on_with_the_rust_service,
     plain_clients_get_on_with_the_python_service,
     background_serving_clients_get_on_with_the_python_service,
-    misbehaving_clients_harm_nobody_but_themselves,
+    thread_binding_clients_get_on_with_the_python_service,
 }
 
 fn plain_clients_get_on_with_the_rust_service(reference: Reference) {
@@ -88,15 +101,18 @@ fn background_serving_clients_get_on_with_the_python_service(reference: Referenc
     server.play(reference, SCENARIOS, &["serving", "python"]);
 }
 
-fn misbehaving_clients_harm_nobody_but_themselves(reference: Reference) {
-    Server::start(Language::Rust, &[]).play(reference, MISDEEDS, &[]);
+fn thread_binding_clients_get_on_with_the_python_service(reference: Reference) {
+    let server = Server::start(Language::Python(reference), &["--bind-threads"]);
+    server.play(reference, SCENARIOS, &["bind_threads", "python"]);
 }
 
 #[test]
 fn rust_clients_get_on_with_the_service_in_every_language() {
-    let languages = Reference::ALL.map(Language::Python);
-    for language in languages.into_iter().chain([Language::Rust]) {
-        let server = Server::start(language, &[]);
+    let python = Reference::ALL.map(Language::Python);
+    let bound = python.map(|language| (language, &["--bind-threads"][..]));
+    let plain = python.into_iter().chain([Language::Rust]).map(|language| (language, &[][..]));
+    for (language, options) in plain.chain(bound) {
+        let server = Server::start(language, options);
         super::run(async {
             let address = format!("127.0.0.1:{}", server.port);
             let connection = Connection::builder().connect(&address).await.unwrap();
@@ -152,6 +168,10 @@ async fn play_in_rust(root: &RemoteObject, language: Language) {
     assert_eq!(numbers.to_vec::<usize>().await.unwrap(), (0..3000).collect::<Vec<_>>());
     let table: RemoteObject = root.call("table", ()).await.unwrap();
     assert_eq!(table.repr().await.unwrap(), "[1, 'two', {'three': 3}]");
+    assert_eq!(table.len().await.unwrap(), 3);
+    assert_eq!(table.item::<String>(-2).await.unwrap(), "two");
+    let doubled: RemoteObject = table.call("__mul__", args![2]).await.unwrap();
+    assert_eq!(doubled.len().await.unwrap(), 6);
     let content: (i64, String, std::collections::HashMap<String, i64>) =
         table.fetch().await.unwrap();
     assert_eq!((content.0, &*content.1, content.2.get("three")), (1, "two", Some(&3)));

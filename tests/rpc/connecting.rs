@@ -1,6 +1,12 @@
 //! Every kind of server, and what is learnt about it.
 
-use rpyc_client::{ConnectError, Connection, Dialect, Registrar, Registries, ServiceName, Version};
+use std::time::Duration;
+
+use rpyc_client::{
+    CallError, ConnectError, Connection, Dialect, Disconnect, Registrar, Registries, ServiceName,
+    Version, args,
+};
+use rpyc_tests::process::Signal;
 use rpyc_tests::{Daemon, Reference, Server, Transport, Via};
 
 use super::{Python, run, socket_path};
@@ -14,6 +20,7 @@ with_each_version! {
     unix_socket,
     goodbye,
     by_name,
+    a_server_that_hangs_is_given_up,
 }
 
 fn version(reference: Reference) -> Version {
@@ -23,7 +30,7 @@ fn version(reference: Reference) -> Version {
     }
 }
 
-fn dialect(reference: Reference) -> Dialect {
+pub(super) fn dialect(reference: Reference) -> Dialect {
     Dialect { version: version(reference), bind_threads: false }
 }
 
@@ -132,5 +139,25 @@ fn what_is_no_rpyc_server_is_told() {
         let error = rpyc_client::connect(address).await.unwrap_err();
         assert!(matches!(error, ConnectError::Unreached(_)));
         assert!(error.to_string().contains("does not speak RPyC"), "{error}");
+    });
+}
+
+/// Its machine answers for it, so only a ping tells.
+fn a_server_that_hangs_is_given_up(reference: Reference) {
+    let python = Python::start(reference, &[]);
+    run(async {
+        let builder = Connection::builder().ping_every(Duration::from_millis(500));
+        let connection = python.connect_with(builder).await;
+        let root = connection.root().await.unwrap();
+        // It is idle for longer than it may be silent, and pinged meanwhile.
+        let other = python.connect().await;
+        let idle = other.root().await.unwrap();
+        idle.call::<f64>("sleep", args![1.5]).await.unwrap();
+        assert_eq!(root.call::<i64>("echo", args![7]).await.unwrap(), 7);
+        python.process.signal(Signal::SIGSTOP);
+        let error = root.call::<i64>("echo", args![7]).await.unwrap_err();
+        let CallError::Disconnected { reason, may_have_run } = error else { panic!("{error}") };
+        assert!(may_have_run && matches!(reason, Disconnect::Silent { .. }), "{reason}");
+        assert!(connection.is_closed() && !other.is_closed());
     });
 }

@@ -7,6 +7,7 @@ use rpyc_tests::process::Process;
 use rpyc_tests::{Reference, python};
 use tokio::runtime::Runtime;
 
+mod abuse;
 mod blocking;
 mod callbacks;
 mod calls;
@@ -15,12 +16,16 @@ mod command;
 mod conformance;
 mod connecting;
 mod content;
+mod differential;
+mod forwarding;
+mod matrix;
 mod serving;
 mod tls;
+mod upstream;
 
 /// A real RPyC server with a bit of everything; `tests/python/service.py`.
 struct Python {
-    _process: Process,
+    process: Process,
     address: String,
 }
 
@@ -35,7 +40,7 @@ impl Python {
             Ok(port) => format!("127.0.0.1:{port}"),
             Err(_) => place,
         };
-        Self { _process: process, address }
+        Self { process, address }
     }
 
     async fn connect(&self) -> Connection {

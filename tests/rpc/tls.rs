@@ -55,7 +55,7 @@ impl Papers {
     }
 
     /// What `openssl req -x509` makes: an authority of its own, without a host's name.
-    fn self_sign(&self, name: &str) -> Vec<u8> {
+    pub(super) fn self_sign(&self, name: &str) -> Vec<u8> {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();

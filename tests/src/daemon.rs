@@ -8,12 +8,15 @@ use std::sync::OnceLock;
 use crate::listener::{Listener, Transport};
 use crate::namespace::Host;
 use crate::process::{Process, Signal};
+use crate::scratch::Scratch;
 use crate::workspace;
 
 /// A running daemon; dropping it kills it.
 #[derive(Debug)]
 pub struct Daemon {
     process: Process,
+    /// Where it keeps registrations, unless its arguments say otherwise.
+    state: Scratch,
 }
 
 impl Daemon {
@@ -34,9 +37,11 @@ impl Daemon {
     }
 
     fn launch(mut command: Command, arguments: &[&str]) -> Self {
-        command.args(arguments).env_remove("RPYC_REGISTRY");
+        let state = Scratch::new();
+        // Never where the user's own daemon keeps them.
+        command.args(arguments).env_remove("RPYC_REGISTRY").env("STATE_DIRECTORY", state.path());
         let process = Process::start("rpyc-registry", command);
-        let daemon = Self { process };
+        let daemon = Self { process, state };
         daemon.wait_for_listeners(expected_listeners(arguments));
         daemon
     }
@@ -63,6 +68,11 @@ impl Daemon {
     /// The port on which it listens.
     pub fn port(&self) -> u16 {
         self.listeners().first().expect("it listens").address.port()
+    }
+
+    /// Where it keeps registrations, unless its arguments say otherwise; removed when this is dropped.
+    pub fn state(&self) -> &Path {
+        self.state.path()
     }
 
     /// The process id.

@@ -68,12 +68,13 @@ impl Process {
         })
     }
 
-    /// Waits until standard error has a line that contains `text`.
+    /// Waits until standard error has a line that contains `text`, and gives that line.
     #[track_caller]
-    pub fn wait_for_error(&self, text: &str) {
-        let find = |lines: &[String]| lines.iter().any(|line| line.contains(text)).then_some(());
-        if let Err(seen) = self.stderr.wait_for(PATIENCE, find) {
-            panic!("{}: no {text:?} in:\n{seen}", self.name);
+    pub fn wait_for_error(&self, text: &str) -> String {
+        let find = |lines: &[String]| lines.iter().find(|line| line.contains(text)).cloned();
+        match self.stderr.wait_for(PATIENCE, find) {
+            Ok(line) => line,
+            Err(seen) => panic!("{}: no {text:?} in:\n{seen}", self.name),
         }
     }
 

@@ -8,16 +8,18 @@
 //! use rpyc_client::{classic, kwargs};
 //!
 //! let machine = classic::connect("localhost:18812").await?;
-//! let cwd: String = machine.modules("os").await?.call("getcwd", ()).await?;
-//! let payroll = machine.modules("Payroll").await?;
-//! let pay: f64 =
-//!     payroll.call("get_salary", kwargs! { last: "Mertz", first: "David" }).await?;
+//! let cwd: String = machine.modules("os").call("getcwd", ()).await?;
+//! let pay: f64 = machine
+//!     .modules("Payroll")
+//!     .call("get_salary", kwargs! { last: "Mertz", first: "David" })
+//!     .await?;
 //! let sum: i64 = machine.eval("sum(range(10))").await?;
 //! # Ok(())
 //! # }
 //! ```
 
 mod files;
+mod module;
 mod root;
 mod socket;
 mod stdio;
@@ -28,6 +30,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use files::{Progress, TransferError};
+pub use module::Module;
 pub use socket::RemoteSocket;
 pub use stdio::{Redirected, Stdio};
 
@@ -43,7 +46,9 @@ pub struct Classic {
     root: RemoteObject,
 }
 
-/// Connects to the classic server at `address`, `host:port`. RPyC's port is 18812, over TLS 18821.
+/// Connects to the classic server at `address`: `host:port`, or the path of a unix socket. RPyC's port
+/// is 18812, over TLS 18821. For options, see
+/// [`ConnectionBuilder::connect_classic`].
 ///
 /// # Errors
 /// [`ConnectError`] tells why there is no connection.
@@ -51,19 +56,56 @@ pub struct Classic {
 /// # Cancel safety
 /// Cancel safe: dropping the future closes whatever was opened.
 pub async fn connect(address: impl Display) -> Result<Classic, ConnectError> {
-    let text = address.to_string();
-    let connection = builder().connect(address).await?;
-    Classic::over(&connection)
-        .await
-        .map_err(|error| ConnectError::NoRoot { address: text.into(), error: Box::new(error) })
+    builder().connect_classic(address).await
 }
 
-/// The options of a connection to a classic server.
+/// The options of a connection to a classic server, whichever way it is made; [`Classic::over`] uses
+/// it.
 ///
 /// What it serves satisfies servers of RPyC's `ClassicService`, which use their client's modules as
 /// soon as it connects.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use rpyc_client::classic::{self, Classic};
+///
+/// // What `rpyc_classic --register` announces.
+/// let connection = classic::builder().connect_by_service("SLAVE").await?;
+/// let machine = Classic::over(&connection).await?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn builder() -> ConnectionBuilder {
     Connection::builder().serving(Local::new(root::Polite))
+}
+
+impl ConnectionBuilder {
+    /// Connects to the classic server at `address`; see [`connect`].
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use rpyc_client::Connection;
+    ///
+    /// let patient = Connection::builder().timeout(Duration::from_secs(600));
+    /// let machine = patient.connect_classic("localhost:18812").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConnectError`] tells why there is no connection.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future closes whatever was opened.
+    pub async fn connect_classic(self, address: impl Display) -> Result<Classic, ConnectError> {
+        let text = address.to_string();
+        let connection = self.or_serving(|| Local::new(root::Polite)).connect(address).await?;
+        Classic::over(&connection)
+            .await
+            .map_err(|error| ConnectError::NoRoot { address: text.into(), error: Box::new(error) })
+    }
 }
 
 impl Classic {
@@ -85,12 +127,12 @@ impl Classic {
     }
 
     /// A module by its full name; it is imported if need be.
-    pub fn modules(&self, name: &str) -> Call<RemoteObject> {
-        self.root.call("getmodule", args![name])
+    pub fn modules(&self, name: &str) -> Module {
+        Module::new(&self.root, name)
     }
 
     /// The module of Python's builtins.
-    pub fn builtins(&self) -> Call<RemoteObject> {
+    pub fn builtins(&self) -> Module {
         self.modules("builtins")
     }
 
@@ -125,8 +167,7 @@ impl Classic {
         value: &(impl Serialize + Sync + ?Sized),
     ) -> Result<T, CallError> {
         let bytes = pickle::to_vec(value).map_err(CallError::Packing)?;
-        let module = self.modules("pickle").await?;
-        module.call("loads", args![Parcel::bytes(bytes)]).await
+        self.modules("pickle").call("loads", args![Parcel::bytes(bytes)]).await
     }
 
     /// Brings the content of a list, a dict or the like here, and of those in it.
@@ -148,7 +189,7 @@ impl Classic {
     /// # Cancel safety
     /// Not cancel safe: the prompt keeps waiting for input that does not come any more.
     pub async fn interact(&self, stdio: Stdio) -> Result<(), CallError> {
-        let redirected = self.redirected_stdio(stdio).await?;
+        let redirected = self.redirect_stdio(stdio).await?;
         let done = self.prompt().await;
         let restored = redirected.restore().await;
         done?;

@@ -37,8 +37,8 @@ impl Classic {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn connect_tcp(&self, host: &str, port: u16) -> Result<RemoteSocket, CallError> {
-        let module = self.modules("socket").await?;
-        let socket: RemoteObject = module.call("create_connection", args![(host, port)]).await?;
+        let socket: RemoteObject =
+            self.modules("socket").call("create_connection", args![(host, port)]).await?;
         let (near, far) = duplex(CHUNK);
         tokio::spawn(pump(socket, far));
         Ok(RemoteSocket(near))

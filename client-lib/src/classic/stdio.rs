@@ -71,30 +71,64 @@ impl Stdio {
     }
 }
 
-/// The server's standard streams lead here until [`restore`](Self::restore).
-///
-/// If it is dropped instead, they lead nowhere; ending the connection does not bring them back.
+/// The server's standard streams lead here, until this is [restored](Self::restore) or dropped.
 #[derive(Debug)]
-#[must_use = "the streams are to be restored"]
+#[must_use = "the streams are restored when this is dropped"]
 pub struct Redirected {
     sys: RemoteObject,
     before: [(&'static str, Parcel); 3],
+    is_over: bool,
 }
 
 impl Classic {
+    /// Does `act` while the server's `sys.stdin`, `sys.stdout` and `sys.stderr` lead here, for all of
+    /// its connections; then they lead to where they led before, also after an error.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rpyc_client::classic::{self, Stdio};
+    ///
+    /// let machine = classic::connect("localhost:18812").await?;
+    /// machine.redirected_stdio(Stdio::default(), async || machine.execute("print(6 * 7)").await).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`CallError`], or what `act` fails with.
+    ///
+    /// # Cancel safety
+    /// The streams are restored if the future is dropped, once the server has done what it is doing.
+    pub async fn redirected_stdio<R, E: From<CallError>>(
+        &self,
+        stdio: Stdio,
+        act: impl AsyncFnOnce() -> Result<R, E>,
+    ) -> Result<R, E> {
+        let redirected = self.redirect_stdio(stdio).await?;
+        let done = act().await;
+        let restored = redirected.restore().await;
+        let done = done?;
+        restored?;
+        Ok(done)
+    }
+
     /// Makes the server's `sys.stdin`, `sys.stdout` and `sys.stderr` lead here, for all of its
-    /// connections.
+    /// connections, for as long as what this gives is kept.
     ///
     /// # Errors
     /// [`CallError`].
     ///
     /// # Cancel safety
-    /// Not cancel safe: some of the streams may be redirected.
-    pub async fn redirected_stdio(&self, stdio: Stdio) -> Result<Redirected, CallError> {
+    /// The streams are restored if the future is dropped.
+    pub async fn redirect_stdio(&self, stdio: Stdio) -> Result<Redirected, CallError> {
         let sys = self.modules("sys").await?;
         let stream = |name| sys.attr::<Parcel>(name).into_future();
         let (stdin, stdout, stderr) =
             tokio::try_join!(stream("stdin"), stream("stdout"), stream("stderr"))?;
+        let before = [("stdin", stdin), ("stdout", stdout), ("stderr", stderr)];
+        // From here on they are restored, however this ends.
+        let redirected = Redirected { sys, before, is_over: false };
+        let sys = &redirected.sys;
         let input = Local::new(Stream::Input(stdio.input));
         let output = Local::new(Stream::Output(stdio.output));
         let errors = Local::new(Stream::Output(stdio.errors));
@@ -103,23 +137,37 @@ impl Classic {
             sys.set_attr("stdout", output).into_future(),
             sys.set_attr("stderr", errors).into_future(),
         )?;
-        Ok(Redirected { sys, before: [("stdin", stdin), ("stdout", stdout), ("stderr", stderr)] })
+        Ok(redirected)
     }
 }
 
 impl Redirected {
-    /// Makes the streams lead to where they led before.
+    /// Makes the streams lead to where they led before, and waits until they do. Dropping does the
+    /// same without waiting, and without telling whether it could be done.
     ///
     /// # Errors
     /// [`CallError`].
     ///
     /// # Cancel safety
-    /// Not cancel safe: some of the streams may be restored.
-    pub async fn restore(self) -> Result<(), CallError> {
-        for (name, stream) in self.before {
+    /// The streams are restored all the same.
+    pub async fn restore(mut self) -> Result<(), CallError> {
+        for (name, stream) in &self.before {
             self.sys.set_attr(name, stream).await?;
         }
+        self.is_over = true;
         Ok(())
+    }
+}
+
+impl Drop for Redirected {
+    fn drop(&mut self) {
+        if self.is_over || self.sys.connection().is_closed() {
+            return;
+        }
+        // The server does what it is asked in order, so it does this before it hears a goodbye.
+        for (name, stream) in &self.before {
+            self.sys.set_attr(name, stream).post();
+        }
     }
 }
 

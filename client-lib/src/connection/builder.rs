@@ -1,7 +1,6 @@
 //! The options of a connection.
 
 use std::io;
-use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,9 +13,9 @@ use tokio::time::Instant;
 
 use super::shared::Shared;
 use super::{Connection, DEFAULT_TIMEOUT, Driver, Handle};
-use crate::Local;
 use crate::local::Object;
 use crate::resolver::Seat;
+use crate::{Local, Peer};
 
 /// Numbers connections, to tell their objects apart.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
@@ -28,18 +27,39 @@ const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// The options of a connection, and the ways to make one.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use rpyc_client::Connection;
+///
+/// let patient = Connection::builder().timeout(Duration::from_secs(300));
+/// let by_name = patient.clone().connect_by_service("PAYROLL").await?;
+/// let by_address = patient.clone().connect("payroll.example:18861").await?;
+/// let unix_socket = patient.clone().connect("/run/payroll.sock").await?;
+///
+/// // A program that speaks through its standard input and output.
+/// let mut program = tokio::process::Command::new("ssh");
+/// program.args(["payroll.example", "rpyc_classic", "-m", "stdio"]);
+/// let (over_ssh, child) = patient.spawn(program)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ConnectionBuilder {
     pub(super) dialect: Option<Dialect>,
     pub(super) connect_timeout: Duration,
     pub(super) keep_alive: Option<Duration>,
+    ping_every: Option<Duration>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<crate::Tls>,
     root: Option<Local>,
     timeout: Option<Duration>,
     config: Config,
-    pub(super) peer_addr: Option<SocketAddr>,
+    is_frame_by_frame: bool,
+    pub(super) peer: Peer,
     /// Counts the connection at the server that a resolver chose.
     pub(super) seat: Option<Arc<Seat>>,
 }
@@ -50,12 +70,14 @@ impl Default for ConnectionBuilder {
             dialect: None,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             keep_alive: Some(DEFAULT_KEEP_ALIVE),
+            ping_every: None,
             #[cfg(feature = "tls")]
             tls: None,
             root: None,
             timeout: Some(DEFAULT_TIMEOUT),
             config: Config::server(),
-            peer_addr: None,
+            is_frame_by_frame: false,
+            peer: Peer::default(),
             seat: None,
         }
     }
@@ -65,8 +87,9 @@ impl ConnectionBuilder {
     /// Tells which dialect the peer speaks.
     ///
     /// Default: [`Dialect::V6`] over a stream that is given; where this library connects, it finds
-    /// out, at the price of one more round trip and, with an old peer, one more connection. A server
-    /// that takes only one connection needs to be told.
+    /// out, at the price of one more round trip and, with an old peer, one more connection. It needs to
+    /// be told of a server that takes only one connection, and of a thread pool that binds threads,
+    /// which neither answers another dialect nor hangs up.
     pub fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = Some(dialect);
         self
@@ -75,6 +98,12 @@ impl ConnectionBuilder {
     /// Offers `root` to the peer as the first object: its `conn.root`. Default: an empty object.
     pub fn serving(mut self, root: Local) -> Self {
         self.root = Some(root);
+        self
+    }
+
+    /// Offers what `root` makes, unless something is offered already.
+    pub(crate) fn or_serving(mut self, root: impl FnOnce() -> Local) -> Self {
+        self.root.get_or_insert_with(root);
         self
     }
 
@@ -99,6 +128,19 @@ impl ConnectionBuilder {
         self
     }
 
+    /// Pings the peer whenever it says nothing for `interval`, and ends the connection with
+    /// [`Disconnect::Silent`](crate::Disconnect::Silent) if it says nothing for as long again; `None`
+    /// never does. Default: never.
+    ///
+    /// Unlike [`keep_alive`](Self::keep_alive) it works over every stream and notices a program that
+    /// hangs. But Python answers pings between requests only, and a Python client only while it waits
+    /// for something itself or serves in the background: an interval that is shorter than half of its
+    /// longest request ends connections that are well.
+    pub fn ping_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.ping_every = interval.into();
+        self
+    }
+
     /// Connects over TLS. Over a stream that is given it has no effect. Default: in the clear.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::Tls) -> Self {
@@ -119,10 +161,19 @@ impl ConnectionBuilder {
         self
     }
 
-    /// Remembers where the peer is, for [`Connection::peer_addr`]. Default: it is not known, unless
-    /// this library connects.
-    pub fn peer_addr(mut self, addr: SocketAddr) -> Self {
-        self.peer_addr = Some(addr);
+    /// Writes every frame by itself, so that none shares a record of TLS with another: RPyC waits for
+    /// the socket, and does not see a second frame that has come with the first. Over TLS that this
+    /// library speaks itself that is so; over a stream of TLS that is given, it needs to be told.
+    /// Default: whatever is ready is written at once, which is faster.
+    pub fn frame_by_frame(mut self) -> Self {
+        self.is_frame_by_frame = true;
+        self
+    }
+
+    /// Remembers who the peer is, for [`Connection::peer`]. Default: what this library finds out when it
+    /// connects, and nothing over a stream that is given.
+    pub fn peer(mut self, peer: impl Into<Peer>) -> Self {
+        self.peer = peer.into();
         self
     }
 
@@ -169,7 +220,18 @@ impl ConnectionBuilder {
 
     /// Speaks over `stream`, as the side that was connected to: unless it was told, the dialect is
     /// that of the peer's first message, and calls of this side wait for that. Nothing happens unless
-    /// the driver runs.
+    /// the driver runs. The server of `rpyc-server` does this for every client.
+    ///
+    /// ```no_run
+    /// # async fn example(stream: tokio::net::TcpStream) {
+    /// use rpyc_client::{Connection, Local};
+    ///
+    /// let greet = Local::sync_function(|_| Ok("hello"));
+    /// let (connection, driver) = Connection::builder().serving(greet).accept(stream);
+    /// let why_it_ended = driver.await;
+    /// drop(connection);
+    /// # }
+    /// ```
     pub fn accept<S>(self, stream: S) -> (Connection, Driver<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -187,10 +249,15 @@ impl ConnectionBuilder {
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let root = self.root.unwrap_or_else(|| Local::new(Nothing));
         let handle = Arc::new_cyclic(|handle| {
-            let shared = Shared::new(number, session, root, self.timeout, handle.clone());
-            Handle { shared: Arc::new(shared), number, peer_addr: self.peer_addr }
+            let shared =
+                Shared::new(number, session, root, self.timeout, self.ping_every, handle.clone());
+            Handle { shared: Arc::new(shared), number, peer: self.peer }
         });
-        let driver = Driver::new(handle.shared.clone(), stream);
+        #[cfg(feature = "tls")]
+        let is_frame_by_frame = self.is_frame_by_frame || self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let is_frame_by_frame = self.is_frame_by_frame;
+        let driver = Driver::new(handle.shared.clone(), stream, is_frame_by_frame);
         (Connection::from_handle(handle), driver)
     }
 }

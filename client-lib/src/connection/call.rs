@@ -25,6 +25,29 @@ use crate::{Args, CallError, ConvertError, Parcel, RemoteObject};
 /// interest; or a [`RemoteObject`], or a [`Parcel`], which is both. Where the peer gives a list or a
 /// dict by reference and content is asked for, the content is fetched too.
 ///
+/// ```no_run
+/// # async fn example(root: rpyc_client::RemoteObject) -> Result<(), rpyc_client::CallError> {
+/// use std::time::Duration;
+///
+/// use rpyc_client::{RemoteObject, args};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Employee {
+///     last: String,
+///     salary: f64,
+/// }
+///
+/// // By value, by reference, and with more patience than usual.
+/// let employee: Employee = root.call("employee", args![7]).await?;
+/// let ledger: RemoteObject = root.call("ledger", ()).await?;
+/// ledger.call::<()>("balance", ()).timeout(Duration::from_secs(600)).await?;
+/// // Two at the same time.
+/// let (count, total): (usize, f64) =
+///     tokio::try_join!(ledger.len(), ledger.attr::<f64>("total"))?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Cancel safety
 /// Dropping the future gives the call up. What it would have brought is let go; the peer is not told
 /// to stop, because RPyC has no word for it.
@@ -65,6 +88,9 @@ pub(crate) enum Wish {
         other: Result<Parcel, ConvertError>,
         comparison: Comparison,
     },
+    CtxExit {
+        exception: Parcel,
+    },
 }
 
 impl<T> Call<T> {
@@ -77,6 +103,14 @@ impl<T> Call<T> {
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = Some(timeout.into());
         self
+    }
+
+    /// Writes the request down, whatever else waits to be sent, and takes no interest in the answer:
+    /// for what must be said where nobody can wait.
+    pub(crate) fn post(self) {
+        if let Err(error) = begin(&self.handle, self.errand, None) {
+            tracing::debug!(%error, "what was to be done in passing is left undone");
+        }
     }
 }
 
@@ -156,7 +190,9 @@ fn begin(
     };
     let errand = errand.checked().map_err(CallError::Packing)?;
     let sent = shared.change(|state| {
-        let call = errand.send(state, options)?;
+        let call = errand.send(state, options);
+        state.withdraw_unsent();
+        let call = call?;
         Ok::<_, RequestFailure>((call, state.await_outcome(call)))
     });
     match sent {
@@ -247,6 +283,7 @@ impl Errand {
                     Wish::Call { args } => Packable::Call(args.checked()?),
                     Wish::CallAttr { name, args } => Packable::CallAttr(name, args.checked()?),
                     Wish::Cmp { other, comparison } => Packable::Cmp(other?, comparison),
+                    Wish::CtxExit { exception } => Packable::CtxExit(exception),
                 };
                 Checked::Of(object, action)
             }
@@ -266,6 +303,7 @@ enum Packable {
     Call(Args),
     CallAttr(String, Args),
     Cmp(Parcel, Comparison),
+    CtxExit(Parcel),
 }
 
 impl Checked {
@@ -288,6 +326,7 @@ impl Checked {
             Packable::Cmp(other, comparison) => {
                 Action::Cmp { other: state.pack(other)?, comparison }
             }
+            Packable::CtxExit(exception) => Action::CtxExit { exception: state.pack(exception)? },
         };
         Ok(state.session.request(&id, &action, options)?)
     }

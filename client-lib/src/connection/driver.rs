@@ -1,19 +1,20 @@
 //! The only task that touches the socket.
 
+use std::collections::btree_map;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rpyc_protocol::rpc::CloseReason;
+use rpyc_protocol::rpc::{CloseReason, ObjectId, frame_len};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::serve;
 use super::shared::Shared;
-use crate::Disconnect;
+use super::{heartbeat, serve};
+use crate::{Disconnect, Local};
 
 /// How much is read at a time: at first, as most connections are quiet, and at most.
 const LEAST: usize = 4 << 10;
@@ -21,6 +22,9 @@ const MOST: usize = 64 << 10;
 
 /// How many chunks are read before other tasks get their turn.
 const CHUNKS: usize = 16;
+
+/// How many objects are dropped before other tasks get their turn; a peer may have held a million.
+const DROPS: usize = 4096;
 
 /// How long the last words may take to be sent, and the peer to hang up after them.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -38,11 +42,18 @@ pub struct Driver<S> {
     /// What is being sent, and how much of it has been.
     out: Vec<u8>,
     sent: usize,
+    /// Where in a frame `sent` is, if each is to be written by itself.
+    frames: Option<Frames>,
     must_flush: bool,
+    /// Why nothing can be sent any more. Whoever left without listening to the end may have said
+    /// something before, which is still read; but not for ever.
+    broken: Option<(io::Error, Pin<Box<Sleep>>)>,
     timer: Option<Pin<Box<Sleep>>>,
-    /// The server and its handlers.
+    /// The server and its handlers, and who pings the peer.
     server: JoinSet<()>,
     stage: Stage,
+    /// What the peer held to the end.
+    left_over: btree_map::IntoIter<ObjectId, Local>,
 }
 
 /// How far it is.
@@ -62,18 +73,38 @@ enum Stage {
     },
 }
 
+/// How much of the frame that is being written is left.
+#[derive(Debug, Default)]
+struct Frames {
+    left: usize,
+}
+
+impl Frames {
+    /// What may be written at once of the bytes that are left.
+    fn next_of<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.left == 0 {
+            // What is handed out are whole frames, so here one begins.
+            self.left = frame_len(bytes).unwrap_or(bytes.len());
+        }
+        bytes.get(..self.left).unwrap_or(bytes)
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
-    pub(super) fn new(shared: Arc<Shared>, stream: S) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, stream: S, is_frame_by_frame: bool) -> Self {
         Self {
             shared,
             stream,
             chunk: vec![0; LEAST],
             out: Vec::new(),
             sent: 0,
+            frames: is_frame_by_frame.then(Frames::default),
             must_flush: false,
+            broken: None,
             timer: None,
             server: JoinSet::new(),
             stage: Stage::New,
+            left_over: btree_map::IntoIter::default(),
         }
     }
 
@@ -87,15 +118,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 false
             }
         };
+        if let Some((_, until)) = &mut self.broken
+            && until.as_mut().poll(cx).is_ready()
+        {
+            self.shared.with(|state| state.session.handle_eof());
+        }
         loop {
             if let Some(reason) = self.act() {
-                let reason = match failure.take() {
+                let broken = self.broken.take().map(|(error, _)| error);
+                let reason = match failure.take().or(broken) {
                     Some(error) => Disconnect::Io(Arc::new(error)),
                     None => Disconnect::Closed(reason),
                 };
                 return Poll::Ready(reason);
             }
-            match self.write(cx) {
+            let written = if self.broken.is_some() { Poll::Pending } else { self.write(cx) };
+            match written {
                 // There may be more by now.
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) | Poll::Pending => {
@@ -104,8 +142,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     }
                 }
                 Poll::Ready(Err(error)) => {
-                    failure = Some(error);
-                    self.shared.with(|state| state.session.handle_eof());
+                    self.broken = Some((error, Box::pin(tokio::time::sleep(FAREWELL))));
+                    cx.waker().wake_by_ref();
+                    break;
                 }
             }
         }
@@ -129,6 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     let is_first = self.shared.with(|state| {
                         let was_ready = state.is_ready();
                         state.session.handle_bytes(now, chunk.filled());
+                        state.heard += 1;
                         !was_ready && state.is_ready()
                     });
                     if is_first {
@@ -176,11 +216,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let mut has_sent = false;
         loop {
             while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
-                let count = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
+                let piece = self.frames.as_mut().map_or(rest, |frames| frames.next_of(rest));
+                let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, piece) else {
+                    let (now, unsent) = (Instant::now().into_std(), rest.len());
+                    self.shared.with(|state| state.session.handle_blocked(now, unsent));
+                    return Poll::Pending;
+                };
+                let count = written?;
                 if count == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 self.sent += count;
+                if let Some(frames) = &mut self.frames {
+                    frames.left -= count;
+                }
                 has_sent = true;
             }
             self.out.clear();
@@ -262,11 +311,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
             match &this.stage {
                 Stage::New => {
                     this.server.spawn(serve::serve(this.shared.clone()));
+                    if let Some(interval) = this.shared.ping_every {
+                        this.server.spawn(heartbeat::watch(this.shared.clone(), interval));
+                    }
                     this.stage = Stage::Running;
                 }
                 Stage::Running => {
                     let reason = ready!(this.run(cx));
-                    this.shared.end(reason.clone());
+                    this.left_over = this.shared.end(reason.clone()).into_iter();
+                    // Another may have been told before, which stands.
+                    let reason = this.shared.ended.borrow().clone().unwrap_or(reason);
                     let is_ours = matches!(
                         reason,
                         Disconnect::Closed(CloseReason::Local | CloseReason::Idle)
@@ -287,6 +341,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
                     let reason = reason.clone();
                     this.shared.left.send_replace(true);
                     while ready!(this.server.poll_join_next(cx)).is_some() {}
+                    if this.left_over.by_ref().take(DROPS).count() == DROPS {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                     return Poll::Ready(reason);
                 }
             }

@@ -18,10 +18,13 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Connection, ConnectionBuilder};
-use crate::connect::{Finder, dial, open_one};
+use crate::connect::dial;
+use crate::finder::{Finder, open_one};
 use crate::race::first_success;
 use crate::resolver::Record;
-use crate::{CallError, ConnectError, Disconnect, Registrar, ServiceStream, Socket, Unreached};
+use crate::{
+    CallError, ConnectError, Disconnect, Peer, Registrar, ServiceStream, Socket, Unreached,
+};
 
 /// How many addresses are remembered.
 const REMEMBERED: usize = 1024;
@@ -171,12 +174,16 @@ impl ConnectionBuilder {
         if let Some(seat) = self.seat.take() {
             stream.take_seat(seat);
         }
-        if let Socket::Tcp(socket) = stream.socket() {
-            self.peer_addr = socket.peer_addr().ok();
-        }
+        self.peer = match stream.socket() {
+            Socket::Tcp(socket) => socket.peer_addr().map(Peer::from).unwrap_or_default(),
+            #[cfg(unix)]
+            Socket::Unix(socket) => Peer::from(socket),
+        };
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             let stream = Box::pin(tls.connect(stream)).await?;
+            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            self.peer.certificate = shown.map(|certificate| certificate.to_vec());
             return Ok(self.over(stream));
         }
         Ok(self.over(stream))

@@ -16,6 +16,8 @@ mod builder;
 mod call;
 mod driver;
 mod handshake;
+mod heartbeat;
+mod pending;
 mod serve;
 mod shared;
 #[cfg(test)]
@@ -32,10 +34,11 @@ use rpyc_protocol::rpc::{Dialect, Stats};
 pub use builder::ConnectionBuilder;
 pub use call::Call;
 pub use driver::Driver;
+pub use pending::PendingCall;
 
 pub(crate) use self::call::{Errand, Wish};
 use self::shared::Shared;
-use crate::{CallError, Disconnect, Parcel, RemoteObject};
+use crate::{CallError, Disconnect, Parcel, Peer, RemoteObject};
 
 /// How long a call waits for its answer, unless told otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -51,14 +54,35 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The connection ends when either side closes it, when it breaks, and when the last [`Connection`]
 /// and [`RemoteObject`] of it are dropped: then the peer is told. Offered [`Local`](crate::Local)
 /// objects do not keep it.
+///
+/// Clones are equal to each other and to no other connection; as the key of a map there is its
+/// [`id`](Self::id).
 #[derive(Clone)]
 pub struct Connection(Arc<Handle>);
+
+impl PartialEq for Connection {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.number == other.0.number
+    }
+}
+
+impl Eq for Connection {}
+
+/// Which connection of this program it is: no two have the same, also after one has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(u64);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// What all handles have in common. The connection ends with it.
 pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) number: u64,
-    peer_addr: Option<SocketAddr>,
+    peer: Peer,
 }
 
 impl Drop for Handle {
@@ -87,6 +111,12 @@ impl Connection {
 
     pub(crate) fn from_handle(handle: Arc<Handle>) -> Self {
         Self(handle)
+    }
+
+    /// What tells it from all other connections of this program: the same for all clones.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        ConnectionId(self.0.number)
     }
 
     /// The object that the peer offers first: the service. Asked for once a connection.
@@ -157,10 +187,16 @@ impl Connection {
         self.0.shared.ended.borrow().is_some()
     }
 
-    /// Where the peer is, if that is known: see [`ConnectionBuilder::peer_addr`].
+    /// Who the peer is, as far as that is known: see [`ConnectionBuilder::peer`].
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.0.peer
+    }
+
+    /// Where the peer is, over TCP.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.0.peer_addr
+        self.0.peer.addr
     }
 
     /// The dialect that is spoken, as soon as it is known.

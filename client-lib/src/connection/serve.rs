@@ -27,7 +27,8 @@ pub(super) fn serving_thread(number: u64) -> Option<PeerThread> {
 /// Serves the requests of one connection until it ends.
 ///
 /// A request is begun here, so that its first part runs before that of the next one. If it does not
-/// finish at once, a task of its own takes it over.
+/// finish at once, a task of its own takes it over. What a peer asked before it left is still begun,
+/// as a server of Python's does; what then awaits is dropped.
 pub(super) async fn serve(shared: Arc<Shared>) {
     let mut handlers = JoinSet::new();
     loop {
@@ -35,6 +36,8 @@ pub(super) async fn serve(shared: Arc<Shared>) {
         shared.has_room().await;
         let Some(Asked { id, what }) = shared.with(|state| state.next_request()) else {
             tokio::select! {
+                // In this order: the last requests and the end may come in one breath.
+                biased;
                 () = shared.requested.notified() => continue,
                 _ = shared.has_ended() => break,
             }

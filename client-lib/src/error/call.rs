@@ -132,6 +132,13 @@ pub enum Disconnect {
     /// The system failed to send or receive.
     #[error("the connection broke: {0}")]
     Io(#[source] Arc<io::Error>),
+    /// The peer has said nothing, although it was pinged; see
+    /// [`ConnectionBuilder::ping_every`](crate::ConnectionBuilder::ping_every).
+    #[error("the peer has been silent for {after:.1?} and does not answer a ping")]
+    Silent {
+        /// For how long at least.
+        after: Duration,
+    },
 }
 
 impl Disconnect {
@@ -140,6 +147,11 @@ impl Disconnect {
     pub fn is_orderly(&self) -> bool {
         use CloseReason::{Ended, Idle, Local, Peer};
         matches!(self, Self::Closed(Ended | Idle | Local | Peer))
+    }
+
+    /// Whether the peer went away, with or without a goodbye.
+    pub(crate) fn is_by_peer(&self) -> bool {
+        matches!(self, Self::Closed(CloseReason::Ended | CloseReason::Peer) | Self::Io(_))
     }
 }
 
@@ -181,7 +193,8 @@ impl From<RequestError> for RequestFailure {
 /// A failed conversion is a wrong argument, to whoever called.
 impl From<ConvertError> for Exception {
     fn from(error: ConvertError) -> Self {
-        Self::builtin("TypeError", error.to_string())
+        let name = if error.is_overflow() { "OverflowError" } else { "TypeError" };
+        Self::builtin(name, error.to_string())
     }
 }
 

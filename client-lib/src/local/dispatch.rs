@@ -72,7 +72,7 @@ fn exposed(name: &str) -> &str {
 }
 
 /// A box that is known to be a value.
-fn value(boxed: Boxed) -> Parcel {
+pub(super) fn value(boxed: Boxed) -> Parcel {
     Parcel::Value(boxed.into_value().unwrap_or(Value::None))
 }
 

@@ -45,4 +45,8 @@ where
             }
         }
     }
+
+    async fn repr(&self, _: &Context) -> Result<String, Exception> {
+        Ok("<generator object>".to_owned())
+    }
 }

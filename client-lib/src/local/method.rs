@@ -1,8 +1,9 @@
 //! A method that was got as an attribute.
 
 use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use rpyc_protocol::rpc::Exception;
+use rpyc_protocol::rpc::{Comparison, Exception};
 
 use super::{Ask, Context, Local, Method, Object, denied};
 use crate::{Args, Parcel};
@@ -36,7 +37,35 @@ impl Object for BoundMethod {
         self.object.serve(context.connection(), Ask::CallAttr { name, args }).await
     }
 
-    async fn repr(&self, _: &Context) -> Result<String, Exception> {
-        Ok(format!("<bound method {} of {}>", self.method.name(), self.object.class().name()))
+    /// Methods are made anew whenever they are asked for, so what they are of and called tells.
+    async fn compare(
+        &self,
+        _: &Context,
+        comparison: Comparison,
+        other: Parcel,
+    ) -> Result<Option<bool>, Exception> {
+        let Parcel::Local(other) = other else { return Ok(None) };
+        let Some(other) = other.downcast_ref::<Self>() else { return Ok(None) };
+        let is_same =
+            self.object.is_same(&other.object) && self.method.name() == other.method.name();
+        Ok(match comparison {
+            Comparison::Eq => Some(is_same),
+            Comparison::Ne => Some(!is_same),
+            _ => None,
+        })
+    }
+
+    async fn hash(&self, _: &Context) -> Result<i64, Exception> {
+        let mut hasher = DefaultHasher::new();
+        (self.object.address(), self.method.name()).hash(&mut hasher);
+        Ok(hasher.finish().cast_signed())
+    }
+
+    async fn repr(&self, context: &Context) -> Result<String, Exception> {
+        let object = self.object.serve(context.connection(), Ask::Repr).await?;
+        let class = self.object.class().name();
+        let class = class.rsplit('.').next().unwrap_or(class);
+        let object: String = object.parse()?;
+        Ok(format!("<bound method {class}.{} of {object}>", self.method.name()))
     }
 }

@@ -1,12 +1,15 @@
 //! What this side offers to its peer.
 
 mod dispatch;
+mod forwarded;
 mod function;
 mod iterator;
 mod method;
 mod object;
 
-use std::any::Any;
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,9 +17,10 @@ use std::sync::Arc;
 use rpyc_protocol::rpc::{Class, Exception};
 
 pub(crate) use dispatch::Ask;
+use forwarded::Forwarded;
 pub use object::{Method, Object};
 
-use crate::{Args, Connection, Parcel, RemoteObject};
+use crate::{Args, Connection, IntoArgs, Parcel, Peer, RemoteObject};
 
 /// An object of this side, to be passed to a peer. Cheap to clone; all clones are the same object.
 ///
@@ -30,11 +34,11 @@ impl Local {
     /// Makes an object that can be passed.
     #[must_use]
     pub fn new(object: impl Object) -> Self {
-        let class = class(&object.class());
+        let class = class_of(&object);
         Self(Arc::new(Offered { class, object }))
     }
 
-    /// Makes a function that the peer can call.
+    /// Makes a function that the peer can call, of an async closure.
     ///
     /// To Python it is a function; nothing else can be done with it than to call it.
     ///
@@ -54,6 +58,28 @@ impl Local {
         Self::new(function::Function::new(function))
     }
 
+    /// Makes a function that the peer can call and that needs nothing awaited.
+    ///
+    /// It must not take long, as nothing else of the connection is served meanwhile. For what blocks
+    /// there is [`blocking::function`](crate::blocking::function).
+    ///
+    /// ```
+    /// use rpyc_client::Local;
+    ///
+    /// let add = Local::sync_function(|args| {
+    ///     let (left, right): (i64, i64) = args.parse()?;
+    ///     Ok(left + right)
+    /// });
+    /// ```
+    pub fn sync_function<R: serde::Serialize>(
+        function: impl Fn(Args) -> Result<R, Exception> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(function::Function::new(move |args| {
+            let parcel = function(args).and_then(|result| Ok(Parcel::new(&result)?));
+            std::future::ready(parcel)
+        }))
+    }
+
     /// Makes an iterator that the peer can take items from, once.
     ///
     /// To Python it is a generator, and `rpyc.buffiter` takes many items in one round trip.
@@ -70,6 +96,19 @@ impl Local {
         Self::new(iterator::Items::new(items.into_iter()))
     }
 
+    /// Offers an object of another connection's peer on: whatever is asked of it is asked of its owner,
+    /// with all that the owner allows.
+    ///
+    /// A [`RemoteObject`] that is passed over another connection is offered so by itself. As the
+    /// [root](crate::ConnectionBuilder::serving) of a connection it makes this program a gateway, between
+    /// networks or between the versions of RPyC, which do not understand each other.
+    ///
+    /// What comes back is what it was: to this program the remote object, to either side its own.
+    #[must_use]
+    pub fn forwarding(object: RemoteObject) -> Self {
+        Self(Arc::new(Forwarded::new(object)))
+    }
+
     /// Whether both are the same object.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
@@ -84,6 +123,11 @@ impl Local {
 
     pub(crate) fn class(&self) -> &Class {
         self.0.class()
+    }
+
+    /// The object of another connection that it stands for, if it does.
+    pub(crate) fn forwarded(&self) -> Option<&RemoteObject> {
+        self.0.object().downcast_ref().map(Forwarded::remote)
     }
 
     /// Where the object is; tells it from all others that are.
@@ -122,6 +166,12 @@ impl Context {
         &self.connection
     }
 
+    /// Who asks: the address, and what the system or TLS tell of it.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        self.connection.peer()
+    }
+
     /// The object that is asked, to be kept or to be passed itself.
     #[must_use]
     pub fn this(&self) -> &Local {
@@ -132,7 +182,11 @@ impl Context {
     ///
     /// # Errors
     /// What it raises; `TypeError` if it is a value.
-    pub async fn call(&self, callee: &Parcel, args: Args) -> Result<Parcel, Exception> {
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the call up.
+    pub async fn call(&self, callee: &Parcel, args: impl IntoArgs) -> Result<Parcel, Exception> {
+        let args = args.into_args();
         match callee {
             Parcel::Local(local) => local.serve(&self.connection, Ask::Call { args }).await,
             Parcel::Remote(remote) => Ok(remote.invoke::<Parcel>(args).await?),
@@ -178,26 +232,30 @@ impl<T: Object> Erased for Offered<T> {
     }
 }
 
+thread_local! {
+    /// The class of the last object of each type: a million objects share one name.
+    static CLASSES: RefCell<HashMap<TypeId, Class>> = RefCell::default();
+}
+
+fn class_of<T: Object>(object: &T) -> Class {
+    let name = object.class();
+    let known = CLASSES.try_with(|classes| {
+        let mut classes = classes.borrow_mut();
+        match classes.get(&TypeId::of::<T>()) {
+            Some(known) if known.name() == name => known.clone(),
+            _ => {
+                let new = class(&name);
+                classes.insert(TypeId::of::<T>(), new.clone());
+                new
+            }
+        }
+    });
+    // There is none when the thread is about to end.
+    known.unwrap_or_else(|_gone| class(&name))
+}
+
 /// A class by its name; the number is made of the name, so it is the same for all its objects.
 fn class(name: &str) -> Class {
     let fnv = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     Class::new(name, name.bytes().fold(0x811c_9dc5, fnv))
-}
-
-/// An object of another connection's peer, offered on: what is asked of it is asked of its owner.
-#[derive(Debug)]
-pub(crate) struct Forwarded(pub(crate) RemoteObject);
-
-impl Object for Forwarded {
-    async fn get_attr(&self, _: &Context, name: &str) -> Result<Parcel, Exception> {
-        Ok(self.0.attr(name).await?)
-    }
-
-    async fn call(&self, _: &Context, args: Args) -> Result<Parcel, Exception> {
-        Ok(self.0.invoke(args).await?)
-    }
-
-    async fn call_attr(&self, _: &Context, name: &str, args: Args) -> Result<Parcel, Exception> {
-        Ok(self.0.call(name, args).await?)
-    }
 }

@@ -99,13 +99,16 @@ pub trait Object: Send + Sync + 'static {
         refuse(name)
     }
 
-    /// Does what a call of the object does.
+    /// Does what a call of the object does. Without a body, it is not callable.
     fn call(
         &self,
         context: &Context,
         args: Args,
     ) -> impl Future<Output = Result<Parcel, Exception>> + Send {
-        refuse("__call__")
+        let class = self.class();
+        let name = class.rsplit('.').next().unwrap_or_default();
+        let message = format!("'{name}' object is not callable");
+        std::future::ready(Err(Exception::builtin("TypeError", message)))
     }
 
     /// Calls an attribute. Without a body, gets the attribute and calls that.

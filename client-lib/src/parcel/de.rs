@@ -78,20 +78,53 @@ impl Node {
         }
     }
 
-    fn unexpected(&self, expected: &dyn de::Expected) -> ConvertError {
-        let found = match self {
+    /// The Python name of its type, unless it is an object of the peer's, whose content may do.
+    fn type_name(&self) -> Result<&str, ConvertError> {
+        match self {
             Self::Parcel(Parcel::Remote(object)) => {
-                return ConvertError::by_reference(object.class_name());
+                Err(ConvertError::by_reference(object.class_name()))
             }
-            Self::Parcel(Parcel::Value(Value::Str(text))) => Unexpected::Str(text),
-            Self::Parcel(Parcel::Value(Value::Bool(value))) => Unexpected::Bool(*value),
-            Self::Parcel(Parcel::Value(Value::Float(value))) => Unexpected::Float(*value),
-            Self::Parcel(Parcel::Value(Value::Bytes(bytes))) => Unexpected::Bytes(bytes),
-            Self::Parcel(parcel) => Unexpected::Other(parcel.type_name()),
-            Self::Seq(_) => Unexpected::Seq,
-            Self::Map(_) => Unexpected::Map,
-        };
-        de::Error::invalid_type(found, expected)
+            Self::Parcel(parcel) => Ok(parcel.type_name()),
+            Self::Seq(_) => Ok("list"),
+            Self::Map(_) => Ok("dict"),
+        }
+    }
+
+    fn unexpected(&self, expected: &dyn de::Expected) -> ConvertError {
+        match self.type_name() {
+            Ok(found) => de::Error::invalid_type(Unexpected::Other(found), expected),
+            Err(error) => error,
+        }
+    }
+
+    /// As Python has it, `True` is 1.
+    fn into_int(self) -> Result<Int, ConvertError> {
+        match self {
+            Self::Parcel(Parcel::Value(Value::Int(int))) => Ok(int),
+            Self::Parcel(Parcel::Value(Value::Bool(value))) => Ok(i64::from(value).into()),
+            other => {
+                let found = other.type_name()?;
+                let message = format!("'{found}' object cannot be interpreted as an integer");
+                Err(ConvertError::new(message))
+            }
+        }
+    }
+
+    /// Whole numbers of any size are numbers too.
+    fn into_float(self) -> Result<f64, ConvertError> {
+        if let Self::Parcel(Parcel::Value(Value::Float(number))) = self {
+            return Ok(number);
+        }
+        let found = self.type_name()?;
+        let message = format!("must be real number, not {found}");
+        let int = self.into_int().map_err(|_no_number| ConvertError::new(message))?;
+        let number = int.to_string().parse().unwrap_or(f64::INFINITY);
+        match number {
+            f64::INFINITY | f64::NEG_INFINITY => {
+                Err(ConvertError::overflow("int too large to convert to float"))
+            }
+            number => Ok(number),
+        }
     }
 }
 
@@ -140,6 +173,24 @@ fn visit_map<'de, V: Visitor<'de>>(
     let map = visitor.visit_map(&mut access)?;
     access.end()?;
     Ok(map)
+}
+
+/// Whole numbers of one type: one that does not fit is told apart from what is none.
+macro_rules! integers {
+    ($($deserialize:ident $type:ident)*) => {$(
+        fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+            let int = self.into_int()?;
+            let fits = match int.to_i64() {
+                Some(small) => $type::try_from(small).is_ok(),
+                None => $type::try_from(&BigInt::from(int.clone())).is_ok(),
+            };
+            if !fits {
+                let message = concat!("int out of range for ", stringify!($type));
+                return Err(ConvertError::overflow(message));
+            }
+            visit_int(int, visitor)
+        }
+    )*};
 }
 
 impl<'de> Deserializer<'de> for Node {
@@ -308,8 +359,22 @@ impl<'de> Deserializer<'de> for Node {
         visitor.visit_enum(variant)
     }
 
+    integers! {
+        deserialize_i8 i8 deserialize_i16 i16 deserialize_i32 i32 deserialize_i64 i64
+        deserialize_i128 i128 deserialize_u8 u8 deserialize_u16 u16 deserialize_u32 u32
+        deserialize_u64 u64 deserialize_u128 u128
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        visitor.visit_f64(self.into_float()?)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
+        visitor.visit_f64(self.into_float()?)
+    }
+
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf identifier
+        bool char str string bytes byte_buf identifier
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::de::{Expected, Unexpected};
+
 /// Why something could not be made a [`Parcel`](crate::Parcel), or a parcel something else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConvertError(Kind);
@@ -10,6 +12,8 @@ pub struct ConvertError(Kind);
 enum Kind {
     /// An object of the peer's stands where its content is needed.
     ByReference { class: String },
+    /// A number does not fit.
+    Overflow(String),
     /// Told by serde, by a type of the caller's, or here.
     Message(String),
 }
@@ -21,6 +25,17 @@ impl ConvertError {
 
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self(Kind::Message(message.into()))
+    }
+
+    pub(crate) fn overflow(message: impl Into<String>) -> Self {
+        Self(Kind::Overflow(message.into()))
+    }
+
+    /// Whether a number is too large or too small for its type; to Python, an `OverflowError` and no
+    /// `TypeError`.
+    #[must_use]
+    pub fn is_overflow(&self) -> bool {
+        matches!(self.0, Kind::Overflow(_))
     }
 
     /// Whether an object of the peer's stands where its content is needed.
@@ -36,7 +51,7 @@ impl fmt::Display for ConvertError {
             Kind::ByReference { class } => {
                 write!(f, "a reference to a {class} where its content is needed")
             }
-            Kind::Message(message) => f.write_str(message),
+            Kind::Message(message) | Kind::Overflow(message) => f.write_str(message),
         }
     }
 }
@@ -52,5 +67,22 @@ impl serde::ser::Error for ConvertError {
 impl serde::de::Error for ConvertError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::new(message.to_string())
+    }
+
+    /// In Python's words, as Python's programs read them.
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let found = match found {
+            Unexpected::Bool(_) => "bool",
+            Unexpected::Unsigned(_) | Unexpected::Signed(_) => "int",
+            Unexpected::Float(_) => "float",
+            Unexpected::Char(_) | Unexpected::Str(_) => "str",
+            Unexpected::Bytes(_) => "bytes",
+            Unexpected::Unit | Unexpected::Option => "None",
+            Unexpected::Seq => "a sequence",
+            Unexpected::Map => "a dict",
+            Unexpected::Other(found) => found,
+            _ => "something else",
+        };
+        Self::new(format!("expected {expected}, not {found}"))
     }
 }

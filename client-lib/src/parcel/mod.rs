@@ -126,8 +126,9 @@ impl Parcel {
         matches!(self, Self::Value(Value::None))
     }
 
-    /// The Python name of its type, for messages.
-    pub(crate) fn type_name(&self) -> &str {
+    /// The Python name of its type, as messages have it: `int`, `NoneType`, `builtins.list`.
+    #[must_use]
+    pub fn type_name(&self) -> &str {
         match self {
             Self::Value(Value::None) => "NoneType",
             Self::Value(Value::Bool(_)) => "bool",

@@ -15,7 +15,19 @@ const FIRST: usize = 32;
 /// How many items come in one answer at most.
 const MOST: usize = 1024;
 
-/// The items of an object of the peer's, as they come. Several travel in one message.
+/// The items of an object of the peer's, as they come; several travel in one message.
+///
+/// It is what [`RemoteObject::items`] gives.
+///
+/// ```no_run
+/// # async fn example(log: rpyc_client::RemoteObject) -> Result<(), rpyc_client::CallError> {
+/// let mut lines = log.items().await?;
+/// while let Some(line) = lines.next::<String>().await? {
+///     println!("{line}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Items {
     iterator: RemoteObject,

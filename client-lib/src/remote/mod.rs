@@ -29,6 +29,9 @@ use crate::{CallError, Connection, Parcel};
 ///
 /// let pay: f64 = root.call("get_salary", args!["Mertz", "David"]).await?;
 /// let same: f64 = root.call("get_salary", kwargs! { last: "Mertz", first: "David" }).await?;
+/// let title: String = root.attr("title").await?;
+/// let staff: Vec<String> = root.attr("staff").await?;
+/// root.set_attr("title", "Payroll").await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -76,6 +79,11 @@ impl RemoteObject {
         (self.0.handle.number == number).then_some(&self.0.id)
     }
 
+    /// What tells it from all other objects of all connections.
+    pub(crate) fn key(&self) -> (u64, IdPack) {
+        (self.0.handle.number, self.0.id.clone())
+    }
+
     /// The connection to its owner.
     #[must_use]
     pub fn connection(&self) -> Connection {
@@ -95,7 +103,7 @@ impl RemoteObject {
         other.id_on(self.0.handle.number) == Some(&self.0.id)
     }
 
-    fn wish<T>(&self, wish: Wish) -> Call<T> {
+    pub(crate) fn wish<T>(&self, wish: Wish) -> Call<T> {
         Call::new(self.0.handle.clone(), Errand::Of(self.clone(), wish))
     }
 
@@ -178,7 +186,8 @@ impl RemoteObject {
         self.call("__contains__", crate::args![item])
     }
 
-    /// Compares it, on the left, with something; none if the peer knows no answer.
+    /// Compares it, on the left, with something; none if the peer knows no answer. Whether two are one
+    /// object is told without asking by [`is_same`](Self::is_same).
     pub fn compare(&self, comparison: Comparison, other: impl Serialize) -> Call<Option<bool>> {
         self.wish(Wish::Cmp { other: Parcel::new(&other), comparison })
     }
@@ -187,19 +196,31 @@ impl RemoteObject {
     ///
     /// The block is left also after an error, which is then the one that is told.
     ///
+    /// ```no_run
+    /// # async fn example(root: rpyc_client::RemoteObject) -> Result<(), rpyc_client::CallError> {
+    /// use rpyc_client::{RemoteObject, args};
+    ///
+    /// let ledger: RemoteObject = root.call("open_ledger", args![2026]).await?;
+    /// let pages: usize = ledger.with(async |page: RemoteObject| page.len().await).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`CallError`], or what `act` fails with.
     ///
     /// # Cancel safety
-    /// Not cancel safe: the block is not left if the future is dropped.
+    /// The block is left if the future is dropped, once the peer has done what it is doing.
     pub async fn with<T, R, E>(&self, act: impl AsyncFnOnce(T) -> Result<R, E>) -> Result<R, E>
     where
         T: DeserializeOwned,
         E: From<CallError>,
     {
         let inside = self.enter().await?;
+        let block = Block::of(self);
         let done = act(inside).await;
         let left = self.exit().await;
+        block.leave();
         let done = done?;
         left?;
         Ok(done)
@@ -214,7 +235,28 @@ impl RemoteObject {
 
     /// Leaves it as a `with` block does that ends without an exception.
     pub fn exit(&self) -> Call<Parcel> {
-        self.plain(Action::CtxExit { exception: rpyc_protocol::rpc::Boxed::NONE })
+        self.wish(Wish::CtxExit { exception: Parcel::NONE })
+    }
+}
+
+/// A `with` block that is left when this is dropped, unless it has been.
+pub(crate) struct Block<'a>(Option<&'a RemoteObject>);
+
+impl<'a> Block<'a> {
+    pub(crate) fn of(object: &'a RemoteObject) -> Self {
+        Self(Some(object))
+    }
+
+    pub(crate) fn leave(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Block<'_> {
+    fn drop(&mut self) {
+        if let Some(object) = self.0 {
+            object.exit().post();
+        }
     }
 }
 

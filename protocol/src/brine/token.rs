@@ -92,6 +92,11 @@ impl<'a> Tokens<'a> {
         })
     }
 
+    /// How many more values may be read.
+    pub(crate) fn items_left(&self) -> usize {
+        self.items_left
+    }
+
     /// How many bytes have been read.
     #[must_use]
     pub fn offset(&self) -> usize {

@@ -11,11 +11,13 @@ use crate::brine::{DecodeError, DecodeErrorKind, Token, Tokens, Value, decode_ne
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     tokens: Tokens<'a>,
+    /// The limit on values.
+    items: usize,
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(bytes: &'a [u8], limits: &Limits) -> Result<Self, DecodeError> {
-        Ok(Self { bytes, tokens: Tokens::new(bytes, limits)? })
+        Ok(Self { bytes, tokens: Tokens::new(bytes, limits)?, items: limits.items })
     }
 
     pub(super) fn token(&mut self) -> Result<Token<'a>, DecodeError> {
@@ -44,6 +46,11 @@ impl<'a> Cursor<'a> {
         }
         *self = before;
         Ok(Seq::Other(Cow::Borrowed(self.raw()?)))
+    }
+
+    /// How many values have been walked over, containers and their members.
+    pub(super) fn values(&self) -> usize {
+        self.items - self.tokens.items_left()
     }
 
     /// The bytes not walked over yet.

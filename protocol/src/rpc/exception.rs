@@ -69,9 +69,27 @@ impl Exception {
     }
 
     /// One of Python's own exceptions with one argument, usually its message.
+    ///
+    /// It has the attributes that Python's constructor would give it, as Python's receivers make
+    /// exceptions without their constructors.
     #[must_use]
     pub fn builtin(name: impl Into<Cow<'static, str>>, message: impl Into<Value>) -> Self {
-        Self::new(BUILTINS, name, vec![message.into()])
+        let (name, message) = (name.into(), message.into());
+        let (of_message, without): (&[&'static str], &[&'static str]) = match &*name {
+            "AttributeError" => (&[], &["name", "obj"]),
+            "ImportError" | "ModuleNotFoundError" => (&["msg"], &["name", "path"]),
+            "IndentationError" | "SyntaxError" | "TabError" => {
+                (&["msg"], &["filename", "lineno", "offset", "text"])
+            }
+            "NameError" | "UnboundLocalError" => (&[], &["name"]),
+            "StopIteration" => (&["value"], &[]),
+            "SystemExit" => (&["code"], &[]),
+            _ => (&[], &[]),
+        };
+        let of_message = of_message.iter().map(|&name| (Cow::Borrowed(name), message.clone()));
+        let without = without.iter().map(|&name| (Cow::Borrowed(name), Value::None));
+        let attributes = of_message.chain(without).collect();
+        Self { attributes, ..Self::new(BUILTINS, name, vec![message]) }
     }
 
     /// The end of an iterator.

@@ -20,6 +20,14 @@ const FLUSHER: u8 = b'\n';
 /// A buffer that grew beyond this is not kept for the next frame.
 const KEPT: usize = 64 << 10;
 
+/// How long the whole frame is that `bytes` begin with; none if they are too few to tell.
+#[must_use]
+pub fn frame_len(bytes: &[u8]) -> Option<usize> {
+    let length = u32::from_be_bytes(*bytes.first_chunk()?);
+    // The header, the payload and the flusher.
+    Some(HEADER_LEN.saturating_add(usize::try_from(length).ok()?).saturating_add(1))
+}
+
 /// Cuts a stream into payloads, whatever the pieces in which it arrives.
 ///
 /// A frame that lies whole in one piece is not copied. One that does not is gathered in a buffer
@@ -98,7 +106,13 @@ impl FrameDecoder {
     /// Whether part of a frame has arrived and the rest is awaited.
     #[must_use]
     pub fn is_partial(&self) -> bool {
-        !self.partial.is_empty() && !self.is_spent
+        self.partial_len() > 0
+    }
+
+    /// How many bytes have arrived of a frame whose rest is awaited, its header included.
+    #[must_use]
+    pub fn partial_len(&self) -> usize {
+        if self.is_spent { 0 } else { self.partial.len() }
     }
 
     fn advance<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Place<'i>>, FrameError> {

@@ -66,7 +66,7 @@ impl Class {
 /// The name that the peer gave to one of its objects. Cheap to clone; equal if the bytes are.
 ///
 /// It is meaningful only on the connection that it came from.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IdPack(Arc<[u8]>);
 
 impl IdPack {
@@ -92,6 +92,17 @@ impl IdPack {
             }
         };
         name().unwrap_or_default()
+    }
+
+    /// Whether it names a class and no object of it: Python gives those the number 0.
+    #[must_use]
+    pub fn is_class(&self) -> bool {
+        match self.to_value() {
+            brine::Value::Tuple(members) => {
+                members.get(2).is_some_and(|object| *object == brine::Value::from(0))
+            }
+            _ => false,
+        }
     }
 
     /// The pack as a value: `(name, class, object)`.

@@ -32,18 +32,29 @@ pub struct SessionLimits {
     /// How many of the peer's requests may be served at a time. Past it a request is answered with
     /// an exception. Default 4096, as some clients send thousands of calls before they read.
     pub requests: usize,
-    /// How many bytes the requests being served may have taken on the wire, inflated. A request
-    /// comes in while there are fewer than this, however long it is. Default 64 MiB.
+    /// How many bytes the requests being served may take: what came on the wire, inflated, and the
+    /// room for each value in it, which may be one byte there. A request comes in while there are
+    /// fewer than this, however long it is. Default 128 MiB.
     pub request_bytes: usize,
-    /// How many objects may be offered at a time. Default 1,048,576.
+    /// How many objects may be offered at a time. RPyC has no bound, and a client that walks a large
+    /// structure holds all that it has seen; `docs/performance.md` tells what a million costs.
+    /// Default 1,048,576.
     pub exports: usize,
     /// How many bytes of answers that the session gives by itself (to PING, DEL and nonsense) may
     /// wait to be sent. More is the mark of a peer that asks and never reads, and ends the
     /// connection. What the layer above sends does not count; it looks at
     /// [`Stats::unsent`](super::Stats::unsent). Default 64 MiB.
     pub backlog: usize,
-    /// How long a frame that has begun may make no progress. Default 5 s.
+    /// How long a frame that has begun may take for its next
+    /// [`progress`](Self::progress) bytes, or for the rest of it. Default 5 s.
     pub stall: Duration,
+    /// How long the peer may leave unread the next [`progress`](Self::progress) bytes that wait for
+    /// it, once the system takes no more. Default 5 minutes, as Python's programs read only while
+    /// they wait for something.
+    pub unread: Duration,
+    /// What counts as going on, for [`stall`](Self::stall) and [`unread`](Self::unread), in bytes.
+    /// Default 4096.
+    pub progress: usize,
     /// How long nothing may arrive while neither side waits for an answer. Default: for ever, as
     /// RPyC's clients keep connections without a sign of life.
     pub idle: Option<Duration>,
@@ -56,10 +67,12 @@ impl SessionLimits {
         frame: 64 << 20,
         calls: 65_536,
         requests: 4096,
-        request_bytes: 64 << 20,
+        request_bytes: 128 << 20,
         exports: 1 << 20,
         backlog: 64 << 20,
         stall: Duration::from_secs(5),
+        unread: Duration::from_secs(300),
+        progress: 4096,
         idle: None,
     };
 }

@@ -49,7 +49,7 @@ pub use action::{Action, Arguments, Comparison};
 pub use boxed::{Boxed, Unsendable};
 pub use dialect::{Dialect, Version};
 pub use exception::Exception;
-pub use frame::{FrameDecoder, FrameError, PayloadTooLong, encode_frame};
+pub use frame::{FrameDecoder, FrameError, PayloadTooLong, encode_frame, frame_len};
 pub use id::{Class, IdPack, ObjectId};
 pub use limits::SessionLimits;
 pub use message::{Kind, Message, MessageError, Seq, Threads};

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rpyc_protocol::brine::Value;
 use rpyc_protocol::rpc::{
     Action, Boxed, CallFailure, CallOptions, CloseReason, Config, Dialect, Event, Session,
     SessionLimits,
@@ -106,18 +107,94 @@ fn a_frame_that_does_not_go_on_ends_the_session() {
     let bytes = message(1, 0, tuple([3.into(), boxed(1, tuple([]))]));
     session.handle_bytes(start, &bytes[..3]);
     assert_eq!(session.poll_timeout(), Some(start + 5 * SECOND));
-    session.handle_bytes(start + 4 * SECOND, &bytes[3..9]);
-    assert_eq!(session.poll_timeout(), Some(start + 9 * SECOND));
-    session.handle_timeout(start + 8 * SECOND);
-    assert!(!session.is_closed());
-    session.handle_bytes(start + 8 * SECOND, &bytes[9..]);
+    session.handle_bytes(start + 4 * SECOND, &bytes[3..]);
     assert_eq!(session.poll_timeout(), None);
     assert!(matches!(event(&mut session), Event::Request { .. }));
 
-    session.handle_bytes(start + 9 * SECOND, &bytes[..6]);
+    // The end of one and the beginning of the next: the time is the next one's.
+    session.handle_bytes(start + 5 * SECOND, &bytes[..6]);
+    session.handle_bytes(start + 9 * SECOND, &[&bytes[6..], &bytes[..6]].concat());
+    assert!(matches!(event(&mut session), Event::Request { .. }));
+    assert_eq!(session.poll_timeout(), Some(start + 14 * SECOND));
     session.handle_timeout(start + 14 * SECOND);
     assert!(matches!(event(&mut session), Event::Closed { reason: CloseReason::Stalled }));
     assert!(sent(&mut session).is_empty());
+}
+
+/// A frame of `len` zeros in an echo, without its last byte.
+fn most_of_a_frame(len: usize) -> Vec<u8> {
+    let mut bytes = message(1, 0, tuple([1.into(), boxed(1, tuple([Value::Bytes(vec![0; len])]))]));
+    bytes.pop();
+    bytes
+}
+
+#[test]
+fn a_frame_that_trickles_ends_the_session() {
+    let mut session = server();
+    let start = Instant::now();
+    for (second, byte) in (0..).step_by(4).zip(most_of_a_frame(1 << 20)) {
+        session.handle_timeout(start + second * SECOND);
+        if session.is_closed() {
+            assert_eq!(second, 8, "the first look at the clock after 5 s");
+            break;
+        }
+        session.handle_bytes(start + second * SECOND, &[byte]);
+    }
+    assert!(matches!(event(&mut session), Event::Closed { reason: CloseReason::Stalled }));
+}
+
+#[test]
+fn a_long_frame_on_a_slow_line_takes_its_time() {
+    let mut session = server();
+    let start = Instant::now();
+    let bytes = most_of_a_frame(1 << 20);
+    let mut second = 0;
+    // A kilobyte a second: less than a modem.
+    for piece in bytes.chunks(1024) {
+        session.handle_timeout(start + second * SECOND);
+        session.handle_bytes(start + second * SECOND, piece);
+        second += 1;
+    }
+    assert!(!session.is_closed());
+    session.handle_bytes(start + second * SECOND, b"\n");
+    assert!(!sent(&mut session).is_empty());
+    assert_eq!(session.poll_timeout(), None);
+}
+
+#[test]
+fn a_peer_that_does_not_read_ends_the_session() {
+    let limits = SessionLimits { unread: 60 * SECOND, ..SessionLimits::DEFAULT };
+    let mut session = Session::new(Instant::now(), Config { limits, ..Config::server() });
+    let start = Instant::now();
+    let ping = message(1, 0, tuple([1.into(), boxed(1, tuple(["x".repeat(2000).into()]))]));
+    let ask_much = |session: &mut Session, at| {
+        for _ in 0..100 {
+            session.handle_bytes(at, &ping);
+        }
+        sent(session).len()
+    };
+    let len = ask_much(&mut session, start);
+    // It reads a little now and then, and all in the end.
+    session.handle_blocked(start, len);
+    assert_eq!(session.poll_timeout(), Some(start + 60 * SECOND));
+    session.handle_blocked(start + 50 * SECOND, len - 5000);
+    assert_eq!(session.poll_timeout(), Some(start + 110 * SECOND));
+    session.handle_timeout(start + 60 * SECOND);
+    assert!(sent(&mut session).is_empty());
+    assert_eq!(session.poll_timeout(), None);
+    session.handle_timeout(start + 200 * SECOND);
+    assert!(!session.is_closed());
+
+    // A byte now and then is not enough.
+    let len = ask_much(&mut session, start + 200 * SECOND);
+    for second in 200..260 {
+        session.handle_blocked(start + second * SECOND, len - (second as usize - 200));
+        session.handle_timeout(start + second * SECOND);
+    }
+    assert!(!session.is_closed());
+    session.handle_timeout(start + 260 * SECOND);
+    assert!(matches!(event(&mut session), Event::Closed { reason: CloseReason::Unread }));
+    assert_eq!(session.stats().unsent, 0);
 }
 
 #[test]

@@ -99,6 +99,30 @@ fn bytes_of_requests_being_served() {
     assert!(matches!(event(&mut pair.server), Event::Request { .. }));
 }
 
+/// A value may be one byte on the wire, and takes much more room than that.
+#[test]
+fn values_of_requests_being_served() {
+    let limits = SessionLimits { request_bytes: 20_000, ..SessionLimits::DEFAULT };
+    let mut pair = Pair::with(Config::client(Dialect::V6), Config { limits, ..Config::server() });
+    let (_, proxy) = pair.root();
+    for _ in 0..2 {
+        let many = call(vec![Value::Tuple(vec![Value::None; 2000]).into()]);
+        pair.client.request(&proxy, &many, CallOptions::default()).unwrap();
+    }
+    pair.carry();
+    let Event::Request { id, .. } = event(&mut pair.server) else { panic!() };
+    assert!(matches!(
+        event(&mut pair.client),
+        Event::Completed { outcome: Err(CallFailure::Raised(_)), .. }
+    ));
+    pair.server.reply(id, &Boxed::NONE).unwrap();
+    for _ in 0..5 {
+        pair.client.request(&proxy, &call(vec![]), CallOptions::default()).unwrap();
+    }
+    pair.carry();
+    assert_eq!(events(&mut pair.server).len(), 5, "what was served takes no room");
+}
+
 #[test]
 fn objects_offered() {
     let mut pair = limited(SessionLimits { exports: 2, ..SessionLimits::DEFAULT });
@@ -107,6 +131,19 @@ fn objects_offered() {
     assert_ne!(first, second);
     let error = pair.server.export(&class()).unwrap_err();
     assert_eq!(error.to_string(), "more than 2 objects are offered to one peer");
+    // The message for which they were offered will not be sent.
+    assert!(pair.server.withdraw(first) && !pair.server.withdraw(first));
+    assert!(matches!(event(&mut pair.server), Event::Dropped { object } if object == first));
+    assert!(pair.server.is_exported(second) && !pair.server.is_exported(first));
+    pair.server.export(&class()).unwrap();
+}
+
+#[test]
+fn what_the_peer_holds_is_not_withdrawn() {
+    let mut pair = Pair::new(Dialect::V6);
+    let (root, _proxy) = pair.root();
+    assert!(!pair.server.withdraw(root));
+    assert!(pair.server.is_exported(root) && pair.server.poll_event().is_none());
 }
 
 #[test]

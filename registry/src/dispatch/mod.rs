@@ -1,8 +1,10 @@
 //! One request in, one answer out: the way of every message through the registry.
 
+mod check;
 mod cookie;
 mod legacy;
 mod native;
+mod not_ready;
 mod registration;
 mod watch;
 
@@ -14,10 +16,13 @@ use rpyc_protocol::registry::native::{StoreId, is_native};
 
 use crate::admission::Admission;
 use crate::counters::Counters;
+use crate::probe::ProbeConfig;
 use crate::refusal::Refusal;
 use crate::store::{Progress, Ticket};
-use crate::table::{Asker, Directory, Registry};
+use crate::table::{Asker, Directory, Failure, Instance, Registry};
+pub use check::Check;
 use cookie::Cookies;
+pub(crate) use not_ready::not_ready;
 pub use registration::{MAX_ADDRESSES, MAX_KEY_BYTES};
 pub use watch::{Watch, WatchError};
 
@@ -45,6 +50,8 @@ pub enum Outcome<'b> {
     Reply(&'b [u8]),
     /// Send this answer once the store has committed the ticket.
     AfterCommit(Ticket, &'b [u8]),
+    /// Try the addresses of a registration, if that can be done now, and then [`Check::finish`] it.
+    AfterCheck(Box<Check>),
     /// Over TCP: tell what happens, for as long as the asker stays.
     Watch(Box<Watch>),
     /// Send nothing; over TCP, close the connection.
@@ -85,6 +92,7 @@ pub struct Dispatcher {
     directory: Arc<Directory>,
     registry: Mutex<Registry>,
     access: Access,
+    probes: Arc<ProbeConfig>,
     progress: tokio::sync::watch::Receiver<Progress>,
     counters: Arc<Counters>,
     cookies: Cookies,
@@ -107,6 +115,7 @@ impl Dispatcher {
             progress: registry.progress(),
             registry: Mutex::new(registry),
             access,
+            probes: Arc::default(),
             counters,
             cookies: Cookies::new(now),
             requests: admission(),
@@ -115,6 +124,12 @@ impl Dispatcher {
             names_per_instance,
             start: now,
         }
+    }
+
+    /// Tells new registrants which of their addresses cannot be reached, if `probes` speaks of them.
+    #[must_use]
+    pub fn with_probes(self, probes: Arc<ProbeConfig>) -> Self {
+        Self { probes, ..self }
     }
 
     /// Serves one request, using `buffer` for the answer.
@@ -135,6 +150,32 @@ impl Dispatcher {
     /// Ends the leases whose time has come; tells when to call again.
     pub fn expire(&self, now: Instant) -> Instant {
         self.with_registry(|registry| registry.expire(now))
+    }
+
+    /// Follows how far the store has come.
+    #[must_use]
+    pub fn progress(&self) -> tokio::sync::watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// How far the store has come.
+    pub(crate) fn stored(&self) -> Progress {
+        self.progress.borrow().clone()
+    }
+
+    /// The number of the change that was made last.
+    #[must_use]
+    pub fn last_ticket(&self) -> Ticket {
+        self.with_registry(|registry| registry.last_ticket())
+    }
+
+    /// Takes note of what probes say against an instance, or that they say nothing any more.
+    pub(crate) fn probed(&self, instance: &Arc<Instance>, failure: Option<Failure>) {
+        self.with_registry(|registry| registry.probed(instance, failure));
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// How many servers there are.

@@ -1,6 +1,7 @@
 //! Requests in JSON.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use rpyc_protocol::FoldedName;
@@ -8,8 +9,9 @@ use rpyc_protocol::registry::native::{
     self, ErrorCode, Filter, LeaseId, Operation, Page, Reply, Request, Status, Target,
 };
 
-use super::{Dispatcher, Outcome, Watch, registration};
+use super::{Check, Dispatcher, Outcome, Watch, registration};
 use crate::counters::Loss;
+use crate::probe;
 use crate::refusal::Refusal;
 use crate::store::Ticket;
 use crate::table::{Asker, Extent, Names, Selection, Transport, json_len, only_host};
@@ -22,6 +24,7 @@ const PAGE_BYTES: usize = 32 << 10;
 enum Done {
     Reply(Box<Reply>),
     AfterCommit(Ticket, Box<Reply>),
+    AfterCheck(Ticket, native::Granted, Vec<SocketAddr>),
     Watch(Box<Watch>),
 }
 
@@ -73,6 +76,11 @@ impl Dispatcher {
         };
         let (ticket, reply) = match done {
             Done::Watch(watch) => return Ok(Outcome::Watch(watch)),
+            Done::AfterCheck(ticket, granted, addresses) => {
+                let revision = self.directory.revision();
+                let check = Check { addresses, ticket, granted, envelope, revision, room };
+                return Ok(Outcome::AfterCheck(Box::new(check)));
+            }
             Done::Reply(reply) => (None, reply),
             Done::AfterCommit(ticket, reply) => (Some(ticket), reply),
         };
@@ -145,7 +153,12 @@ impl Dispatcher {
                 let new = registration::read(asker, registration, self.names_per_instance)?;
                 let (granted, ticket) =
                     self.with_registry(|registry| registry.register_native(now, asker, new))?;
-                committed(ticket, Reply { lease: Some(granted), ..Reply::default() })
+                match self.to_check(granted.lease) {
+                    addresses if addresses.is_empty() => {
+                        committed(ticket, Reply { lease: Some(granted), ..Reply::default() })
+                    }
+                    addresses => Done::AfterCheck(ticket, granted, addresses),
+                }
             }
             Operation::Renew { lease } => {
                 let (granted, ticket) = self.renew_native(now, asker, lease)?;
@@ -240,6 +253,18 @@ impl Dispatcher {
         })
     }
 
+    /// The addresses of a new registration that are to be tried before it is answered.
+    fn to_check(&self, lease: LeaseId) -> Vec<SocketAddr> {
+        if self.probes.rules.is_empty() {
+            return Vec::new();
+        }
+        let Some(instance) = self.directory.instance_of(lease) else { return Vec::new() };
+        match self.probes.rule_for(&self.directory.names_of(&instance)) {
+            Some(_) => probe::allowed(&self.directory, &instance, &self.probes),
+            None => Vec::new(),
+        }
+    }
+
     fn renew_native(
         &self,
         now: Instant,
@@ -301,6 +326,7 @@ impl Dispatcher {
             registrations: big(registry.leases()),
             states,
             protected: registry.protected(),
+            probes: (!self.probes.rules.is_empty()).then(|| self.counters.probes.told()),
             watchers: self.directory.journal.watchers(),
             counters,
         })
@@ -313,7 +339,8 @@ fn is_plain(glob: &str) -> bool {
 }
 
 /// How many bytes an answer may have.
-struct Room {
+#[derive(Debug)]
+pub(super) struct Room {
     bytes: usize,
     /// What it could be if the asker showed that its source is not forged.
     most: usize,
@@ -337,7 +364,8 @@ impl Room {
 }
 
 /// What every answer to a request has around it.
-struct Envelope {
+#[derive(Debug)]
+pub(super) struct Envelope {
     id: Option<u64>,
     /// Told when the answer could have been longer with it.
     cookie: Option<String>,
@@ -360,7 +388,12 @@ impl Envelope {
     }
 
     /// The bytes of an answer; `None` if not even the shortest fits.
-    fn close(&self, mut reply: Reply, revision: native::Revision, room: &Room) -> Option<Vec<u8>> {
+    pub(super) fn close(
+        &self,
+        mut reply: Reply,
+        revision: native::Revision,
+        room: &Room,
+    ) -> Option<Vec<u8>> {
         reply.v = native::VERSION;
         reply.id = self.id;
         reply.revision.get_or_insert(revision);

@@ -48,10 +48,7 @@ pub(super) fn read(
     crate::details::check(&details)?;
     let addresses: Vec<SocketAddr> =
         addresses.iter().map(|text| read_address(asker, text, &port)).collect::<Result<_, _>>()?;
-    let place = match addresses.first() {
-        None => Place { host: asker.host, port },
-        Some(first) => Place { host: Host::from(*first), port: Port::tcp(first.port())? },
-    };
+    let place = place(asker, &addresses, port)?;
     Ok(NewInstance {
         names: folded,
         place,
@@ -61,6 +58,17 @@ pub(super) fn read(
         is_exclusive: exclusive,
         details,
     })
+}
+
+/// What a server is known by: its first address, but never loopback of another machine, which would
+/// be the registry's own.
+fn place(asker: &Asker, addresses: &[SocketAddr], port: Port) -> Result<Place, Refusal> {
+    let is_known = |address: &&SocketAddr| asker.is_here || !address.ip().is_loopback();
+    match (addresses.iter().find(is_known), addresses.first()) {
+        (Some(known), _) => Ok(Place { host: Host::from(*known), port: Port::tcp(known.port())? }),
+        (None, Some(first)) => Ok(Place { host: asker.host, port: Port::tcp(first.port())? }),
+        (None, None) => Ok(Place { host: asker.host, port }),
+    }
 }
 
 /// Reads `IP` or `IP:PORT`, with a zone or without. A zone is a number on the registry's own machine

@@ -5,16 +5,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::counters::Loss;
-use crate::dispatch::{MAX_REQUEST, Outcome};
+use crate::dispatch::{Dispatcher, MAX_REQUEST, Outcome, not_ready};
 use crate::net::{Incoming, Outgoing, UdpEar};
 use crate::refusal::Refusal;
-use crate::store::{Progress, Ticket};
+use crate::store::Ticket;
 use crate::table::{Asker, Host, Transport};
 
 /// Datagrams served before other tasks get their turn.
@@ -27,18 +27,22 @@ const PENDING: usize = 65_536;
 /// port may be somebody else's.
 const PENDING_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Serves one socket until `stop`.
+/// Serves one socket until `stop`, then gives the answers that wait for the store for at most `grace`.
 ///
 /// Cancel safe, but a datagram that was received may go unanswered.
-pub(crate) async fn serve(ear: UdpEar, shared: Arc<Shared>, stop: CancellationToken) {
-    let progress = shared.progress.clone();
-    let mut commits = progress.clone();
+pub(crate) async fn serve(
+    ear: UdpEar,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    grace: Duration,
+) {
+    let mut progress = None;
     let mut face = UdpFace {
         ear,
-        shared,
-        progress,
+        shared: Arc::clone(&shared),
         pending: BTreeMap::new(),
         next_pending: 0,
+        checks: JoinSet::new(),
         reply: Vec::new(),
     };
     let mut message = vec![0; MAX_REQUEST];
@@ -49,23 +53,42 @@ pub(crate) async fn serve(ear: UdpEar, shared: Arc<Shared>, stop: CancellationTo
                 Ok(()) => face.serve_batch(&mut message),
                 Err(error) => face.socket_failed(&error).await,
             },
-            Ok(()) = commits.changed() => {}
+            () = shared.store_moved(&mut progress) => {}
+            Some(Ok(checked)) = face.checks.join_next() => face.checked(checked),
         }
         face.send_committed();
         // What is ready at all times must not keep everything else from running.
         tokio::task::yield_now().await;
     }
-    face.send_committed();
+    // What had arrived by then counts, above all servers that say that they end.
+    face.serve_batch(&mut message);
+    let finish = async {
+        face.send_committed();
+        while !face.pending.is_empty() {
+            shared.store_moved(&mut progress).await;
+            face.send_committed();
+        }
+    };
+    // What is not durable by then is not acknowledged.
+    let _ = tokio::time::timeout(grace, finish).await;
 }
 
 struct UdpFace {
     ear: UdpEar,
     shared: Arc<Shared>,
-    progress: watch::Receiver<Progress>,
     /// In the order of their tickets, and within one in the order in which they came.
     pending: BTreeMap<(Ticket, u64), Pending>,
     next_pending: u64,
+    /// Registrations whose addresses are being tried. Those beyond a small number end at once.
+    checks: JoinSet<Checked>,
     reply: Vec<u8>,
+}
+
+/// An answer to a registration whose addresses have been tried.
+struct Checked {
+    message: Vec<u8>,
+    answer: Result<(Ticket, Vec<u8>), Refusal>,
+    way: Outgoing,
 }
 
 /// An answer that waits for the store.
@@ -100,33 +123,70 @@ impl UdpFace {
             return;
         };
         let (asker, way) = self.introduce(incoming);
+        let shared = Arc::clone(&self.shared);
+        let Some(dispatcher) = shared.dispatcher.get() else {
+            match not_ready(&asker, message) {
+                Some(told) => self.send(&told, way),
+                None => self.lost(Loss::NotReady, incoming.source, "the table is being read"),
+            }
+            return;
+        };
         let mut reply = std::mem::take(&mut self.reply);
         let now = Instant::now().into_std();
-        match self.shared.dispatcher.handle(now, &asker, message, &mut reply) {
+        match dispatcher.handle(now, &asker, message, &mut reply) {
             Outcome::Reply(bytes) => self.send(bytes, way),
             Outcome::AfterCommit(ticket, bytes) => {
-                let progress = self.progress.borrow().clone();
-                if ticket <= progress.committed {
-                    self.send(bytes, way);
-                } else if let Some(failure) = progress.failure
-                    && let Some(told) = self.shared.dispatcher.not_durable(message, &failure)
-                {
-                    self.send(&told, way);
-                } else if self.pending.len() < PENDING {
-                    let stale_at = Instant::now() + PENDING_DEADLINE;
-                    let answer = bytes.to_vec();
-                    self.next_pending += 1;
-                    let key = (ticket, self.next_pending);
-                    self.pending.insert(key, Pending { stale_at, way, answer });
-                } else {
-                    self.lost(Loss::NotQueued, incoming.source, "too many wait for the store");
-                }
+                self.once_durable(dispatcher, message, ticket, bytes, way);
+            }
+            Outcome::AfterCheck(check) => {
+                let (shared, message) = (Arc::clone(&shared), message.to_vec());
+                self.checks.spawn(async move {
+                    let unreachable = shared.checks.unreachable(check.addresses()).await;
+                    Checked { message, answer: check.finish(unreachable), way }
+                });
             }
             // A watch over UDP has been refused before it came here.
             Outcome::Watch(_) => self.refused(incoming, &Refusal::NeedsTcp),
             Outcome::Refused(refusal) => self.refused(incoming, &refusal),
         }
         self.reply = reply;
+    }
+
+    /// Sends an answer once what it tells is durable.
+    fn once_durable(
+        &mut self,
+        dispatcher: &Dispatcher,
+        message: &[u8],
+        ticket: Ticket,
+        bytes: &[u8],
+        way: Outgoing,
+    ) {
+        let progress = dispatcher.stored();
+        if ticket <= progress.committed {
+            self.send(bytes, way);
+        } else if let Some(failure) = progress.failure
+            && let Some(told) = dispatcher.not_durable(message, &failure)
+        {
+            self.send(&told, way);
+        } else if self.pending.len() < PENDING {
+            let stale_at = Instant::now() + PENDING_DEADLINE;
+            let answer = bytes.to_vec();
+            self.next_pending += 1;
+            let key = (ticket, self.next_pending);
+            self.pending.insert(key, Pending { stale_at, way, answer });
+        } else {
+            self.lost(Loss::NotQueued, way.to, "too many wait for the store");
+        }
+    }
+
+    fn checked(&mut self, checked: Checked) {
+        let Checked { message, answer, way } = checked;
+        let shared = Arc::clone(&self.shared);
+        let Some(dispatcher) = shared.dispatcher.get() else { return };
+        match answer {
+            Ok((ticket, bytes)) => self.once_durable(dispatcher, &message, ticket, &bytes, way),
+            Err(refusal) => self.lost(Loss::from(&refusal), way.to, refusal),
+        }
     }
 
     /// Who sent this, and the way back to them.
@@ -146,7 +206,8 @@ impl UdpFace {
     }
 
     fn send_committed(&mut self) {
-        let committed = self.progress.borrow().committed;
+        let Some(dispatcher) = self.shared.dispatcher.get() else { return };
+        let committed = dispatcher.stored().committed;
         let now = Instant::now();
         while let Some(first) = self.pending.first_entry().filter(|it| it.key().0 <= committed) {
             let Pending { stale_at, way, answer } = first.remove();

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use if_addrs::Interface;
+use ipnet::IpNet;
 
 /// The machine's addresses at one moment.
 #[derive(Debug, Default)]
@@ -19,6 +20,15 @@ impl Interfaces {
     /// Whether `ip` is an address of this machine.
     pub(crate) fn is_own(&self, ip: IpAddr) -> bool {
         ip.is_loopback() || self.0.iter().any(|interface| interface.ip() == ip)
+    }
+
+    /// The machine's addresses, each with the network that it is in.
+    pub(crate) fn networks(&self) -> Vec<IpNet> {
+        let network = |interface: &Interface| match &interface.addr {
+            if_addrs::IfAddr::V4(v4) => IpNet::new(v4.ip.into(), v4.prefixlen).ok(),
+            if_addrs::IfAddr::V6(v6) => IpNet::new(v6.ip.into(), v6.prefixlen).ok(),
+        };
+        self.0.iter().filter_map(network).collect()
     }
 
     /// The interface that has this address; 0 if none does.

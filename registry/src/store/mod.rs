@@ -4,6 +4,8 @@
 //! acknowledged. A store gets every change in order, may take its time or fail, and never delays a
 //! reader.
 
+mod error;
+mod file;
 mod memory;
 mod record;
 
@@ -13,6 +15,8 @@ use std::sync::Arc;
 use rpyc_protocol::registry::native::StoreId;
 use tokio::sync::watch;
 
+pub use error::StoreError;
+pub use file::{Claim, FileStore};
 pub use memory::MemoryStore;
 pub use record::{NativeRecord, Record};
 
@@ -56,8 +60,8 @@ pub struct Progress {
 pub enum Change {
     /// An instance is there, or is not as it was.
     Put(Box<Record>),
-    /// An instance, by its number, has been heard from for the first time since the registry started.
-    /// Told once a run, so that heartbeats cost a store nothing.
+    /// An instance that was kept, by its number, has been heard from for the first time since the
+    /// registry started. Told once a run, so that heartbeats cost a store nothing.
     Heard(u64),
     /// An instance, by its number, is gone.
     Removed(u64),
@@ -71,6 +75,8 @@ pub struct Origin {
     pub store: StoreId,
     /// The number of the last revision that may have been told to anybody.
     pub revision: u64,
+    /// The highest number that an instance ever had.
+    pub last_instance: u64,
     /// The instances, in the order of their numbers.
     pub records: Vec<Record>,
 }
@@ -79,14 +85,27 @@ impl Origin {
     /// Nothing was kept.
     #[must_use]
     pub fn empty(store: StoreId) -> Self {
-        Self { store, revision: 0, records: Vec::new() }
+        Self { store, revision: 0, last_instance: 0, records: Vec::new() }
     }
+}
+
+/// A store that has been opened, and what it kept.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "stores build it as a literal")]
+pub struct Opened {
+    /// Takes the changes from here on.
+    pub store: Box<dyn Store>,
+    /// What a registry begins with.
+    pub origin: Origin,
 }
 
 /// Takes changes and tells when they are durable.
 ///
 /// The store may be shared and far away: [`Store::record`] only takes note, the store commits when it
 /// can, and [`Store::progress`] tells how far it has come or what keeps it from that.
+///
+/// Dropping it does not wait either. It says that nothing more will come: the store then commits what it
+/// still can, and the channel of [`Store::progress`] closes when it has done all that it will do.
 pub trait Store: Debug + Send {
     /// The word for this kind of store.
     fn kind(&self) -> &'static str;

@@ -24,8 +24,8 @@ pub struct Record {
     pub registered_at: u64,
     /// Whether it shall get nobody new.
     pub is_draining: bool,
-    /// How often the registry has started since it was heard from last, this start included. A
-    /// store counts this itself; in a change it is 0.
+    /// How often the registry has started since it was heard from last, this start included; 0 if
+    /// it has been heard from since.
     pub restarts: u32,
     /// What a registration in RPyC's own protocol does not have.
     pub native: Option<NativeRecord>,

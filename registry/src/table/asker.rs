@@ -1,12 +1,8 @@
-//! Who asks, and which addresses mean anything to them.
+//! Who asks, and how their request came.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
-use rpyc_protocol::registry::Port;
-
 use super::Host;
-use super::instance::{Instance, encode_entry};
 
 /// By which way a request came, which decides how long an answer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,54 +51,4 @@ pub struct Asker {
     pub link: u32,
     /// By which way the request came.
     pub transport: Transport,
-}
-
-impl Asker {
-    /// The addresses under which this asker can reach an instance, the best first; none if there is
-    /// none.
-    ///
-    /// A server that registered by loopback runs on the registry's machine, so another machine is
-    /// told the address by which it reached the registry. A link-local address is told to askers on
-    /// its link only.
-    pub(crate) fn addresses_of(&self, instance: &Instance) -> Vec<(String, Port)> {
-        let told = instance.native.as_ref().map(|native| &*native.addresses).unwrap_or_default();
-        if told.is_empty() {
-            let text = self.address_of(instance.host);
-            return text.map(|text| (text, instance.port.clone())).into_iter().collect();
-        }
-        let told = told.iter().filter_map(|address| {
-            Some((self.address_of(Host::from(*address))?, Port::tcp(address.port()).ok()?))
-        });
-        told.collect()
-    }
-
-    fn address_of(&self, host: Host) -> Option<String> {
-        let ip = host.ip();
-        if ip.is_loopback() && !self.is_here {
-            let reached = self.reached?.to_canonical();
-            return (!reached.is_loopback()).then(|| reached.to_string());
-        }
-        if !host.is_link_local() {
-            return Some(ip.to_string());
-        }
-        if self.is_here {
-            // On this machine the zone is known, and without it nobody could connect.
-            return Some(host.to_string());
-        }
-        (self.link == host.link()).then(|| ip.to_string())
-    }
-
-    /// The brine entry of an instance for this asker, or `None` if there is nothing to tell.
-    pub(crate) fn entry_of<'a>(&self, instance: &'a Instance) -> Option<Cow<'a, [u8]>> {
-        let ip = instance.host.ip();
-        let is_the_same_for_all = !ip.is_loopback() && !instance.host.is_link_local();
-        let has_one = instance.native.as_ref().is_none_or(|native| native.addresses.len() <= 1);
-        if has_one && (is_the_same_for_all || (ip.is_loopback() && self.is_here)) {
-            return Some(Cow::Borrowed(&instance.entry));
-        }
-        let (host, port) = self.addresses_of(instance).into_iter().next()?;
-        let mut entry = Vec::new();
-        encode_entry(&mut entry, &host, &port).ok()?;
-        Some(Cow::Owned(entry))
-    }
 }

@@ -7,13 +7,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
+use ipnet::IpNet;
 use rpyc_protocol::brine::{EncodeError, Writer};
 use rpyc_protocol::registry::native::{Granted, LeaseId, Revision, State};
 use rpyc_protocol::registry::reply::Entries;
 use rpyc_protocol::registry::{Names, Port};
 use rpyc_protocol::{FoldedName, ServiceName};
 
+use super::address_rule::AddressRule;
+use super::addressing::Addressing;
 use super::clock::{LeaseClock, Tick};
+use super::instance::Instance;
 use super::journal::Journal;
 use super::lease::Lease;
 use super::service::{FailingPolicy, Rank, Service};
@@ -29,6 +33,7 @@ use crate::store::Ticket;
 pub struct Directory {
     ttl: Duration,
     failing: FailingPolicy,
+    pub(crate) addressing: Addressing,
     pub(super) clock: LeaseClock,
     pub(crate) journal: Journal,
     services: DashMap<ServiceName, Service>,
@@ -59,11 +64,13 @@ impl Directory {
         start: Instant,
         ttl: Duration,
         failing: FailingPolicy,
+        rules: Vec<AddressRule>,
         journal: Journal,
     ) -> Self {
         Self {
             ttl,
             failing,
+            addressing: Addressing::new(rules),
             clock: LeaseClock::new(start),
             journal,
             services: DashMap::new(),
@@ -78,6 +85,11 @@ impl Directory {
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl
+    }
+
+    /// Takes note of the addresses that the registry's own machine has now, each with its network.
+    pub fn set_own_addresses(&self, addresses: Vec<IpNet>) {
+        self.addressing.set_own(addresses);
     }
 
     /// The state that the table is in.
@@ -147,7 +159,8 @@ impl Directory {
         if let Some(service) = self.services.get::<str>(name) {
             // Who cannot be told to this asker takes no room.
             let mut fits = |lease: &&Arc<Lease>| {
-                asker.entry_of(&lease.instance).is_none_or(|entry| entries.push(&entry))
+                let entry = self.addressing.entry_of(asker, &lease.instance);
+                entry.is_none_or(|entry| entries.push(&entry))
             };
             let len = service.first().len();
             let at = service.turn.first(len);
@@ -230,12 +243,16 @@ impl Directory {
         } else if let Some(ports) = self.instances.get(&host) {
             collect(&ports);
         }
+        for network in self.addressing.networks_told_as(ip) {
+            let inside = self.instances.iter().filter(|at| network.contains(&at.key().ip()));
+            inside.for_each(|at| collect(&at));
+        }
         ids
     }
 
     /// Visits the services from number `from` on, with their leases, in order, until `visit` says
     /// to stop by returning `false`.
-    pub(super) fn visit(&self, from: u64, mut visit: impl FnMut(u64, &str, &[Arc<Lease>]) -> bool) {
+    pub(crate) fn visit(&self, from: u64, mut visit: impl FnMut(u64, &str, &[Arc<Lease>]) -> bool) {
         /// Names copied at a time, so that the lock is not held while they are visited.
         const CHUNK: usize = 256;
         let mut from = from;
@@ -253,6 +270,18 @@ impl Directory {
                 }
             }
         }
+    }
+
+    /// The names that an instance has now.
+    pub(crate) fn names_of(&self, instance: &Arc<Instance>) -> Vec<ServiceName> {
+        let (mut held, _) = self.held(&instance.host, &instance.port);
+        held.retain(|lease| Arc::ptr_eq(&lease.instance, instance));
+        held.into_iter().map(|lease| lease.service.clone()).collect()
+    }
+
+    /// The instance of a native lease.
+    pub(crate) fn instance_of(&self, lease: LeaseId) -> Option<Arc<Instance>> {
+        self.natives.get(&lease)?.first().map(|lease| Arc::clone(&lease.instance))
     }
 
     /// The leases of one name, and the number of the service.

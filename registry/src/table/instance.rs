@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rpyc_protocol::brine::{EncodeError, Writer};
@@ -11,6 +11,7 @@ use rpyc_protocol::registry::native::{Details, LeaseId, Target};
 
 use super::Host;
 use super::directory::parse_host;
+use super::failure::Failure;
 
 /// A server at one place, with the leases of its names.
 #[derive(Debug)]
@@ -25,7 +26,11 @@ pub(crate) struct Instance {
     pub(crate) native: Option<Box<Native>>,
     /// When it registered first, in seconds of the wall clock; for people only.
     pub(crate) registered_at: u64,
+    /// How often the registry had started since it was heard from last when it was taken up.
+    restarts: u8,
     marks: AtomicU8,
+    /// What probes say against it, while they do.
+    failure: Mutex<Option<Arc<Failure>>>,
     /// Leases that have not ended; only the registry changes it.
     pub(super) leases: AtomicU32,
 }
@@ -74,6 +79,8 @@ pub(crate) enum Mark {
     Draining = 1,
     /// Probes find that it does not serve.
     Failing = 2,
+    /// It has not been heard from since the registry started.
+    Unheard = 4,
 }
 
 impl Instance {
@@ -92,9 +99,23 @@ impl Instance {
             entry: entry.into(),
             native,
             registered_at,
+            restarts: 0,
             marks: AtomicU8::new(0),
+            failure: Mutex::default(),
             leases: AtomicU32::new(0),
         })
+    }
+
+    /// As it is taken up after a restart: not heard from yet.
+    pub(super) fn unheard(mut self, restarts: u32) -> Self {
+        self.restarts = u8::try_from(restarts).unwrap_or(u8::MAX);
+        self.set(Mark::Unheard, true);
+        self
+    }
+
+    /// How often the registry has started since it was heard from last, this start included.
+    pub(super) fn restarts(&self) -> u32 {
+        if self.has(Mark::Unheard) { u32::from(self.restarts) } else { 0 }
     }
 
     pub(crate) fn is_legacy(&self) -> bool {
@@ -116,10 +137,50 @@ impl Instance {
         (before & bit != 0) != is_set
     }
 
+    /// What probes say against it, while they do.
+    pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes note of what probes say; tells whether that changes the state.
+    pub(super) fn set_failure(&self, failure: Option<Failure>) -> bool {
+        let is_failing = failure.is_some();
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure.map(Arc::new);
+        self.set(Mark::Failing, is_failing)
+    }
+
+    /// The addresses that its registrant named, the preferred first.
+    fn named(&self) -> &[SocketAddr] {
+        self.native.as_ref().map(|native| &*native.addresses).unwrap_or_default()
+    }
+
+    /// Where it is, as its registrant says, the preferred first.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (Host, Port)> {
+        let named = self.named();
+        let observed = named.is_empty().then(|| (self.host, self.port.clone()));
+        let named = named
+            .iter()
+            .filter_map(|address| Some((Host::from(*address), Port::tcp(address.port()).ok()?)));
+        observed.into_iter().chain(named)
+    }
+
+    /// Whether it is nowhere but where [`Instance::entry`] says.
+    pub(crate) fn is_only_at_host(&self) -> bool {
+        match self.named() {
+            [] => true,
+            [only] => Host::from(*only) == self.host,
+            _ => false,
+        }
+    }
+
+    /// Where its registration came from.
+    pub(crate) fn registrant(&self) -> Host {
+        self.native.as_ref().map_or(self.host, |native| native.registrant)
+    }
+
     /// Whether it is known at this address.
     pub(crate) fn is_at(&self, ip: IpAddr) -> bool {
-        let told = self.native.as_ref().map(|native| &*native.addresses).unwrap_or_default();
-        self.host.ip() == ip || told.iter().any(|address| address.ip() == ip)
+        self.host.ip() == ip || self.named().iter().any(|address| address.ip() == ip)
     }
 
     /// Whether it is one of the instances that `target` means, its name aside.

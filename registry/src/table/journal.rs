@@ -1,6 +1,7 @@
 //! The latest changes of the table, numbered, for those who follow it.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rpyc_protocol::registry::native::{EventKind, Revision, StoreId};
@@ -26,13 +27,15 @@ pub(crate) struct Journal {
     store: StoreId,
     entries: RwLock<VecDeque<Entry>>,
     newest: watch::Sender<u64>,
+    /// How many parts of the registry itself follow it.
+    followers_within: AtomicU64,
 }
 
 impl Journal {
     /// A journal whose next change has a number above `number`.
     pub(super) fn new(store: StoreId, number: u64) -> Self {
         let (entries, newest) = (RwLock::default(), watch::Sender::new(number));
-        Self { store, entries, newest }
+        Self { store, entries, newest, followers_within: AtomicU64::new(0) }
     }
 
     /// The state that the table is in.
@@ -49,9 +52,17 @@ impl Journal {
         self.newest.subscribe()
     }
 
-    /// How many follow it.
+    /// As [`Journal::newest`], for a part of the registry itself, which does not count as a watcher
+    /// and lives as long as this.
+    pub(crate) fn newest_for_registry(&self) -> watch::Receiver<u64> {
+        self.followers_within.fetch_add(1, Ordering::Relaxed);
+        self.newest.subscribe()
+    }
+
+    /// How many follow it, parts of the registry aside.
     pub(crate) fn watchers(&self) -> u64 {
-        u64::try_from(self.newest.receiver_count()).unwrap_or(u64::MAX)
+        let all = u64::try_from(self.newest.receiver_count()).unwrap_or(u64::MAX);
+        all.saturating_sub(self.followers_within.load(Ordering::Relaxed))
     }
 
     /// Notes changes that have been made; watchers wake once for all of them.

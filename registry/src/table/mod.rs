@@ -4,9 +4,12 @@
 //! [`Directory`] is read and renewed by everybody at once; the [`Registry`] is the one place where
 //! leases begin and end.
 
+mod address_rule;
+mod addressing;
 mod asker;
 mod clock;
 mod directory;
+mod failure;
 mod host;
 mod instance;
 mod journal;
@@ -17,9 +20,12 @@ mod service;
 mod turn;
 mod view;
 
+pub use address_rule::{AddressRule, AddressRuleError};
 pub use asker::{Asker, Transport};
 pub use directory::{Directory, Renewal};
+pub(crate) use failure::Failure;
 pub use host::Host;
+pub(crate) use instance::Instance;
 pub(crate) use journal::Entry;
 pub use journal::JOURNAL_LEN;
 pub use protection::ProtectionPolicy;

@@ -67,6 +67,12 @@ impl Service {
 
     /// Puts a lease where its rank has its place, from wherever it was.
     pub(super) fn place(&mut self, lease: &Arc<Lease>, rank: Rank) {
+        let is_newest = |part: &Vec<Arc<Lease>>| part.last().is_none_or(|it| it.id < lease.id);
+        if [&self.first, &self.last, &self.never].into_iter().all(is_newest) {
+            // It is new; there is nothing to look for.
+            self.part(rank).push(Arc::clone(lease));
+            return;
+        }
         for other in [Rank::First, Rank::Last, Rank::Never] {
             let part = self.part(other);
             match part.binary_search_by_key(&lease.id, |it| it.id) {

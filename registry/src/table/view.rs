@@ -152,14 +152,15 @@ impl View<'_> {
         let deadline = lease.deadline();
         let left = deadline.map_or(Duration::ZERO, |deadline| deadline.since(tick));
         let overdue = deadline.map_or(Duration::ZERO, |deadline| tick.since(deadline));
-        let mut addresses = self.asker.addresses_of(instance).into_iter();
-        let (host, port) = addresses.next()?;
+        let addressing = &self.directory.addressing;
+        let mut addresses = addressing.addresses_of(self.asker, instance).into_iter();
+        let best = addresses.next()?;
         let state = lease.state();
         Some(Instance {
             id: instance.id,
-            host,
-            port,
-            addresses: addresses.map(|(host, port)| join(&host, &port)).collect(),
+            host: best.host(),
+            port: best.port,
+            addresses: addresses.map(|told| join(&told.host(), &told.port)).collect(),
             state,
             why: self.why(lease, state, overdue),
             age_ms: millis(self.now.saturating_duration_since(lease.since)),
@@ -178,7 +179,7 @@ impl View<'_> {
         let seconds = Duration::from_secs(overdue.as_secs());
         Some(match (state, lease.suspicion()) {
             (State::Draining, _) => "drained by an operator or by itself".to_owned(),
-            (State::Failing, _) => "a probe does not get through".to_owned(),
+            (State::Failing, _) => lease.instance.failure()?.told(self.now),
             (_, Some(Suspicion::Restarted)) => {
                 "not heard from since the registry restarted".to_owned()
             }
@@ -249,7 +250,7 @@ impl Page<'_> {
         };
         if lease.has_ended()
             || !is_state_meant
-            || only.is_some_and(|ip| !instance.is_at(ip))
+            || only.is_some_and(|ip| !self.view.directory.addressing.is_at(instance, ip))
             || target.is_some_and(|target| !instance.is_meant_by(target))
         {
             return false;

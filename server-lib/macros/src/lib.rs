@@ -3,6 +3,7 @@
 #![expect(missing_docs, reason = "the documentation stands where the attributes are exported")]
 
 mod block;
+mod exception;
 mod expand;
 mod member;
 mod options;
@@ -14,6 +15,7 @@ mod tests;
 use proc_macro::TokenStream;
 
 use block::{Block, Role};
+use syn::Error;
 
 #[proc_macro_attribute]
 pub fn service(arguments: TokenStream, item: TokenStream) -> TokenStream {
@@ -23,6 +25,12 @@ pub fn service(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn object(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expand(arguments, item, Role::Object)
+}
+
+#[proc_macro_derive(IntoException, attributes(exception))]
+pub fn into_exception(input: TokenStream) -> TokenStream {
+    let derived = syn::parse(input).and_then(|input| exception::derive(&input));
+    derived.unwrap_or_else(Error::into_compile_error).into()
 }
 
 fn expand(arguments: TokenStream, item: TokenStream, role: Role) -> TokenStream {

@@ -122,6 +122,12 @@ impl Member {
     }
 
     fn check(&self) -> Result<()> {
+        let is_hook = matches!(self.kind, Kind::OnConnect | Kind::OnDisconnect);
+        if is_hook && self.params.iter().any(|param| matches!(param, Param::Context)) {
+            let message = "nothing is asked here, so there is no `&Context`; there are `&Connection` \
+                           and `&Peer`";
+            return Err(Error::new_spanned(&self.ident, message));
+        }
         let arity = match self.kind {
             Kind::Method => None,
             Kind::Set => Some(1..=1),
@@ -137,7 +143,7 @@ impl Member {
                     (least, most) if least == most => format!("{most} arguments"),
                     (_, most) => format!("at most {most} arguments"),
                 };
-                let message = format!("this takes {expected} besides `&self` and `&Context`");
+                let message = format!("this takes {expected} besides `&self` and who asks");
                 return Err(Error::new_spanned(&self.ident, message));
             }
         }

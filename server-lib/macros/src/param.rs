@@ -14,6 +14,8 @@ pub(crate) enum Param {
     Context,
     /// `&Connection`.
     Connection,
+    /// `&Peer`.
+    Peer,
     /// `Args`: all that no other argument takes.
     Rest,
     /// What the peer passes.
@@ -63,6 +65,7 @@ impl Param {
         match last(pointee) {
             Some(ident) if ident == "Context" && is_borrowed => return Ok(Self::Context),
             Some(ident) if ident == "Connection" && is_borrowed => return Ok(Self::Connection),
+            Some(ident) if ident == "Peer" && is_borrowed => return Ok(Self::Peer),
             Some(ident) if ident == "Args" && !is_borrowed => return Ok(Self::Rest),
             _ => {}
         }

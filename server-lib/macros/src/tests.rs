@@ -27,6 +27,10 @@ fn blocks_that_cannot_be_exposed_are_refused() {
     let message = "only a service is told of connections";
     let item = quote!(impl Thing { #[service(on_connect)] fn hello(&self) {} });
     check(Role::Object, quote!(), item, message);
+    let message =
+        "nothing is asked here, so there is no `&Context`; there are `&Connection` and `&Peer`";
+    let item = quote!(impl Thing { fn on_connect(&self, context: &Context) {} });
+    check(Role::Service, quote!(), item, message);
 }
 
 #[test]
@@ -74,20 +78,20 @@ fn methods_that_cannot_be_exposed_are_refused() {
             #[service(len)]
             fn size(&self, unit: i64) -> usize {}
         ),
-        "this takes no argument besides `&self` and `&Context`",
+        "this takes no argument besides `&self` and who asks",
     );
     check_method(
         quote!(
             #[service(set)]
             fn set_size(&self) {}
         ),
-        "this takes one argument besides `&self` and `&Context`",
+        "this takes one argument besides `&self` and who asks",
     );
     check_method(
         quote!(
             fn __setitem__(&self, key: i64) {}
         ),
-        "this takes 2 arguments besides `&self` and `&Context`",
+        "this takes 2 arguments besides `&self` and who asks",
     );
     check_method(
         quote!(
@@ -142,4 +146,55 @@ fn only_what_is_meant_to_be_exposed_is() {
     let names: Vec<_> = block.members.iter().map(|member| &*member.name).collect();
     assert_eq!(names, ["salary", "_odd", "__len__"]);
     assert_eq!(block.names, ["PAYROLL", "WAGES"]);
+}
+
+#[test]
+fn errors_that_are_no_exception_are_refused() {
+    let check = |input: TokenStream, expected: &str| {
+        let derived = syn::parse2(input).and_then(|input| crate::exception::derive(&input));
+        assert_eq!(derived.unwrap_err().to_string(), expected);
+    };
+    let message = "an error is one exception only";
+    check(
+        quote!(
+            #[exception(KeyError, ValueError)]
+            struct Bad;
+        ),
+        message,
+    );
+    check(
+        quote!(
+            #[exception(KeyError)]
+            #[exception("a.B")]
+            struct Bad;
+        ),
+        message,
+    );
+    let message = "what is transparent has one field";
+    check(
+        quote!(
+            #[exception(transparent)]
+            struct Bad;
+        ),
+        message,
+    );
+    check(
+        quote!(
+            enum Bad {
+                #[exception(transparent)]
+                Two(i64, i64),
+            }
+        ),
+        message,
+    );
+    let message = "this takes the name of one of `rpyc_server::builtins`, the full name of another \
+                   exception as text, or `transparent`";
+    check(
+        quote!(
+            #[exception(builtins::KeyError)]
+            struct Bad;
+        ),
+        message,
+    );
+    check(quote!(union Bad { a: i64 }), "a union is no error");
 }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
-use rpyc_client::{Context, Exception, Local, Parcel, Value};
+use rpyc_client::{Args, Context, Exception, Local, Parcel, Value};
 
 use super::compare::normal;
+use super::content::{check_len, pairs};
 use super::{DEPTH, List, is_equal, lock, repr};
 use crate::builtins::{KeyError, TypeError};
 use crate::object;
@@ -13,6 +14,12 @@ use crate::object;
 /// A dict that stays on this side: to Python, a `dict`, by reference. It keeps its order.
 ///
 /// Keys are values: numbers, texts, bytes and tuples of them.
+///
+/// ```
+/// use rpyc_server::{Dict, Local};
+///
+/// let prices = Local::new(Dict::from_iter([("tea", 2.5), ("coffee", 3.0)]));
+/// ```
 #[derive(Debug, Default)]
 pub struct Dict(Mutex<Content>);
 
@@ -59,11 +66,20 @@ fn bytes(key: &Value) -> Vec<u8> {
     normal(key).to_bytes().unwrap_or_default()
 }
 
-fn key(parcel: Parcel) -> Result<Value, Exception> {
+pub(super) fn key(parcel: Parcel) -> Result<Value, Exception> {
+    let unhashable = |class: &str| {
+        let class = class.rsplit('.').next().unwrap_or(class);
+        TypeError::new(format!("unhashable type: '{class}'"))
+    };
     match parcel.into_value() {
-        Ok(Value::Slice(_)) => Err(TypeError::new("unhashable type: 'slice'").into()),
+        Ok(Value::Slice(_)) => Err(unhashable("slice").into()),
         Ok(value) => Ok(value),
-        Err(_) => Err(TypeError::new("the keys of this dict are plain values").into()),
+        Err(object) => match object.type_name() {
+            class @ ("builtins.list" | "builtins.dict" | "builtins.set") => {
+                Err(unhashable(class).into())
+            }
+            _ => Err(TypeError::new("the keys of this dict are plain values").into()),
+        },
     }
 }
 
@@ -78,6 +94,15 @@ impl Dict {
         let show = |(key, value): &(Value, Parcel)| format!("{key}: {}", repr(value, depth));
         let shown: Vec<_> = self.pairs().iter().map(show).collect();
         format!("{{{}}}", shown.join(", "))
+    }
+
+    fn fill(&self, pairs: Vec<(Value, Parcel)>) -> Result<(), Exception> {
+        let mut content = lock(&self.0);
+        check_len(content.pairs.len().saturating_add(pairs.len()))?;
+        for (key, value) in pairs {
+            content.insert(key, value);
+        }
+        Ok(())
     }
 
     pub(super) fn is_equal(&self, other: &Self, depth: usize) -> bool {
@@ -107,9 +132,7 @@ impl Dict {
 
     #[service(set_item)]
     fn put(&self, name: Parcel, value: Parcel) -> Result<(), Exception> {
-        let name = key(name)?;
-        lock(&self.0).insert(name, value);
-        Ok(())
+        self.fill(vec![(key(name)?, value)])
     }
 
     #[service(del_item)]
@@ -174,6 +197,53 @@ impl Dict {
         let name = key(name)?;
         let removed = lock(&self.0).remove(&name);
         removed.or(default).ok_or_else(|| KeyError::new(name).into())
+    }
+
+    /// Remove and return the pair that was inserted last.
+    fn popitem(&self) -> Result<Parcel, KeyError> {
+        let mut content = lock(&self.0);
+        let last = content.pairs.pop_last();
+        let (_, (key, value)) =
+            last.ok_or_else(|| KeyError::new("popitem(): dictionary is empty"))?;
+        content.numbers.remove(&bytes(&key));
+        Ok(Parcel::tuple(vec![key.into(), value]))
+    }
+
+    /// Insert key with a value of default if key is not in the dictionary; return its value.
+    fn setdefault(&self, name: Parcel, default: Option<Parcel>) -> Result<Parcel, Exception> {
+        let name = key(name)?;
+        let found = lock(&self.0).get(&name).cloned();
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let default = default.unwrap_or(Parcel::NONE);
+        self.fill(vec![(name, default.clone())])?;
+        Ok(default)
+    }
+
+    /// Update from a dict or an iterable of pairs, and from keyword arguments.
+    async fn update(&self, other: Option<Parcel>, more: Args) -> Result<(), Exception> {
+        let (positional, keyword) = more.into_parts();
+        if !positional.is_empty() {
+            let given = positional.len() + 1;
+            let message = format!("update expected at most 1 argument, got {given}");
+            return Err(TypeError::new(message).into());
+        }
+        if let Some(other) = other {
+            self.fill(pairs(other).await?)?;
+        }
+        self.fill(keyword.into_iter().map(|(name, value)| (name.into(), value)).collect())
+    }
+
+    async fn __or__(&self, other: Parcel) -> Result<Local, Exception> {
+        let merged = Self::from_iter(self.pairs());
+        merged.fill(pairs(other).await?)?;
+        Ok(Local::new(merged))
+    }
+
+    async fn __ior__(&self, context: &Context, other: Parcel) -> Result<Local, Exception> {
+        self.fill(pairs(other).await?)?;
+        Ok(context.this().clone())
     }
 
     /// Remove all items.

@@ -4,8 +4,11 @@ use std::sync::Mutex;
 
 use rpyc_client::{Context, Exception, Local, Parcel, Value};
 
+use super::compare::Order;
+use super::content::{check_len, items};
+use super::slice::{Places, clamp, place};
 use super::{DEPTH, is_equal, lock, repr};
-use crate::builtins::{IndexError, TypeError, ValueError};
+use crate::builtins::{IndexError, OverflowError, TypeError, ValueError};
 use crate::object;
 
 /// A list that stays on this side: to Python, a `list`, by reference.
@@ -50,6 +53,58 @@ impl List {
         // Compared without the lock, as the list may be in itself.
         self.items().iter().position(|item| is_equal(item, value, DEPTH))
     }
+
+    fn is_in_order(&self, other: &Self, wanted: Order) -> Result<bool, Exception> {
+        wanted.holds(&self.items(), &other.items())
+    }
+
+    fn put_slice(&self, parts: &[Value; 3], values: Vec<Parcel>) -> Result<(), Exception> {
+        let mut items = lock(&self.0);
+        match Places::of(parts, items.len())? {
+            Places::Run(start, stop) => {
+                check_len((items.len() - (stop - start)).saturating_add(values.len()))?;
+                items.splice(start..stop, values);
+            }
+            Places::Each(places) if places.len() == values.len() => {
+                for (place, value) in places.into_iter().zip(values) {
+                    if let Some(slot) = items.get_mut(place) {
+                        *slot = value;
+                    }
+                }
+            }
+            Places::Each(places) => {
+                let (given, wanted) = (values.len(), places.len());
+                let message = format!(
+                    "attempt to assign sequence of size {given} to extended slice of size {wanted}"
+                );
+                return Err(ValueError::new(message).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn repeated(&self, times: &Parcel) -> Result<Vec<Parcel>, Exception> {
+        let times = match times {
+            Parcel::Value(Value::Int(times)) => times.to_i64(),
+            Parcel::Value(Value::Bool(times)) => Some(i64::from(*times)),
+            other => {
+                let found = other.type_name();
+                let message = format!("'{found}' object cannot be interpreted as an integer");
+                return Err(TypeError::new(message).into());
+            }
+        };
+        let times = times
+            .ok_or_else(|| OverflowError::new("cannot fit 'int' into an index-sized integer"))?;
+        let items = self.items();
+        let times = usize::try_from(times.max(0)).unwrap_or(usize::MAX);
+        check_len(items.len().saturating_mul(times))?;
+        Ok(items.iter().cycle().take(items.len() * times).cloned().collect())
+    }
+}
+
+/// The name of a class without its module's.
+fn short(class: &str) -> &str {
+    class.rsplit('.').next().unwrap_or(class)
 }
 
 /// A list.
@@ -65,7 +120,7 @@ impl List {
         let items = lock(&self.0);
         match &key {
             Parcel::Value(Value::Slice(parts)) => {
-                let places = places(parts, items.len())?;
+                let places = Places::of(parts, items.len())?.into_vec();
                 let chosen = places.into_iter().filter_map(|place| items.get(place).cloned());
                 Ok(Local::new(chosen.collect::<Self>()).into())
             }
@@ -77,7 +132,11 @@ impl List {
     }
 
     #[service(set_item)]
-    fn put(&self, key: Parcel, value: Parcel) -> Result<(), Exception> {
+    async fn put(&self, key: Parcel, value: Parcel) -> Result<(), Exception> {
+        if let Parcel::Value(Value::Slice(parts)) = &key {
+            let values = items(value, "can only assign an iterable").await?;
+            return self.put_slice(parts, values);
+        }
         let mut items = lock(&self.0);
         let place = place(&key, items.len(), "list assignment index out of range")?;
         if let Some(slot) = items.get_mut(place) {
@@ -89,8 +148,14 @@ impl List {
     #[service(del_item)]
     fn take(&self, key: Parcel) -> Result<(), Exception> {
         let mut items = lock(&self.0);
-        let place = place(&key, items.len(), "list assignment index out of range")?;
-        items.remove(place);
+        let mut places = match &key {
+            Parcel::Value(Value::Slice(parts)) => Places::of(parts, items.len())?.into_vec(),
+            _ => vec![place(&key, items.len(), "list assignment index out of range")?],
+        };
+        places.sort_unstable();
+        let mut places = places.into_iter().peekable();
+        let mut at = 0..;
+        items.retain(|_| places.next_if_eq(&at.next().unwrap_or_default()).is_none());
         Ok(())
     }
 
@@ -109,6 +174,61 @@ impl List {
         self.is_equal(other, DEPTH)
     }
 
+    #[service(lt)]
+    fn is_less(&self, other: &Self) -> Result<bool, Exception> {
+        self.is_in_order(other, Order::Lt)
+    }
+
+    #[service(le)]
+    fn is_not_more(&self, other: &Self) -> Result<bool, Exception> {
+        self.is_in_order(other, Order::Le)
+    }
+
+    #[service(gt)]
+    fn is_more(&self, other: &Self) -> Result<bool, Exception> {
+        self.is_in_order(other, Order::Gt)
+    }
+
+    #[service(ge)]
+    fn is_not_less(&self, other: &Self) -> Result<bool, Exception> {
+        self.is_in_order(other, Order::Ge)
+    }
+
+    fn __add__(&self, other: Parcel) -> Result<Local, Exception> {
+        let list = match &other {
+            Parcel::Local(local) => local.downcast_ref::<Self>(),
+            _ => None,
+        };
+        let Some(list) = list else {
+            let found = other.type_name();
+            let found = if matches!(other, Parcel::Local(_)) { short(found) } else { found };
+            let message = format!("can only concatenate list (not \"{found}\") to list");
+            return Err(TypeError::new(message).into());
+        };
+        let (left, right) = (self.items(), list.items());
+        check_len(left.len().saturating_add(right.len()))?;
+        Ok(Local::new(left.into_iter().chain(right).collect::<Self>()))
+    }
+
+    async fn __iadd__(&self, context: &Context, other: Parcel) -> Result<Local, Exception> {
+        self.extend(other).await?;
+        Ok(context.this().clone())
+    }
+
+    fn __mul__(&self, times: Parcel) -> Result<Local, Exception> {
+        Ok(Local::new(Self::from_iter(self.repeated(&times)?)))
+    }
+
+    fn __rmul__(&self, times: Parcel) -> Result<Local, Exception> {
+        self.__mul__(times)
+    }
+
+    fn __imul__(&self, context: &Context, times: Parcel) -> Result<Local, Exception> {
+        let repeated = self.repeated(&times)?;
+        *lock(&self.0) = repeated;
+        Ok(context.this().clone())
+    }
+
     #[service(repr)]
     fn shown(&self) -> String {
         self.show(DEPTH)
@@ -120,20 +240,30 @@ impl List {
     }
 
     /// Append object to the end of the list.
-    fn append(&self, object: Parcel) {
-        lock(&self.0).push(object);
+    fn append(&self, object: Parcel) -> Result<(), Exception> {
+        let mut items = lock(&self.0);
+        check_len(items.len() + 1)?;
+        items.push(object);
+        Ok(())
     }
 
     /// Extend list by appending elements from the iterable.
-    fn extend(&self, iterable: Vec<Parcel>) {
-        lock(&self.0).extend(iterable);
+    async fn extend(&self, iterable: Parcel) -> Result<(), Exception> {
+        let refusal = format!("'{}' object is not iterable", short(iterable.type_name()));
+        let more = items(iterable, &refusal).await?;
+        let mut items = lock(&self.0);
+        check_len(items.len().saturating_add(more.len()))?;
+        items.extend(more);
+        Ok(())
     }
 
     /// Insert object before index.
-    fn insert(&self, index: i64, object: Parcel) {
+    fn insert(&self, index: i64, object: Parcel) -> Result<(), Exception> {
         let mut items = lock(&self.0);
+        check_len(items.len() + 1)?;
         let place = clamp(index, items.len());
         items.insert(place, object);
+        Ok(())
     }
 
     /// Remove and return item at index (default last).
@@ -158,8 +288,18 @@ impl List {
     }
 
     /// Return first index of value.
-    fn index(&self, value: Parcel) -> Result<usize, ValueError> {
-        self.position(&value)
+    fn index(
+        &self,
+        value: Parcel,
+        #[service(default)] start: i64,
+        #[service(default = i64::MAX)] stop: i64,
+    ) -> Result<usize, ValueError> {
+        let items = self.items();
+        let (start, stop) = (clamp(start, items.len()), clamp(stop, items.len()));
+        let mut within = items.iter().enumerate().take(stop).skip(start);
+        within
+            .find(|(_, item)| is_equal(item, &value, DEPTH))
+            .map(|(place, _)| place)
             .ok_or_else(|| ValueError::new(format!("{} is not in list", repr(&value, DEPTH))))
     }
 
@@ -182,54 +322,4 @@ impl List {
     fn copy(&self) -> Local {
         Local::new(Self::from_iter(self.items()))
     }
-}
-
-/// The place that an index names.
-fn place(key: &Parcel, len: usize, message: &'static str) -> Result<usize, Exception> {
-    let index = match key {
-        Parcel::Value(Value::Int(index)) => index.to_i64(),
-        Parcel::Value(Value::Bool(index)) => Some(i64::from(*index)),
-        _ => return Err(TypeError::new("list indices must be integers or slices").into()),
-    };
-    let len = i64::try_from(len).unwrap_or(i64::MAX);
-    let place = index.map(|index| if index < 0 { index.saturating_add(len) } else { index });
-    place
-        .filter(|place| (0..len).contains(place))
-        .and_then(|place| usize::try_from(place).ok())
-        .ok_or_else(|| IndexError::new(message).into())
-}
-
-/// The end of a slice, counted from the end of the list if it is negative.
-fn clamp(index: i64, len: usize) -> usize {
-    let signed = i64::try_from(len).unwrap_or(i64::MAX);
-    let place = if index < 0 { index.saturating_add(signed) } else { index };
-    usize::try_from(place.clamp(0, signed)).unwrap_or(len)
-}
-
-/// The places that a slice names, in its order.
-fn places(parts: &[Value; 3], len: usize) -> Result<Vec<usize>, Exception> {
-    let number = |part: &Value| match part {
-        Value::None => Ok(None),
-        Value::Int(int) => Ok(Some(int.to_i64().unwrap_or(i64::MAX))),
-        _ => Err(TypeError::new("slice indices must be integers or None")),
-    };
-    let [start, stop, step] = parts;
-    let (start, stop, step) = (number(start)?, number(stop)?, number(step)?.unwrap_or(1));
-    if step == 0 {
-        return Err(ValueError::new("slice step cannot be zero").into());
-    }
-    let end = |end: Option<i64>, default| end.map_or(default, |end| clamp(end, len));
-    let step_len = usize::try_from(step.unsigned_abs()).unwrap_or(usize::MAX);
-    if step > 0 {
-        let (start, stop) = (end(start, 0), end(stop, len));
-        return Ok((start..stop.max(start)).step_by(step_len).collect());
-    }
-    // Downwards, from the place itself to the one after `stop`.
-    let below = |end: i64| {
-        let signed = i64::try_from(len).unwrap_or(i64::MAX);
-        let place = if end < 0 { end.saturating_add(signed) } else { end };
-        usize::try_from(place.saturating_add(1).clamp(0, signed)).unwrap_or(len)
-    };
-    let (first, last) = (start.map_or(len, below), stop.map_or(0, below));
-    Ok((last..first.max(last)).rev().step_by(step_len).collect())
 }

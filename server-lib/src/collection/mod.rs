@@ -1,8 +1,10 @@
 //! Lists and dicts that stay on this side, and are lists and dicts to Python.
 
 mod compare;
+mod content;
 mod dict;
 mod list;
+mod slice;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

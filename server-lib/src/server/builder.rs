@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpyc_client::{DEFAULT_TIMEOUT, Local, Registries, SessionLimits};
+use rpyc_client::{DEFAULT_TIMEOUT, Local, Peer, Registries, SessionLimits};
 
 use super::listener::{Address, Listener};
-use super::{Ended, ListenError, Peer, Server};
+use super::{Ended, ListenError, Server};
 use crate::announcer::Advert;
 use crate::{Advertised, Service};
 
@@ -52,6 +52,7 @@ impl<S> fmt::Debug for Source<S> {
 #[derive(Clone, Debug)]
 pub(super) struct Terms {
     pub(super) connections: usize,
+    pub(super) connections_per_address: usize,
     pub(super) session: SessionLimits,
     pub(super) timeout: Option<Duration>,
     pub(super) compress_above: Option<usize>,
@@ -70,6 +71,28 @@ pub(super) enum Announce {
 }
 
 /// Settings for a [`Server`].
+///
+/// ```no_run
+/// # struct Payroll;
+/// # #[rpyc_server::service] impl Payroll {}
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use rpyc_server::{Server, SessionLimits};
+///
+/// let mut limits = SessionLimits::DEFAULT;
+/// limits.idle = Some(Duration::from_secs(3600));
+/// Server::builder(Payroll)
+///     .bind("[::]:18861")
+///     .bind_unix("/run/payroll.sock")
+///     .register()
+///     .connections(100)
+///     .limits(limits)
+///     .serve(tokio::signal::ctrl_c())
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct ServerBuilder<S> {
@@ -89,6 +112,7 @@ impl<S: Service> ServerBuilder<S> {
             advert: Advert::default(),
             terms: Terms {
                 connections: Server::<S>::DEFAULT_CONNECTIONS,
+                connections_per_address: usize::MAX,
                 session: SessionLimits::DEFAULT,
                 timeout: Some(DEFAULT_TIMEOUT),
                 compress_above: Some(3000),
@@ -182,6 +206,14 @@ impl<S: Service> ServerBuilder<S> {
     /// at once. Each may cost what [`limits`](Self::limits) allows.
     pub fn connections(mut self, connections: usize) -> Self {
         self.terms.connections = connections;
+        self
+    }
+
+    /// How many clients of one IP address may be connected at a time; over IPv6, of one network of 64
+    /// bits. Whoever comes after is hung up on at once, and the log tells. Default: as many as in
+    /// all, as many users may sit behind one address. Over unix sockets it has no effect.
+    pub fn connections_per_address(mut self, connections: usize) -> Self {
+        self.terms.connections_per_address = connections;
         self
     }
 

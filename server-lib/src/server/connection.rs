@@ -2,10 +2,9 @@
 
 use std::pin::pin;
 
-use rpyc_client::{Connection, Disconnect};
+use rpyc_client::{Connection, Disconnect, Peer};
 use tokio::sync::watch;
 
-use super::Peer;
 use super::builder::{Source, Terms};
 use super::listener::Stream;
 use crate::Service;
@@ -36,9 +35,11 @@ pub(super) async fn serve<S: Service>(
         .serving(root.clone())
         .limits(terms.session)
         .timeout(terms.timeout)
-        .compress_above(terms.compress_above);
-    let builder = match peer.addr {
-        Some(addr) => builder.peer_addr(addr),
+        .compress_above(terms.compress_above)
+        .peer(peer.clone());
+    #[cfg(feature = "tls")]
+    let builder = match terms.tls {
+        Some(_) => builder.frame_by_frame(),
         None => builder,
     };
     let (connection, driver) = builder.accept(stream);

@@ -1,16 +1,16 @@
 //! Where clients come in.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::task::{Context, Poll};
 
+use rpyc_client::Peer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::UnixListener;
 
-use super::peer::Peer;
+use super::BoundAddr;
 
 /// A stream of any kind.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -37,7 +37,13 @@ impl std::fmt::Display for Address {
 
 /// A bound socket.
 #[derive(Debug)]
-pub(super) enum Listener {
+pub(super) struct Listener {
+    addr: BoundAddr,
+    socket: Socket,
+}
+
+#[derive(Debug)]
+enum Socket {
     Tcp(TcpListener),
     #[cfg(unix)]
     Unix(UnixListener, #[expect(dead_code, reason = "removes the file when dropped")] SocketFile),
@@ -46,43 +52,37 @@ pub(super) enum Listener {
 impl Listener {
     pub(super) async fn bind(address: &Address) -> io::Result<Self> {
         match address {
-            Address::Tcp(addr) => TcpListener::bind(addr).await.map(Self::Tcp),
+            Address::Tcp(addr) => {
+                let socket = TcpListener::bind(addr).await?;
+                let addr = BoundAddr::Tcp(socket.local_addr()?);
+                Ok(Self { addr, socket: Socket::Tcp(socket) })
+            }
             #[cfg(unix)]
             Address::Unix(path) => bind_unix(path).await,
         }
     }
 
-    pub(super) fn local_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
-            #[cfg(unix)]
-            Self::Unix(..) => None,
-        }
+    pub(super) fn addr(&self) -> &BoundAddr {
+        &self.addr
     }
 
     pub(super) fn poll_accept(
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Box<dyn Stream>, Peer)>> {
-        match self {
-            Self::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, addr)| {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, addr)| {
                 // Only what the connection costs depends on it, and a dead one is noticed soon.
                 let _ = stream.set_nodelay(true);
-                (Box::new(stream) as Box<dyn Stream>, Peer::tcp(addr))
+                (Box::new(stream) as Box<dyn Stream>, Peer::from(addr))
             }),
             #[cfg(unix)]
-            Self::Unix(listener, _) => listener.poll_accept(cx).map_ok(|(stream, _)| {
-                let peer = Peer { credentials: credentials(&stream), ..Peer::default() };
+            Socket::Unix(listener, _) => listener.poll_accept(cx).map_ok(|(stream, _)| {
+                let peer = Peer::from(&stream);
                 (Box::new(stream) as Box<dyn Stream>, peer)
             }),
         }
     }
-}
-
-#[cfg(unix)]
-fn credentials(stream: &tokio::net::UnixStream) -> Option<super::Credentials> {
-    let told = stream.peer_cred().ok()?;
-    Some(super::Credentials { user: told.uid(), group: told.gid(), process: told.pid() })
 }
 
 /// Binds a unix socket; where one is left of a server that is gone, it is replaced.
@@ -100,7 +100,8 @@ async fn bind_unix(path: &Path) -> io::Result<Listener> {
         }
         bound => bound?,
     };
-    Ok(Listener::Unix(bound, SocketFile(path.to_owned())))
+    let socket = Socket::Unix(bound, SocketFile(path.to_owned()));
+    Ok(Listener { addr: BoundAddr::Unix(path.to_owned()), socket })
 }
 
 /// The file of a unix socket, removed with it.

@@ -1,10 +1,11 @@
 //! Serving clients.
 
+mod bound;
 mod builder;
 mod connection;
 mod error;
 mod listener;
-mod peer;
+mod places;
 mod stdio;
 
 use std::convert::Infallible;
@@ -16,17 +17,18 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use rpyc_client::{Local, Port, Registries, ServiceName};
+use rpyc_client::{Local, Peer, Port, Registries, ServiceName};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+pub use bound::BoundAddr;
 pub use builder::ServerBuilder;
 pub use error::ListenError;
-pub use peer::{Credentials, Peer};
 
 use builder::{Announce, Source, Terms};
 use listener::{Listener, Stream};
+use places::Places;
 
 use crate::announcer::Advert;
 use crate::{Announcer, AnnouncerHandle, Service};
@@ -54,7 +56,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let server = Server::builder(Payroll).bind("0.0.0.0:0").register().listen().await?;
-/// println!("listening on {:?}", server.local_addr());
+/// for addr in server.addrs() {
+///     println!("listening on {addr}");
+/// }
 /// server.serve(tokio::signal::ctrl_c()).await;
 /// # Ok(())
 /// # }
@@ -98,6 +102,27 @@ impl<S: Service> Server<S> {
     }
 
     /// Makes a service for each client, with settings to be chosen.
+    ///
+    /// ```no_run
+    /// use rpyc_server::{Peer, Server, service};
+    ///
+    /// struct Session {
+    ///     peer: Peer,
+    /// }
+    ///
+    /// #[service(name = "SESSION")]
+    /// impl Session {
+    ///     fn whoami(&self) -> String {
+    ///         self.peer.to_string()
+    ///     }
+    /// }
+    ///
+    /// # async fn example() -> Result<(), rpyc_server::ListenError> {
+    /// let server = Server::per_connection(|peer| Session { peer: peer.clone() });
+    /// server.bind("0.0.0.0:18861").serve(tokio::signal::ctrl_c()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn per_connection(make: impl Fn(&Peer) -> S + Send + Sync + 'static) -> ServerBuilder<S> {
         ServerBuilder::new(Source::Each(Arc::new(make)))
     }
@@ -118,7 +143,7 @@ impl<S: Service> Server<S> {
         if let Some(registries) = registries {
             let names: Vec<_> =
                 S::NAMES.iter().map(|name| ServiceName::new(name)).collect::<Result<_, _>>()?;
-            for addr in listeners.iter().filter_map(Listener::local_addr) {
+            for addr in listeners.iter().filter_map(|listener| listener.addr().tcp()) {
                 // A bound port is never 0, the only one that cannot be announced.
                 let Ok(port) = Port::tcp(addr.port()) else { continue };
                 let announcer = Announcer::builder(names.clone(), port, registries.clone());
@@ -128,15 +153,16 @@ impl<S: Service> Server<S> {
         Ok(Self { source, listeners, announcers, terms })
     }
 
-    /// The first TCP address it listens on, with the port that it was given.
+    /// The first TCP address it listens on, with the port that it was given; none if it listens on
+    /// unix sockets only.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.local_addrs().next()
+        self.addrs().find_map(BoundAddr::tcp)
     }
 
-    /// All TCP addresses it listens on.
-    pub fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners.iter().filter_map(Listener::local_addr)
+    /// All that it listens on, in the order in which it was told.
+    pub fn addrs(&self) -> impl Iterator<Item = &BoundAddr> {
+        self.listeners.iter().map(Listener::addr)
     }
 
     /// Serves until `shutdown` completes: then the registries are told to send nobody new, and after a
@@ -224,6 +250,7 @@ async fn accept<S: Service>(
     peers: &mut JoinSet<()>,
     stop: &watch::Sender<bool>,
 ) -> Infallible {
+    let places = Places::new(terms.connections_per_address);
     let mut pause = FIRST_PAUSE;
     loop {
         let accepted = tokio::select! {
@@ -232,12 +259,23 @@ async fn accept<S: Service>(
         };
         match accepted {
             Ok((_, peer)) if peers.len() >= terms.connections => {
-                tracing::warn!(%peer, "too many connections; hung up");
+                let limit = terms.connections;
+                tracing::warn!(%peer, limit, "too many connections; hung up");
             }
             Ok((stream, peer)) => {
                 pause = FIRST_PAUSE;
+                let place = peer.ip().map(|ip| places.take(ip));
+                if let Some(None) = place {
+                    let limit = terms.connections_per_address;
+                    tracing::warn!(%peer, limit, "too many connections of one address; hung up");
+                    continue;
+                }
                 let (source, terms) = (source.clone(), terms.clone());
-                peers.spawn(connection::serve(source, stream, peer, terms, stop.subscribe()));
+                let serving = connection::serve(source, stream, peer, terms, stop.subscribe());
+                peers.spawn(async move {
+                    let _place = place;
+                    serving.await;
+                });
             }
             Err(error) if is_of_one_client(&error) => {
                 tracing::debug!(%error, "a client left before it was let in");

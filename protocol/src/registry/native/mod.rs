@@ -27,7 +27,7 @@ pub use request::{
     Cursor, Details, DetailsUpdate, Filter, Operation, Page, Registration, Request, Target,
 };
 pub use revision::{Revision, RevisionError, StoreId};
-pub use status::Status;
+pub use status::{Probes, Status};
 
 /// The version of the native face that this crate speaks.
 pub const VERSION: u32 = 1;

@@ -32,8 +32,30 @@ pub struct Status {
     /// names; an empty name stands for the whole table.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub protected: Vec<String>,
+    /// What the probes do; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probes: Option<Probes>,
     /// Watchers.
     pub watchers: u64,
     /// What was counted since the start.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// What the probes of a registry do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(clippy::exhaustive_structs, reason = "built by the registry as a literal")]
+pub struct Probes {
+    /// Instances that are probed.
+    pub instances: u64,
+    /// Probes under way.
+    pub in_flight: u64,
+    /// Probes that have ended, however.
+    pub done: u64,
+    /// Those of them that did not get through.
+    pub failed: u64,
+    /// Those of them that could not be made, so that they say nothing.
+    pub unable: u64,
+    /// Whether most fail at once, so that none is called failing on account of that for now.
+    pub holding_back: bool,
 }

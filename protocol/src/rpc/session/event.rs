@@ -58,7 +58,7 @@ pub enum Request {
 pub struct RequestId {
     pub(super) seq: Seq<'static>,
     pub(super) thread: Option<PeerThread>,
-    /// Counts against the limit on requests being served.
+    /// What it takes of the limit on bytes of requests being served.
     pub(super) bytes: usize,
 }
 
@@ -130,13 +130,17 @@ pub enum CloseReason {
     /// answer.
     #[error("the peer said goodbye")]
     Peer,
-    /// A frame that had begun made no progress for
+    /// A frame that had begun went on too slowly, or not at all:
     /// [`SessionLimits::stall`](crate::rpc::SessionLimits::stall).
     #[error("a frame that does not go on")]
     Stalled,
     /// The stream of bytes ended inside a frame.
     #[error("the connection ended inside a frame")]
     Truncated,
+    /// The peer takes too slowly, or not at all, what it is sent:
+    /// [`SessionLimits::unread`](crate::rpc::SessionLimits::unread).
+    #[error("the peer does not read what it is sent")]
+    Unread,
 }
 
 impl CloseReason {

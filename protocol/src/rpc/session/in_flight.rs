@@ -1,9 +1,7 @@
 //! Our requests that wait for their answers, and until when.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
-
-use super::objects::shrink;
 
 /// One of our requests; a number of its own for each connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -12,7 +10,7 @@ pub struct CallId(pub(super) u64);
 /// The calls in flight, with their deadlines in order.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    calls: HashMap<CallId, Pending>,
+    calls: BTreeMap<CallId, Pending>,
     deadlines: BTreeSet<(Instant, CallId)>,
 }
 
@@ -36,7 +34,6 @@ impl InFlight {
         if let Some(deadline) = pending.deadline {
             self.deadlines.remove(&(deadline, call));
         }
-        shrink(&mut self.calls);
         Some(pending)
     }
 
@@ -50,11 +47,9 @@ impl InFlight {
     }
 
     /// Ends all calls, in the order in which they were made.
-    pub(super) fn drain(&mut self) -> Vec<(CallId, Pending)> {
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = (CallId, Pending)> + use<> {
         self.deadlines.clear();
-        let mut calls: Vec<_> = std::mem::take(&mut self.calls).into_iter().collect();
-        calls.sort_unstable_by_key(|(call, _)| *call);
-        calls
+        std::mem::take(&mut self.calls).into_iter()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -88,7 +83,7 @@ mod tests {
         assert!(matches!(calls.pop_expired(at(3)), Some((CallId(0), _))));
         assert!(calls.pop_expired(at(9)).is_none());
         assert_eq!(calls.next_deadline(), None);
-        let left: Vec<_> = calls.drain().into_iter().map(|(call, _)| call).collect();
+        let left: Vec<_> = calls.drain().map(|(call, _)| call).collect();
         assert_eq!(left, [CallId(1)]);
         assert_eq!(calls.len(), 0);
     }

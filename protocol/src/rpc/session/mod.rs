@@ -9,6 +9,7 @@ mod config;
 mod event;
 mod in_flight;
 mod objects;
+mod pace;
 mod receive;
 mod send;
 
@@ -22,6 +23,7 @@ pub use send::{CallOptions, RequestError};
 
 use self::in_flight::InFlight;
 use self::objects::ObjectTables;
+use self::pace::Pace;
 use super::{Boxed, Class, Dialect, FrameDecoder, IdPack, ObjectId};
 
 /// An output buffer that grew beyond this is not kept.
@@ -74,8 +76,10 @@ const KEPT: usize = 256 << 10;
 #[derive(Debug)]
 pub struct Session {
     frames: FrameDecoder,
-    /// When the frame that has begun must have gone on.
-    stalled_at: Option<Instant>,
+    /// How the frame that has begun goes on, in bytes of it.
+    incoming: Option<Pace>,
+    /// How what the system does not take goes on, in bytes sent since the beginning.
+    outgoing: Option<Pace>,
     state: State,
 }
 
@@ -125,7 +129,8 @@ impl Session {
         let limits = &config.limits;
         Self {
             frames: FrameDecoder::new(limits.frame, limits.message.bytes),
-            stalled_at: None,
+            incoming: None,
+            outgoing: None,
             state: State {
                 is_closed: false,
                 dialect: config.dialect,
@@ -153,7 +158,10 @@ impl Session {
         let mut input = bytes;
         while !self.state.is_closed {
             let taken = match self.frames.next_payload(&mut input) {
-                Ok(Some(payload)) => self.state.on_payload(payload),
+                Ok(Some(payload)) => {
+                    self.incoming = None;
+                    self.state.on_payload(payload)
+                }
                 Ok(None) => break,
                 Err(error) => Err(error.into()),
             };
@@ -162,9 +170,23 @@ impl Session {
             }
         }
         self.state.is_active = true;
-        let is_waiting = self.frames.is_partial() && !self.state.is_closed;
-        self.stalled_at =
-            if is_waiting { now.checked_add(self.state.config.limits.stall) } else { None };
+        let limits = &self.state.config.limits;
+        let arrived = self.frames.partial_len() as u64;
+        self.incoming = if arrived == 0 || self.state.is_closed {
+            None
+        } else {
+            Pace::next(self.incoming, now, arrived, limits.stall, limits.progress)
+        };
+    }
+
+    /// Takes note that the system takes no more bytes for now; of those that were handed out,
+    /// `unsent` are left.
+    ///
+    /// Not to be called is no error, but then a peer that never reads keeps its memory.
+    pub fn handle_blocked(&mut self, now: Instant, unsent: usize) {
+        let limits = &self.state.config.limits;
+        let sent = self.state.handed_out.saturating_sub(unsent as u64);
+        self.outgoing = Pace::next(self.outgoing, now, sent, limits.unread, limits.progress);
     }
 
     /// Takes note that no more bytes will come from the peer, or that none can be sent.
@@ -177,9 +199,11 @@ impl Session {
 
     /// Takes note of the time; to be called when [`Session::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.stalled_at.is_some_and(|deadline| deadline <= now) {
-            self.stalled_at = None;
+        if self.incoming.is_some_and(|pace| pace.deadline <= now) {
             self.state.close(CloseReason::Stalled);
+        }
+        if self.outgoing.is_some_and(|pace| pace.deadline <= now) {
+            self.state.close(CloseReason::Unread);
         }
         self.state.on_timeout(now);
     }
@@ -189,6 +213,7 @@ impl Session {
     /// An empty `out` is exchanged for the session's own buffer, so nothing is copied. To be called
     /// when the bytes handed out before have been sent, so that [`Stats::unsent`] tells the truth.
     pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
+        self.outgoing = None;
         self.state.hand_out(out)
     }
 
@@ -203,8 +228,9 @@ impl Session {
         if self.state.is_closed {
             return None;
         }
-        let deadlines = [self.stalled_at, self.state.calls.next_deadline(), self.state.idle_at];
-        deadlines.into_iter().flatten().min()
+        let paces = [self.incoming, self.outgoing].map(|pace| pace.map(|pace| pace.deadline));
+        let others = [self.state.calls.next_deadline(), self.state.idle_at];
+        paces.into_iter().chain(others).flatten().min()
     }
 
     /// Offers an object to the peer, to be sent as [`Boxed::Local`] in the next request or answer.
@@ -217,6 +243,15 @@ impl Session {
     pub fn export(&mut self, class: &Class) -> Result<ObjectId, ExportError> {
         let limit = self.state.config.limits.exports;
         self.state.objects.export(class).ok_or(ExportError { limit })
+    }
+
+    /// Takes back an object that was exported for a message that is not sent after all; tells
+    /// whether it did. [`Event::Dropped`] comes for it. An object that the peer holds stays.
+    ///
+    /// Not needed if the message was handed over: [`Session::request`] and [`Session::reply`] take
+    /// back what they cannot send.
+    pub fn withdraw(&mut self, object: ObjectId) -> bool {
+        self.state.withdraw(object)
     }
 
     /// Whether an object is still offered, so that it may be sent again.

@@ -1,7 +1,6 @@
 //! The objects of both sides, and who still counts on them.
 
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::collections::BTreeMap;
 
 use crate::brine::Writer;
 use crate::rpc::boxed::{Objects, Unsendable};
@@ -11,14 +10,17 @@ use crate::rpc::{Class, IdPack, ObjectId};
 ///
 /// While a message is written or read, the references in it are noted, so that a message that
 /// fails half way leaves the counts as they were.
+///
+/// Trees, because there may be a million objects: they never stop to move to a larger table, and
+/// give memory back as objects go.
 #[derive(Debug)]
 pub(super) struct ObjectTables {
-    exports: HashMap<ObjectId, Export>,
+    exports: BTreeMap<ObjectId, Export>,
     last_id: u64,
     export_limit: usize,
     /// References in the message that is being written.
     sent: Vec<ObjectId>,
-    imports: HashMap<IdPack, Import>,
+    imports: BTreeMap<IdPack, Import>,
     /// References in the message that is being read.
     received: Vec<IdPack>,
 }
@@ -44,11 +46,11 @@ struct Import {
 impl ObjectTables {
     pub(super) fn new(export_limit: usize) -> Self {
         Self {
-            exports: HashMap::new(),
+            exports: BTreeMap::new(),
             last_id: 0,
             export_limit,
             sent: Vec::new(),
-            imports: HashMap::new(),
+            imports: BTreeMap::new(),
             received: Vec::new(),
         }
     }
@@ -80,7 +82,6 @@ impl ObjectTables {
         let is_unreferenced = self.exports.get(&object).is_some_and(|export| export.count == 0);
         if is_unreferenced {
             self.exports.remove(&object);
-            shrink(&mut self.exports);
         }
         is_unreferenced
     }
@@ -118,7 +119,6 @@ impl ObjectTables {
         }
         let count = import.received;
         self.imports.remove(object);
-        shrink(&mut self.imports);
         Some(count)
     }
 
@@ -167,11 +167,4 @@ fn clear<T>(list: &mut Vec<T>) {
         *list = Vec::new();
     }
     list.clear();
-}
-
-/// Gives memory back after a burst.
-pub(super) fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
-    if map.capacity() > 1024 && map.len() < map.capacity() / 8 {
-        map.shrink_to(map.len() * 2);
-    }
 }

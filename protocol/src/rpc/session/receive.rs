@@ -2,6 +2,7 @@
 
 use super::{CallFailure, CallId, CloseReason, Event, PeerThread, Request, RequestId, State};
 use crate::Limits;
+use crate::brine::Value;
 use crate::rpc::action::Incoming;
 use crate::rpc::boxed::read_box;
 use crate::rpc::cursor::Cursor;
@@ -32,14 +33,19 @@ impl State {
 
     fn on_request(&mut self, message: Message<'_>, bytes: usize) -> Result<(), CloseReason> {
         let limits = self.config.limits;
+        let mut values = 0;
+        let read = Cursor::new(message.body, &limits.message).map_err(Fault::from).and_then(
+            |mut cursor| {
+                let read = Incoming::read(&mut cursor, limits.message.depth, &mut self.objects);
+                values = cursor.values();
+                read
+            },
+        );
         let id = RequestId {
             seq: message.seq.into_owned(),
             thread: message.threads.map(|threads| PeerThread(threads.sender)),
-            bytes,
+            bytes: bytes.saturating_add(values.saturating_mul(size_of::<Value>())),
         };
-        let read = Cursor::new(message.body, &limits.message).map_err(Fault::from).and_then(
-            |mut cursor| Incoming::read(&mut cursor, limits.message.depth, &mut self.objects),
-        );
         match read {
             Ok(Incoming::Ping(data)) => {
                 self.answer(&id, &data);

@@ -9,7 +9,7 @@ use crate::brine::Value;
 use crate::rpc::boxed::{Object, Packer, Unsendable, check_value};
 use crate::rpc::frame::encode_frame;
 use crate::rpc::message::{Kind, Threads, encode_head};
-use crate::rpc::{Action, Boxed, Exception, IdPack, Op, Seq};
+use crate::rpc::{Action, Boxed, Exception, IdPack, ObjectId, Op, Seq};
 
 /// How a request is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -238,11 +238,17 @@ impl State {
 
     /// Drops an object that was exported for a message that could not be sent.
     fn forget_unsent(&mut self, object: Object<'_>) {
-        if let Object::Local(object) = object
-            && self.objects.drop_unreferenced(object)
-        {
+        if let Object::Local(object) = object {
+            self.withdraw(object);
+        }
+    }
+
+    pub(super) fn withdraw(&mut self, object: ObjectId) -> bool {
+        let is_dropped = self.objects.drop_unreferenced(object);
+        if is_dropped {
             self.events.push_back(Event::Dropped { object });
         }
+        is_dropped
     }
 
     /// Appends one message to what waits to be sent.

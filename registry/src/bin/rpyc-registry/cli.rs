@@ -11,6 +11,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use rpyc_client::{Port, Registries, ServiceName};
 
 use crate::command::Target;
+use crate::reach::ReachArgs;
 
 /// A registry for RPyC services: servers announce names, clients resolve them to host:port.
 ///
@@ -24,6 +25,8 @@ use crate::command::Target;
   rpyc-registry                             serve on port 18811, UDP and TCP, IPv4 and IPv6
   rpyc-registry --listing -t 2m             let everyone list; forget servers after two minutes
   rpyc-registry --host 10.0.0.5             listen on one address, and to broadcasts there
+  rpyc-registry --state-dir /srv/registry   keep registrations there
+  rpyc-registry --store memory              keep them in memory only; a restart forgets
   rpyc-registry list --wide                 who serves what, where, since when
   rpyc-registry lookup PAYROLL              where PAYROLL is served
   rpyc-registry --registry tcp://10.0.0.5 list
@@ -332,6 +335,19 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR", action = ArgAction::Append)]
     pub(crate) host: Vec<IpAddr>,
 
+    /// Where to keep registrations: in a file, so that a restart forgets nobody, or in memory
+    /// [default: file]
+    #[arg(long, value_enum, value_name = "STORE", hide_possible_values = true)]
+    pub(crate) store: Option<StoreKind>,
+
+    #[arg(
+        long,
+        value_name = "DIR",
+        help = "The directory of that file [default: $STATE_DIRECTORY, else \
+                $XDG_STATE_HOME/rpyc-registry, else ~/.local/state/rpyc-registry]"
+    )]
+    pub(crate) state_dir: Option<PathBuf>,
+
     /// How much to log [default: info]
     #[arg(long, value_enum, value_name = "LEVEL")]
     pub(crate) log_level: Option<LogLevel>,
@@ -339,6 +355,9 @@ pub(crate) struct ServeArgs {
     /// How to write the log [default: text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
+
+    #[command(flatten)]
+    pub(crate) reach: ReachArgs,
 
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
@@ -384,6 +403,12 @@ pub(crate) enum Mode {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StoreKind {
+    File,
+    Memory,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogLevel {
     Error,
     Warn,
@@ -403,6 +428,7 @@ impl ServeArgs {
     fn or(self, before: Self) -> Self {
         let host = if self.host.is_empty() { before.host } else { self.host };
         let limits = self.limits.or(before.limits);
+        let reach = self.reach.or(before.reach);
         Self {
             mode: self.mode.or(before.mode),
             ipv6: self.ipv6 || before.ipv6,
@@ -412,8 +438,11 @@ impl ServeArgs {
             quiet: self.quiet.or(before.quiet),
             logfile: self.logfile.or(before.logfile),
             host,
+            store: self.store.or(before.store),
+            state_dir: self.state_dir.or(before.state_dir),
             log_level: self.log_level.or(before.log_level),
             log_format: self.log_format.or(before.log_format),
+            reach,
             limits,
         }
     }

@@ -5,6 +5,7 @@ mod command;
 mod literal;
 mod logging;
 mod output;
+mod reach;
 mod signals;
 
 use std::io;

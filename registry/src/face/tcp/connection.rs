@@ -12,13 +12,13 @@ use super::framing::{Frame, Framing};
 use super::idle::Place;
 use super::{Failure, lost};
 use crate::counters::Loss;
-use crate::dispatch::{Outcome, Watch};
+use crate::dispatch::{Dispatcher, Outcome, Watch, not_ready};
 use crate::face::Shared;
 use crate::store::Ticket;
 use crate::table::Asker;
 
 /// How long a client may take to send a whole request, and as long again to take its answer.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long a native client may stay silent between requests.
 const IDLE_DEADLINE: Duration = Duration::from_secs(60);
@@ -126,38 +126,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Answers one request, once the store has committed what it changed; a watch until it ends.
     async fn answer(&mut self, message: &[u8], line_end: &[u8]) -> Result<(), Failure> {
+        let shared = Arc::clone(&self.shared);
+        let dispatcher = match shared.dispatcher.get() {
+            Some(dispatcher) => dispatcher,
+            None => match not_ready(&self.asker, message) {
+                Some(told) => return self.send(&[&told, line_end].concat()).await,
+                // To a legacy client an early answer would mean "nobody".
+                None => timeout(REQUEST_DEADLINE, shared.dispatcher.wait())
+                    .await
+                    .map_err(|_elapsed| Failure::NotReady)?,
+            },
+        };
         let mut reply = Vec::new();
         let now = Instant::now().into_std();
-        let answer = match self.shared.dispatcher.handle(now, &self.asker, message, &mut reply) {
+        let answer = match dispatcher.handle(now, &self.asker, message, &mut reply) {
             Outcome::Reply(bytes) => bytes.to_vec(),
             Outcome::AfterCommit(ticket, bytes) => {
-                let answer = bytes.to_vec();
-                match self.wait_for_store(ticket).await {
-                    Ok(()) => answer,
-                    // What is not durable is not acknowledged.
-                    Err(why) => match self.shared.dispatcher.not_durable(message, &why) {
-                        Some(told) => told,
-                        None => return Err(Failure::NotDurable(why)),
-                    },
-                }
+                once_durable(dispatcher, message, ticket, bytes.to_vec()).await?
+            }
+            Outcome::AfterCheck(check) => {
+                let unreachable = shared.checks.unreachable(check.addresses()).await;
+                let (ticket, answer) = check.finish(unreachable)?;
+                once_durable(dispatcher, message, ticket, answer).await?
             }
             Outcome::Watch(watch) => return self.tell(watch).await,
             Outcome::Refused(refusal) => return Err(refusal.into()),
         };
         self.send(&[&answer, line_end].concat()).await
-    }
-
-    /// Waits until a change is durable; tells why it is not yet if the store fails or takes too long.
-    async fn wait_for_store(&self, ticket: Ticket) -> Result<(), Arc<str>> {
-        let mut progress = self.shared.progress.clone();
-        let settled = progress
-            .wait_for(|progress| ticket <= progress.committed || progress.failure.is_some());
-        match timeout(REQUEST_DEADLINE, settled).await {
-            Ok(Ok(progress)) if ticket <= progress.committed => Ok(()),
-            Ok(Ok(progress)) => Err(progress.failure.clone().unwrap_or_default()),
-            Ok(Err(_closed)) => Err("the store is gone".into()),
-            Err(_elapsed) => Err("the store is slow".into()),
-        }
     }
 
     /// Tells what happens until the client goes, does not take it, or the registry ends.
@@ -206,6 +201,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
+/// The answer, once what it tells is durable.
+async fn once_durable(
+    dispatcher: &Dispatcher,
+    message: &[u8],
+    ticket: Ticket,
+    answer: Vec<u8>,
+) -> Result<Vec<u8>, Failure> {
+    match wait_for_store(dispatcher, ticket).await {
+        Ok(()) => Ok(answer),
+        // What is not durable is not acknowledged.
+        Err(why) => match dispatcher.not_durable(message, &why) {
+            Some(told) => Ok(told),
+            None => Err(Failure::NotDurable(why)),
+        },
+    }
+}
+
+/// Waits until a change is durable; tells why it is not yet if the store fails or takes too long.
+async fn wait_for_store(dispatcher: &Dispatcher, ticket: Ticket) -> Result<(), Arc<str>> {
+    let mut progress = dispatcher.progress();
+    let settled =
+        progress.wait_for(|progress| ticket <= progress.committed || progress.failure.is_some());
+    match timeout(REQUEST_DEADLINE, settled).await {
+        Ok(Ok(progress)) if ticket <= progress.committed => Ok(()),
+        Ok(Ok(progress)) => Err(progress.failure.clone().unwrap_or_default()),
+        Ok(Err(_closed)) => Err("the store is gone".into()),
+        Err(_elapsed) => Err("the store is slow".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -213,14 +238,16 @@ mod tests {
     use rpyc_protocol::registry::native::StoreId;
     use rpyc_protocol::registry::reply::ACKNOWLEDGEMENT;
     use tokio::io::{DuplexStream, duplex};
+    use tokio::sync::SetOnce;
     use tokio::task::JoinHandle;
 
     use super::super::Places;
     use super::*;
     use crate::counters::Counters;
-    use crate::dispatch::{Access, Dispatcher, Listing};
+    use crate::dispatch::{Access, Listing};
     use crate::net::SharedInterfaces;
-    use crate::store::{MemoryStore, Origin, Store};
+    use crate::probe::Checks;
+    use crate::store::{MemoryStore, Origin};
     use crate::table::{Host, Registry, TableConfig, Transport};
 
     const REGISTER: &[u8] = b"\x12\x08\x0dRPYC\x08\x0e\x08REGISTER\x11\x10\x08\x0aA\x51";
@@ -236,15 +263,17 @@ mod tests {
     fn connect() -> Client {
         let now = Instant::now().into_std();
         let store = MemoryStore::new();
-        let progress = store.progress();
         let origin = Origin::empty(StoreId::new(1));
         let entropy = Box::new(|| 4);
         let registry = Registry::new(now, TableConfig::default(), Box::new(store), origin, entropy);
         let counters = Arc::new(Counters::new(now));
         let access = Access { listing: Listing::Everyone, ..Access::default() };
         let dispatcher = Dispatcher::new(now, registry, access, Arc::clone(&counters));
+        let dispatcher = Arc::new(dispatcher);
         let interfaces = SharedInterfaces::default();
-        let shared = Arc::new(Shared { dispatcher, counters, interfaces, progress });
+        let dispatcher = SetOnce::new_with(Some(dispatcher));
+        let checks = Checks::default();
+        let shared = Arc::new(Shared { dispatcher, counters, interfaces, checks });
         let peer = SocketAddr::from(([10, 0, 0, 7], 1234));
         let asker = Asker {
             host: Host::from(peer),

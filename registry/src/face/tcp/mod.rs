@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use crate::counters::Loss;
 use crate::table::{Asker, Host, Transport};
-use connection::Connection;
+use connection::{Connection, REQUEST_DEADLINE};
 pub use framing::{Frame, Framing};
 pub(crate) use idle::Places;
 
@@ -103,6 +103,8 @@ enum Failure {
     Io(#[from] io::Error),
     #[error("the change is made but not durable: {0}")]
     NotDurable(Arc<str>),
+    #[error("the table was not read within {REQUEST_DEADLINE:?}")]
+    NotReady,
     #[error("{0}")]
     Refused(#[from] crate::Refusal),
 }
@@ -113,6 +115,7 @@ impl From<&Failure> for Loss {
             Failure::Deadline(_) => Self::Deadline,
             Failure::EndedEarly | Failure::Io(_) => Self::Broken,
             Failure::NotDurable(_) => Self::NotQueued,
+            Failure::NotReady => Self::NotReady,
             Failure::Refused(refusal) => Self::from(refusal),
         }
     }

@@ -69,6 +69,7 @@ impl Registry {
         renewed.retain(|lease| lease.instance.is_legacy());
         let renewed_ticket = renewed.iter().map(|lease| lease.ticket()).max().unwrap_or_default();
         self.hear_from(now, renewed);
+        self.heard(&instance);
         if fresh.is_empty() {
             return Ok(renewed_ticket);
         }

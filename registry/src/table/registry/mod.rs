@@ -21,10 +21,10 @@ use tracing::info;
 use super::clock::Tick;
 use super::instance::{Instance, Mark};
 use super::journal::Journal;
-use super::lease::Lease;
+use super::lease::{Lease, Suspicion};
 use super::protection::{Losses, ProtectionPolicy};
 use super::service::FailingPolicy;
-use super::{Asker, Directory};
+use super::{AddressRule, Asker, Directory};
 use crate::limits::Limits;
 use crate::refusal::Refusal;
 use crate::store::{Change, NativeRecord, Origin, Progress, Record, Store, Ticket};
@@ -47,6 +47,8 @@ pub struct TableConfig {
     pub protection: ProtectionPolicy,
     /// What is done with instances that probes find failing.
     pub failing: FailingPolicy,
+    /// Which addresses are told as others; the first that speaks of an address counts.
+    pub address_rules: Vec<AddressRule>,
     /// What is taken from everybody and from each.
     pub limits: Limits,
     /// The wall clock's seconds at the start, for people only.
@@ -61,6 +63,7 @@ impl Default for TableConfig {
             max_ttl: Duration::from_secs(24 * 3600),
             protection: ProtectionPolicy::default(),
             failing: FailingPolicy::default(),
+            address_rules: Vec::new(),
             limits: Limits::default(),
             wall_clock: 0,
         }
@@ -114,7 +117,8 @@ impl Registry {
         entropy: Entropy,
     ) -> Self {
         let journal = Journal::new(origin.store, origin.revision);
-        let directory = Directory::new(now, config.ttl, config.failing, journal);
+        let rules = config.address_rules.clone();
+        let directory = Directory::new(now, config.ttl, config.failing, rules, journal);
         let mut registry = Self {
             directory: Arc::new(directory),
             config,
@@ -128,7 +132,7 @@ impl Registry {
             losses: Losses::default(),
             is_table_protected: false,
             next_sweep: now + SWEEP_INTERVAL,
-            next_instance: 1,
+            next_instance: origin.last_instance + 1,
             next_lease: 1,
             next_service: 1,
             instances: 0,
@@ -222,7 +226,8 @@ impl Registry {
         self.config.wall_clock + now.saturating_duration_since(self.start).as_secs()
     }
 
-    /// Begins the leases of `names`, under an instance that is counted if it is new.
+    /// Begins the leases of `names`, under an instance that is counted if it is new. They are
+    /// suspects if nobody has heard from it yet.
     fn begin(
         &mut self,
         now: Instant,
@@ -240,7 +245,9 @@ impl Registry {
             let id = self.next_lease;
             self.next_lease += 1;
             let (instance, service) = (Arc::clone(instance), (name, service_id));
+            let is_unheard = instance.has(Mark::Unheard);
             let lease = Arc::new(Lease::new(id, service, instance, now, deadline));
+            lease.set_suspicion(is_unheard.then_some(Suspicion::Restarted));
             self.directory.insert(&lease);
             enqueue(&mut self.queue, deadline, Arc::clone(&lease));
             lease
@@ -265,12 +272,17 @@ impl Registry {
             revived.push(Arc::clone(lease));
         }
         self.directory.rank(&revived);
-        let mut heard: Vec<_> = revived.iter().map(|lease| lease.instance.id).collect();
-        heard.dedup();
-        for instance in heard {
-            self.store.record(Change::Heard(instance));
+        for lease in &revived {
+            self.heard(&lease.instance);
         }
         self.note(EventKind::Updated, &revived);
+    }
+
+    /// Tells the store that an instance is alive, once a run.
+    fn heard(&mut self, instance: &Instance) {
+        if instance.set(Mark::Unheard, false) {
+            self.store.record(Change::Heard(instance.id));
+        }
     }
 
     /// Ends leases, whoever holds them.
@@ -327,7 +339,7 @@ impl Registry {
             port: instance.port.clone(),
             registered_at: instance.registered_at,
             is_draining: instance.has(Mark::Draining),
-            restarts: 0,
+            restarts: instance.restarts(),
             native,
         })));
         for lease in leases {

@@ -106,10 +106,13 @@ impl Registry {
             );
         }
         let ticket = self.keep(&instance);
+        // A legacy registration is its host's own.
+        let is_same_server = asker.host == instance.host;
         let replaced: Vec<_> = held
             .into_iter()
             .filter(|old| {
-                old.instance.native.is_some() || begun.iter().any(|new| new.service == old.service)
+                let has_name = || begun.iter().any(|new| new.service == old.service);
+                old.instance.native.is_some() || (is_same_server && has_name())
             })
             .collect();
         self.end(&replaced, "replaced");
@@ -242,7 +245,7 @@ impl Directory {
             ttl_ms: millis(ttl),
             renew_ms: renew - spread + jitter,
             observed: asker.host.to_string(),
-            unreachable: None,
+            unreachable: instance.failure().map(|failure| failure.error.to_string()),
         }
     }
 }

@@ -1,15 +1,16 @@
-//! What operators, and registrants with their lease, do to instances.
+//! What operators, registrants with their lease, and probes say of instances.
 
 use std::sync::Arc;
 
 use rpyc_protocol::FoldedName;
 use rpyc_protocol::registry::native::{EventKind, Target};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Registry;
 use crate::refusal::Refusal;
 use crate::store::Ticket;
 use crate::table::directory::parse_host;
+use crate::table::failure::Failure;
 use crate::table::instance::{Instance, Mark};
 use crate::table::lease::Lease;
 
@@ -55,6 +56,24 @@ impl Registry {
             self.keep(instance);
         }
         Ok((u64::try_from(changed.len()).unwrap_or(u64::MAX), self.store.last_ticket()))
+    }
+
+    /// Takes note of what probes say against an instance, or that they say nothing any more.
+    pub(crate) fn probed(&mut self, instance: &Arc<Instance>, failure: Option<Failure>) {
+        if self.leases_of(instance).is_empty() {
+            // It has ended meanwhile.
+            return;
+        }
+        let why = failure.as_ref().map(|failure| failure.error.clone());
+        if !instance.set_failure(failure) {
+            return;
+        }
+        let Instance { id, host, port, .. } = &**instance;
+        match why {
+            Some(why) => warn!(%host, ?port, instance = id, %why, "failing"),
+            None => info!(%host, ?port, instance = id, "passing again"),
+        }
+        self.state_changed(instance);
     }
 
     /// Ends the protection of suspects, of one name or of all: those that are overdue go at once.

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::Registry;
 use crate::store::{Change, Record};
 use crate::table::instance::{Instance, Mark, Native};
-use crate::table::lease::Suspicion;
+use crate::table::lease::Lease;
 
 /// How many times in a row an instance that is not heard from is given a TTL after a restart.
 pub const MAX_GRACES: u32 = 3;
@@ -19,15 +19,17 @@ impl Registry {
     /// from, so that a restart never turns "found" into "not found".
     pub(super) fn restore(&mut self, now: Instant, records: Vec<Record>) {
         let (mut restored, mut given_up) = (0_u64, 0_u64);
+        let mut begun = Vec::with_capacity(records.len());
         for record in records {
             self.next_instance = self.next_instance.max(record.id + 1);
             if record.restarts > MAX_GRACES || record.names.is_empty() {
                 self.store.record(Change::Removed(record.id));
                 given_up += 1;
-            } else if self.take_up(now, record) {
+            } else if self.take_up(now, record, &mut begun) {
                 restored += 1;
             }
         }
+        self.note(EventKind::Added, &begun);
         if restored + given_up > 0 {
             info!(
                 restored,
@@ -38,7 +40,8 @@ impl Registry {
         }
     }
 
-    fn take_up(&mut self, now: Instant, record: Record) -> bool {
+    /// Begins the leases of one instance; tells whether it can be told to anybody.
+    fn take_up(&mut self, now: Instant, record: Record, begun: &mut Vec<Arc<Lease>>) -> bool {
         let native = record.native.map(|kept| {
             let ttl = Duration::from_millis(kept.ttl_ms);
             let ttl = ttl.clamp(self.config.min_ttl, self.config.max_ttl);
@@ -55,7 +58,7 @@ impl Registry {
         let ttl = native.as_ref().map_or_else(|| self.directory.ttl(), |native| native.ttl);
         let place = (record.host, record.port);
         let instance = match Instance::new(record.id, place, native, record.registered_at) {
-            Ok(instance) => Arc::new(instance),
+            Ok(instance) => Arc::new(instance.unheard(record.restarts)),
             Err(error) => {
                 warn!(instance = record.id, %error, "an instance that was kept cannot be told");
                 return false;
@@ -67,12 +70,7 @@ impl Registry {
         let age = self.wall_clock(now).saturating_sub(record.registered_at);
         let since = now.checked_sub(Duration::from_secs(age)).unwrap_or(now);
         let deadline = self.directory.clock.tick(now).after(ttl);
-        let leases = self.begin(since, &instance, record.names, deadline);
-        for lease in &leases {
-            lease.set_suspicion(Some(Suspicion::Restarted));
-        }
-        self.directory.rank(&leases);
-        self.note(EventKind::Added, &leases);
+        begun.extend(self.begin(since, &instance, record.names, deadline));
         true
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod ping;
 pub(crate) mod register;
 pub(crate) mod serve;
 pub(crate) mod shell;
+mod state_dir;
 mod target;
 pub(crate) mod unregister;
 

@@ -5,10 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use rpyc_registry::{Access, Config, Limits, Listing, Server, TableConfig};
+use rpyc_registry::{
+    Access, Claim, Config, FileStore, Limits, Listener, Listing, Server, TableConfig,
+};
 use tracing::{info, warn};
 
-use crate::cli::{LimitArgs, LogFormat, LogLevel, Mode, ServeArgs};
+use super::state_dir;
+use crate::cli::{LimitArgs, LogFormat, LogLevel, Mode, ServeArgs, StoreKind};
 use crate::{logging, signals};
 
 /// How long requests under way may take to finish after a signal to end.
@@ -21,40 +24,58 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         args.log_format.unwrap_or(LogFormat::Text),
         args.logfile.as_deref(),
     )?;
+    let claim = match args.store.unwrap_or(StoreKind::File) {
+        StoreKind::Memory => None,
+        StoreKind::File => {
+            let directory =
+                state_dir::choose(args.state_dir.clone(), |name| std::env::var_os(name))?;
+            Some(FileStore::claim(&directory)?)
+        }
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("cannot start the threads of the registry")?.block_on(serve(config(args)))
+    let runtime = runtime.context("cannot start the threads of the registry")?;
+    runtime.block_on(serve(config(args), claim))
 }
 
-async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+async fn serve(config: Config, claim: Option<Claim>) -> anyhow::Result<ExitCode> {
     // Asked for before the addresses are told: whoever reads them may signal at once.
     let shutdown = signals::listen()?;
-    let server = Server::bind(&config)?;
-    let mut stdout = std::io::stdout().lock();
-    for listener in server.listeners() {
+    let server = match claim {
+        None => Server::bind(&config)?,
+        Some(claim) => Server::with_opening(&config, claim.open())?,
+    };
+    let listeners = server.listeners().to_vec();
+    for listener in &listeners {
         info!(%listener, "listening");
+    }
+    let ready = server.ready();
+    tokio::spawn(async move {
+        ready.await;
+        tell(&listeners);
+    });
+    let shutdown = async {
+        let _ = shutdown.await;
+    };
+    if !server.serve(shutdown, GRACE).await? {
+        warn!(grace = %humantime::format_duration(GRACE), "some requests were cut off, or some changes not kept");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tells on standard output where requests are answered from now on.
+fn tell(listeners: &[Listener]) {
+    let mut stdout = std::io::stdout().lock();
+    for listener in listeners {
         // Whoever started this may not care to read it.
         let _ = writeln!(stdout, "rpyc-registry listening on {listener}");
     }
     let _ = stdout.flush();
-    drop(stdout);
-    if !server
-        .serve(
-            async {
-                shutdown.await;
-            },
-            GRACE,
-        )
-        .await
-    {
-        warn!(grace = %humantime::format_duration(GRACE), "some requests were cut off");
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn config(args: ServeArgs) -> Config {
     let defaults = Config::default();
     let mode = args.mode.unwrap_or(Mode::Both);
-    Config {
+    let mut config = Config {
         hosts: args.host,
         port: args.port.unwrap_or(defaults.port),
         needs_ipv6: args.ipv6,
@@ -73,7 +94,10 @@ fn config(args: ServeArgs) -> Config {
             },
             ..defaults.access
         },
-    }
+        probes: defaults.probes,
+    };
+    args.reach.apply(&mut config);
+    config
 }
 
 fn limits(args: &LimitArgs) -> Limits {

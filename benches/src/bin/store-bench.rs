@@ -1,0 +1,224 @@
+//! The file store under a million registrations: how fast they are durable, and how fast they are back.
+//!
+//! ```console
+//! cargo run --release -p rpyc-benches --bin store-bench
+//! ```
+//!
+//! Requests go through the registry's dispatcher, as from the network, without the network.
+#![expect(clippy::print_stdout, reason = "the result is what this is for")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use clap::{Parser, Subcommand};
+use rpyc_protocol::registry::{Names, Port, Request, reply};
+use rpyc_protocol::{FoldedName, ServiceName};
+use rpyc_registry::{
+    Access, Asker, Counters, Dispatcher, FileStore, Host, Opened, Outcome, Progress, Registry,
+    TableConfig, Transport,
+};
+use tokio::sync::watch;
+
+/// How many names the instances share.
+const SERVICES: u32 = 10_000;
+
+/// Single registrations whose time to durability is measured.
+const SINGLES: usize = 300;
+
+#[derive(Parser)]
+#[command(about = "Measure the registry's file store")]
+struct Cli {
+    /// How many instances there are
+    #[arg(long, default_value = "1000000")]
+    instances: u32,
+    /// An empty directory on the disk to measure [default: a temporary one]
+    #[arg(long)]
+    directory: Option<PathBuf>,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// Each in a process of its own, so that none inherits the memory of another.
+#[derive(Clone, Copy, Subcommand)]
+enum Part {
+    /// Register all of them
+    Fill,
+    /// Start again with them, as after a crash, and let all renew
+    Reopen,
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let temporary = tempfile::TempDir::new()?;
+    let directory = cli.directory.as_deref().unwrap_or_else(|| temporary.path());
+    match cli.part {
+        Some(Part::Fill) => runtime.block_on(fill(directory, cli.instances)),
+        Some(Part::Reopen) => runtime.block_on(reopen(directory, cli.instances)),
+        None => ["fill", "reopen", "reopen"].iter().try_for_each(|part| {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.arg("--instances").arg(cli.instances.to_string());
+            let status = command.arg("--directory").arg(directory).arg(part).status()?;
+            ensure!(status.success(), "{part} failed");
+            Ok(())
+        }),
+    }
+}
+
+struct Run {
+    dispatcher: Dispatcher,
+    progress: watch::Receiver<Progress>,
+    answer: Vec<u8>,
+}
+
+impl Run {
+    async fn begin(directory: &Path) -> anyhow::Result<Self> {
+        let Opened { store, origin } = FileStore::claim(directory)?.open().await?;
+        println!("  file opened, verified and read  {}", elapsed_since_start()?);
+        let now = Instant::now();
+        let progress = store.progress();
+        let registry = Registry::new(now, TableConfig::default(), store, origin, Box::new(|| 4));
+        let counters = Arc::new(Counters::new(now));
+        let dispatcher = Dispatcher::new(now, registry, Access::default(), counters);
+        Ok(Self { dispatcher, progress, answer: Vec::new() })
+    }
+
+    fn register(&mut self, instance: u32) -> anyhow::Result<()> {
+        let name = ServiceName::new(&format!("SERVICE{}", instance % SERVICES))?;
+        let names = [name];
+        let names = Names::from(&names[..]);
+        let mut request = Vec::new();
+        Request::Register { names, port: Port::tcp(18861)? }.encode(&mut request)?;
+        let asker = asker(instance);
+        match self.dispatcher.handle(Instant::now(), &asker, &request, &mut self.answer) {
+            Outcome::Refused(refusal) => Err(refusal).context("refused"),
+            _ => Ok(()),
+        }
+    }
+
+    async fn durable(&mut self) -> anyhow::Result<()> {
+        let last = self.dispatcher.last_ticket();
+        self.progress.wait_for(|progress| progress.committed >= last).await?;
+        Ok(())
+    }
+
+    async fn end(mut self) {
+        drop(self.dispatcher);
+        while self.progress.changed().await.is_ok() {}
+    }
+}
+
+async fn fill(directory: &Path, instances: u32) -> anyhow::Result<()> {
+    println!("{instances} registrations");
+    let mut run = Run::begin(directory).await?;
+    let mut times = Vec::new();
+    for single in 0..SINGLES {
+        let start = Instant::now();
+        run.register(u32::try_from(single)?)?;
+        run.durable().await?;
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    let [median, late] = [50, 99].map(|percent| times.get(SINGLES * percent / 100).copied());
+    println!(
+        "  one after the other, until durable  median {:?}, 99th percentile {:?}",
+        median.unwrap_or_default(),
+        late.unwrap_or_default()
+    );
+    let start = Instant::now();
+    for instance in u32::try_from(SINGLES)?..instances {
+        run.register(instance)?;
+    }
+    let taken = start.elapsed();
+    run.durable().await?;
+    tell("all at once, taken", taken, instances);
+    tell("all at once, durable", start.elapsed(), instances);
+    println!("  memory  {}", memory()?);
+    let start = Instant::now();
+    // What a crash would leave.
+    let crashed = directory.join("crashed");
+    std::fs::create_dir(&crashed)?;
+    std::fs::copy(directory.join("registry.redb"), crashed.join("registry.redb"))?;
+    let copied = start.elapsed();
+    let start = Instant::now();
+    run.end().await;
+    println!("  end  {:?} (a copy of the file took {copied:?})", start.elapsed());
+    println!("  file  {} MB", std::fs::metadata(directory.join("registry.redb"))?.len() >> 20);
+    Ok(())
+}
+
+async fn reopen(directory: &Path, instances: u32) -> anyhow::Result<()> {
+    let crashed = directory.join("crashed");
+    let is_after_crash = crashed.exists();
+    println!("start {}", if is_after_crash { "after a crash" } else { "after an orderly end" });
+    if is_after_crash {
+        std::fs::rename(crashed.join("registry.redb"), directory.join("registry.redb"))?;
+        std::fs::remove_dir(crashed)?;
+    }
+    let mut run = Run::begin(directory).await?;
+    let name = FoldedName::new("service7")?;
+    let directory = Arc::clone(run.dispatcher.directory());
+    let found = directory.query(&name, &asker(1), &mut run.answer)?;
+    ensure!(!reply::decode_endpoints(found)?.is_empty(), "not found");
+    println!("  first answer  {}", elapsed_since_start()?);
+    println!("  memory  {}", memory()?);
+    let start = Instant::now();
+    for instance in 0..instances {
+        run.register(instance)?;
+    }
+    let taken = start.elapsed();
+    run.durable().await?;
+    tell("all renew, taken", taken, instances);
+    tell("all renew, written that they did", start.elapsed(), instances);
+    let start = Instant::now();
+    for instance in 0..instances {
+        run.register(instance)?;
+    }
+    tell("all renew once more, which writes nothing", start.elapsed(), instances);
+    drop(directory);
+    run.end().await;
+    Ok(())
+}
+
+fn asker(instance: u32) -> Asker {
+    let [_, b, c, d] = instance.to_be_bytes();
+    Asker {
+        host: Host::new([10, b, c, d].into(), 0),
+        is_here: true,
+        reached: None,
+        link: 0,
+        transport: Transport::Udp4,
+    }
+}
+
+fn tell(what: &str, time: Duration, instances: u32) {
+    println!(
+        "  {what}  {:.2} s, {:.0}/s",
+        time.as_secs_f64(),
+        f64::from(instances) / time.as_secs_f64()
+    );
+}
+
+/// How long this process has run, with all that a start takes.
+fn elapsed_since_start() -> anyhow::Result<String> {
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let uptime = std::fs::read_to_string("/proc/uptime")?;
+    let uptime: f64 = uptime.split(' ').next().context("no uptime")?.parse()?;
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let started: f64 = stat.split(' ').nth(21).context("no start")?.parse()?;
+    Ok(format!("{:.2} s after the start", uptime - started / TICKS_PER_SECOND))
+}
+
+fn memory() -> anyhow::Result<String> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let of = |key| {
+        let line = status.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+        let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kilobytes >> 10)
+    };
+    let (now, most) = (of("VmRSS").context("no VmRSS")?, of("VmHWM").context("no VmHWM")?);
+    Ok(format!("{now} MB, at most {most} MB"))
+}

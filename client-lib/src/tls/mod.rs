@@ -1,0 +1,313 @@
+//! Connections over TLS, and whom to trust.
+
+mod fingerprint;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+pub use fingerprint::Fingerprint;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature,
+    verify_tls13_signature,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsConnector, rustls};
+
+use crate::ServiceStream;
+
+/// How a server is known, and how this program shows who it is.
+///
+/// A server must show a certificate for the name (or address) that is connected to, issued by one of
+/// the authorities that the system trusts. RPyC's servers often have a self-signed certificate
+/// without a name in it: that one certificate is trusted by [`Tls::pinning`].
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use rpyc_client::{Connection, Tls};
+///
+/// let tls = Tls::pinning(&std::fs::read("server.crt")?)?
+///     .with_identity(&std::fs::read("client.crt")?, &std::fs::read("client.key")?)?;
+/// let connection = Connection::builder().tls(tls).connect("payroll.example:18821").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Tls {
+    trust: Trust,
+    identity: Option<Identity>,
+    server_name: Option<ServerName<'static>>,
+}
+
+#[derive(Clone)]
+enum Trust {
+    System,
+    Authorities(Arc<RootCertStore>),
+    Pinned(Fingerprint),
+    Anybody,
+}
+
+/// A certificate and its key. The key is never shown.
+#[derive(Clone)]
+struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: Arc<PrivateKeyDer<'static>>,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let trust = match &self.trust {
+            Trust::System => "system",
+            Trust::Authorities(_) => "authorities",
+            Trust::Pinned(_) => "pinned",
+            Trust::Anybody => "anybody",
+        };
+        f.debug_struct("Tls").field("trust", &trust).finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// Trusts the authorities that the system trusts.
+    pub fn new() -> Self {
+        Self::trusting(Trust::System)
+    }
+
+    /// Trusts these authorities only: certificates in PEM.
+    ///
+    /// # Errors
+    /// [`TlsError`] if there is no certificate, or one that cannot be read.
+    pub fn with_authorities(pem: &[u8]) -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(pem)? {
+            roots.add(certificate).map_err(TlsError::Certificate)?;
+        }
+        Ok(Self::trusting(Trust::Authorities(Arc::new(roots))))
+    }
+
+    /// Trusts this very certificate and no other: in PEM or DER. Its name, its issuer and its dates are
+    /// of no account.
+    ///
+    /// # Errors
+    /// [`TlsError`] if it cannot be read.
+    pub fn pinning(certificate: &[u8]) -> Result<Self, TlsError> {
+        Ok(Self::trusting(Trust::Pinned(Fingerprint::of(certificate)?)))
+    }
+
+    /// Trusts the certificate with this fingerprint and no other, as `openssl x509 -fingerprint -sha256`
+    /// prints it, with colons or without. Its name, its issuer and its dates are of no account.
+    ///
+    /// # Errors
+    /// [`TlsError::Fingerprint`] if it is not 64 hexadecimal digits.
+    pub fn pinning_sha256(fingerprint: &str) -> Result<Self, TlsError> {
+        Ok(Self::trusting(Trust::Pinned(fingerprint.parse()?)))
+    }
+
+    /// Trusts whoever answers, as RPyC does unless it is told otherwise: keeps out those who only
+    /// listen, and nobody else.
+    pub fn dangerously_trusting_anybody() -> Self {
+        Self::trusting(Trust::Anybody)
+    }
+
+    fn trusting(trust: Trust) -> Self {
+        Self { trust, identity: None, server_name: None }
+    }
+
+    /// Shows this certificate to servers that ask for one: certificate and chain, and key, in PEM.
+    ///
+    /// # Errors
+    /// [`TlsError`] if they cannot be read.
+    pub fn with_identity(mut self, chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        let chain = certificates(chain)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_unread| TlsError::Key)?;
+        self.identity = Some(Identity { chain, key: Arc::new(key) });
+        Ok(self)
+    }
+
+    /// Expects this name, or address, in the certificate, instead of that which is connected to.
+    ///
+    /// # Errors
+    /// [`TlsError::Name`] if it is none.
+    pub fn expecting_name(mut self, name: &str) -> Result<Self, TlsError> {
+        let name = ServerName::try_from(name.to_owned()).map_err(|_unread| TlsError::Name)?;
+        self.server_name = Some(name);
+        Ok(self)
+    }
+
+    /// Puts TLS over a stream to one of our own.
+    pub(crate) async fn connect(
+        &self,
+        stream: ServiceStream,
+    ) -> io::Result<TlsStream<ServiceStream>> {
+        let host = stream.endpoint().host.clone();
+        self.over(&host, stream).await
+    }
+
+    /// Puts TLS over a stream to `host`, a name or an address.
+    ///
+    /// # Errors
+    /// What the handshake or the stream says; a certificate that is not trusted is such an error.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the stream.
+    pub async fn handshake<S>(
+        &self,
+        host: &str,
+        stream: S,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + use<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.over(host, stream).await
+    }
+
+    async fn over<S>(&self, host: &str, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = match &self.server_name {
+            Some(name) => name.clone(),
+            None => ServerName::try_from(host.to_owned()).map_err(io::Error::other)?,
+        };
+        let config = self.config().map_err(io::Error::other)?;
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+
+    fn config(&self) -> Result<ClientConfig, TlsError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Certificate)?;
+        let roots = |roots| -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone());
+            Ok(verifier.build().map_err(|_empty| TlsError::Missing)?)
+        };
+        let verifier = match &self.trust {
+            Trust::System => roots(Arc::new(system_roots()))?,
+            Trust::Authorities(authorities) => roots(authorities.clone())?,
+            Trust::Pinned(pin) => Arc::new(Direct::new(Some(*pin), &provider)),
+            Trust::Anybody => Arc::new(Direct::new(None, &provider)),
+        };
+        // "Dangerous" is what rustls calls every verifier that is given to it; most of these are its own.
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+        match &self.identity {
+            Some(Identity { chain, key }) => builder
+                .with_client_auth_cert(chain.clone(), key.clone_key())
+                .map_err(TlsError::Certificate),
+            None => Ok(builder.with_no_client_auth()),
+        }
+    }
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match read {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(TlsError::Missing),
+    }
+}
+
+/// The first certificate in PEM, or the one in DER.
+fn one_certificate(bytes: &[u8]) -> Result<CertificateDer<'static>, TlsError> {
+    // A sequence, as which every certificate in DER begins; no text does.
+    if bytes.first() == Some(&0x30) {
+        return Ok(CertificateDer::from(bytes.to_vec()));
+    }
+    certificates(bytes)?.into_iter().next().ok_or(TlsError::Missing)
+}
+
+/// What the system trusts. What of it cannot be read is left out, as everywhere.
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+/// Knows a server by its certificate alone, or trusts anybody.
+///
+/// In either case the server must prove that it has the certificate's key.
+#[derive(Debug)]
+struct Direct {
+    pin: Option<Fingerprint>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Direct {
+    fn new(pin: Option<Fingerprint>, provider: &CryptoProvider) -> Self {
+        Self { pin, algorithms: provider.signature_verification_algorithms }
+    }
+}
+
+impl ServerCertVerifier for Direct {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.pin.is_none_or(|pinned| pinned == Fingerprint::of_der(certificate)) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(CertificateError::ApplicationVerificationFailure.into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// What is wrong with what TLS was told; the fault of the caller.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A certificate or its key is refused.
+    #[error("a certificate cannot be used")]
+    Certificate(#[source] rustls::Error),
+    /// The fingerprint is not 64 hexadecimal digits.
+    #[error("a fingerprint is 64 hexadecimal digits, with colons or without")]
+    Fingerprint,
+    /// There is no key in PEM.
+    #[error("no private key could be read")]
+    Key,
+    /// There is no certificate in PEM, or the system trusts none.
+    #[error("no certificate could be read")]
+    Missing,
+    /// Neither a host's name nor an address.
+    #[error("no name for a server")]
+    Name,
+}

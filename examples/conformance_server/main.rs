@@ -1,0 +1,212 @@
+//! Serves CONFORMANCE: something of everything that a service can do, to try clients against.
+//!
+//! ```text
+//! cargo run --example conformance_server -- --port 18861 [--registry HOST:PORT]...
+//! ```
+//!
+//! `examples/python/conformance_server.py` is the same service, served by RPyC. Port 0 takes a free
+//! one; the address is printed when clients can connect. Who is hung up on, and why, is told on standard
+//! error.
+#![expect(clippy::print_stdout, reason = "tells the address")]
+
+mod counter;
+mod exceptions;
+mod number;
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rpyc_server::builtins::{MemoryError, OverflowError, StopIteration, TypeError, ValueError};
+use rpyc_server::{
+    Args, Connection, Context, Dict, Exception, List, Local, Parcel, Peer, Registries,
+    RegistryAddr, Server, Value, args, service,
+};
+
+use counter::Counter;
+use number::Number;
+
+// The allocator of glibc keeps what a burst has taken, for the next one.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// One for each connection, to count what the connection holds.
+#[derive(Default)]
+struct Conformance {
+    live: Arc<AtomicUsize>,
+}
+
+/// Something of everything.
+#[service(name = "CONFORMANCE", aliases("CONF"))]
+impl Conformance {
+    /// The sum of two numbers of any size.
+    fn add(
+        &self,
+        a: Parcel,
+        #[service(default = 0.into())] b: Parcel,
+    ) -> Result<Parcel, Exception> {
+        match (Number::of(&a), Number::of(&b)) {
+            (Some(a), Some(b)) => Ok(a.plus(&b)?.into()),
+            _ => Err(number::cannot_add("+", a.type_name(), b.type_name()).into()),
+        }
+    }
+
+    /// What it is given; an object comes back as the same object.
+    fn echo(&self, value: Parcel) -> Parcel {
+        value
+    }
+
+    /// Raises one of Python's own exceptions.
+    async fn fail(&self, kind: Parcel, message: Parcel) -> Result<(), Exception> {
+        let kind = match kind {
+            Parcel::Value(Value::Str(kind)) => kind,
+            other => {
+                let found = other.type_name();
+                let message = format!("attribute name must be string, not '{found}'");
+                return Err(TypeError::new(message).into());
+            }
+        };
+        let argument = match message {
+            Parcel::Value(value) => value,
+            // What is no value travels as what its side shows for it.
+            Parcel::Remote(object) => object.repr().await?.into(),
+            other => format!("<{} object>", other.type_name()).into(),
+        };
+        Err(exceptions::raised(kind, argument))
+    }
+
+    /// Raises StopIteration.
+    #[expect(clippy::doc_markdown, reason = "the words of the same service in Python")]
+    fn stop(&self) -> Result<(), StopIteration> {
+        Err(StopIteration::new("stop"))
+    }
+
+    /// How many counters are held for this connection.
+    fn live(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// A counter.
+    fn counter(&self, #[service(default = 0.into())] start: Parcel) -> Result<Local, Exception> {
+        let start = Number::wanted(&start)?;
+        Ok(Local::new(Counter::new(start, self.live.clone())))
+    }
+
+    /// Yields the numbers below n.
+    fn numbers(&self, n: Parcel) -> Result<Local, Exception> {
+        Ok(Local::iterator(0..Number::wanted(&n)?.end()?))
+    }
+
+    /// The result of the client's function.
+    async fn apply(&self, context: &Context, f: Parcel, args: Args) -> Result<Parcel, Exception> {
+        context.call(&f, args).await
+    }
+
+    /// Calls the client's function with "late" after some seconds, without waiting for that.
+    fn later(
+        &self,
+        connection: &Connection,
+        context: &Context,
+        f: Parcel,
+        seconds: f64,
+    ) -> Result<(), Exception> {
+        // A time that has passed is now, and one that never comes is never.
+        let pause = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
+        let (connection, context) = (connection.clone(), context.clone());
+        tokio::spawn(async move {
+            let call = async {
+                tokio::time::sleep(pause).await;
+                // Nobody is left to be told of a failure.
+                let _ = context.call(&f, args!["late"]).await;
+            };
+            tokio::select! { () = call => {}, _ = connection.closed() => {} }
+        });
+        Ok(())
+    }
+
+    /// A list with a dict in it, by reference.
+    fn table(&self) -> Local {
+        let dict = Local::new(Dict::from_iter([("three", 3)]));
+        Local::new(List::from_iter([Parcel::from(1), "two".into(), dict.into()]))
+    }
+
+    /// So many bytes.
+    fn payload(&self, n: i64) -> Result<Vec<u8>, Exception> {
+        match usize::try_from(n) {
+            Ok(n) if n <= 60 << 20 => Ok(vec![0xa5; n]),
+            Ok(_) => Err(MemoryError::new("more than a message can hold").into()),
+            Err(_negative) => Ok(Vec::new()),
+        }
+    }
+
+    /// Waits.
+    async fn sleep(&self, seconds: f64) -> Result<(), Exception> {
+        tokio::time::sleep(duration(seconds)?).await;
+        Ok(())
+    }
+
+    /// The address of the client.
+    fn whoami(&self, peer: &Peer) -> Option<String> {
+        peer.ip().map(|ip| ip.to_string())
+    }
+
+    /// Not for clients.
+    #[service(skip)]
+    #[expect(dead_code, reason = "nobody can call it, which is the point")]
+    fn hidden(&self) {}
+
+    fn _private(&self) {}
+}
+
+/// How long to sleep, or what Python says instead.
+fn duration(seconds: f64) -> Result<Duration, Exception> {
+    /// Python counts nanoseconds in 64 bits.
+    const MOST: f64 = 9_223_372_036.0;
+    if seconds.is_nan() {
+        return Err(ValueError::new("Invalid value NaN (not a number)").into());
+    }
+    if seconds.abs() > MOST {
+        return Err(OverflowError::new("timestamp too large to convert to C _PyTime_t").into());
+    }
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_negative| ValueError::new("sleep length must be non-negative").into())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let (mut port, mut registries) = (0_u16, Vec::<RegistryAddr>::new());
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let (option, value) = match word.split_once('=') {
+            Some((option, value)) => (option.to_owned(), Some(value.to_owned())),
+            None => (word, words.next()),
+        };
+        let value = value.ok_or_else(|| format!("{option} needs a value"))?;
+        match &*option {
+            "--port" => port = value.parse()?,
+            "--registry" => registries.push(value.parse()?),
+            _ => return Err(format!("unknown option {option}").into()),
+        }
+    }
+    let builder = |host| {
+        let builder = Server::per_connection(|_| Conformance::default());
+        let builder = builder.bind(format_args!("{host}:{port}"));
+        match registries.is_empty() {
+            true => builder,
+            false => builder.register_with(Registries::all_of(registries.clone())),
+        }
+    };
+    // Both versions of IP where there are both.
+    let server = match builder("[::]").listen().await {
+        Ok(server) => server,
+        Err(_) => builder("0.0.0.0").listen().await?,
+    };
+    for addr in server.addrs() {
+        println!("listening on {addr}");
+    }
+    server.serve(tokio::signal::ctrl_c()).await;
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! Where the daemon keeps what must outlast it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+/// The directory of this program below a directory for the state of programs.
+const NAME: &str = "rpyc-registry";
+
+/// The directory to use: as the command line says, or a service manager, or the user's session, or else
+/// one in the user's home. The superuser has a home as well.
+pub(super) fn choose(
+    given: Option<PathBuf>,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> anyhow::Result<PathBuf> {
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    // systemd separates several by colons; the first is the unit's own.
+    let of_unit = variable("STATE_DIRECTORY")
+        .and_then(|list| std::env::split_paths(&list).next())
+        .filter(|path| !path.as_os_str().is_empty());
+    let of_user = || absolute("XDG_STATE_HOME").map(|state| state.join(NAME));
+    let of_home =
+        || Some(absolute("HOME").or_else(std::env::home_dir)?.join(".local/state").join(NAME));
+    given.or(of_unit).or_else(of_user).or_else(of_home).context(
+        "no directory for registrations: this user has no home; give --state-dir DIR, or --store memory",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(given: Option<&str>, variables: &[(&str, &str)], expected: &str) {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        let chosen = choose(given.map(PathBuf::from), variable).unwrap();
+        assert_eq!(chosen, PathBuf::from(expected), "{given:?} {variables:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_nearest_word_counts() {
+        let (unit, user) = (("STATE_DIRECTORY", "/var/lib/r"), ("XDG_STATE_HOME", "/s"));
+        let home = ("HOME", "/root");
+        check(Some("here"), &[unit, user, home], "here");
+        check(None, &[unit, user, home], "/var/lib/r");
+        check(None, &[("STATE_DIRECTORY", "/var/lib/r:/var/lib/q"), home], "/var/lib/r");
+        check(None, &[("STATE_DIRECTORY", ""), user, home], "/s/rpyc-registry");
+        check(None, &[("XDG_STATE_HOME", "relative"), home], "/root/.local/state/rpyc-registry");
+        check(None, &[home], "/root/.local/state/rpyc-registry");
+    }
+}

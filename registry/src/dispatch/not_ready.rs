@@ -1,0 +1,30 @@
+//! What askers are told before the table is there.
+
+use rpyc_protocol::registry::native::{
+    self, ErrorCode, MAX_AMPLIFICATION, Reply, Request, is_native,
+};
+
+use crate::table::{Asker, Transport};
+
+/// What a native asker is told while the registry reads what it kept; `None` where silence is the only
+/// such answer: to a legacy one, and to what is no request.
+pub(crate) fn not_ready(asker: &Asker, message: &[u8]) -> Option<Vec<u8>> {
+    if !message.first().is_some_and(|first| is_native(*first)) {
+        return None;
+    }
+    let request = Request::parse(message);
+    if asker.transport != Transport::Tcp && request.is_err() {
+        return None;
+    }
+    let id = request.ok().and_then(|request| request.id);
+    let told = |message: &str| {
+        let reply = Reply::error(ErrorCode::NotReady, message.to_owned());
+        Reply { v: native::VERSION, id, ..reply }.to_bytes()
+    };
+    let whole = told("the registry has just started and still reads what it kept: ask again");
+    if asker.transport == Transport::Tcp {
+        return Some(whole);
+    }
+    let room = message.len().saturating_mul(MAX_AMPLIFICATION);
+    [whole, told("")].into_iter().find(|bytes| bytes.len() <= room)
+}

@@ -1,0 +1,41 @@
+//! Whether a new registration can be reached, while its registrant waits for the answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::Semaphore;
+
+use super::connect::{self, Fault};
+
+/// How long a registrant waits for its answer on account of this.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// Registrations that are checked at once. Others are answered without.
+const AT_ONCE: usize = 64;
+
+/// Checks new registrations, a bounded number at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Checks(Arc<Semaphore>);
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(AT_ONCE)))
+    }
+}
+
+impl Checks {
+    /// Connects to each of `addresses`, unless too many are being checked; tells the first that cannot
+    /// be reached, and why. Takes a second at most.
+    ///
+    /// Cancel safe: dropping the future closes whatever was opened.
+    pub(crate) async fn unreachable(&self, addresses: &[SocketAddr]) -> Option<String> {
+        let _place = self.0.try_acquire().ok()?;
+        let tried = join_all(addresses.iter().map(|address| connect::tcp(*address, LIMIT))).await;
+        tried.into_iter().find_map(|tried| match tried {
+            Err(Fault::Theirs(why)) => Some(why),
+            Ok(_) | Err(Fault::Ours(_)) => None,
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! The probes themselves: the only place where the registry connects to anybody.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rpyc_client::{ConnectError, Connection, Dialect, Tls};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::ProbeKind;
+
+/// How long a server that passed may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Why a probe did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The server, or the way to it; for people.
+    Theirs(String),
+    /// This machine could not even try; for people.
+    Ours(String),
+}
+
+/// What a server that passed has shown of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// The dialect that it speaks, so that the next probe need not find out.
+    pub(crate) dialect: Option<Dialect>,
+}
+
+/// Tries addresses one after another until one passes, each for at most `limit`.
+///
+/// Cancel safe: dropping the future closes whatever was opened.
+pub(crate) async fn probe(
+    kind: ProbeKind,
+    addresses: &[SocketAddr],
+    limit: Duration,
+    known: Shown,
+) -> Result<Shown, Fault> {
+    let mut first = None;
+    for address in addresses {
+        let tried = match kind {
+            ProbeKind::Tcp => tcp(*address, limit).await.map(|_stream| Shown::default()),
+            ProbeKind::Tls => Box::pin(tls(*address, limit)).await,
+            ProbeKind::Rpyc => Box::pin(rpyc(*address, limit, known)).await,
+        };
+        match tried {
+            Ok(shown) => return Ok(shown),
+            Err(fault) => first = first.or(Some(fault)),
+        }
+    }
+    Err(first.unwrap_or_else(|| Fault::Ours("none of its addresses may be probed".to_owned())))
+}
+
+/// Opens a connection; dropping it closes it.
+pub(crate) async fn tcp(address: SocketAddr, limit: Duration) -> Result<TcpStream, Fault> {
+    match timeout(limit, TcpStream::connect(address)).await {
+        Ok(connected) => connected.map_err(|error| fault(address, &error)),
+        Err(_elapsed) => Err(silence("no connection to", address, limit)),
+    }
+}
+
+async fn tls(address: SocketAddr, limit: Duration) -> Result<Shown, Fault> {
+    let handshake = async {
+        let stream = TcpStream::connect(address).await.map_err(|error| fault(address, &error))?;
+        let tls = Tls::dangerously_trusting_anybody();
+        let shaken = tls.handshake(&address.ip().to_string(), stream).await;
+        shaken.map_err(|error| Fault::Theirs(format!("no TLS with {address}: {error}")))
+    };
+    let mut stream = match timeout(limit, handshake).await {
+        Ok(shaken) => shaken?,
+        Err(_elapsed) => return Err(silence("no TLS with", address, limit)),
+    };
+    // It has passed, however it takes the goodbye.
+    let _ = timeout(FAREWELL, stream.shutdown()).await;
+    Ok(Shown::default())
+}
+
+async fn rpyc(address: SocketAddr, limit: Duration, known: Shown) -> Result<Shown, Fault> {
+    let ping = async {
+        // The limit below is for all of it.
+        let mut builder = Connection::builder().timeout(None).connect_timeout(2 * limit);
+        if let Some(dialect) = known.dialect {
+            builder = builder.dialect(dialect);
+        }
+        let connection = builder.connect(address).await.map_err(|error| match error {
+            ConnectError::Unreached(unreached) => fault(address, &unreached.error),
+            error => Fault::Theirs(error.to_string()),
+        })?;
+        let answered = connection.ping().await;
+        let theirs = |error| Fault::Theirs(format!("{address} does not answer a ping: {error}"));
+        answered.map(|_took| connection).map_err(theirs)
+    };
+    let connection = match timeout(limit, ping).await {
+        Ok(pinged) => pinged?,
+        Err(_elapsed) => return Err(silence("no answer to a ping from", address, limit)),
+    };
+    let dialect = connection.dialect();
+    // It has passed, however it takes the goodbye.
+    let _ = timeout(FAREWELL, connection.close()).await;
+    Ok(Shown { dialect })
+}
+
+fn silence(what: &str, address: SocketAddr, limit: Duration) -> Fault {
+    Fault::Theirs(format!("{what} {address} within {}", humantime::format_duration(limit)))
+}
+
+/// Whose fault an error is.
+fn fault(address: SocketAddr, error: &io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            Fault::Theirs(format!("connection refused by {address}"))
+        }
+        io::ErrorKind::AddrNotAvailable
+        | io::ErrorKind::NetworkDown
+        | io::ErrorKind::OutOfMemory
+        | io::ErrorKind::PermissionDenied => Fault::Ours(error.to_string()),
+        _ if is_exhausted(error) => Fault::Ours(error.to_string()),
+        _ => Fault::Theirs(format!("{address}: {error}")),
+    }
+}
+
+/// Whether this program or this machine has run out of something.
+#[cfg(unix)]
+fn is_exhausted(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let exhausted = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS];
+    exhausted.into_iter().any(|errno| error.raw_os_error() == Some(errno as i32))
+}
+
+#[cfg(not(unix))]
+fn is_exhausted(_: &io::Error) -> bool {
+    false
+}

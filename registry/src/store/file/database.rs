@@ -1,0 +1,329 @@
+//! The file: opened, checked, read and written.
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use redb::backends::FileBackend;
+use redb::{Builder, Error, ReadableDatabase as _, ReadableTable as _, WriteTransaction};
+use rpyc_protocol::registry::native::StoreId;
+use tracing::{error, info};
+
+use super::directory::{StateDirectory, is_full, private_file};
+use super::encoding;
+use super::pending::{Entry, Group, REVISION_BLOCK};
+use super::schema::{self, HEARD, INSTANCES, META, MIGRATIONS, Migration};
+use crate::store::{Origin, Record, StoreError};
+
+/// Memory for pages of the file. The pages that tell when each of a million instances was heard from last
+/// take 20 MB; everything else is written once and read at the start.
+const CACHE_BYTES: usize = 64 << 20;
+
+/// The file of one run.
+pub(super) struct Database {
+    path: PathBuf,
+    /// `None` after a failure, until it can be opened again.
+    file: Option<redb::Database>,
+    /// The number of this run.
+    epoch: u64,
+    /// The last revision that this run may tell.
+    reserved: u64,
+    /// The highest number of an instance that was ever written.
+    last_instance: u64,
+}
+
+/// Why a file cannot be opened.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    /// It makes no sense to try again.
+    Fatal(StoreError),
+    /// The disk is full.
+    NoRoom(StoreError),
+}
+
+/// Why something cannot be done with a file.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// What is in it cannot be.
+    Damaged(String),
+    /// The system refuses.
+    Io(io::Error),
+    /// It is of a form that is not known here.
+    Newer(u64),
+}
+
+impl Database {
+    /// Opens the file of a directory, or begins one, and reads it. One that is damaged is moved aside.
+    pub(super) fn open(directory: &StateDirectory) -> Result<(Self, Origin), OpenError> {
+        let path = directory.file();
+        let fatal = |what, path: &Path| {
+            let path = path.to_owned();
+            move |source| OpenError::from(StoreError::Io { what, path, source })
+        };
+        let mut is_there = path.try_exists().map_err(fatal("look for", &path))?;
+        if is_there {
+            match guarded(|| Self::begin_run(&path, MIGRATIONS)) {
+                Err(Fault::Damaged(why)) => {
+                    let aside = directory.move_aside().map_err(fatal("move aside", &path))?;
+                    error!(
+                        file = %path.display(), moved_to = %aside.display(), why,
+                        "THE FILE OF REGISTRATIONS IS DAMAGED and has been moved aside; the registry \
+                         begins without any and knows its servers again as they renew"
+                    );
+                    is_there = false;
+                }
+                begun => return begun.map_err(|fault| fault.at(&path)),
+            }
+        }
+        debug_assert!(!is_there, "an undamaged file has been opened");
+        let unfinished = directory.unfinished();
+        guarded(|| create(&unfinished)).map_err(|fault| fault.at(&unfinished))?;
+        directory.finish().map_err(fatal("give its name to", &path))?;
+        info!(file = %path.display(), "registrations are kept in a new file");
+        guarded(|| Self::begin_run(&path, MIGRATIONS)).map_err(|fault| fault.at(&path))
+    }
+
+    /// Opens a file, brings it to the newest form, counts the start and reads everything.
+    fn begin_run(path: &Path, migrations: &[Migration]) -> Result<(Self, Origin), Fault> {
+        refuse_newer(path, migrations)?;
+        let file = open(path)?;
+        let start = file.begin_write()?;
+        let found = schema::get(&start, schema::SCHEMA)?.ok_or_else(|| no(schema::SCHEMA))?;
+        let known = schema::newest(migrations);
+        if found > known {
+            return Err(Fault::Newer(found));
+        } else if found < known {
+            schema::migrate(&start, found, migrations)?;
+            info!(file = %path.display(), from = found, to = known, "brought to the present form");
+        }
+        let number = |word| schema::get(&start, word)?.ok_or_else(|| no(word));
+        let store =
+            u32::try_from(number(schema::STORE)?).map_err(|_too_large| no(schema::STORE))?;
+        let (epoch, revision) = (number(schema::EPOCH)? + 1, number(schema::RESERVED)?);
+        let last_instance = number(schema::LAST_INSTANCE)?;
+        // From here on, whatever this run tells, the next one begins above it.
+        let reserved = revision.saturating_add(REVISION_BLOCK);
+        schema::set(&start, schema::EPOCH, epoch)?;
+        schema::set(&start, schema::RESERVED, reserved)?;
+        start.commit()?;
+        let records = read(&file, epoch)?;
+        let path = path.to_owned();
+        let database = Self { path, file: Some(file), epoch, reserved, last_instance };
+        let store = StoreId::new(store);
+        Ok((database, Origin { store, revision, last_instance, records }))
+    }
+
+    /// The last revision that this run may tell without asking again.
+    pub(super) fn reserved(&self) -> u64 {
+        self.reserved
+    }
+
+    /// Makes a group durable. It may be repeated, whatever became of it.
+    pub(super) fn commit(&mut self, group: &Group) -> Result<(), Fault> {
+        let committed = guarded(|| self.try_commit(group));
+        if committed.is_err() {
+            // The file must be opened anew after a failure; that also finds what became of it.
+            self.file = None;
+        }
+        committed
+    }
+
+    fn try_commit(&mut self, group: &Group) -> Result<(), Fault> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => open(&self.path)?,
+        };
+        let transaction = file.begin_write()?;
+        write(&transaction, group, self.epoch)?;
+        if let Some(reserved) = group.reserved {
+            schema::set(&transaction, schema::RESERVED, reserved)?;
+        }
+        let highest = group.entries.last_key_value().map_or(0, |(id, _)| *id);
+        if highest > self.last_instance {
+            schema::set(&transaction, schema::LAST_INSTANCE, highest)?;
+        }
+        transaction.commit()?;
+        self.last_instance = self.last_instance.max(highest);
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Tells people why a group could not be written, and what to do.
+    pub(super) fn explain(&self, fault: &Fault) -> String {
+        let path = self.path.display();
+        match fault {
+            Fault::Io(error) if is_full(error) => {
+                format!("cannot write to {path}: {error}; make room there, it goes on by itself")
+            }
+            Fault::Io(error) => format!("cannot write to {path}: {error}; it is tried again"),
+            Fault::Damaged(why) => format!(
+                "{path} is damaged ({why}); restart the registry, which moves it aside and begins anew"
+            ),
+            Fault::Newer(_) => format!("{path} is of a newer registry; two of them write to it"),
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Makes a file with nothing in it.
+fn create(path: &Path) -> Result<(), Fault> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Fault::Io(error)),
+        _ => {}
+    }
+    let file = private_file().create_new(true).open(path).map_err(Fault::Io)?;
+    let file = builder().create_with_backend(FileBackend::new(file)?)?;
+    let transaction = file.begin_write()?;
+    transaction.open_table(INSTANCES)?;
+    transaction.open_table(HEARD)?;
+    let random = crate::random::number() & u128::from(u32::MAX);
+    for (word, number) in [
+        (schema::SCHEMA, schema::newest(MIGRATIONS)),
+        (schema::STORE, u64::try_from(random).unwrap_or(0)),
+        (schema::EPOCH, 0),
+        (schema::RESERVED, 0),
+        (schema::LAST_INSTANCE, 0),
+    ] {
+        schema::set(&transaction, word, number)?;
+    }
+    transaction.commit()?;
+    file.close()?;
+    Ok(())
+}
+
+/// Opens a file and verifies all of it: what is damaged is found now, and not when it is read or after it
+/// has been written to.
+fn open(path: &Path) -> Result<redb::Database, Fault> {
+    Ok(builder().set_check_integrity_on_open(true).open(path)?)
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+/// Looks at the form of a file without writing a byte to it. What cannot be looked at so, because it was
+/// not closed or is damaged, is for the real opening to judge.
+fn refuse_newer(path: &Path, migrations: &[Migration]) -> Result<(), Fault> {
+    let look = || -> Result<Option<u64>, Fault> {
+        let file = builder().open_read_only(path)?;
+        let found = file.begin_read()?.open_table(META)?.get(schema::SCHEMA)?;
+        Ok(found.map(|found| found.value()))
+    };
+    match guarded(look) {
+        Ok(Some(found)) if found > schema::newest(migrations) => Err(Fault::Newer(found)),
+        _ => Ok(()),
+    }
+}
+
+/// Reads all records, in the order of their numbers.
+fn read(file: &redb::Database, epoch: u64) -> Result<Vec<Record>, Fault> {
+    let transaction = file.begin_read()?;
+    let instances = transaction.open_table(INSTANCES)?;
+    let heard = transaction.open_table(HEARD)?;
+    let mut heard = heard.iter()?;
+    let mut heard_from = (0, 0);
+    let mut records = Vec::new();
+    for entry in instances.iter()? {
+        let (id, bytes) = entry?;
+        let id = id.value();
+        // Both are in the same order.
+        while heard_from.0 < id {
+            let Some(next) = heard.next() else { break };
+            let (id, epoch) = next?;
+            heard_from = (id.value(), epoch.value());
+        }
+        let since = if heard_from.0 == id { heard_from.1 } else { 0 };
+        let restarts = u32::try_from(epoch.saturating_sub(since)).unwrap_or(u32::MAX);
+        let record = encoding::decode(id, restarts, bytes.value());
+        records.push(record.ok_or_else(|| Fault::Damaged(format!("instance {id} is unreadable")))?);
+    }
+    Ok(records)
+}
+
+fn write(transaction: &WriteTransaction, group: &Group, epoch: u64) -> Result<(), Error> {
+    let mut instances = transaction.open_table(INSTANCES)?;
+    let mut heard = transaction.open_table(HEARD)?;
+    for (id, entry) in &group.entries {
+        match entry {
+            Entry::Put(record) => {
+                instances.insert(id, &*encoding::encode(record))?;
+                heard.insert(id, epoch.saturating_sub(record.restarts.into()))?;
+            }
+            Entry::Heard => drop(heard.insert(id, epoch)?),
+            Entry::Removed => {
+                instances.remove(id)?;
+                heard.remove(id)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Does `work`; should the library stumble over damage that it does not expect, that is a fault as well.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
+        let text = cause.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| cause.downcast_ref::<&str>().copied());
+        Err(Fault::Damaged(text.unwrap_or("it cannot be read").to_owned()))
+    })
+}
+
+fn no(word: &str) -> Fault {
+    Fault::Damaged(format!("it does not tell its {word}"))
+}
+
+impl Fault {
+    fn at(self, path: &Path) -> OpenError {
+        let path = path.to_owned();
+        match self {
+            Self::Damaged(why) => {
+                let (what, source) = ("use", io::Error::new(io::ErrorKind::InvalidData, why));
+                StoreError::Io { what, path, source }
+            }
+            Self::Io(source) => StoreError::Io { what: "open", path, source },
+            Self::Newer(found) => {
+                StoreError::Newer { path, found, known: schema::newest(MIGRATIONS) }
+            }
+        }
+        .into()
+    }
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Io { source, .. } if is_full(source) => Self::NoRoom(error),
+            _ => Self::Fatal(error),
+        }
+    }
+}
+
+impl<E: Into<Error>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        match error.into() {
+            Error::Io(error) => match error.kind() {
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                    Self::Damaged(error.to_string())
+                }
+                _ => Self::Io(error),
+            },
+            Error::Corrupted(why) => Self::Damaged(why),
+            error @ (Error::TableTypeMismatch { .. }
+            | Error::TableIsMultimap(_)
+            | Error::TableDoesNotExist(_)
+            | Error::TypeDefinitionChanged { .. }) => Self::Damaged(error.to_string()),
+            error => Self::Io(io::Error::other(error.to_string())),
+        }
+    }
+}

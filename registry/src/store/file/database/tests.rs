@@ -1,0 +1,91 @@
+//! Older forms, and failures.
+
+use rpyc_protocol::ServiceName;
+use rpyc_protocol::registry::Port;
+
+use super::*;
+use crate::store::Ticket;
+use crate::table::Host;
+
+fn group(id: u64) -> Group {
+    let record = Box::new(Record {
+        id,
+        names: vec![ServiceName::new("a").unwrap()],
+        host: Host::new([10, 0, 0, 1].into(), 0),
+        port: Port::tcp(1).unwrap(),
+        registered_at: 7,
+        is_draining: false,
+        restarts: 0,
+        native: None,
+    });
+    let entries = [(id, Entry::Put(record))].into();
+    Group { ticket: Ticket::new(1), entries, reserved: None }
+}
+
+/// As if form 2 told when instances registered in milliseconds.
+fn to_millis(transaction: &WriteTransaction) -> Result<(), Error> {
+    let mut instances = transaction.open_table(INSTANCES)?;
+    let mut changed = Vec::new();
+    for entry in instances.iter()? {
+        let (id, bytes) = entry?;
+        let record = encoding::decode(id.value(), 0, bytes.value()).unwrap();
+        changed.push(Record { registered_at: record.registered_at * 1000, ..record });
+    }
+    for record in changed {
+        instances.insert(record.id, &*encoding::encode(&record))?;
+    }
+    Ok(())
+}
+
+/// As if form 3 had a word more.
+fn with_a_word(transaction: &WriteTransaction) -> Result<(), Error> {
+    schema::set(transaction, "word", 3)
+}
+
+fn fails(transaction: &WriteTransaction) -> Result<(), Error> {
+    to_millis(transaction)?;
+    Err(Error::Corrupted("the step fails".to_owned()))
+}
+
+#[test]
+fn an_older_form_becomes_the_present_one_step_by_step_and_at_once() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("file");
+    create(&path).unwrap();
+    let (mut database, _) = Database::begin_run(&path, MIGRATIONS).unwrap();
+    database.commit(&group(1)).unwrap();
+    drop(database);
+    let registered_at = |migrations: &[Migration]| {
+        let (_, origin) = Database::begin_run(&path, migrations)?;
+        Ok::<_, Fault>(origin.records[0].registered_at)
+    };
+    let failed = registered_at(&[fails]).unwrap_err();
+    assert!(matches!(&failed, Fault::Damaged(why) if why == "the step fails"), "{failed:?}");
+    assert_eq!(registered_at(&[]).unwrap(), 7, "all or nothing");
+    assert_eq!(registered_at(&[to_millis]).unwrap(), 7000);
+    assert_eq!(registered_at(&[to_millis]).unwrap(), 7000, "once");
+    assert_eq!(registered_at(&[to_millis, with_a_word]).unwrap(), 7000, "from there on");
+    assert!(matches!(registered_at(&[to_millis]), Err(Fault::Newer(3))), "never back");
+    assert!(matches!(registered_at(MIGRATIONS), Err(Fault::Newer(3))));
+}
+
+#[test]
+fn what_fails_is_tried_again_with_a_file_opened_anew() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("file");
+    create(&path).unwrap();
+    let (mut database, _) = Database::begin_run(&path, MIGRATIONS).unwrap();
+    database.commit(&group(1)).unwrap();
+    database.file = None;
+    let hidden = directory.path().join("hidden");
+    std::fs::rename(&path, &hidden).unwrap();
+    let fault = database.commit(&group(2)).unwrap_err();
+    let told = database.explain(&fault);
+    assert!(told.contains(path.to_str().unwrap()) && told.contains("tried again"), "{told}");
+    std::fs::rename(&hidden, &path).unwrap();
+    database.commit(&group(2)).unwrap();
+    drop(database);
+    let (_, origin) = Database::begin_run(&path, MIGRATIONS).unwrap();
+    let ids: Vec<_> = origin.records.iter().map(|record| record.id).collect();
+    assert_eq!((ids, origin.last_instance), (vec![1, 2], 2));
+}

@@ -1,0 +1,82 @@
+//! A store in memory that outlives its registry, as a disk does.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use rpyc_protocol::registry::native::StoreId;
+use rpyc_registry::{Change, Origin, Progress, Record, Store, Ticket};
+use tokio::sync::watch;
+
+/// A store whose content outlives the registry.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Disk(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    records: BTreeMap<u64, Record>,
+    reserved: u64,
+    last_instance: u64,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct DiskStore {
+    disk: Disk,
+    progress: watch::Sender<Progress>,
+}
+
+impl Store for DiskStore {
+    fn kind(&self) -> &'static str {
+        "disk of the test"
+    }
+
+    fn record(&mut self, change: Change) -> Ticket {
+        let mut kept = self.disk.0.lock().unwrap();
+        kept.last += 1;
+        match change {
+            Change::Put(record) => {
+                kept.last_instance = kept.last_instance.max(record.id);
+                kept.records.insert(record.id, *record);
+            }
+            Change::Heard(id) => kept.records.get_mut(&id).unwrap().restarts = 0,
+            Change::Removed(id) => drop(kept.records.remove(&id)),
+        }
+        let committed = Ticket::new(kept.last);
+        self.progress.send_replace(Progress { committed, failure: None });
+        committed
+    }
+
+    fn last_ticket(&self) -> Ticket {
+        Ticket::new(self.disk.0.lock().unwrap().last)
+    }
+
+    fn reserve(&mut self, revision: u64) {
+        self.disk.0.lock().unwrap().reserved = revision;
+    }
+
+    fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+}
+
+impl Disk {
+    /// What a registry that starts now finds.
+    pub(crate) fn origin(&self) -> Origin {
+        let mut kept = self.0.lock().unwrap();
+        for record in kept.records.values_mut() {
+            record.restarts += 1;
+        }
+        let records = kept.records.values().cloned().collect();
+        Origin {
+            store: StoreId::new(1),
+            revision: kept.reserved,
+            last_instance: kept.last_instance,
+            records,
+        }
+    }
+
+    /// What a registry writes to.
+    pub(crate) fn store(&self) -> Box<dyn Store> {
+        Box::new(DiskStore { disk: self.clone(), progress: watch::Sender::default() })
+    }
+}

@@ -1,0 +1,412 @@
+//! Leases of both kinds through pauses, restarts, draining and mass expiry, against what is promised.
+//!
+//! The model does not say which of the overdue are kept as suspects; it says what must hold whatever
+//! the registry decides: nobody who renewed in time is lost, nobody outlives what is promised, and
+//! revisions only rise.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod disk;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+use rpyc_protocol::ServiceName;
+use rpyc_protocol::registry::native::{Reply, Revision, State, StoreId};
+use rpyc_protocol::registry::{Names, Port, Request};
+use rpyc_registry::{
+    Access, Asker, Counters, Dispatcher, Host, MAX_GRACES, Outcome, ProtectionPolicy, Registry,
+    SWEEP_INTERVAL, TableConfig, Transport,
+};
+use serde_json::{Value, json};
+
+use disk::Disk;
+
+/// The TTL of legacy leases.
+const TTL: Duration = Duration::from_secs(10);
+/// The least number of instances for protection.
+const SAMPLE: usize = 4;
+const NAMES: [&str; 3] = ["A", "B", "C"];
+
+/// A server: the last number of its address, and its port. Even addresses speak the legacy protocol.
+type Place = (u8, u16);
+
+fn is_native(place: Place) -> bool {
+    place.0 % 2 == 1
+}
+
+#[derive(Clone, Debug)]
+enum Transition {
+    /// Registers, or renews in the legacy way.
+    Register {
+        place: Place,
+        name: usize,
+        ttl: Duration,
+    },
+    /// Renews in the native way.
+    Renew {
+        place: Place,
+    },
+    End {
+        place: Place,
+    },
+    Drain {
+        place: Place,
+        is_draining: bool,
+    },
+    /// Time passes and sweeps come when they are due.
+    Run(Duration),
+    /// The registry does not run for a while.
+    Pause(Duration),
+    /// The registry is killed, and started again after a while.
+    Restart(Duration),
+}
+
+#[derive(Clone, Debug)]
+struct Scenario;
+
+impl ReferenceStateMachine for Scenario {
+    type State = Self;
+    type Transition = Transition;
+
+    fn init_state() -> BoxedStrategy<Self> {
+        Just(Self).boxed()
+    }
+
+    fn transitions(_: &Self) -> BoxedStrategy<Transition> {
+        let place = || (1u8..4, 1u16..4);
+        let millis = |range: std::ops::Range<u64>| range.prop_map(Duration::from_millis);
+        prop_oneof![
+            8 => (place(), 0..NAMES.len(), millis(2_000..20_000))
+                .prop_map(|(place, name, ttl)| Transition::Register { place, name, ttl }),
+            8 => place().prop_map(|place| Transition::Renew { place }),
+            1 => place().prop_map(|place| Transition::End { place }),
+            1 => (place(), any::<bool>())
+                .prop_map(|(place, is_draining)| Transition::Drain { place, is_draining }),
+            6 => millis(0..8_000).prop_map(Transition::Run),
+            1 => millis(0..60_000).prop_map(Transition::Pause),
+            1 => millis(0..60_000).prop_map(Transition::Restart),
+        ]
+        .boxed()
+    }
+
+    fn apply(state: Self, _: &Transition) -> Self {
+        state
+    }
+}
+
+/// What a server believes of one of its names.
+#[derive(Clone, Debug)]
+struct Lease {
+    /// In lease time.
+    deadline: Duration,
+    ttl: Duration,
+    /// Not heard from since a restart.
+    is_restored: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Server {
+    leases: BTreeMap<usize, Lease>,
+    /// How it renews, if it is native.
+    lease_id: Option<String>,
+    is_draining: bool,
+    restarts: u32,
+}
+
+struct Table {
+    start: Instant,
+    /// Since the start.
+    now: Duration,
+    /// How much of `now` does not count because the registry did not run.
+    credit: Duration,
+    dispatcher: Dispatcher,
+    next_sweep: Instant,
+    disk: Disk,
+    servers: BTreeMap<Place, Server>,
+    revision: Revision,
+    /// Since when there have been too few instances for protection, in lease time.
+    small_since: Option<Duration>,
+    random: u128,
+}
+
+/// How long it takes to end what has been kept, when there is no protection any more.
+const SETTLING: Duration = SWEEP_INTERVAL.saturating_mul(10);
+
+fn start_registry(now: Instant, disk: &Disk, seed: u128) -> Dispatcher {
+    let origin = disk.origin();
+    let protection = ProtectionPolicy { share: 0.4, sample: SAMPLE, evictions_per_sweep: 2 };
+    let config = TableConfig { ttl: TTL, protection, ..TableConfig::default() };
+    let mut random = seed;
+    let entropy = Box::new(move || {
+        random += 1;
+        random
+    });
+    let registry = Registry::new(now, config, disk.store(), origin, entropy);
+    let access = Access::default();
+    Dispatcher::new(now, registry, access, Arc::new(Counters::new(now)))
+}
+
+impl Table {
+    fn instant(&self) -> Instant {
+        self.start + self.now
+    }
+
+    fn lease_time(&self) -> Duration {
+        self.now - self.credit
+    }
+
+    fn ask(&self, from: &Asker, request: &Value) -> Reply {
+        let mut buffer = Vec::new();
+        let bytes = request.to_string();
+        match self.dispatcher.handle(self.instant(), from, bytes.as_bytes(), &mut buffer) {
+            Outcome::Reply(bytes) | Outcome::AfterCommit(_, bytes) => Reply::parse(bytes).unwrap(),
+            other => unreachable!("{request} is answered by {other:?}"),
+        }
+    }
+
+    fn register(&mut self, place: Place, name: usize, ttl: Duration) {
+        let lease_time = self.lease_time();
+        if is_native(place) {
+            // A server keeps its names and its TTL for as long as it runs.
+            let server = self.servers.get(&place).cloned().unwrap_or_default();
+            let ttl = server.leases.values().next().map_or(ttl, |lease| lease.ttl);
+            let mut names: Vec<_> = server.leases.keys().map(|name| NAMES[*name]).collect();
+            names.push(NAMES[name]);
+            let request = json!({
+                "v": 1, "op": "register", "names": names, "port": place.1,
+                "ttl_ms": u64::try_from(ttl.as_millis()).unwrap(), "key": "a start",
+            });
+            let granted = self.ask(&asker(place.0), &request).lease.unwrap();
+            let lease_id = serde_json::to_value(granted.lease).unwrap();
+            let server = self.servers.entry(place).or_default();
+            if server.lease_id.as_deref() != lease_id.as_str() {
+                // The one before had ended, and took what was known of it along.
+                *server = Server {
+                    lease_id: lease_id.as_str().map(str::to_owned),
+                    leases: server.leases.clone(),
+                    ..Server::default()
+                };
+            }
+            let deadline = lease_time + ttl;
+            server.leases.insert(name, Lease { deadline, ttl, is_restored: false });
+            server.hear(lease_time);
+        } else {
+            let names = [ServiceName::new(NAMES[name]).unwrap()];
+            let (names, port) = (Names::from(&names[..]), Port::tcp(place.1).unwrap());
+            let mut request = Vec::new();
+            Request::Register { names, port }.encode(&mut request).unwrap();
+            let mut buffer = Vec::new();
+            let outcome =
+                self.dispatcher.handle(self.instant(), &asker(place.0), &request, &mut buffer);
+            assert!(matches!(outcome, Outcome::AfterCommit(..)), "{outcome:?}");
+            let server = self.servers.entry(place).or_default();
+            let deadline = lease_time + TTL;
+            server.leases.insert(name, Lease { deadline, ttl: TTL, is_restored: false });
+            server.restarts = 0;
+        }
+    }
+
+    fn renew(&mut self, place: Place) {
+        let lease_time = self.lease_time();
+        let Some(server) = self.servers.get(&place) else { return };
+        let Some(lease) = server.lease_id.clone() else { return };
+        let request = json!({"v": 1, "op": "renew", "lease": lease});
+        let reply = self.ask(&asker(place.0), &request);
+        let server = self.servers.get_mut(&place).unwrap();
+        if reply.lease.is_some() {
+            server.hear(lease_time);
+        } else {
+            let is_overdue = server.leases.values().all(|lease| lease.deadline <= lease_time);
+            assert!(is_overdue, "a live lease is unknown: {server:?} at {lease_time:?}");
+            self.servers.remove(&place);
+        }
+    }
+
+    fn end(&mut self, place: Place) {
+        if self.servers.remove(&place).is_none() {
+            return;
+        }
+        let host = format!("10.0.0.{}", place.0);
+        let request = json!({"v": 1, "op": "deregister", "host": host, "port": place.1});
+        self.ask(&operator(), &request);
+    }
+
+    fn drain(&mut self, place: Place, is_draining: bool) {
+        let Some(server) = self.servers.get_mut(&place) else { return };
+        server.is_draining = is_draining;
+        let (op, host) =
+            (if is_draining { "drain" } else { "undrain" }, format!("10.0.0.{}", place.0));
+        let request = json!({"v": 1, "op": op, "host": host, "port": place.1});
+        if self.ask(&operator(), &request).changed.is_none() {
+            self.servers.remove(&place);
+        }
+    }
+
+    fn sweep(&mut self) {
+        let late = self.instant().saturating_duration_since(self.next_sweep);
+        if late > SWEEP_INTERVAL {
+            self.credit += late;
+        }
+        loop {
+            self.next_sweep = self.dispatcher.expire(self.instant());
+            if self.next_sweep > self.instant() {
+                return;
+            }
+        }
+    }
+
+    fn restart(&mut self) {
+        self.random += 1 << 64;
+        self.credit = Duration::ZERO;
+        self.start += self.now;
+        self.now = Duration::ZERO;
+        self.small_since = None;
+        self.dispatcher = start_registry(self.start, &self.disk, self.random);
+        self.next_sweep = self.start + SWEEP_INTERVAL;
+        self.servers.retain(|_, server| {
+            server.restarts += 1;
+            for lease in server.leases.values_mut() {
+                lease.deadline = lease.ttl;
+                lease.is_restored = true;
+            }
+            server.restarts <= MAX_GRACES
+        });
+    }
+
+    fn check(&mut self) {
+        let now = self.lease_time();
+        let reply = self.ask(&operator(), &json!({"v": 1, "op": "list"}));
+        let revision = reply.revision.unwrap();
+        assert!(
+            self.revision == revision || self.revision.is_before(revision),
+            "{} after {}",
+            revision,
+            self.revision
+        );
+        self.revision = revision;
+        let mut found = BTreeMap::new();
+        for service in reply.services.unwrap() {
+            let name = NAMES.iter().position(|name| *name == service.name).unwrap();
+            for instance in service.instances {
+                let last = instance.host.rsplit('.').next().unwrap().parse().unwrap();
+                let key = (name, (last, instance.port.to_tcp().unwrap()));
+                assert!(found.insert(key, instance).is_none(), "{key:?} twice");
+            }
+        }
+        let mut instances: Vec<_> = found.values().map(|instance| instance.id).collect();
+        instances.sort_unstable();
+        instances.dedup();
+        self.small_since = match self.small_since {
+            _ if instances.len() >= SAMPLE => None,
+            since => since.or(Some(now)),
+        };
+        let is_small = self.small_since.is_some_and(|since| now >= since + SETTLING);
+        for (place, server) in &mut self.servers {
+            let is_draining = server.is_draining;
+            server.leases.retain(|name, lease| {
+                let told = found.remove(&(*name, *place));
+                let state = told.as_ref().map(|instance| instance.state);
+                let at = format!("{} of {place:?}, {lease:?}, at {now:?}", NAMES[*name]);
+                if now < lease.deadline {
+                    let expected = match (is_draining, lease.is_restored) {
+                        (true, _) => State::Draining,
+                        (false, true) => State::Suspect,
+                        (false, false) => State::Passing,
+                    };
+                    assert_eq!(state, Some(expected), "{at}: alive");
+                } else if now < lease.deadline + if is_small { SETTLING } else { lease.ttl } {
+                    let is_held = matches!(state, None | Some(State::Suspect | State::Draining));
+                    assert!(is_held, "{at}: overdue, and {state:?}");
+                } else {
+                    assert_eq!(state, None, "{at}: outlives what is promised");
+                }
+                told.is_some()
+            });
+        }
+        self.servers.retain(|_, server| !server.leases.is_empty());
+        assert!(found.is_empty(), "nobody registered {found:?}");
+    }
+}
+
+impl Server {
+    /// All leases of a native server are renewed together.
+    fn hear(&mut self, now: Duration) {
+        self.restarts = 0;
+        for lease in self.leases.values_mut() {
+            lease.deadline = lease.deadline.max(now + lease.ttl);
+            lease.is_restored = false;
+        }
+    }
+}
+
+impl StateMachineTest for Table {
+    type SystemUnderTest = Self;
+    type Reference = Scenario;
+
+    fn init_test(_: &Scenario) -> Self {
+        let (start, disk) = (Instant::now(), Disk::default());
+        Self {
+            start,
+            now: Duration::ZERO,
+            credit: Duration::ZERO,
+            dispatcher: start_registry(start, &disk, 0),
+            next_sweep: start + SWEEP_INTERVAL,
+            disk,
+            servers: BTreeMap::new(),
+            revision: Revision { store: StoreId::new(1), number: 0 },
+            small_since: None,
+            random: 0,
+        }
+    }
+
+    fn apply(mut table: Self, _: &Scenario, transition: Transition) -> Self {
+        match transition {
+            Transition::Register { place, name, ttl } => table.register(place, name, ttl),
+            Transition::Renew { place } => table.renew(place),
+            Transition::End { place } => table.end(place),
+            Transition::Drain { place, is_draining } => table.drain(place, is_draining),
+            Transition::Run(duration) => {
+                let end = table.now + duration;
+                while table.next_sweep <= table.start + end {
+                    table.now = table.now.max(table.next_sweep - table.start);
+                    table.sweep();
+                }
+                table.now = end;
+                table.sweep();
+            }
+            Transition::Pause(duration) => {
+                table.now += duration;
+                table.sweep();
+            }
+            Transition::Restart(duration) => {
+                table.now += duration;
+                table.restart();
+            }
+        }
+        table.check();
+        table
+    }
+}
+
+fn asker(last: u8) -> Asker {
+    Asker {
+        host: Host::new([10, 0, 0, last].into(), 0),
+        is_here: false,
+        reached: None,
+        link: 0,
+        transport: Transport::Tcp,
+    }
+}
+
+fn operator() -> Asker {
+    Asker { is_here: true, ..asker(99) }
+}
+
+prop_state_machine! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #[test]
+    fn the_table_keeps_what_it_promises(sequential 1..80 => Table);
+}

@@ -1,0 +1,117 @@
+//! Which clients are let in.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use rpyc_client::{Fingerprint, TlsError};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
+};
+use tokio_rustls::rustls;
+
+/// Clients that are known.
+#[derive(Clone, Default)]
+pub(super) struct Clients {
+    /// Who issues their certificates.
+    authorities: Option<Arc<RootCertStore>>,
+    /// Those that are known by their certificates alone.
+    pinned: BTreeSet<Fingerprint>,
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authorities = self.authorities.as_ref().map_or(0, |roots| roots.len());
+        f.debug_struct("Clients")
+            .field("authorities", &authorities)
+            .field("pinned", &self.pinned)
+            .finish()
+    }
+}
+
+impl Clients {
+    pub(super) fn with_authorities(self, authorities: RootCertStore) -> Self {
+        Self { authorities: Some(Arc::new(authorities)), ..self }
+    }
+
+    pub(super) fn with_pinned(mut self, pinned: impl IntoIterator<Item = Fingerprint>) -> Self {
+        self.pinned.extend(pinned);
+        self
+    }
+
+    pub(super) fn verifier(
+        &self,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+        let algorithms = provider.signature_verification_algorithms;
+        let issued = self.authorities.clone().map(|roots| {
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+            verifier.map_err(|_empty| TlsError::Missing)
+        });
+        Ok(match issued.transpose()? {
+            Some(issued) if self.pinned.is_empty() => issued,
+            issued => Arc::new(Known { issued, pinned: self.pinned.clone(), algorithms }),
+        })
+    }
+}
+
+/// Knows clients by their certificates alone, and others by who issued theirs.
+///
+/// In either case the client must prove that it has the certificate's key.
+#[derive(Debug)]
+struct Known {
+    issued: Option<Arc<dyn ClientCertVerifier>>,
+    pinned: BTreeSet<Fingerprint>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ClientCertVerifier for Known {
+    /// None, so that a client shows whatever certificate it has.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        match &self.issued {
+            _ if self.pinned.contains(&Fingerprint::of_der(certificate)) => {
+                Ok(ClientCertVerified::assertion())
+            }
+            Some(issued) => issued.verify_client_cert(certificate, intermediates, now),
+            None => Err(CertificateError::ApplicationVerificationFailure.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
