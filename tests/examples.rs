@@ -62,6 +62,32 @@ fn the_payroll_server_in_rust_serves_clients_in_rust_and_python() {
     serve(examples::rust("payroll_server"), clients);
 }
 
+/// The registry may be gone in between: the answer is remembered.
+#[test]
+fn the_resolver_finds_servers_without_the_registry() {
+    let daemon = Daemon::start(&[]);
+    let registry = daemon.address(Transport::Udp).to_string();
+    let mut server = examples::rust("payroll_server");
+    let _server = Process::start("payroll_server", {
+        server.env("RPYC_REGISTRY", &registry);
+        server
+    });
+    let mut asking = Registrar::start(Reference::Rpyc6, Via::Udp(registry.parse().unwrap()));
+    eventually("the server is found", PATIENCE, || {
+        (asking.query("PAYROLL") != json!([])).then_some(())
+    });
+    let mut client = examples::rust("resolver");
+    client.env("RPYC_REGISTRY", &registry).args(["Mertz", "David"]);
+    let client = Process::start("resolver", client);
+    let salaries = |lines: &[String]| lines.iter().filter(|it| it.contains("earns 4200")).count();
+    client.wait_for("a salary", |lines| (salaries(lines) > 0).then_some(()));
+    drop(daemon);
+    let seen = client.wait_for("staleness", |lines| {
+        lines.iter().any(|line| line == "PAYROLL: Stale").then(|| salaries(lines))
+    });
+    client.wait_for("a salary without a registry", |lines| (salaries(lines) > seen).then_some(()));
+}
+
 #[test]
 fn the_payroll_server_in_python_serves_clients_in_rust_and_python() {
     for reference in Reference::ALL {

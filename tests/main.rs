@@ -18,6 +18,9 @@ macro_rules! with_each_version {
     )+};
 }
 
+mod announcing;
+mod durability;
+mod embedded;
 mod examples;
 mod golden;
 mod guide;
@@ -26,4 +29,5 @@ mod hostile;
 mod interop;
 mod netns;
 mod probes;
+mod resolver;
 mod rpc;

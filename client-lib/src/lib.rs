@@ -55,6 +55,7 @@
 //! | which registries are asked: the environment's, those nearby, or a list | [`Registries`], [`RegistryAddr`] |
 //! | who serves a name, which names there are, who serves them since when | [`Registrar`] |
 //! | what only this project's registry knows: leases, states, changes, its status | [`Registrar::native`], [`native`] |
+//! | the same kept fresh and remembered, and a choice among the servers | [`Resolver`], [`Choice`] |
 //! | that a name is served here | [`Registrar::register`]; to stay registered, the announcer of `rpyc-server` |
 //! | a connection to a server, by name or by address | [`connect_by_service`], [`connect`] |
 //! | one with options, or over any stream | [`Connection`], [`ConnectionBuilder`] |
@@ -93,6 +94,7 @@ mod reconnect;
 mod registrar;
 mod registries;
 mod remote;
+mod resolver;
 mod route;
 #[cfg(test)]
 mod scripted;
@@ -101,7 +103,7 @@ mod stream;
 mod tls;
 
 pub use address::{RegistryAddr, RegistryAddrError, Transport};
-pub use connect::{connect, connect_by_service, open_by_service};
+pub use connect::{Finder, connect, connect_by_service, open_by_service};
 pub use connection::{
     Call, Connection, ConnectionBuilder, ConnectionId, DEFAULT_TIMEOUT, Driver, PendingCall,
 };
@@ -116,6 +118,9 @@ pub use reconnect::{ReconnectError, Reconnecting, ReconnectingCall};
 pub use registrar::{Acknowledgement, Instance, Registrar, RegistrarBuilder, Service, Snapshot};
 pub use registries::{REGISTRY_VARIABLE, Registries};
 pub use remote::{Items, RemoteObject};
+pub use resolver::{
+    Choice, Event, Freshness, Notice, Resolved, Resolver, ResolverBuilder, ResolverStats,
+};
 /// What is on the wire, without the wire: formats and values that appear in the depths of errors.
 pub use rpyc_protocol as protocol;
 pub use rpyc_protocol::brine::{Int, Value};

@@ -27,4 +27,4 @@ pub use rpyc_protocol::registry::native::{
     Status, StoreId, Target,
 };
 
-pub use crate::registrar::native::{Answer, Change, Native, Query, Watch, WatchError, What};
+pub use crate::registrar::native::{Answer, Change, Face, Native, Query, Watch, WatchError, What};

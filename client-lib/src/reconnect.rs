@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::parcel::IntoArgs;
-use crate::{Args, CallError, ConnectError, ConnectionBuilder, Registrar, RemoteObject};
+use crate::{Args, CallError, ConnectError, ConnectionBuilder, Finder, RemoteObject, Resolver};
 
 /// How long a lost service is looked for, unless told otherwise.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(10);
@@ -53,7 +53,7 @@ struct Inner {
 
 enum Target {
     Address(String),
-    Name(Registrar, ServiceName),
+    Name(Finder, ServiceName),
 }
 
 impl fmt::Debug for Reconnecting {
@@ -74,20 +74,25 @@ impl ConnectionBuilder {
     }
 
     /// A service of `name` that is looked up and connected to when it is needed, and again when it is
-    /// lost; in the registries that the environment names or those nearby.
+    /// lost; in the registries that the environment names or those nearby. It has a [`Resolver`] of its
+    /// own, so it finds the service again while no registry answers.
     ///
     /// # Errors
     /// [`ConnectError`] if the name is none, or the environment is not right.
     pub fn reconnecting_by_service(self, name: &str) -> Result<Reconnecting, ConnectError> {
         let name = ServiceName::new(name)?;
-        Ok(self.reconnecting_through(&Registrar::from_env()?, name))
+        Ok(self.reconnecting_through(&Resolver::from_env()?, name))
     }
 
-    /// A service of `name` that is looked up through `registrar` and connected to when it is needed,
-    /// and again when it is lost.
+    /// A service of `name` that is looked up through a [`Registrar`](crate::Registrar) or a
+    /// [`Resolver`] and connected to when it is needed, and again when it is lost.
     #[must_use]
-    pub fn reconnecting_through(self, registrar: &Registrar, name: ServiceName) -> Reconnecting {
-        Reconnecting::new(self, Target::Name(registrar.clone(), name))
+    pub fn reconnecting_through(
+        self,
+        through: impl Into<Finder>,
+        name: ServiceName,
+    ) -> Reconnecting {
+        Reconnecting::new(self, Target::Name(through.into(), name))
     }
 }
 
@@ -103,7 +108,7 @@ impl Reconnecting {
     pub fn with_patience(&self, patience: Duration) -> Self {
         let target = match &self.0.target {
             Target::Address(address) => Target::Address(address.clone()),
-            Target::Name(registrar, name) => Target::Name(registrar.clone(), name.clone()),
+            Target::Name(finder, name) => Target::Name(finder.clone(), name.clone()),
         };
         let builder = self.0.builder.clone();
         Self(Arc::new(Inner { builder, target, patience, current: Mutex::default() }))
@@ -169,7 +174,7 @@ impl Reconnecting {
         let builder = self.0.builder.clone();
         let connection = match &self.0.target {
             Target::Address(address) => builder.connect(address).await?,
-            Target::Name(registrar, name) => builder.connect_through(registrar, name).await?,
+            Target::Name(finder, name) => builder.connect_through(finder.clone(), name).await?,
         };
         let address = || match &self.0.target {
             Target::Address(address) => address.as_str().into(),

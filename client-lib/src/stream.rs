@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rpyc_protocol::registry::reply::Endpoint;
@@ -10,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+
+use crate::resolver::Seat;
 
 /// A connection to a server of a service, over which nothing was said yet.
 ///
@@ -19,6 +22,8 @@ use tokio::net::UnixStream;
 pub struct ServiceStream {
     endpoint: Endpoint,
     socket: Socket,
+    /// Counts the connection among those to its server.
+    seat: Option<Arc<Seat>>,
 }
 
 /// The socket of a [`ServiceStream`].
@@ -34,7 +39,12 @@ pub enum Socket {
 
 impl ServiceStream {
     pub(crate) fn new(endpoint: Endpoint, socket: Socket) -> Self {
-        Self { endpoint, socket }
+        Self { endpoint, socket, seat: None }
+    }
+
+    /// Counts the connection as long as it is there.
+    pub(crate) fn take_seat(&mut self, seat: Arc<Seat>) {
+        self.seat = Some(seat);
     }
 
     /// The server at the other end, as the registry told it.
@@ -49,7 +59,7 @@ impl ServiceStream {
         &self.socket
     }
 
-    /// Takes the connection apart.
+    /// Takes the connection apart. A [`Resolver`](crate::Resolver) counts it no more.
     #[must_use]
     pub fn into_parts(self) -> (Endpoint, Socket) {
         (self.endpoint, self.socket)

@@ -64,6 +64,8 @@ fuzz_target!(|bytes: &[u8]| {
             Outcome::Reply(reply) | Outcome::AfterCommit(_, reply) => {
                 assert!(!reply.is_empty() && reply.len() <= cap);
             }
+            // Only where services are probed.
+            Outcome::AfterCheck(check) => assert!(check.addresses().is_empty()),
             Outcome::Watch(mut watch) => {
                 let mut lines = Vec::new();
                 while watch.lines(now, &mut lines) {}

@@ -10,7 +10,7 @@ use rpyc_protocol::registry::native::{
     ErrorCode, EventKind, Granted, MAX_DATAGRAM, Reply, Request, State, StoreId,
 };
 use rpyc_registry::{
-    Access, Asker, Counters, Dispatcher, Host, MemoryStore, Origin, Outcome, Registry,
+    Access, Asker, Counters, Dispatcher, Host, MemoryStore, Origin, Outcome, ProbeConfig, Registry,
     SWEEP_INTERVAL, TableConfig, Transport,
 };
 use serde_json::{Value, json};
@@ -478,4 +478,36 @@ fn a_watcher_learns_what_is_there_and_then_what_changes() {
     for lost in ["00000002:1", "00000001:99999"] {
         assert_eq!(kinds(&resume(lost)), [EventKind::Reset, EventKind::Current], "{lost}");
     }
+}
+
+#[test]
+fn a_registration_that_a_probe_rule_speaks_of_waits_for_its_addresses_to_be_tried() {
+    let rules = vec!["tcp,service=a".parse().unwrap()];
+    let probes = Arc::new(ProbeConfig { rules, ..ProbeConfig::default() });
+    let table = Table::new();
+    let table = Table { dispatcher: table.dispatcher.with_probes(probes), ..table };
+    let server = tcp("10.0.0.7");
+    let register = |name: &str| {
+        let addresses = ["10.0.0.8:22", "10.0.0.7:1", "10.0.0.7:2"];
+        json!({"v": 1, "id": 5, "op": "register", "names": [name], "port": 1, "addresses": addresses})
+    };
+    assert!(table.ask(&server, register("b")).lease.is_some(), "no rule speaks of it");
+
+    let mut buffer = Vec::new();
+    let message = register("a").to_string();
+    let outcome = table.dispatcher.handle(table.now, &server, message.as_bytes(), &mut buffer);
+    let Outcome::AfterCheck(deferred) = outcome else { unreachable!("{outcome:?}") };
+    let tried: Vec<_> = deferred.addresses().iter().map(ToString::to_string).collect();
+    assert_eq!(tried, ["10.0.0.7:1", "10.0.0.7:2"], "not the other machine's");
+    assert_eq!(table.ports(json!({})), [22], "it is found meanwhile");
+    let (_, answer) = deferred.finish(Some("why".to_owned())).unwrap();
+    check(Schema::Reply, &serde_json::from_slice(&answer).unwrap());
+    let reply = Reply::parse(&answer).unwrap();
+    assert_eq!(reply.id, Some(5));
+    assert_eq!(reply.lease.unwrap().unreachable.as_deref(), Some("why"));
+
+    let status = table.ask(&tcp("127.0.0.1"), json!({"op": "status"})).status.unwrap();
+    assert_eq!(status.probes.map(|probes| probes.done), Some(0));
+    let status = Table::new().ask(&tcp("127.0.0.1"), json!({"op": "status"})).status.unwrap();
+    assert_eq!(status.probes, None, "nothing is probed");
 }

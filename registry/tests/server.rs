@@ -171,6 +171,32 @@ async fn a_change_is_seen_at_once_and_acknowledged_when_it_is_durable() {
 }
 
 #[tokio::test]
+async fn while_the_store_fails_native_askers_are_told_so_at_once_and_shortly() {
+    let progress = watch::Sender::default();
+    let store = SlowStore { last: Ticket::default(), progress: progress.clone() };
+    let origin = Origin::empty(native::StoreId::new(1));
+    let bind = |config: &Config| Server::with_store(config, Box::new(store), origin).unwrap();
+    let registry = Running::with(bind, Config::default());
+    let failure = Some("the disk is full. ".repeat(50).into());
+    progress.send_replace(Progress { committed: Ticket::default(), failure });
+    let socket = registry.datagrams().await;
+    for padding in [0, 900] {
+        let padding = " ".repeat(padding);
+        let request =
+            format!("{{\"v\":1,\"op\":\"register\",\"names\":[\"a\"],\"port\":1}}{padding}");
+        let told = ask(&socket, request.as_bytes()).await;
+        assert!(told.len() <= request.len() * native::MAX_AMPLIFICATION, "{}", told.len());
+        let error = native::Reply::parse(&told).unwrap().error.unwrap();
+        assert_eq!(error.code, native::ErrorCode::NotDurable);
+        assert_eq!(error.message.contains("the disk is full"), !padding.is_empty());
+    }
+    // The first, the second that took its place, and the end of the first.
+    commit(&progress, 3);
+    drop(progress);
+    assert!(registry.stop().await);
+}
+
+#[tokio::test]
 async fn while_the_store_is_read_nobody_is_told_that_nobody_is_there() {
     let (opened, open) = oneshot::channel::<Opened>();
     let bind =

@@ -60,7 +60,7 @@ mod signature;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use announcer::{Announcer, AnnouncerBuilder, State, Status};
+pub use announcer::{Advertised, Announcer, AnnouncerBuilder, AnnouncerHandle, State, Status};
 pub use collection::{Dict, List};
 pub use exception::{IntoException, builtins};
 /// The client library of the same version, which a service uses to call others.

@@ -25,6 +25,15 @@ impl Daemon {
         Self::launch(Command::new(executable()), &[&["--port", "0"], arguments].concat())
     }
 
+    /// Starts the daemon on a port of this machine where one was before, with what that one kept in
+    /// `state`, and waits until it answers.
+    pub fn restart(port: u16, state: &Path, arguments: &[&str]) -> Self {
+        let state = state.to_str().expect("scratch paths are text");
+        let port = port.to_string();
+        let place = ["--port", &port, "--state-dir", state];
+        Self::launch(Command::new(executable()), &[&place, arguments].concat())
+    }
+
     /// Starts the daemon on `host`, on the port of its defaults or `arguments`, and waits until it listens.
     pub fn start_on(host: &Host, arguments: &[&str]) -> Self {
         Self::launch(host.command(executable()), arguments)
@@ -93,6 +102,11 @@ impl Daemon {
     /// Lets it go on after [`pause`](Self::pause) (SIGCONT).
     pub fn resume(&self) {
         self.process.signal(Signal::SIGCONT);
+    }
+
+    /// Ends it at once (SIGKILL).
+    pub fn kill(mut self) {
+        self.process.kill();
     }
 
     /// Asks it to end (SIGTERM) and waits until it has.

@@ -10,6 +10,7 @@
 //! | [`python`] | any other Python |
 //! | [`examples`] | the example programs |
 //! | [`raw`] | bytes over UDP and TCP |
+//! | [`disk`] | a small disk that can be full |
 //! | [`namespace`] | hosts and links made of Linux network namespaces |
 //! | [`process`], [`eventually()`], [`notice`], [`scratch`] | children by id, waiting, words past the runner, directories |
 //!
@@ -20,6 +21,7 @@
 #![expect(clippy::missing_panics_doc, reason = "any of it may fail the test that uses it")]
 
 pub mod daemon;
+pub mod disk;
 mod eventually;
 pub mod examples;
 mod listener;

@@ -18,11 +18,13 @@
 pub mod classic;
 mod object;
 mod pending;
+mod resolver;
 
 use std::fmt::Display;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use rpyc_protocol::ServiceName;
 use rpyc_protocol::rpc::Exception;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -30,8 +32,11 @@ use tokio::runtime::Runtime;
 
 pub use object::RemoteObject;
 pub use pending::PendingCall;
+pub use resolver::Resolver;
 
-use crate::{Args, CallError, ConnectError, ConnectionBuilder, ConnectionId, Disconnect, Local};
+use crate::{
+    Args, CallError, ConnectError, ConnectionBuilder, ConnectionId, Disconnect, Finder, Local,
+};
 
 /// Drives all connections. It does next to nothing but I/O, so two threads are enough; what blocks
 /// is on threads of its own.
@@ -97,6 +102,18 @@ impl ConnectionBuilder {
     /// [`ConnectError`] tells which of the steps failed, and how.
     pub fn connect_by_service_blocking(self, name: &str) -> Result<Connection, ConnectError> {
         wait(self.connect_by_service(name)).map(Connection)
+    }
+
+    /// As [`connect_through`](Self::connect_through), for programs without async.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn connect_through_blocking(
+        self,
+        through: impl Into<Finder>,
+        name: &ServiceName,
+    ) -> Result<Connection, ConnectError> {
+        wait(self.connect_through(through, name)).map(Connection)
     }
 
     /// As [`over`](Self::over), for programs without async.

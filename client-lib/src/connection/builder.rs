@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::shared::Shared;
 use super::{Connection, DEFAULT_TIMEOUT, Driver, Handle};
 use crate::local::Object;
+use crate::resolver::Seat;
 use crate::{Local, Peer};
 
 /// Numbers connections, to tell their objects apart.
@@ -59,6 +60,8 @@ pub struct ConnectionBuilder {
     config: Config,
     is_frame_by_frame: bool,
     pub(super) peer: Peer,
+    /// Counts the connection at the server that a resolver chose.
+    pub(super) seat: Option<Arc<Seat>>,
 }
 
 impl Default for ConnectionBuilder {
@@ -75,6 +78,7 @@ impl Default for ConnectionBuilder {
             config: Config::server(),
             is_frame_by_frame: false,
             peer: Peer::default(),
+            seat: None,
         }
     }
 }

@@ -18,8 +18,9 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Connection, ConnectionBuilder};
-use crate::connect::{dial, open_one};
+use crate::connect::{Finder, dial, open_one};
 use crate::race::first_success;
+use crate::resolver::Record;
 use crate::{
     CallError, ConnectError, Disconnect, Peer, Registrar, ServiceStream, Socket, Unreached,
 };
@@ -78,9 +79,10 @@ impl ConnectionBuilder {
         self.connect_through(&registrar, &name).await
     }
 
-    /// Connects to a server of `name`, found through `registrar`.
+    /// Connects to a server of `name`, found through a [`Registrar`] or a
+    /// [`Resolver`](crate::Resolver).
     ///
-    /// They are tried as [`Registrar::open`] does. One that can be connected to but does not speak
+    /// They are tried as [`Registrar::open`] or [`Resolver::connect`](crate::Resolver::connect) do. One that can be connected to but does not speak
     /// RPyC counts as one that cannot.
     ///
     /// # Errors
@@ -91,25 +93,34 @@ impl ConnectionBuilder {
     /// Cancel safe: dropping the future closes whatever was opened.
     pub async fn connect_through(
         self,
-        registrar: &Registrar,
+        through: impl Into<Finder>,
         name: &ServiceName,
     ) -> Result<Connection, ConnectError> {
-        let mut endpoints = registrar.discover(name).await?;
+        let finder = through.into();
+        let mut candidates = finder.find(name).await?;
         let mut failures = Vec::new();
         loop {
-            let limit = registrar.connect_timeout();
-            let stream = match open_one(&endpoints, limit).await {
-                Ok(stream) => stream,
+            let limit = finder.connect_timeout();
+            let (stream, record) = match open_one(&candidates, limit).await {
+                Ok((candidate, stream)) => (stream, candidate.record.clone()),
                 Err(unreached) => {
                     failures.extend(unreached);
                     return Err(ConnectError::AllFailed { name: name.clone(), failures });
                 }
             };
             let deadline = Instant::now() + self.connect_timeout;
-            endpoints.retain(|endpoint| endpoint != stream.endpoint());
-            match self.clone().converse(stream, deadline).await {
-                Ok(connection) => return Ok(connection),
-                Err(unreached) => failures.push(unreached),
+            candidates.retain(|candidate| !candidate.endpoints.contains(stream.endpoint()));
+            let mut builder = self.clone();
+            builder.seat = record.as_ref().map(Record::seat);
+            match builder.converse(stream, deadline).await {
+                Ok(connection) => {
+                    record.inspect(Record::succeeded);
+                    return Ok(connection);
+                }
+                Err(unreached) => {
+                    record.inspect(|record| record.failed(Instant::now().into_std()));
+                    failures.push(unreached);
+                }
             }
         }
     }
@@ -158,7 +169,10 @@ impl ConnectionBuilder {
 
     /// Speaks over a stream of our own, under TLS if that was asked for.
     #[cfg_attr(not(feature = "tls"), expect(clippy::unused_async, reason = "TLS takes time"))]
-    async fn over_socket(mut self, stream: ServiceStream) -> io::Result<Connection> {
+    async fn over_socket(mut self, mut stream: ServiceStream) -> io::Result<Connection> {
+        if let Some(seat) = self.seat.take() {
+            stream.take_seat(seat);
+        }
         self.peer = match stream.socket() {
             Socket::Tcp(socket) => socket.peer_addr().map(Peer::from).unwrap_or_default(),
             #[cfg(unix)]

@@ -16,6 +16,17 @@ pub enum ConnectError {
     /// What should be an address is none; the fault of the caller.
     #[error("{0:?} is no address: HOST:PORT or the path of a unix socket is needed")]
     Address(Box<str>),
+    /// The registry knows servers, and all of them are draining: they take nobody new, since they
+    /// are about to go or an operator wants it so.
+    #[error(
+        "all servers of {name} are draining ({instances} registered); undrain one, or start another"
+    )]
+    AllDraining {
+        /// The name.
+        name: ServiceName,
+        /// How many there are.
+        instances: usize,
+    },
     /// The registry knows servers, and none of them could be connected to: they are down, or their
     /// addresses are not to be reached from here.
     #[error(

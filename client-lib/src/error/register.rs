@@ -1,6 +1,6 @@
 //! Why a registration or its end was not acknowledged.
 
-use super::{Attempts, Fault, NO_REGISTRY_HINT, NO_REPLY_HINT, REFUSED_HINT};
+use super::{Attempts, Fault, NO_REGISTRY_HINT, NO_REPLY_HINT, REFUSED_HINT, RequestError};
 
 /// Why no registry acknowledged a registration, or the end of one. Doing it again is safe.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,12 @@ pub enum RegisterError {
     /// one of its limits. Nothing was changed there.
     #[error("the registration was refused: {0}; {REFUSED_HINT}")]
     Refused(Attempts),
+}
+
+impl From<RequestError> for RegisterError {
+    fn from(error: RequestError) -> Self {
+        Self::new(error.into_attempts())
+    }
 }
 
 impl RegisterError {

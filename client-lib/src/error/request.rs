@@ -75,6 +75,15 @@ impl RequestError {
         }
     }
 
+    pub(crate) fn into_attempts(self) -> Attempts {
+        match self {
+            Self::Declined(attempts)
+            | Self::NoRegistry(attempts)
+            | Self::NoReply(attempts)
+            | Self::Undecodable(attempts) => attempts,
+        }
+    }
+
     /// Why the first registry that declined did so.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {

@@ -26,6 +26,7 @@ use tokio::time::Instant;
 
 pub use builder::RegistrarBuilder;
 pub use instance::{Instance, Service};
+pub(crate) use snapshot::Found;
 pub use snapshot::Snapshot;
 
 use question::Question;

@@ -5,6 +5,7 @@ use rpyc_protocol::registry::Request;
 use rpyc_protocol::registry::native::{self, Cursor, ErrorCode, Operation};
 use rpyc_protocol::registry::reply::Endpoint;
 
+use super::native::Face;
 use super::question::{Question, Reading, encode, read_endpoints, read_names};
 use crate::Fault;
 
@@ -32,6 +33,27 @@ impl Question<Page<Vec<Endpoint>>> {
         let operation = Operation::resolve(name);
         let requests = vec![encode_native(operation), encode(&Request::Query { name })];
         Self { requests, read: |bytes| read_page(bytes, read_endpoints) }
+    }
+}
+
+impl Question<Face> {
+    /// Which of the two faces is there?
+    pub(super) fn face() -> Self {
+        let legacy = encode(&Request::Query { name: "RPYC" });
+        Self { requests: vec![encode_native(Operation::Ping), legacy], read: read_face }
+    }
+}
+
+fn read_face(bytes: &[u8]) -> Reading<Face> {
+    if !bytes.first().is_some_and(|&first| native::is_native(first)) {
+        return match read_endpoints(bytes) {
+            Reading::Fault(fault) if !matches!(fault, Fault::Unknown) => Reading::Fault(fault),
+            _ => Reading::Provisional(Face::Legacy),
+        };
+    }
+    match read_reply(bytes) {
+        Ok(_) => Reading::Answer(Face::Native),
+        Err(fault) => Reading::Fault(fault),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use rpyc_protocol::ServiceName;
-use rpyc_protocol::registry::native::Operation;
+use rpyc_protocol::registry::native::{Operation, Revision};
 
 use super::page::Page;
 use super::question::Question;
@@ -35,6 +35,18 @@ impl Snapshot {
             None => Err(LookupError::new(None, attempts)),
         }
     }
+}
+
+/// Who serves a name, and which registry told it.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) registry: RegistryAddr,
+    pub(crate) responder: SocketAddr,
+    /// The address of this machine that was answered to.
+    pub(crate) local: SocketAddr,
+    pub(crate) revision: Option<Revision>,
+    pub(crate) is_native: bool,
+    pub(crate) instances: Vec<Instance>,
 }
 
 impl Registrar {
@@ -78,21 +90,31 @@ impl Registrar {
     /// # Cancel safety
     /// Cancel safe, as [`Registrar::discover`].
     pub async fn resolve(&self, name: &ServiceName) -> Result<Vec<Instance>, LookupError> {
+        self.find(name).await.map(|found| found.instances)
+    }
+
+    /// Asks who serves `name`, and keeps in mind who told.
+    pub(crate) async fn find(&self, name: &ServiceName) -> Result<Found, LookupError> {
         let fail = |attempts| LookupError::new(Some(name), attempts);
         let asked = self.ask(&self.inner.registries, &Question::resolve(name.as_str())).await;
         let (registry, reply) = asked.map_err(fail)?;
         let told = Told::by(self, registry, &reply);
-        match reply.answer {
+        let (registry, responder, local) = (registry.clone(), reply.from, reply.local);
+        Ok(match reply.answer {
             Page::Native(first) => {
                 let operation = Operation::resolve(name.as_str());
+                let revision = first.revision;
                 let services = told.all_pages(operation, *first).await.map_err(fail)?;
-                Ok(services.into_iter().flat_map(|service| service.instances).collect())
+                let instances = services.into_iter().flat_map(|service| service.instances);
+                let instances = instances.collect();
+                Found { registry, responder, local, revision, is_native: true, instances }
             }
             Page::Legacy(endpoints) => {
                 told.remember_legacy();
-                Ok(told.without_details(endpoints))
+                let instances = told.without_details(endpoints);
+                Found { registry, responder, local, revision: None, is_native: false, instances }
             }
-        }
+        })
     }
 }
 

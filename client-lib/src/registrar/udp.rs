@@ -20,6 +20,10 @@ const MAX_DATAGRAM: usize = 65_535;
 /// another registry may know more, and what looks like no answer may be a stray.
 const PATIENCE: Duration = Duration::from_millis(250);
 
+/// The same for the better of two answers that one registry was asked for in one breath: as long as
+/// the first took, and this at least.
+const LEAST_PATIENCE: Duration = Duration::from_millis(50);
+
 /// How long to listen for an answer from among many once somebody, wherever, has said that there is
 /// nothing to tell: mostly nobody else is there, and this is time for two datagrams to be lost.
 const ENOUGH: Duration = Duration::from_millis(700);
@@ -35,7 +39,8 @@ pub(super) async fn ask<A>(route: &Route, asking: &Asking<'_, A>) -> Result<Repl
     let mut gaps = Gaps::default();
     let mut held = None;
     let mut until = asking.deadline;
-    let enough = Instant::now() + ENOUGH;
+    let started = Instant::now();
+    let enough = started + ENOUGH;
     send(&socket, route, asking.question).await.map_err(fault)?;
     let mut resend = Instant::now() + gaps.next_gap();
     loop {
@@ -63,7 +68,9 @@ pub(super) async fn ask<A>(route: &Route, asking: &Asking<'_, A>) -> Result<Repl
                     return outcome;
                 }
                 if held.is_none() {
-                    until = until.min(Instant::now() + PATIENCE);
+                    let took = started.elapsed().clamp(LEAST_PATIENCE, PATIENCE);
+                    let is_good = outcome.is_ok() && !route.to_many;
+                    until = until.min(Instant::now() + if is_good { took } else { PATIENCE });
                 }
                 held = Some(better(held, outcome));
             }

@@ -116,12 +116,17 @@ impl Dispatcher {
     /// What the sender of a native request is told whose change the store has not committed; `None` if
     /// it is no native request, to which silence is the only such answer.
     #[must_use]
-    pub fn not_durable(&self, message: &[u8], why: &str) -> Option<Vec<u8>> {
+    pub fn not_durable(&self, asker: &Asker, message: &[u8], why: &str) -> Option<Vec<u8>> {
         let id = Request::parse(message).ok()?.id;
-        let message = format!("the change is made but not durable yet: {why}");
-        let reply = Reply::error(ErrorCode::NotDurable, message);
-        let reply = Reply { id, revision: Some(self.directory.revision()), ..reply };
-        Some(reply.to_bytes())
+        let room = Room::of(asker, message.len(), false);
+        let revision = Some(self.directory.revision());
+        let told = |why: String| {
+            let reply = Reply::error(ErrorCode::NotDurable, why);
+            Reply { v: native::VERSION, id, revision, ..reply }.to_bytes()
+        };
+        let whole = told(format!("the change is made but not durable yet: {why}"));
+        // Without the reason, if there is no room for it; never without the error.
+        [whole, told(String::new())].into_iter().find(|bytes| bytes.len() <= room.bytes)
     }
 
     fn serve(

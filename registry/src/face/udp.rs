@@ -86,6 +86,7 @@ struct UdpFace {
 
 /// An answer to a registration whose addresses have been tried.
 struct Checked {
+    asker: Asker,
     message: Vec<u8>,
     answer: Result<(Ticket, Vec<u8>), Refusal>,
     way: Outgoing,
@@ -136,13 +137,13 @@ impl UdpFace {
         match dispatcher.handle(now, &asker, message, &mut reply) {
             Outcome::Reply(bytes) => self.send(bytes, way),
             Outcome::AfterCommit(ticket, bytes) => {
-                self.once_durable(dispatcher, message, ticket, bytes, way);
+                self.once_durable(dispatcher, (&asker, message), ticket, bytes, way);
             }
             Outcome::AfterCheck(check) => {
                 let (shared, message) = (Arc::clone(&shared), message.to_vec());
                 self.checks.spawn(async move {
                     let unreachable = shared.checks.unreachable(check.addresses()).await;
-                    Checked { message, answer: check.finish(unreachable), way }
+                    Checked { asker, message, answer: check.finish(unreachable), way }
                 });
             }
             // A watch over UDP has been refused before it came here.
@@ -156,7 +157,7 @@ impl UdpFace {
     fn once_durable(
         &mut self,
         dispatcher: &Dispatcher,
-        message: &[u8],
+        (asker, message): (&Asker, &[u8]),
         ticket: Ticket,
         bytes: &[u8],
         way: Outgoing,
@@ -165,7 +166,7 @@ impl UdpFace {
         if ticket <= progress.committed {
             self.send(bytes, way);
         } else if let Some(failure) = progress.failure
-            && let Some(told) = dispatcher.not_durable(message, &failure)
+            && let Some(told) = dispatcher.not_durable(asker, message, &failure)
         {
             self.send(&told, way);
         } else if self.pending.len() < PENDING {
@@ -180,11 +181,13 @@ impl UdpFace {
     }
 
     fn checked(&mut self, checked: Checked) {
-        let Checked { message, answer, way } = checked;
+        let Checked { asker, message, answer, way } = checked;
         let shared = Arc::clone(&self.shared);
         let Some(dispatcher) = shared.dispatcher.get() else { return };
         match answer {
-            Ok((ticket, bytes)) => self.once_durable(dispatcher, &message, ticket, &bytes, way),
+            Ok((ticket, bytes)) => {
+                self.once_durable(dispatcher, (&asker, &message), ticket, &bytes, way);
+            }
             Err(refusal) => self.lost(Loss::from(&refusal), way.to, refusal),
         }
     }

@@ -11,6 +11,9 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+/// The answer of one that knows nobody: an empty tuple.
+const EMPTY: &[u8] = b"\x02";
+
 /// What a registry heard: the command, and the address it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
@@ -120,7 +123,15 @@ async fn serve(socket: UdpSocket, shared: Arc<Mutex<Shared>>, hear: mpsc::Unboun
         let is_silent = {
             let mut shared = shared.lock().unwrap();
             let host = from.ip();
-            match Request::decode(&buffer[..len], &Limits::REQUEST).unwrap() {
+            // As RPyC's own, it does not understand what is not of RPyC's own.
+            let Ok(request) = Request::decode(&buffer[..len], &Limits::REQUEST) else { continue };
+            match request {
+                Request::Query { .. } => {
+                    if !shared.is_silent {
+                        let _ = socket.try_send_to(EMPTY, from);
+                    }
+                    continue;
+                }
                 Request::Register { names, port } => {
                     let _ = hear.send(Heard::Register(from));
                     if !shared.is_silent {
@@ -136,7 +147,7 @@ async fn serve(socket: UdpSocket, shared: Arc<Mutex<Shared>>, hear: mpsc::Unboun
                         shared.table.retain(|(_, at, on)| (*at, on) != (host, &port));
                     }
                 }
-                other => panic!("{other:?}"),
+                other @ Request::List { .. } => panic!("{other:?}"),
             }
             shared.is_silent
         };

@@ -1,8 +1,11 @@
 //! Keeping registries told of what is served here.
 
+mod advert;
 mod builder;
 #[cfg(test)]
 mod fake;
+mod handle;
+mod held;
 mod pace;
 mod status;
 mod target;
@@ -13,11 +16,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use rpyc_client::native::Registration;
 use rpyc_client::{Acknowledgement, Port, RegisterError, Registries, ServiceName};
 use rpyc_protocol::registry::RENEWAL_INTERVAL;
 use tokio::sync::watch;
 
+pub(crate) use advert::Advert;
+pub use advert::Advertised;
 pub use builder::AnnouncerBuilder;
+pub use handle::AnnouncerHandle;
 pub use status::{State, Status};
 
 use target::Target;
@@ -29,6 +36,10 @@ use target::Target;
 /// of [`Registries::all_of`] is told by itself, whatever the others do; of [`Registries::any_of`],
 /// such as [`Registries::nearby`], the first that acknowledges.
 ///
+/// This project's registry grants a lease: the announcer renews it when the registry wants to hear of
+/// it, registers again if the registry has forgotten, and ends it. RPyC's own is told in its own
+/// words. What a registry speaks is found out, and again every ten minutes.
+///
 /// A registry tells others the address that a registration came from. Unless
 /// [`bind`](AnnouncerBuilder::bind) fixes it, it is found anew for each registration; when it has
 /// changed, the old one is taken back as far as that is still possible.
@@ -36,7 +47,26 @@ use target::Target;
 pub struct Announcer {
     targets: Vec<Target>,
     statuses: watch::Sender<Vec<Status>>,
+    wanted: Arc<watch::Sender<bool>>,
     grace: Duration,
+}
+
+/// What is announced.
+#[derive(Debug)]
+struct Offer {
+    names: Vec<ServiceName>,
+    port: Port,
+    advert: Advert,
+    /// Tells this start of the server from others.
+    key: String,
+    /// Whether the address is chosen that registrations leave from.
+    is_bound: bool,
+}
+
+impl Offer {
+    fn registration(&self) -> Registration {
+        self.advert.registration(&self.names, &self.port, &self.key)
+    }
 }
 
 impl Announcer {
@@ -56,15 +86,24 @@ impl Announcer {
     }
 
     fn new(settings: AnnouncerBuilder) -> Self {
-        let names: Arc<[_]> = settings.names.as_slice().into();
+        let offer = Arc::new(Offer {
+            names: settings.names.clone(),
+            port: settings.port.clone(),
+            advert: settings.advert.clone(),
+            key: format!("{:032x}", fastrand::u128(..)),
+            is_bound: settings.bind.is_some_and(|bind| !bind.ip().is_unspecified()),
+        });
+        let wanted = watch::Sender::new(false);
         let targets = settings.registries.clone().into_targets();
         let statuses = watch::Sender::new(targets.iter().cloned().map(Status::new).collect());
         let targets = targets
             .into_iter()
             .enumerate()
-            .map(|(place, target)| Target::new(place, target, Arc::clone(&names), &settings))
+            .map(|(place, target)| {
+                Target::new(place, target, Arc::clone(&offer), &settings, wanted.subscribe())
+            })
             .collect();
-        Self { targets, statuses, grace: settings.grace }
+        Self { targets, statuses, wanted: Arc::new(wanted), grace: settings.grace }
     }
 
     /// What is known of each registry, now and whenever it changes.
@@ -80,6 +119,12 @@ impl Announcer {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Vec<Status>> {
         self.statuses.subscribe()
+    }
+
+    /// Drains what is announced, while it runs.
+    #[must_use]
+    pub fn handle(&self) -> AnnouncerHandle {
+        AnnouncerHandle { wanted: Arc::clone(&self.wanted), statuses: self.status() }
     }
 
     /// Registers once with each registry, in their order; they forget it after some minutes.

@@ -9,6 +9,9 @@ const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// try every 3 s.
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
+/// The shortest time that a registry may want: it is not to keep this program busy.
+const SHORTEST: Duration = Duration::from_millis(20);
+
 /// Decides how long to wait after each try; reads neither clock nor randomness.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
@@ -21,13 +24,15 @@ impl Pace {
         Self { interval, retry: FIRST_RETRY.min(interval) }
     }
 
-    /// How long to wait after an acknowledgement: the interval, or up to a twentieth less, so that
-    /// servers that started together do not stay together.
+    /// How long to wait after an acknowledgement: the interval, or what the registry wants if that is
+    /// shorter, or up to a twentieth less, so that servers that started together do not stay together.
     ///
     /// `chance` is from 0 to 1.
-    pub(super) fn after_success(&mut self, chance: f64) -> Duration {
+    pub(super) fn after_success(&mut self, hint: Option<Duration>, chance: f64) -> Duration {
         self.retry = FIRST_RETRY.min(self.interval);
-        self.interval.mul_f64(1.0 - chance / 20.0)
+        let pause =
+            hint.map_or(self.interval, |hint| hint.clamp(SHORTEST, SHORTEST.max(self.interval)));
+        pause.mul_f64(1.0 - chance / 20.0)
     }
 
     /// How long to wait after a failure: twice as long each time, up to a bound, and off by up to a
@@ -46,8 +51,12 @@ mod tests {
     #[test]
     fn renewals_come_a_little_early_and_never_late() {
         let mut pace = Pace::new(Duration::from_secs(60));
-        assert_eq!(pace.after_success(0.0), Duration::from_secs(60));
-        assert_eq!(pace.after_success(1.0), Duration::from_secs(57));
+        assert_eq!(pace.after_success(None, 0.0), Duration::from_secs(60));
+        assert_eq!(pace.after_success(None, 1.0), Duration::from_secs(57));
+        let hint = Some(Duration::from_secs(10));
+        assert_eq!(pace.after_success(hint, 0.0), Duration::from_secs(10));
+        assert_eq!(pace.after_success(Some(Duration::MAX), 0.0), Duration::from_secs(60));
+        assert_eq!(pace.after_success(Some(Duration::ZERO), 0.0), SHORTEST);
     }
 
     #[test]
@@ -56,7 +65,7 @@ mod tests {
         for millis in [500, 1000, 2000, 4000, 5000, 5000] {
             assert_eq!(pace.after_failure(0.5), Duration::from_millis(millis));
         }
-        pace.after_success(0.5);
+        pace.after_success(None, 0.5);
         assert_eq!(pace.after_failure(0.0), Duration::from_millis(375));
         assert_eq!(pace.after_failure(1.0), Duration::from_millis(1250));
     }

@@ -14,8 +14,13 @@ pub struct Status {
     pub registries: Registries,
     /// Whether they know.
     pub state: State,
-    /// The last acknowledgement, with the address that the registry tells others.
+    /// The last acknowledgement, with the address that the registry tells others unless the server
+    /// tells addresses of its own.
     pub last: Option<Acknowledgement>,
+    /// Whether it is told all there is to tell, by a lease; RPyC's own registry knows none.
+    pub is_native: bool,
+    /// Whether it sends nobody new.
+    pub is_draining: bool,
 }
 
 /// Whether a registry knows what is announced.
@@ -45,7 +50,7 @@ pub enum State {
 
 impl Status {
     pub(super) fn new(registries: Registries) -> Self {
-        Self { registries, state: State::Pending, last: None }
+        Self { registries, state: State::Pending, last: None, is_native: false, is_draining: false }
     }
 
     /// Whether the last registration was acknowledged.

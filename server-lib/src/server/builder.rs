@@ -10,7 +10,8 @@ use rpyc_client::{DEFAULT_TIMEOUT, Local, Peer, Registries, SessionLimits};
 
 use super::listener::{Address, Listener};
 use super::{Ended, ListenError, Server};
-use crate::Service;
+use crate::announcer::Advert;
+use crate::{Advertised, Service};
 
 /// Where the root of a connection comes from.
 pub(super) enum Source<S> {
@@ -55,6 +56,7 @@ pub(super) struct Terms {
     pub(super) session: SessionLimits,
     pub(super) timeout: Option<Duration>,
     pub(super) compress_above: Option<usize>,
+    pub(super) notice: Duration,
     pub(super) grace: Duration,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<crate::ServerTls>,
@@ -97,6 +99,7 @@ pub struct ServerBuilder<S> {
     source: Source<S>,
     addresses: Vec<Address>,
     announce: Option<Announce>,
+    advert: Advert,
     terms: Terms,
 }
 
@@ -106,12 +109,14 @@ impl<S: Service> ServerBuilder<S> {
             source,
             addresses: Vec::new(),
             announce: None,
+            advert: Advert::default(),
             terms: Terms {
                 connections: Server::<S>::DEFAULT_CONNECTIONS,
                 connections_per_address: usize::MAX,
                 session: SessionLimits::DEFAULT,
                 timeout: Some(DEFAULT_TIMEOUT),
                 compress_above: Some(3000),
+                notice: Server::<S>::DEFAULT_NOTICE,
                 grace: Server::<S>::DEFAULT_GRACE,
                 #[cfg(feature = "tls")]
                 tls: None,
@@ -146,6 +151,46 @@ impl<S: Service> ServerBuilder<S> {
     /// Announces the service under its names to these registries.
     pub fn register_with(mut self, registries: impl Into<Registries>) -> Self {
         self.announce = Some(Announce::These(registries.into()));
+        self
+    }
+
+    /// Announces a tag, by which clients may filter. RPyC's own registry is told none of tags,
+    /// metadata, weight, zone, TTL and addresses.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.advert.details.tags.insert(tag.into());
+        self
+    }
+
+    /// Announces a key and a value, for clients to filter by and to read.
+    pub fn meta(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.advert.details.meta.insert(key.into(), value.into());
+        self
+    }
+
+    /// How much of the load the server is to have beside others. Default 1; 0 is none as long as
+    /// there are others.
+    pub fn weight(mut self, weight: u16) -> Self {
+        self.advert.details.weight = Some(weight);
+        self
+    }
+
+    /// Where the server is: clients prefer their own zone. Default: nowhere in particular.
+    pub fn zone(mut self, zone: impl Into<String>) -> Self {
+        self.advert.details.zone = Some(zone.into());
+        self
+    }
+
+    /// How long the registry keeps the server without hearing of it; see
+    /// [`AnnouncerBuilder::ttl`](crate::AnnouncerBuilder::ttl). Default: as the registry has it.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.advert.ttl = Some(ttl);
+        self
+    }
+
+    /// Announces an address that the server is reached by, the best first; its port is the server's
+    /// unless told. Default: the one that the registry sees.
+    pub fn address(mut self, address: impl Into<Advertised>) -> Self {
+        self.advert.addresses.push(address.into());
         self
     }
 
@@ -193,6 +238,16 @@ impl<S: Service> ServerBuilder<S> {
         self
     }
 
+    /// How long clients are still let in after the registries were told to send nobody new, when the
+    /// server is to end. Default 500 ms; not at all where no registry knows of the server.
+    ///
+    /// It is for those that were sent here a moment before. Clients that watch their registry know at
+    /// once; those that ask it now and then connect elsewhere when they are not let in.
+    pub fn notice(mut self, notice: Duration) -> Self {
+        self.terms.notice = notice;
+        self
+    }
+
     /// How long requests may go on after the server was told to end. Default 5 s. Whatever is not
     /// done by then is cut off; zero cuts off everything at once.
     pub fn grace(mut self, grace: Duration) -> Self {
@@ -220,7 +275,7 @@ impl<S: Service> ServerBuilder<S> {
                     .map_err(|source| ListenError::Bind { address: address.to_string(), source })?,
             );
         }
-        Server::new(self.source, listeners, self.announce, self.terms)
+        Server::new(self.source, listeners, self.announce, self.advert, self.terms)
     }
 
     /// Binds all addresses and serves until `shutdown` completes: [`listen`](Self::listen), then

@@ -20,7 +20,7 @@ use futures_util::future::join_all;
 use rpyc_client::{Local, Peer, Port, Registries, ServiceName};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 pub use bound::BoundAddr;
 pub use builder::ServerBuilder;
@@ -30,7 +30,8 @@ use builder::{Announce, Source, Terms};
 use listener::{Listener, Stream};
 use places::Places;
 
-use crate::{Announcer, Service};
+use crate::announcer::Advert;
+use crate::{Announcer, AnnouncerHandle, Service};
 
 /// How long to wait before the next client is accepted after the system failed to. It doubles with
 /// each failure, as what is short (files, memory) comes back slowly.
@@ -89,6 +90,9 @@ impl<S: Service> Server<S> {
     /// How many clients may be connected at a time unless told otherwise.
     pub const DEFAULT_CONNECTIONS: usize = 1024;
 
+    /// How long clients are still let in after the server was told to end, unless told otherwise.
+    pub const DEFAULT_NOTICE: Duration = Duration::from_millis(500);
+
     /// How long requests may go on after the server was told to end, unless told otherwise.
     pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
@@ -127,6 +131,7 @@ impl<S: Service> Server<S> {
         source: Source<S>,
         listeners: Vec<Listener>,
         announce: Option<Announce>,
+        advert: Advert,
         terms: Terms,
     ) -> Result<Self, ListenError> {
         let registries = match announce {
@@ -142,7 +147,7 @@ impl<S: Service> Server<S> {
                 // A bound port is never 0, the only one that cannot be announced.
                 let Ok(port) = Port::tcp(addr.port()) else { continue };
                 let announcer = Announcer::builder(names.clone(), port, registries.clone());
-                announcers.push(announcer.bind(addr).build());
+                announcers.push(announcer.bind(addr).advert(advert.clone()).build());
             }
         }
         Ok(Self { source, listeners, announcers, terms })
@@ -160,8 +165,8 @@ impl<S: Service> Server<S> {
         self.listeners.iter().map(Listener::addr)
     }
 
-    /// Serves until `shutdown` completes: then nobody is let in any more, the registries are told,
-    /// clients that wait for nothing are sent away, requests under way are finished within the
+    /// Serves until `shutdown` completes: then the registries are told to send nobody new, and after a
+    /// moment's [notice](ServerBuilder::notice) nobody is let in any more, registrations end, clients that wait for nothing are sent away, requests under way are finished within the
     /// grace, and the rest is cut off.
     ///
     /// # Cancel safety
@@ -176,15 +181,20 @@ impl<S: Service> Server<S> {
                 let _ = stop.wait_for(|stop| *stop).await;
             }
         };
+        let handles: Vec<_> = announcers.iter().map(Announcer::handle).collect();
         let announcing = join_all(announcers.into_iter().map(|announcer| {
             let stopped = stopped();
             announcer.run(stopped)
         }));
         let serving = async {
             let mut peers = JoinSet::new();
+            let ending = async {
+                shutdown.await;
+                give_notice(&handles, terms.notice).await;
+            };
             tokio::select! {
                 biased;
-                _ = shutdown => {}
+                () = ending => {}
                 never = accept(&listeners, &source, &terms, &mut peers, &stop) => match never {},
             }
             drop(listeners);
@@ -194,6 +204,22 @@ impl<S: Service> Server<S> {
         let (withdrawn, is_drained) = tokio::join!(announcing, serving);
         Ended { is_drained, is_withdrawn: withdrawn.into_iter().all(|is_tidy| is_tidy) }
     }
+}
+
+/// How long registries may take to acknowledge that they are to send nobody new.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Has the registries send nobody new, and waits for those who were sent a moment before.
+async fn give_notice(handles: &[AnnouncerHandle], notice: Duration) {
+    let is_known = handles.iter().any(AnnouncerHandle::is_acknowledged);
+    if notice.is_zero() || !is_known {
+        return;
+    }
+    let draining = join_all(handles.iter().map(AnnouncerHandle::drain));
+    if timeout(DRAIN, draining).await.is_err() {
+        tracing::warn!("not every registry knows that the server takes nobody new");
+    }
+    sleep(notice).await;
 }
 
 /// Serves one client over a stream that is there already.
@@ -285,7 +311,7 @@ fn is_of_one_client(error: &io::Error) -> bool {
 async fn drain(mut peers: JoinSet<()>, grace: Duration) -> bool {
     let is_drained = {
         let mut left = pin!(async { while peers.join_next().await.is_some() {} });
-        tokio::time::timeout(grace, &mut left).await.is_ok()
+        timeout(grace, &mut left).await.is_ok()
     };
     peers.shutdown().await;
     is_drained

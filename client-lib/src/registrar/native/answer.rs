@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use rpyc_protocol::registry::native::{Filter, Revision};
 
-use crate::{Registrar, Registries, RegistryAddr};
+use crate::{Acknowledgement, Registrar, Registries, RegistryAddr};
 
 /// What a registry answered, and which one it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,24 @@ impl<T> Answer<T> {
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
         let Self { registry, responder, source, revision, value } = self;
         Answer { registry, responder, source, revision, value: change(value) }
+    }
+}
+
+/// What a registry speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Face {
+    /// RPyC's own requests alone.
+    Legacy,
+    /// Those of this project, too.
+    Native,
+}
+
+impl<T> From<&Answer<T>> for Acknowledgement {
+    /// The answer to a registration.
+    fn from(answer: &Answer<T>) -> Self {
+        let Answer { registry, responder, source, .. } = answer;
+        Self { registry: registry.clone(), responder: *responder, source: *source }
     }
 }
 

@@ -11,13 +11,13 @@ use rpyc_protocol::registry::native::{
     Target,
 };
 
-pub use answer::{Answer, Query};
+pub use answer::{Answer, Face, Query};
 pub use watch::{Change, Watch, WatchError, What};
 
 use super::ask::Reply;
 use super::question::Question;
 use super::told::Told;
-use super::{Registrar, Service};
+use super::{Found, Registrar, Service};
 use crate::{Instance, RegistryAddr, RequestError, Transport};
 
 /// Speaks to this project's registry in its own words; from [`Registrar::native`].
@@ -48,6 +48,38 @@ impl Registrar {
     #[must_use]
     pub fn native(&self) -> Native {
         Native { registrar: self.clone() }
+    }
+}
+
+impl Registrar {
+    /// Asks what the first registry that answers speaks.
+    ///
+    /// RPyC's own over TCP takes half a second longer, once, to be known for what it is.
+    ///
+    /// # Errors
+    /// [`RequestError`] if none answers.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: there is nothing to undo.
+    pub async fn face(&self) -> Result<Answer<Face>, RequestError> {
+        let (registry, reply) = self.ask(&self.inner.registries, &Question::face()).await?;
+        if reply.answer == Face::Legacy {
+            Told::by(self, registry, &reply).remember_legacy();
+        }
+        let (registry, responder, source) = (registry.clone(), reply.from, reply.local);
+        Ok(Answer { registry, responder, source, revision: None, value: reply.answer })
+    }
+
+    /// Follows one name at the registry that told it.
+    pub(crate) async fn watch_at(
+        &self,
+        found: &Found,
+        name: &ServiceName,
+        since: Option<Revision>,
+    ) -> Result<Watch, RequestError> {
+        let operation = Operation::Watch { glob: Some(name.to_string()), since };
+        let Found { registry, responder, local, .. } = found;
+        watch::begin(self, registry.clone(), *responder, *local, operation).await
     }
 }
 

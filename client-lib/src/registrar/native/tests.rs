@@ -170,3 +170,31 @@ fn futures_may_move_between_threads() {
     check(native.list(Query::default()));
     check(native.watch(None, None));
 }
+
+#[tokio::test]
+async fn a_registry_is_known_by_what_it_answers() {
+    let legacy = |request: &[u8]| {
+        let is_native = native::is_native(request[0]);
+        (!is_native).then(|| vec![b"\x02".to_vec()])
+    };
+    let both = |request: &[u8]| match native::is_native(request[0]) {
+        true => Some(vec![line(&Reply::new(revision(1)))]),
+        false => Some(vec![b"\x02".to_vec()]),
+    };
+    let registrar = |it: &Scripted| Registrar::builder(it.addr().into()).timeout(LONG).build();
+    let udp = Scripted::udp(move |it| legacy(it).unwrap_or_default()).await;
+    assert_eq!(registrar(&udp).face().await.unwrap().value, Face::Legacy);
+    let udp = Scripted::udp(move |it| both(it).unwrap_or_default()).await;
+    assert_eq!(registrar(&udp).face().await.unwrap().value, Face::Native);
+    let mut tcp = Scripted::tcp(legacy).await;
+    let asking = registrar(&tcp);
+    assert_eq!(asking.face().await.unwrap().value, Face::Legacy);
+    assert_eq!(asking.face().await.unwrap().value, Face::Legacy);
+    let natively = [tcp.request().await, tcp.request().await, tcp.request().await]
+        .iter()
+        .filter(|(request, _)| native::is_native(request[0]))
+        .count();
+    assert_eq!(natively, 1, "what was learnt is remembered");
+    let tcp = Scripted::tcp(both).await;
+    assert_eq!(registrar(&tcp).face().await.unwrap().value, Face::Native);
+}

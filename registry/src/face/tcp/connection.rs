@@ -142,12 +142,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let answer = match dispatcher.handle(now, &self.asker, message, &mut reply) {
             Outcome::Reply(bytes) => bytes.to_vec(),
             Outcome::AfterCommit(ticket, bytes) => {
-                once_durable(dispatcher, message, ticket, bytes.to_vec()).await?
+                once_durable(dispatcher, &self.asker, message, ticket, bytes.to_vec()).await?
             }
             Outcome::AfterCheck(check) => {
                 let unreachable = shared.checks.unreachable(check.addresses()).await;
                 let (ticket, answer) = check.finish(unreachable)?;
-                once_durable(dispatcher, message, ticket, answer).await?
+                once_durable(dispatcher, &self.asker, message, ticket, answer).await?
             }
             Outcome::Watch(watch) => return self.tell(watch).await,
             Outcome::Refused(refusal) => return Err(refusal.into()),
@@ -204,6 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 /// The answer, once what it tells is durable.
 async fn once_durable(
     dispatcher: &Dispatcher,
+    asker: &Asker,
     message: &[u8],
     ticket: Ticket,
     answer: Vec<u8>,
@@ -211,7 +212,7 @@ async fn once_durable(
     match wait_for_store(dispatcher, ticket).await {
         Ok(()) => Ok(answer),
         // What is not durable is not acknowledged.
-        Err(why) => match dispatcher.not_durable(message, &why) {
+        Err(why) => match dispatcher.not_durable(asker, message, &why) {
             Some(told) => Ok(told),
             None => Err(Failure::NotDurable(why)),
         },

@@ -1,0 +1,49 @@
+//! A resolver for programs without async.
+
+use std::sync::Arc;
+
+use super::{Connection, wait};
+use crate::{ConnectError, RegistryAddrError, Resolved};
+
+/// Keeps who serves the names that it is asked for; see [`crate::Resolver`]. It goes on in the
+/// background.
+#[derive(Clone, Debug)]
+pub struct Resolver(crate::Resolver);
+
+impl From<crate::Resolver> for Resolver {
+    fn from(resolver: crate::Resolver) -> Self {
+        Self(resolver)
+    }
+}
+
+impl Resolver {
+    /// Asks the registries that the environment names, or else those nearby.
+    ///
+    /// # Errors
+    /// [`RegistryAddrError`] if the environment names none properly.
+    pub fn from_env() -> Result<Self, RegistryAddrError> {
+        crate::Resolver::from_env().map(Self)
+    }
+
+    /// Who serves `name`; see [`crate::Resolver::resolve`].
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn resolve(&self, name: &str) -> Result<Arc<Resolved>, ConnectError> {
+        wait(self.0.resolve(name))
+    }
+
+    /// Connects to a server of `name`; see [`crate::Resolver::connect`].
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn connect(&self, name: &str) -> Result<Connection, ConnectError> {
+        wait(self.0.connect(name)).map(Connection)
+    }
+
+    /// The resolver, for async code and for what is not here.
+    #[must_use]
+    pub fn as_async(&self) -> &crate::Resolver {
+        &self.0
+    }
+}

@@ -1,0 +1,278 @@
+//! What is known of one name, and how far it can be relied on: no clock, no socket.
+
+use std::time::{Duration, Instant};
+
+use rpyc_protocol::registry::native::{Revision, State};
+
+use super::status::{Freshness, Notice};
+use crate::native::{Change, What};
+use crate::registrar::Found;
+use crate::{Instance, RegistryAddr};
+
+/// How long what is not confirmed is believed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// After the last word of any registry.
+    pub(super) stale: Duration,
+    /// After a registry that knew servers has said that there are none.
+    pub(super) grace: Duration,
+}
+
+/// Everything a registry tells of a name at once.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) registry: RegistryAddr,
+    /// Which state of which table; RPyC's own registry does not tell.
+    pub(super) revision: Option<Revision>,
+    pub(super) instances: Vec<Instance>,
+}
+
+impl From<&Found> for Told {
+    fn from(found: &Found) -> Self {
+        let Found { registry, revision, instances, .. } = found.clone();
+        Self { registry, revision, instances }
+    }
+}
+
+/// What is known of one name.
+#[derive(Debug)]
+pub(super) struct Known {
+    bounds: Bounds,
+    registry: Option<RegistryAddr>,
+    revision: Option<Revision>,
+    /// What the registry tells.
+    live: Vec<Instance>,
+    /// What it told and does not tell any more, for a reason that may be its own.
+    held: Vec<Instance>,
+    held_since: Option<Instant>,
+    /// What has been told since the registry began anew.
+    learning: Option<Vec<Instance>>,
+    is_watched: bool,
+    lost_since: Option<Instant>,
+    is_lost: bool,
+}
+
+impl Known {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            registry: None,
+            revision: None,
+            live: Vec::new(),
+            held: Vec::new(),
+            held_since: None,
+            learning: None,
+            is_watched: false,
+            lost_since: None,
+            is_lost: false,
+        }
+    }
+
+    pub(super) fn revision(&self) -> Option<Revision> {
+        self.revision
+    }
+
+    pub(super) fn registry(&self) -> Option<&RegistryAddr> {
+        self.registry.as_ref()
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        !self.live.is_empty()
+    }
+
+    /// The servers that may be used, those that are held back among them.
+    pub(super) fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.live.iter().chain(&self.held)
+    }
+
+    pub(super) fn held_since(&self) -> Option<Instant> {
+        self.held_since
+    }
+
+    pub(super) fn freshness(&self) -> Freshness {
+        match self.lost_since {
+            _ if self.is_lost => Freshness::Lost,
+            Some(since) => Freshness::Stale { since },
+            None if self.is_watched => Freshness::Watched,
+            None => Freshness::Polled,
+        }
+    }
+
+    /// A registry has told everything.
+    pub(super) fn told(&mut self, now: Instant, told: Told) -> Vec<Notice> {
+        let Told { registry, revision, instances } = told;
+        self.learning = None;
+        if let Some(notice) = self.refuse(revision) {
+            let mut notices = self.lost(now);
+            notices.insert(0, notice);
+            return notices;
+        }
+        let is_same_table = match (self.revision, revision) {
+            (Some(old), Some(new)) => old.store == new.store,
+            (None, None) => self.registry.as_ref() == Some(&registry),
+            _ => false,
+        };
+        let mut notices = self.fresh();
+        if self.registry.as_ref().is_some_and(|old| *old != registry) {
+            notices.push(Notice::Moved { registry: registry.clone() });
+        }
+        let old = std::mem::replace(&mut self.live, instances.into_iter().map(timeless).collect());
+        self.registry = Some(registry);
+        self.revision = revision.or(self.revision);
+        // Another table may not have heard of all yet, and an empty one may be a fault.
+        if !is_same_table || self.live.is_empty() {
+            notices.extend(self.hold(now, old));
+        }
+        self.drop_held_that_are_live();
+        notices
+    }
+
+    /// A watched registry is about to tell everything anew.
+    pub(super) fn relearn(&mut self) -> Vec<Notice> {
+        self.learning = Some(Vec::new());
+        Vec::new()
+    }
+
+    /// A watched registry tells of a change.
+    pub(super) fn changed(&mut self, now: Instant, change: Change) -> Vec<Notice> {
+        let Change { revision, what } = change;
+        if self.learning.is_none()
+            && !matches!(what, What::Reset)
+            && let Some(notice) = self.refuse(Some(revision))
+        {
+            return vec![notice];
+        }
+        match (what, &mut self.learning) {
+            (What::Reset, _) => return self.relearn(),
+            (What::Current, learning @ Some(_)) => {
+                let instances = learning.take().unwrap_or_default();
+                let Some(registry) = self.registry.clone() else { return Vec::new() };
+                return self.told(now, Told { registry, revision: Some(revision), instances });
+            }
+            (What::Added(_, it) | What::Updated(_, it), Some(learning)) => {
+                learning.push(*it);
+                return Vec::new();
+            }
+            (What::Removed(_, it), Some(learning)) => {
+                learning.retain(|one| !is_same(one, &it));
+                return Vec::new();
+            }
+            (What::Current, None) => {}
+            (What::Added(_, it) | What::Updated(_, it), None) => {
+                match self.live.iter_mut().find(|one| is_same(one, &it)) {
+                    Some(one) => *one = timeless(*it),
+                    None => self.live.push(timeless(*it)),
+                }
+                self.drop_held_that_are_live();
+            }
+            (What::Removed(_, it), None) => {
+                let before = self.live.len();
+                self.live.retain(|one| !is_same(one, &it));
+                if self.live.is_empty() && before > 0 {
+                    self.revision = Some(revision);
+                    return self.hold(now, vec![timeless(*it)]);
+                }
+            }
+        }
+        self.revision = Some(revision);
+        self.fresh()
+    }
+
+    /// Whether what is told is kept up by the registry itself from now on.
+    pub(super) fn watched(&mut self, is_watched: bool) -> Vec<Notice> {
+        self.is_watched = is_watched;
+        self.learning = None;
+        if is_watched { self.fresh() } else { Vec::new() }
+    }
+
+    /// No registry tells anything.
+    pub(super) fn lost(&mut self, now: Instant) -> Vec<Notice> {
+        self.is_watched = false;
+        self.learning = None;
+        if self.lost_since.is_some() {
+            return Vec::new();
+        }
+        self.lost_since = Some(now);
+        vec![Notice::Stale]
+    }
+
+    /// Forgets what has not been confirmed for too long.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        if self.held_since.is_some_and(|since| now >= since + self.bounds.grace) {
+            notices.push(Notice::Released { instances: self.held.len() });
+            self.held.clear();
+            self.held_since = None;
+        }
+        if !self.is_lost && self.lost_since.is_some_and(|since| now >= since + self.bounds.stale) {
+            self.is_lost = true;
+            self.live.clear();
+            self.held.clear();
+            self.held_since = None;
+            // Whatever comes next counts, even from a table that was set back.
+            self.revision = None;
+            notices.push(Notice::Lost);
+        }
+        notices
+    }
+
+    /// When [`expire`](Self::expire) has something to do next.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        let held = self.held_since.map(|since| since + self.bounds.grace);
+        let lost = self.lost_since.filter(|_| !self.is_lost).map(|since| since + self.bounds.stale);
+        held.into_iter().chain(lost).min()
+    }
+
+    fn refuse(&self, revision: Option<Revision>) -> Option<Notice> {
+        let (known, told) = (self.revision?, revision?);
+        told.is_before(known).then_some(Notice::Older { told, known })
+    }
+
+    fn fresh(&mut self) -> Vec<Notice> {
+        self.is_lost = false;
+        match self.lost_since.take() {
+            Some(_) => vec![Notice::Recovered],
+            None => Vec::new(),
+        }
+    }
+
+    /// Keeps what is told no more, except what had said that it would go.
+    fn hold(&mut self, now: Instant, gone: Vec<Instance>) -> Vec<Notice> {
+        let was_empty = self.held.is_empty();
+        for mut instance in gone {
+            let is_live = self.live.iter().any(|one| one.endpoint == instance.endpoint);
+            if is_live || instance.state == State::Draining {
+                continue;
+            }
+            instance.state = State::Suspect;
+            instance.why = Some("the registry does not tell of it any more".into());
+            self.held.push(instance);
+        }
+        if self.held.is_empty() || !was_empty {
+            return Vec::new();
+        }
+        self.held_since = Some(now);
+        vec![Notice::HeldBack { instances: self.held.len() }]
+    }
+
+    fn drop_held_that_are_live(&mut self) {
+        let live = &self.live;
+        self.held.retain(|held| !live.iter().any(|one| one.endpoint == held.endpoint));
+        if self.held.is_empty() {
+            self.held_since = None;
+        }
+    }
+}
+
+/// Whether both are one to the registry.
+fn is_same(one: &Instance, other: &Instance) -> bool {
+    if one.id.is_some() { one.id == other.id } else { one.endpoint == other.endpoint }
+}
+
+/// Times are true only at the moment that they are told.
+fn timeless(instance: Instance) -> Instance {
+    Instance { age: None, renewed: None, left: None, ..instance }
+}
+
+#[cfg(test)]
+mod tests;

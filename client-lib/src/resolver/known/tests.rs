@@ -1,0 +1,186 @@
+//! What is believed, and for how long.
+
+use rpyc_protocol::registry::Port;
+use rpyc_protocol::registry::native::StoreId;
+use rpyc_protocol::registry::reply::Endpoint;
+
+use super::*;
+
+const BOUNDS: Bounds = Bounds { stale: Duration::from_secs(600), grace: Duration::from_secs(75) };
+
+fn instance(port: u16) -> Instance {
+    let endpoint = Endpoint { host: "10.0.0.1".into(), port: Port::tcp(port).unwrap() };
+    Instance { id: Some(port.into()), ..Instance::at(endpoint) }
+}
+
+fn revision(store: u32, number: u64) -> Revision {
+    Revision { store: StoreId::new(store), number }
+}
+
+fn told(registry: &str, revision: Option<Revision>, ports: &[u16]) -> Told {
+    let instances = ports.iter().copied().map(instance).collect();
+    Told { registry: registry.parse().unwrap(), revision, instances }
+}
+
+fn known(revision: Option<Revision>, ports: &[u16]) -> (Known, Instant) {
+    let mut known = Known::new(BOUNDS);
+    let now = Instant::now();
+    assert!(known.told(now, told("a", revision, ports)).is_empty());
+    (known, now)
+}
+
+/// Each port, with `?` if it is a suspect.
+fn shown(known: &Known) -> Vec<String> {
+    let mut ports: Vec<_> = known
+        .instances()
+        .map(|it| {
+            let doubt = if it.state == State::Suspect { "?" } else { "" };
+            format!("{}{doubt}", it.endpoint.port)
+        })
+        .collect();
+    ports.sort();
+    ports
+}
+
+fn change(number: u64, what: What) -> Change {
+    Change { revision: revision(1, number), what }
+}
+
+fn added(port: u16) -> What {
+    What::Added("A".into(), Box::new(instance(port)))
+}
+
+fn removed(port: u16) -> What {
+    What::Removed("A".into(), Box::new(instance(port)))
+}
+
+#[test]
+fn an_empty_answer_after_a_full_one_is_not_believed_for_the_grace() {
+    let (mut known, now) = known(Some(revision(1, 5)), &[1, 2]);
+    let notices = known.told(now, told("a", Some(revision(1, 6)), &[]));
+    assert_eq!(notices, [Notice::HeldBack { instances: 2 }]);
+    assert_eq!(shown(&known), ["1?", "2?"]);
+    assert_eq!((known.held_since(), known.next_expiry()), (Some(now), Some(now + BOUNDS.grace)));
+    // One is back, and told by the registry again.
+    assert!(known.changed(now, change(7, added(1))).is_empty());
+    assert_eq!(shown(&known), ["1", "2?"]);
+    let end = now + BOUNDS.grace;
+    assert!(known.expire(end - Duration::from_millis(1)).is_empty());
+    assert_eq!(known.expire(end), [Notice::Released { instances: 1 }]);
+    assert_eq!(shown(&known), ["1"]);
+    assert_eq!((known.held_since(), known.next_expiry()), (None, None));
+}
+
+#[test]
+fn the_grace_is_not_prolonged_by_further_empty_answers() {
+    let (mut known, now) = known(None, &[1]);
+    known.told(now, told("a", None, &[]));
+    assert!(known.told(now + BOUNDS.grace / 2, told("a", None, &[])).is_empty());
+    assert_eq!(known.expire(now + BOUNDS.grace).len(), 1);
+    assert!(known.told(now + BOUNDS.grace, told("a", None, &[])).is_empty());
+    assert!(shown(&known).is_empty());
+}
+
+#[test]
+fn a_registry_that_lost_its_table_does_not_send_all_to_the_first_that_is_back() {
+    let (mut known, now) = known(Some(revision(1, 500)), &[1, 2, 3]);
+    let notices = known.told(now, told("a", Some(revision(2, 1)), &[2]));
+    assert_eq!(notices, [Notice::HeldBack { instances: 2 }]);
+    assert_eq!(shown(&known), ["1?", "2", "3?"]);
+    // The same table telling of fewer is believed.
+    known.told(now, told("a", Some(revision(2, 5)), &[2, 1, 3]));
+    known.told(now, told("a", Some(revision(2, 6)), &[3]));
+    assert_eq!(shown(&known), ["3"]);
+}
+
+#[test]
+fn an_older_state_of_the_same_table_is_refused_until_nothing_good_is_left() {
+    let (mut known, now) = known(Some(revision(1, 5)), &[1]);
+    let (older, newer) = (revision(1, 4), revision(1, 5));
+    let refused = Notice::Older { told: older, known: newer };
+    let notices = known.told(now, told("a", Some(older), &[9]));
+    assert_eq!(notices, [refused.clone(), Notice::Stale]);
+    assert_eq!(shown(&known), ["1"]);
+    assert_eq!(known.freshness(), Freshness::Stale { since: now });
+    assert_eq!(known.changed(now, change(4, added(9))), [refused]);
+    assert_eq!(known.told(now, told("a", Some(newer), &[1, 2])), [Notice::Recovered]);
+
+    known.told(now, told("a", Some(older), &[9]));
+    let end = now + BOUNDS.stale;
+    assert!(known.expire(end - Duration::from_millis(1)).is_empty());
+    assert_eq!(known.expire(end), [Notice::Lost]);
+    assert_eq!((shown(&known), known.freshness()), (vec![], Freshness::Lost));
+    assert_eq!(known.told(end, told("a", Some(older), &[9])), [Notice::Recovered]);
+    assert_eq!(shown(&known), ["9"]);
+}
+
+#[test]
+fn without_a_registry_the_last_answer_is_used_for_a_bounded_time() {
+    let (mut known, now) = known(None, &[1]);
+    assert_eq!(known.freshness(), Freshness::Polled);
+    assert_eq!(known.lost(now), [Notice::Stale]);
+    assert!(known.lost(now + BOUNDS.stale / 2).is_empty(), "it is told once");
+    assert_eq!(shown(&known), ["1"], "and not in doubt: servers go on without a registry");
+    assert_eq!(known.told(now, told("b", None, &[1])).len(), 2, "recovered, and moved");
+    assert_eq!(known.lost(now), [Notice::Stale]);
+    assert_eq!(known.expire(now + BOUNDS.stale), [Notice::Lost]);
+    assert!(known.expire(now + 2 * BOUNDS.stale).is_empty());
+    assert!(shown(&known).is_empty());
+}
+
+#[test]
+fn changes_are_followed() {
+    let (mut known, now) = known(Some(revision(1, 5)), &[1]);
+    known.watched(true);
+    assert_eq!(known.freshness(), Freshness::Watched);
+    known.changed(now, change(6, added(2)));
+    let mut draining = instance(1);
+    draining.state = State::Draining;
+    known.changed(now, change(7, What::Updated("A".into(), Box::new(draining.clone()))));
+    assert_eq!(known.instances().next().unwrap().state, State::Draining);
+    known.changed(now, change(8, What::Removed("A".into(), Box::new(draining))));
+    assert_eq!(shown(&known), ["2"]);
+    assert_eq!(known.revision(), Some(revision(1, 8)));
+    assert_eq!(known.changed(now, change(9, removed(2))), [Notice::HeldBack { instances: 1 }]);
+    assert_eq!(shown(&known), ["2?"], "the last one is not let go so soon");
+}
+
+#[test]
+fn the_last_one_may_go_if_it_said_so() {
+    let (mut known, now) = known(Some(revision(1, 5)), &[1]);
+    let mut draining = instance(1);
+    draining.state = State::Draining;
+    known.changed(now, change(6, What::Updated("A".into(), Box::new(draining.clone()))));
+    assert!(
+        known.changed(now, change(7, What::Removed("A".into(), Box::new(draining)))).is_empty()
+    );
+    assert!(shown(&known).is_empty());
+}
+
+#[test]
+fn after_a_reset_nothing_is_forgotten_before_all_has_been_told() {
+    let (mut known, now) = known(Some(revision(1, 5)), &[1, 2]);
+    known.changed(now, change(9, What::Reset));
+    known.changed(now, change(9, added(2)));
+    known.changed(now, change(9, added(3)));
+    assert_eq!(shown(&known), ["1", "2"]);
+    known.changed(now, change(9, What::Current));
+    assert_eq!(shown(&known), ["2", "3"]);
+    // Cut off in the midst of it, it does not count.
+    known.changed(now, change(12, What::Reset));
+    known.watched(false);
+    known.changed(now, change(12, What::Current));
+    assert_eq!(shown(&known), ["2", "3"]);
+}
+
+#[test]
+fn times_are_not_kept() {
+    let mut known = Known::new(BOUNDS);
+    let mut one = instance(1);
+    one.age = Some(Duration::from_secs(1));
+    one.left = Some(Duration::from_secs(1));
+    let told = Told { instances: vec![one], ..told("a", None, &[]) };
+    known.told(Instant::now(), told);
+    let one = known.instances().next().unwrap();
+    assert_eq!((one.age, one.left), (None, None));
+}

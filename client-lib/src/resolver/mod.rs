@@ -1,0 +1,373 @@
+//! Answers that are kept: who serves a name, fresh as long as a registry tells, and remembered when
+//! none does.
+
+mod builder;
+mod choice;
+mod keep;
+mod known;
+mod outliers;
+mod slot;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use rpyc_protocol::ServiceName;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+pub use builder::ResolverBuilder;
+pub use choice::Choice;
+pub use status::{Event, Freshness, Notice, Resolved, ResolverStats};
+
+pub(crate) use slot::{Record, Seat};
+
+use builder::Settings;
+use known::Told;
+use slot::Slot;
+use status::Counters;
+
+use crate::connect::{Candidate, Finder};
+use crate::registrar::Found;
+use crate::{
+    ConnectError, Connection, LookupError, Registrar, Registries, RegistryAddrError, ServiceStream,
+};
+
+/// Keeps who serves the names that it is asked for, and chooses among them. A handle that is cheap to
+/// clone and meant to be kept; when the last is dropped, all is over.
+///
+/// The first question for a name goes to the registries, as those of a [`Registrar`] do. From then on
+/// the registry that answered is watched (RPyC's own is asked every quarter of a minute), and further
+/// questions are answered from memory. Names that nobody asks for are dropped after a while.
+///
+/// While no registry answers, the last good answer is used, for a bounded time and visibly
+/// ([`Freshness`], [`ResolverBuilder::on_event`], `tracing`). A registry that suddenly knows nobody,
+/// or has lost its table, is not believed at once, and one that tells an older state than it told
+/// before is not believed at all.
+///
+/// A server that could not be connected to is remembered, and tried last for a while: at most a tenth
+/// of those of a name, or one.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use rpyc_client::{Choice, Registries, Resolver, args};
+///
+/// let resolver =
+///     Resolver::builder(Registries::from_env()?).choice(Choice::LeastConnections).build();
+/// let payroll = resolver.connect("payroll").await?.root().await?;
+/// let pay: f64 = payroll.call("get_salary", args!["Mertz", "David"]).await?;
+/// for instance in &resolver.resolve("payroll").await?.instances {
+///     println!("{} {}", instance.endpoint, instance.state);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Resolver(Arc<Handle>);
+
+/// What the program holds; the tasks hold only what is shared.
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    registrar: Registrar,
+    settings: Settings,
+    slots: Mutex<HashMap<ServiceName, Arc<Slot>>>,
+    /// So that those who ask for a new name at the same time ask the registries once.
+    firsts: Mutex<HashMap<ServiceName, Weak<tokio::sync::Mutex<()>>>>,
+    counters: Counters,
+}
+
+impl Resolver {
+    /// How long the last good answer is used while no registry answers, unless told otherwise.
+    pub const DEFAULT_STALE: Duration = Duration::from_secs(600);
+
+    /// How long servers are held back that a registry tells of no more, unless told otherwise.
+    pub const DEFAULT_GRACE: Duration = Duration::from_secs(75);
+
+    /// How often a registry is asked that cannot be watched, unless told otherwise.
+    pub const DEFAULT_POLL: Duration = Duration::from_secs(15);
+
+    /// How long a name is kept that nobody asks for, unless told otherwise.
+    pub const DEFAULT_IDLE: Duration = Duration::from_secs(600);
+
+    /// How many names are kept unless told otherwise.
+    pub const DEFAULT_NAMES: usize = 1024;
+
+    /// Asks `registries`, with the default settings.
+    #[must_use]
+    pub fn new(registries: impl Into<Registries>) -> Self {
+        Self::builder(registries).build()
+    }
+
+    /// Asks the registries that the environment names, or else those nearby.
+    ///
+    /// # Errors
+    /// [`RegistryAddrError`] if the environment names none properly.
+    pub fn from_env() -> Result<Self, RegistryAddrError> {
+        Registries::from_env().map(Self::new)
+    }
+
+    /// Asks `registries`, with settings to be chosen.
+    pub fn builder(registries: impl Into<Registries>) -> ResolverBuilder {
+        ResolverBuilder::new(Registrar::new(registries.into()))
+    }
+
+    /// Asks as `registrar` does: the same registries, timeouts and source address.
+    pub fn through(registrar: &Registrar) -> ResolverBuilder {
+        ResolverBuilder::new(registrar.clone())
+    }
+
+    fn from_settings(registrar: Registrar, settings: Settings) -> Self {
+        let shared = Shared {
+            registrar,
+            settings,
+            slots: Mutex::default(),
+            firsts: Mutex::default(),
+            counters: Counters::default(),
+        };
+        Self(Arc::new(Handle { shared: Arc::new(shared), tasks: Mutex::default() }))
+    }
+
+    /// Who serves `name`: from memory if it is kept, and else from a registry. There is at least one
+    /// server.
+    ///
+    /// # Errors
+    /// [`ConnectError::Lookup`]: [`LookupError::UnknownName`] if nobody serves it, others if no
+    /// registry tells and nothing good is remembered; [`ConnectError::Name`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn resolve(&self, name: &str) -> Result<Arc<Resolved>, ConnectError> {
+        let name = ServiceName::new(name)?;
+        Ok(self.slot(&name).await?.1)
+    }
+
+    /// Connects to a server of `name`. For options, see
+    /// [`ConnectionBuilder::connect_through`](crate::ConnectionBuilder::connect_through).
+    ///
+    /// The servers are tried in the order of the [`Choice`], each by its addresses in their order.
+    /// The next is tried beside when a quarter of a second has brought no connection, at once when
+    /// one fails; the first connection is kept.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve); [`ConnectError::AllDraining`] if all servers are about to go,
+    /// [`ConnectError::AllFailed`] if none could be connected to.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future closes whatever was opened.
+    pub async fn connect(&self, name: &str) -> Result<Connection, ConnectError> {
+        let name = ServiceName::new(name)?;
+        Connection::builder().connect_through(self, &name).await
+    }
+
+    /// Opens a stream to a server of `name`, over which nothing was said yet, as
+    /// [`connect`](Self::connect) does.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future closes whatever was opened.
+    pub async fn open(&self, name: &str) -> Result<ServiceStream, ConnectError> {
+        let name = ServiceName::new(name)?;
+        Finder::from(self).open(&name).await
+    }
+
+    /// What is known of `name`, now and whenever it changes. It is kept as long as this is.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve), for the first answer; from then on the [`Freshness`] tells.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn follow(&self, name: &str) -> Result<watch::Receiver<Arc<Resolved>>, ConnectError> {
+        let name = ServiceName::new(name)?;
+        Ok(self.slot(&name).await?.0.follow())
+    }
+
+    /// What is known of each name that is kept, by name.
+    #[must_use]
+    pub fn status(&self) -> Vec<Arc<Resolved>> {
+        let slots: Vec<_> = self.0.shared.slots().values().cloned().collect();
+        let mut all: Vec<_> = slots.iter().map(|slot| slot.resolved()).collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn stats(&self) -> ResolverStats {
+        let names = self.0.shared.slots().len();
+        self.0.shared.counters.stats(names)
+    }
+
+    /// The settings by which registries are asked.
+    #[must_use]
+    pub fn registrar(&self) -> &Registrar {
+        &self.0.shared.registrar
+    }
+
+    /// The servers of a name in the order in which they are to be tried.
+    pub(crate) async fn candidates(
+        &self,
+        name: &ServiceName,
+    ) -> Result<Vec<Candidate>, ConnectError> {
+        let (slot, resolved) = self.slot(name).await?;
+        let candidates = slot.candidates(Instant::now().into_std(), &self.0.shared);
+        if candidates.is_empty() {
+            let instances = resolved.instances.len();
+            return Err(ConnectError::AllDraining { name: name.clone(), instances });
+        }
+        Ok(candidates)
+    }
+
+    /// What is kept of a name, asked for anew if it is not, or tells nobody.
+    async fn slot(&self, name: &ServiceName) -> Result<(Arc<Slot>, Arc<Resolved>), LookupError> {
+        let shared = &self.0.shared;
+        if let Some(kept) = shared.kept(name) {
+            return Ok(kept);
+        }
+        let first = shared.first(name);
+        let _one_at_a_time = first.lock().await;
+        // Somebody may have asked while this one waited.
+        if let Some(kept) = shared.kept(name) {
+            return Ok(kept);
+        }
+        let found = shared.ask(name).await?;
+        let now = Instant::now().into_std();
+        let slot = self.keep(now, name, found);
+        let resolved = slot.resolved();
+        Ok((slot, resolved))
+    }
+
+    /// Keeps a name that was found.
+    fn keep(&self, now: std::time::Instant, name: &ServiceName, found: Found) -> Arc<Slot> {
+        let shared = &self.0.shared;
+        let told = Told::from(&found);
+        let new = || Arc::new(Slot::new(now, name.clone(), shared.settings.bounds, shared));
+        let (slot, is_new) = {
+            let mut slots = shared.slots();
+            let has_room = slots.len() < shared.settings.names;
+            match slots.entry(name.clone()) {
+                Entry::Occupied(there) => (there.get().clone(), false),
+                Entry::Vacant(place) if has_room => (place.insert(new()).clone(), true),
+                Entry::Vacant(_) => (new(), false),
+            }
+        };
+        slot.learn(|known| known.told(now, told));
+        if is_new {
+            let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            while tasks.try_join_next().is_some() {}
+            tasks.spawn(keep::keep(Arc::clone(shared), Arc::clone(&slot), found));
+        }
+        slot
+    }
+}
+
+impl Shared {
+    fn kept(&self, name: &ServiceName) -> Option<(Arc<Slot>, Arc<Resolved>)> {
+        let slot = self.slots().get(name).cloned()?;
+        let resolved = slot.ask(Instant::now().into_std())?;
+        self.counters.from_memory.count();
+        Some((slot, resolved))
+    }
+
+    /// What those hold who ask the registries for a name that is not kept.
+    fn first(&self, name: &ServiceName) -> Arc<tokio::sync::Mutex<()>> {
+        let mut firsts = self.firsts.lock().unwrap_or_else(PoisonError::into_inner);
+        firsts.retain(|_, first| first.strong_count() > 0);
+        if let Some(first) = firsts.get(name).and_then(Weak::upgrade) {
+            return first;
+        }
+        let first = Arc::default();
+        firsts.insert(name.clone(), Arc::downgrade(&first));
+        first
+    }
+
+    async fn ask(&self, name: &ServiceName) -> Result<Found, LookupError> {
+        self.counters.asked.count();
+        let asked = self.registrar.find(name).await;
+        asked.inspect_err(|error| {
+            if !error.is_unknown_name() {
+                self.counters.unanswered.count();
+            }
+        })
+    }
+
+    /// Whether nobody has asked for a name for so long that it is not kept.
+    fn is_idle(&self, slot: &Slot) -> bool {
+        let now = Instant::now().into_std();
+        slot.last_asked().is_some_and(|asked| now >= asked + self.settings.idle)
+    }
+
+    /// Drops a name that nobody asks for; tells whether it is one.
+    fn forget(&self, slot: &Arc<Slot>) -> bool {
+        {
+            // Whoever asks for it finds it here or not at all.
+            let mut slots = self.slots();
+            if !self.is_idle(slot) {
+                return false;
+            }
+            slots.remove(slot.name());
+        }
+        self.tell(slot.name(), Notice::Forgotten);
+        true
+    }
+
+    fn tell(&self, name: &ServiceName, notice: Notice) {
+        self.counters.note(&notice);
+        match &notice {
+            Notice::Stale => tracing::warn!(%name, "no registry answers; using the last answer"),
+            Notice::Lost => {
+                tracing::warn!(%name, "no registry answers; the last answer is too old");
+            }
+            Notice::HeldBack { instances } => tracing::warn!(
+                %name, instances, "the registry tells of these no more; kept for a while"
+            ),
+            Notice::Older { told, known } => tracing::warn!(
+                %name, %told, %known, "the registry tells an older state; not believed"
+            ),
+            Notice::Ejected { endpoint } => tracing::info!(
+                %name, %endpoint, "cannot be connected to; tried last for a while"
+            ),
+            Notice::Released { instances } => {
+                tracing::info!(%name, instances, "have not come back");
+            }
+            Notice::Moved { registry } => {
+                tracing::info!(%name, %registry, "told by another registry");
+            }
+            Notice::Recovered => tracing::info!(%name, "a registry answers again"),
+            Notice::Forgotten => tracing::debug!(%name, "nobody asks for it any more"),
+        }
+        if let Some(hook) = &self.settings.hook {
+            hook(&Event { name: name.clone(), notice });
+        }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<ServiceName, Arc<Slot>>> {
+        // A map of names is as good as before whatever its last user did.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

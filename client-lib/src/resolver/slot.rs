@@ -1,0 +1,217 @@
+//! One name that is kept: what is known of it, and what its servers were found to be like.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
+
+use rpyc_protocol::ServiceName;
+use rpyc_protocol::registry::reply::Endpoint;
+use tokio::sync::watch;
+
+use super::Shared;
+use super::choice::{Load, Turns};
+use super::known::{Bounds, Known};
+use super::outliers::Outliers;
+use super::status::{Freshness, Notice, Resolved};
+use crate::connect::Candidate;
+
+/// One name that is kept.
+#[derive(Debug)]
+pub(super) struct Slot {
+    name: ServiceName,
+    shared: Weak<Shared>,
+    state: Mutex<State>,
+    published: watch::Sender<Arc<Resolved>>,
+}
+
+#[derive(Debug)]
+struct State {
+    known: Known,
+    asked: Instant,
+    outliers: Outliers,
+    turns: Turns,
+    /// For each server the bench on which every open connection has a seat.
+    seats: HashMap<Endpoint, Weak<Bench>>,
+}
+
+impl Slot {
+    pub(super) fn new(
+        now: Instant,
+        name: ServiceName,
+        bounds: Bounds,
+        shared: &Arc<Shared>,
+    ) -> Self {
+        let nothing = Resolved {
+            name: name.clone(),
+            instances: Vec::new(),
+            freshness: Freshness::Lost,
+            held_since: None,
+            registry: None,
+            revision: None,
+        };
+        let state = State {
+            known: Known::new(bounds),
+            asked: now,
+            outliers: Outliers::default(),
+            turns: Turns::default(),
+            seats: HashMap::new(),
+        };
+        Self {
+            name,
+            shared: Arc::downgrade(shared),
+            state: Mutex::new(state),
+            published: watch::Sender::new(Arc::new(nothing)),
+        }
+    }
+
+    pub(super) fn name(&self) -> &ServiceName {
+        &self.name
+    }
+
+    pub(super) fn resolved(&self) -> Arc<Resolved> {
+        self.published.borrow().clone()
+    }
+
+    pub(super) fn follow(&self) -> watch::Receiver<Arc<Resolved>> {
+        self.published.subscribe()
+    }
+
+    /// Remembers that somebody asked; tells what is known, if that is of use.
+    pub(super) fn ask(&self, now: Instant) -> Option<Arc<Resolved>> {
+        self.lock().asked = now;
+        let resolved = self.resolved();
+        (!resolved.instances.is_empty()).then_some(resolved)
+    }
+
+    /// When somebody last asked; `None` while somebody follows.
+    pub(super) fn last_asked(&self) -> Option<Instant> {
+        (self.published.receiver_count() == 0).then(|| self.lock().asked)
+    }
+
+    /// Changes what is known, and tells whoever wants to know; `false` if it was not believed.
+    pub(super) fn learn(&self, change: impl FnOnce(&mut Known) -> Vec<Notice>) -> bool {
+        let (notices, resolved) = {
+            let mut state = self.lock();
+            let notices = change(&mut state.known);
+            let known = &state.known;
+            let resolved = Resolved {
+                name: self.name.clone(),
+                instances: known.instances().cloned().collect(),
+                freshness: known.freshness(),
+                held_since: known.held_since(),
+                registry: known.registry().cloned(),
+                revision: known.revision(),
+            };
+            let is_there =
+                |endpoint: &Endpoint| resolved.instances.iter().any(|it| it.endpoint == *endpoint);
+            state.outliers.retain(is_there);
+            state.turns.retain(is_there);
+            state.seats.retain(|endpoint, seat| is_there(endpoint) || seat.strong_count() > 0);
+            (notices, resolved)
+        };
+        self.published.send_if_modified(|old| {
+            let is_new = **old != resolved;
+            if is_new {
+                *old = Arc::new(resolved);
+            }
+            is_new
+        });
+        let is_believed = !notices.iter().any(|it| matches!(it, Notice::Older { .. }));
+        self.tell(notices);
+        is_believed
+    }
+
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Known) -> T) -> T {
+        read(&self.lock().known)
+    }
+
+    /// The servers to try, in order; none if none may be used.
+    pub(super) fn candidates(self: &Arc<Self>, now: Instant, shared: &Shared) -> Vec<Candidate> {
+        let mut guard = self.lock();
+        let State { known, outliers, turns, seats, .. } = &mut *guard;
+        let n = known.instances().count();
+        let load = Now { ejected: outliers.ejected(now, n), seats };
+        let settings = &shared.settings;
+        let zone = settings.zone.as_deref();
+        let ordered = settings.choice.order(known.instances(), zone, &load, turns, fastrand::f64);
+        let candidate = |instance: &crate::Instance| Candidate {
+            endpoints: instance.endpoints().cloned().collect(),
+            record: Some(Record { slot: Arc::clone(self), key: instance.endpoint.clone() }),
+        };
+        ordered.into_iter().map(candidate).collect()
+    }
+
+    fn tell(&self, notices: impl IntoIterator<Item = Notice>) {
+        if let Some(shared) = self.shared.upgrade() {
+            for notice in notices {
+                shared.tell(&self.name, notice);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Whatever its last user did, it is as good as any guess about the world.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Now<'a> {
+    ejected: Vec<&'a Endpoint>,
+    seats: &'a HashMap<Endpoint, Weak<Bench>>,
+}
+
+impl Load for Now<'_> {
+    fn is_ejected(&self, endpoint: &Endpoint) -> bool {
+        self.ejected.contains(&endpoint)
+    }
+
+    fn connections(&self, endpoint: &Endpoint) -> usize {
+        self.seats.get(endpoint).map_or(0, Weak::strong_count)
+    }
+}
+
+/// Where is written down how connecting to one server went.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    slot: Arc<Slot>,
+    key: Endpoint,
+}
+
+/// What the seats of one server are counted by.
+#[derive(Debug)]
+struct Bench;
+
+/// What an open connection holds, so that it is counted.
+#[derive(Debug)]
+pub(crate) struct Seat(#[expect(dead_code, reason = "counted while it is there")] Arc<Bench>);
+
+impl Record {
+    pub(crate) fn succeeded(&self) {
+        self.slot.lock().outliers.succeeded(&self.key);
+        if let Some(shared) = self.slot.shared.upgrade() {
+            shared.counters.connected.count();
+        }
+    }
+
+    pub(crate) fn failed(&self, now: Instant) {
+        let is_news = self.slot.lock().outliers.failed(now, &self.key, fastrand::f64());
+        if let Some(shared) = self.slot.shared.upgrade() {
+            shared.counters.failed.count();
+        }
+        if is_news {
+            self.slot.tell([Notice::Ejected { endpoint: self.key.clone() }]);
+        }
+    }
+
+    /// A seat at the server, for one connection.
+    pub(crate) fn seat(&self) -> Arc<Seat> {
+        let mut state = self.slot.lock();
+        let seat = state.seats.entry(self.key.clone()).or_default();
+        let shared = seat.upgrade().unwrap_or_else(|| {
+            let new = Arc::new(Bench);
+            *seat = Arc::downgrade(&new);
+            new
+        });
+        Arc::new(Seat(shared))
+    }
+}

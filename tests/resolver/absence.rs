@@ -1,0 +1,148 @@
+//! Registries that go, come back, forget, or know less than others.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rpyc_client::native::Target;
+use rpyc_client::{Freshness, Notice, Registries, Resolver, Transport};
+use rpyc_tests::{Daemon, PATIENCE};
+
+use super::{Quick, is_stale, is_watched, shown, until};
+use crate::embedded::{Embedded, at, listener, registration};
+
+#[tokio::test]
+async fn servers_are_found_while_the_registry_is_gone_and_while_it_has_forgotten() {
+    let registry = Embedded::start();
+    let (_one, port) = listener().await;
+    let (_two, other) = listener().await;
+    registry.register(port).await;
+    registry.register(other).await;
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let hook = notices.clone();
+    let resolver = Resolver::builder(registry.addr())
+        .quick()
+        .on_event(move |event| hook.lock().unwrap().push(event.notice.clone()))
+        .build();
+    let mut following = resolver.follow("payroll").await.unwrap();
+    until(&mut following, "a watch", is_watched).await;
+
+    let place = registry.stop().await;
+    until(&mut following, "no registry", is_stale).await;
+    resolver.open("payroll").await.unwrap();
+    assert_eq!(resolver.stats().stale, 1);
+
+    let registry = Embedded::start_at(place);
+    let held = until(&mut following, "an empty registry", |it| it.held_since.is_some()).await;
+    assert_eq!(held.instances.len(), 2);
+    assert!(shown(&held).iter().all(|it| it.ends_with("suspect")), "{held:?}");
+    resolver.open("payroll").await.unwrap();
+    // One is back; the other is not forgotten for that.
+    registry.register(port).await;
+    let back = until(&mut following, "one is back", |it| {
+        it.instances.iter().any(|it| it.state.as_str() == "passing")
+    });
+    assert_eq!(back.await.instances.len(), 2);
+    registry.register(other).await;
+    let all = until(&mut following, "all are back", |it| it.held_since.is_none()).await;
+    assert_eq!(all.instances.len(), 2);
+    assert_eq!(all.freshness, Freshness::Watched);
+    let notices = notices.lock().unwrap();
+    for expected in [Notice::Stale, Notice::Recovered, Notice::HeldBack { instances: 2 }] {
+        assert!(notices.contains(&expected), "{notices:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_good_answer_is_not_good_for_ever() {
+    let registry = Embedded::start();
+    registry.register(1).await;
+    let resolver =
+        Resolver::builder(registry.addr()).quick().stale(Duration::from_millis(300)).build();
+    let mut following = resolver.follow("payroll").await.unwrap();
+    registry.stop().await;
+    until(&mut following, "too old", |it| it.freshness == Freshness::Lost).await;
+    let error = resolver.resolve("payroll").await.unwrap_err();
+    assert!(error.to_string().starts_with("no registry can be asked: udp://127.0.0.1:"), "{error}");
+}
+
+#[tokio::test]
+async fn an_empty_answer_after_a_full_one_counts_after_the_grace() {
+    let registry = Embedded::start();
+    registry.register(1).await;
+    let grace = Duration::from_millis(300);
+    let resolver = Resolver::builder(registry.addr()).quick().grace(grace).build();
+    let mut following = resolver.follow("payroll").await.unwrap();
+    until(&mut following, "a watch", is_watched).await;
+    let target = Target { name: Some("payroll".into()), ..Target::default() };
+    registry.native().deregister(target).await.unwrap();
+    let held = until(&mut following, "held back", |it| it.held_since.is_some()).await;
+    assert_eq!(shown(&held), ["1 suspect"]);
+    let gone = until(&mut following, "let go", |it| it.instances.is_empty()).await;
+    assert_eq!(gone.held_since, None);
+    assert!(resolver.resolve("payroll").await.unwrap_err().is_unknown_name());
+    registry.register(2).await;
+    until(&mut following, "another", |it| shown(it) == ["2"]).await;
+}
+
+#[tokio::test]
+async fn of_several_registries_one_may_be_dead_and_the_next_takes_over() {
+    let (first, second) = (Embedded::start(), Embedded::start());
+    first.register(1).await;
+    second.register(1).await;
+    let dead = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let dead = at(Transport::Udp, dead.local_addr().unwrap().port());
+    let registries = Registries::all_of([dead, first.addr(), second.addr()]);
+    let resolver = Resolver::builder(registries).quick().build();
+    let mut following = resolver.follow("payroll").await.unwrap();
+    let found = until(&mut following, "a watch", is_watched).await;
+    assert_eq!(found.registry, Some(first.addr()));
+    first.stop().await;
+    let moved = until(&mut following, "the second", |it| {
+        it.registry == Some(second.addr()) && is_watched(it)
+    });
+    assert_eq!(shown(&*moved.await), ["1"], "nobody is in doubt");
+}
+
+#[tokio::test]
+async fn a_registry_that_knows_nobody_does_not_hide_the_one_that_does() {
+    let (first, second) = (Embedded::start(), Embedded::start());
+    first.register(1).await;
+    let registries = Registries::all_of([first.addr(), second.addr()]);
+    let resolver = Resolver::builder(registries).quick().build();
+    let mut following = resolver.follow("payroll").await.unwrap();
+    until(&mut following, "a watch", is_watched).await;
+    second.register(2).await;
+    let target = Target { name: Some("payroll".into()), ..Target::default() };
+    first.native().deregister(target).await.unwrap();
+    until(&mut following, "the second's", |it| it.registry == Some(second.addr())).await;
+}
+
+/// The daemon is killed and restarted while it is used, time after time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_is_killed_is_not_missed() {
+    let (_server, port) = listener().await;
+    // What it knew is forgotten each time.
+    let forgetful = ["--store", "memory"];
+    let mut daemon = Daemon::start(&forgetful);
+    let place = daemon.port();
+    let registry = at(Transport::Udp, place);
+    let native = rpyc_client::Registrar::new(registry.clone().into()).native();
+    native.register(registration(port)).await.unwrap();
+    let resolver = Resolver::builder(registry).quick().build();
+    let mut following = resolver.follow("payroll").await.unwrap();
+    for round in 0..3 {
+        until(&mut following, "a watch", is_watched).await;
+        // SIGKILL.
+        drop(daemon);
+        until(&mut following, "no daemon", is_stale).await;
+        resolver.open("payroll").await.unwrap();
+        daemon = Daemon::restart(place, Path::new(""), &forgetful);
+        let back = until(&mut following, "a new daemon", is_watched).await;
+        assert_eq!(back.instances.len(), 1, "round {round}: {back:?}");
+        let again = tokio::time::timeout(PATIENCE, native.register(registration(port)));
+        again.await.unwrap().unwrap();
+        until(&mut following, "registered again", |it| it.held_since.is_none()).await;
+    }
+    assert_eq!(resolver.stats().stale, 3);
+}
