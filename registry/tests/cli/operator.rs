@@ -86,7 +86,7 @@ fn one_instance_is_described_in_full() {
     let daemon = Daemon::start(&[]);
     let registry = daemon.registry();
     let details = json!({
-        "addresses": ["203.0.113.3", "198.51.100.4:9"], "tags": ["gpu"], "zone": "eu", "weight": 2,
+        "addresses": ["192.0.2.3", "[2001:db8::3]:9"], "tags": ["gpu"], "zone": "eu", "weight": 2,
         "meta": {"os": "linux", "evil\u{1b}": "a\nb\u{202e}"},
     });
     let id = register(&daemon, &["payroll", "pay"], 18861, &details).to_string();
@@ -97,9 +97,9 @@ fn one_instance_is_described_in_full() {
     let lines: Vec<_> = shown.lines().map(words).collect();
     for expected in [
         "PAYROLL 1 instance: 1 draining",
-        "203.0.113.3:18861 draining: drained by an operator or by itself",
+        "192.0.2.3:18861 draining: drained by an operator or by itself",
         &format!("id {id}"),
-        "also at 198.51.100.4:9",
+        "also at [2001:db8::3]:9",
         "lease 1h left of 1h unless it renews",
         "tags gpu",
         "zone eu",
@@ -118,7 +118,7 @@ fn one_instance_is_described_in_full() {
     let instance = &document["services"][0]["instances"][0];
     assert_eq!(instance["state"], "draining");
     assert_eq!(instance["ttl_ms"], 3_600_000);
-    assert_eq!(instance["addresses"], json!(["198.51.100.4:9"]));
+    assert_eq!(instance["addresses"], json!(["[2001:db8::3]:9"]));
     let (_, error) = check(&["describe", "nosuch", "--registry", &registry], 1);
     assert!(error.contains("NOSUCH is not registered at") && error.contains(&registry), "{error}");
 }
@@ -190,7 +190,9 @@ fn status_tells_how_the_registry_does() {
     let registry = daemon.registry();
     register(&daemon, &["a", "b"], 1, &json!({}));
     let (status, _) = check(&["status", "--registry", &registry], 0);
-    for expected in [registry.as_str(), "file", "services      2", "1, under 2 names", "passing"] {
+    for expected in
+        [registry.as_str(), "store         file", "services      2", "1, under 2 names", "passing"]
+    {
         assert!(status.contains(expected), "{expected}\n{status}");
     }
     let json = ["status", "-o", "json", "--registry", &registry];

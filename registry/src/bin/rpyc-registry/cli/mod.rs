@@ -3,7 +3,6 @@
 mod ask;
 mod call;
 mod operate;
-mod reach;
 mod register;
 mod serve;
 mod value;

@@ -13,14 +13,10 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use ipnet::IpNet;
 use rpyc_protocol::registry::REGISTRY_PORT;
-use rpyc_registry::{Limits, ProtectionPolicy, TableConfig};
-use serde::Serialize;
+use rpyc_registry::{AddressRule, Limits, ProbeConfig, ProbeRule, ProtectionPolicy, TableConfig};
+use serde::{Serialize, Serializer};
 
-use super::reach::ReachArgs;
-use super::value::{
-    Failing, ListingFor, LogFormat, LogLevel, Mode, Share, Span, StoreKind, parse_at_least_one,
-    parse_network, shown,
-};
+use super::value::{Failing, ListingFor, LogFormat, LogLevel, Mode, Share, Span, StoreKind};
 
 /// Everything that can be set about the daemon, as it is once it is known.
 #[derive(Clone, Debug, Args, Serialize)]
@@ -139,6 +135,35 @@ pub(crate) struct LeaseArgs {
 }
 
 #[derive(Clone, Debug, Args, Serialize)]
+#[command(next_help_heading = "Reaching instances")]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ReachArgs {
+    /// Tell addresses within a network as another one to askers outside of it, like
+    /// 172.17.0.0/16=10.0.0.5; several are looked at in order (repeatable) [default: none]
+    #[arg(long, value_name = "NETWORK=ADDRESS", action = ArgAction::Append)]
+    #[serde(serialize_with = "shown")]
+    pub(crate) address_rule: Vec<AddressRule>,
+
+    /// Probe registered servers: tcp (connect), tls (handshake) or rpyc (PING), with
+    /// ,service=GLOB,interval=10s,timeout=2s,failures=3,successes=2 as needed (repeatable). Off by
+    /// default: each probe is a connection to the server [default: none]
+    #[arg(long, value_name = "KIND[,KEY=VALUE]...", action = ArgAction::Append)]
+    #[serde(serialize_with = "shown")]
+    pub(crate) probe: Vec<ProbeRule>,
+
+    /// Probe addresses in this network too that a server did not register from (repeatable)
+    /// [default: none]
+    #[arg(long, value_name = "CIDR", action = ArgAction::Append, value_parser = parse_network)]
+    #[serde(serialize_with = "shown")]
+    pub(crate) probe_allow: Vec<IpNet>,
+
+    /// How many probes may be under way at once
+    #[arg(long, value_name = "N", value_parser = parse_at_least_one,
+          default_value_t = ProbeConfig::default().at_once)]
+    pub(crate) max_probes: usize,
+}
+
+#[derive(Clone, Debug, Args, Serialize)]
 #[command(next_help_heading = "Limits")]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct LimitArgs {
@@ -173,10 +198,26 @@ pub(crate) struct LimitArgs {
     pub(crate) max_connections: usize,
 }
 
+/// Reads a network, or one address as the network of itself alone.
+fn parse_network(text: &str) -> Result<IpNet, String> {
+    let alone = |ip: IpAddr| IpNet::from(ip);
+    let network = text.parse::<IpNet>().or_else(|_| text.parse().map(alone));
+    network.map_err(|_neither| "it is no network, like 10.0.0.0/8 or fd00::/8".to_owned())
+}
+
+fn parse_at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "it must be a number, and more than 0".to_owned())
+}
+
 fn parse_name_length(text: &str) -> Result<usize, String> {
     let most = Limits::default().name_bytes;
     let number = text.parse().ok().filter(|number| (1..=most).contains(number));
     number.ok_or_else(|| format!("it must be a number from 1 to {most}"))
+}
+
+fn shown<T: ToString, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
 }
 
 /// The key of the file of the configuration itself, which is no setting.

@@ -1,14 +1,12 @@
 //! How values are written, in switches, in the environment and in the configuration file alike.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use ipnet::IpNet;
 use rpyc_client::Port;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 /// Reads seconds, as RPyC does, or a duration with units.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -38,27 +36,6 @@ pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// Reads a network, or one address as the network of itself alone.
-pub(crate) fn parse_network(text: &str) -> Result<IpNet, String> {
-    let alone = |ip: IpAddr| IpNet::from(ip);
-    let network = text.parse::<IpNet>().or_else(|_| text.parse().map(alone));
-    network.map_err(|_neither| "it is no network, like 10.0.0.0/8 or fd00::/8".to_owned())
-}
-
-/// Reads a number that is not 0.
-pub(crate) fn parse_at_least_one(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| "it must be a number, and more than 0".to_owned())
-}
-
-/// Writes values as a switch would have them.
-pub(crate) fn shown<S: Serializer>(
-    values: &[impl fmt::Display],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(values.iter().map(ToString::to_string))
-}
-
 /// A duration that people write and read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub(crate) struct Span(pub(crate) Duration);
@@ -78,7 +55,7 @@ impl fmt::Display for Span {
 }
 
 impl Serialize for Span {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
@@ -113,14 +90,6 @@ pub(crate) enum Mode {
     Both,
 }
 
-/// Where registrations are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum StoreKind {
-    File,
-    Memory,
-}
-
 /// Who may list. RPyC's switch is yes or no, in the ways in which one says that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -137,6 +106,13 @@ pub(crate) enum ListingFor {
 pub(crate) enum Failing {
     Last,
     Hidden,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum StoreKind {
+    File,
+    Memory,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rpyc_registry::{
-    Access, Claim, Config, FailingPolicy, FileStore, Limits, Listener, Listing, ProtectionPolicy,
-    Server, TableConfig,
+    Access, Claim, Config, FailingPolicy, FileStore, Limits, Listener, Listing, ProbeConfig,
+    ProtectionPolicy, Server, TableConfig,
 };
 use tracing::{info, warn};
 
@@ -79,7 +79,7 @@ fn tell(listeners: &[Listener]) {
 
 /// What the settings mean.
 fn setup(args: ServeArgs) -> Config {
-    let mut config = Config {
+    Config {
         hosts: args.host,
         port: args.port,
         needs_ipv6: args.ipv6,
@@ -88,6 +88,7 @@ fn setup(args: ServeArgs) -> Config {
         table: TableConfig {
             ttl: args.timeout.0,
             limits: limits(&args.limits),
+            address_rules: args.reach.address_rule,
             ..table(&args.leases)
         },
         access: Access {
@@ -98,10 +99,12 @@ fn setup(args: ServeArgs) -> Config {
             },
             operators: args.operator_from,
         },
-        ..Config::default()
-    };
-    args.reach.apply(&mut config);
-    config
+        probes: ProbeConfig {
+            rules: args.reach.probe,
+            allow: args.reach.probe_allow,
+            at_once: args.reach.max_probes,
+        },
+    }
 }
 
 fn table(args: &LeaseArgs) -> TableConfig {

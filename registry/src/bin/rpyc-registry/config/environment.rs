@@ -1,5 +1,4 @@
-//! Settings in environment variables: `RPYC_REGISTRY_` and the switch in capitals. Several values have
-//! spaces between them.
+//! Settings in environment variables: `RPYC_REGISTRY_` and the switch in capitals.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -48,8 +47,10 @@ impl Environment {
                 continue;
             }
             let values = match (setting.get_action(), value.to_str()) {
+                // Rules with commas of their own are parted by semicolons.
                 (ArgAction::Append, Some(text)) => {
-                    text.split_whitespace().map(Into::into).collect()
+                    let between = if key == "probe" { ';' } else { ',' };
+                    text.split(between).map(|part| part.trim().into()).collect()
                 }
                 _ => vec![value],
             };

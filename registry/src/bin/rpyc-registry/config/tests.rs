@@ -38,7 +38,7 @@ fn a_switch_wins_over_the_environment_over_the_file_over_the_default() {
         ("RPYC_REGISTRY_CONFIG", file.path().to_str().unwrap()),
         ("RPYC_REGISTRY_PORT", "2"),
         ("RPYC_REGISTRY_TIMEOUT", "2m"),
-        ("RPYC_REGISTRY_HOST", "10.0.0.1 ::1"),
+        ("RPYC_REGISTRY_HOST", "10.0.0.1, ::1"),
         ("RPYC_REGISTRY_QUIET", ""),
         ("RPYC_REGISTRY", "clients.example"),
         ("HOME", "/"),

@@ -55,7 +55,7 @@ impl Keeper {
 
     /// Registers in RPyC's own words; tells what has come of it.
     pub(super) async fn once_legacy(&self) -> anyhow::Result<String> {
-        legacy::once(&self.args.names, self.announcer()).await
+        legacy::once(&self.args, &self.registrar).await
     }
 
     /// Registers; tells what has come of it.

@@ -1,7 +1,6 @@
 //! Announcing in RPyC's own words.
 
-use anyhow::bail;
-use rpyc_client::{Registries, ServiceName};
+use rpyc_client::{Registrar, Registries, ServiceName};
 use rpyc_server::{Announcer, AnnouncerBuilder, State, Status};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,15 +23,10 @@ pub(super) fn announcer(args: &RegisterArgs, target: &Registries) -> AnnouncerBu
 }
 
 /// Registers once; tells what has come of it.
-pub(super) async fn once(names: &[ServiceName], announcer: Announcer) -> anyhow::Result<String> {
-    let mut lines = Vec::new();
-    for outcome in announcer.announce_once().await {
-        match outcome {
-            Ok(by) => lines.push(line(names, &by)),
-            Err(error) => bail!(error),
-        }
-    }
-    Ok(lines.join("\n"))
+pub(super) async fn once(args: &RegisterArgs, registrar: &Registrar) -> anyhow::Result<String> {
+    let (names, port) = (&args.names, &args.place.port);
+    let told = registrar.register(names, port).await?;
+    Ok(told.iter().map(|by| line(names, by)).collect::<Vec<_>>().join("\n"))
 }
 
 /// Announces until `stop`; tells whether the registry knows of the end.
