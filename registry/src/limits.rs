@@ -24,7 +24,7 @@ pub struct Limits {
     /// machine is exempt.
     pub requests_per_second: u32,
     /// TCP connections open at a time; one more closes the one that has been idle longest. Default
-    /// 4,096.
+    /// 16,384, which is room for ten thousand watchers.
     pub connections: usize,
 }
 
@@ -37,7 +37,7 @@ impl Default for Limits {
             name_bytes: ServiceName::MAX_BYTES,
             instances_per_source: 10_000,
             requests_per_second: 2_000,
-            connections: 4_096,
+            connections: 16_384,
         }
     }
 }

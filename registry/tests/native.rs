@@ -10,8 +10,8 @@ use rpyc_protocol::registry::native::{
     ErrorCode, EventKind, Granted, MAX_DATAGRAM, Reply, Request, State, StoreId,
 };
 use rpyc_registry::{
-    Access, Asker, Counters, Dispatcher, Host, MemoryStore, Origin, Outcome, ProbeConfig, Registry,
-    SWEEP_INTERVAL, TableConfig, Transport,
+    Access, Asker, Counters, Dispatcher, Host, JOURNAL_LEN, MemoryStore, Origin, Outcome,
+    ProbeConfig, Registry, SWEEP_INTERVAL, TableConfig, Transport,
 };
 use serde_json::{Value, json};
 
@@ -510,4 +510,30 @@ fn a_registration_that_a_probe_rule_speaks_of_waits_for_its_addresses_to_be_trie
     assert_eq!(status.probes.map(|probes| probes.done), Some(0));
     let status = Table::new().ask(&tcp("127.0.0.1"), json!({"op": "status"})).status.unwrap();
     assert_eq!(status.probes, None, "nothing is probed");
+}
+
+#[test]
+fn a_watcher_that_is_too_far_behind_begins_anew() {
+    let table = Table::new();
+    // This machine may ask as often as it likes.
+    let server = tcp("127.0.0.1");
+    let lease = table.register(&server, json!({"names": ["a"], "port": 1})).lease;
+    let mut buffer = Vec::new();
+    let request = br#"{"v":1,"op":"watch"}"#;
+    let outcome = table.dispatcher.handle(table.now, &tcp("127.0.0.1"), request, &mut buffer);
+    let Outcome::Watch(mut watch) = outcome else { unreachable!("{outcome:?}") };
+    let mut out = Vec::new();
+    while watch.lines(table.now, &mut out) {}
+    for change in 0..=JOURNAL_LEN {
+        let update = json!({"v": 1, "op": "update", "lease": lease, "weight": change % 7});
+        let update = update.to_string();
+        let outcome = table.dispatcher.handle(table.now, &server, update.as_bytes(), &mut buffer);
+        assert!(matches!(outcome, Outcome::AfterCommit(..)));
+    }
+    out.clear();
+    while watch.lines(table.now, &mut out) {}
+    let lines = String::from_utf8(out).unwrap();
+    let kind = |line: &str| Reply::parse(line.as_bytes()).unwrap().event.unwrap().kind;
+    let kinds: Vec<_> = lines.lines().map(kind).collect();
+    assert_eq!(kinds, [EventKind::Reset, EventKind::Added, EventKind::Current]);
 }

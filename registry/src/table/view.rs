@@ -164,7 +164,9 @@ impl View<'_> {
             state,
             why: self.why(lease, state, overdue),
             age_ms: millis(self.now.saturating_duration_since(lease.since)),
-            renewed_ms: self.is_full.then(|| millis(ttl.saturating_sub(left) + overdue)),
+            // What it said before the restart is not known.
+            renewed_ms: (self.is_full && lease.suspicion() != Some(Suspicion::Restarted))
+                .then(|| millis(ttl.saturating_sub(left) + overdue)),
             left_ms: millis(left),
             ttl_ms: self.is_full.then(|| millis(ttl)),
             legacy: instance.is_legacy(),
