@@ -129,6 +129,10 @@ impl Announcer {
 
     /// Registers once with each registry, in their order; they forget it after some minutes.
     ///
+    /// It is said in RPyC's own protocol, so that [`Registrar::unregister`](rpyc_client::Registrar::unregister)
+    /// can end it. With tags, metadata, weight, zone, TTL or addresses it takes a lease where that is
+    /// granted, which only its end or an operator ends.
+    ///
     /// # Errors
     /// A [`RegisterError`] in the place of each registry that did not acknowledge.
     ///

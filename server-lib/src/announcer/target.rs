@@ -64,16 +64,17 @@ impl Target {
         Self { place, registrar, offer, pace, wanted, standing, last: None, was_sent: false }
     }
 
-    /// Registers once, and remembers nothing of it.
+    /// Registers once, and remembers nothing of it. A lease that nobody remembers could not be ended, so
+    /// there is one only for what cannot be said otherwise.
     pub(super) async fn register(&self) -> Result<Vec<Acknowledgement>, RegisterError> {
-        let face = self.face().await?;
-        match face.value {
-            Face::Native => {
+        if self.offer.advert.says_something() {
+            let face = self.face().await?;
+            if face.value == Face::Native {
                 let (_, answer) = self.register_native(&face).await?;
-                Ok(vec![(&answer).into()])
+                return Ok(vec![(&answer).into()]);
             }
-            _ => self.registrar.register(&self.offer.names, &self.offer.port).await,
         }
+        self.registrar.register(&self.offer.names, &self.offer.port).await
     }
 
     /// Registers, renews, again and again, until dropped. What was acknowledged so far is remembered.
