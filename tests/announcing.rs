@@ -128,6 +128,18 @@ async fn a_start_anew_replaces_the_lease_of_the_start_before() {
 }
 
 #[tokio::test]
+async fn what_is_said_once_takes_a_lease_only_if_it_must() {
+    let registry = Embedded::start();
+    builder(registry.addr()).build().announce_once().await.remove(0).unwrap();
+    assert!(instances(&registry).await[0].is_legacy);
+    let registrar = Registrar::new(registry.addr().into());
+    registrar.unregister(&Port::tcp(18861).unwrap()).await.unwrap();
+    assert!(instances(&registry).await.is_empty(), "it can be taken back without a lease");
+    builder(registry.addr()).tag("x").build().announce_once().await.remove(0).unwrap();
+    assert!(instances(&registry).await[0].details.tags.contains("x"));
+}
+
+#[tokio::test]
 async fn what_a_registry_will_not_take_is_told_and_not_hidden() {
     let registry = Embedded::start();
     let mut announcer = builder(registry.addr());
