@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rpyc_client::native::{Granted, Native, Registration};
 use rpyc_client::{Port, Registrar, RegistryAddr, Transport};
-use rpyc_registry::{Config, Server, StoreError};
+use rpyc_registry::{Config, Server};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 pub(crate) struct Embedded {
     pub(crate) port: u16,
     stop: oneshot::Sender<()>,
-    serving: JoinHandle<Result<bool, StoreError>>,
+    serving: JoinHandle<()>,
 }
 
 impl Embedded {
@@ -31,7 +31,9 @@ impl Embedded {
         let stopped = async {
             let _ = stopped.await;
         };
-        let serving = tokio::spawn(server.serve(stopped, Duration::ZERO));
+        let serving = tokio::spawn(async move {
+            server.serve(stopped, Duration::ZERO).await.unwrap();
+        });
         Self { port, stop, serving }
     }
 
@@ -50,7 +52,7 @@ impl Embedded {
     /// Ends it; gives the port back.
     pub(crate) async fn stop(self) -> u16 {
         self.stop.send(()).unwrap();
-        self.serving.await.unwrap().unwrap();
+        self.serving.await.unwrap();
         self.port
     }
 }

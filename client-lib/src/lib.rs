@@ -83,6 +83,7 @@ pub mod classic;
 mod connect;
 mod connection;
 mod error;
+mod finder;
 mod interfaces;
 mod local;
 pub mod native;
@@ -103,7 +104,7 @@ mod stream;
 mod tls;
 
 pub use address::{RegistryAddr, RegistryAddrError, Transport};
-pub use connect::{Finder, connect, connect_by_service, open_by_service};
+pub use connect::{connect, connect_by_service, open_by_service};
 pub use connection::{
     Call, Connection, ConnectionBuilder, ConnectionId, DEFAULT_TIMEOUT, Driver, PendingCall,
 };
@@ -111,6 +112,7 @@ pub use error::{
     Attempt, Attempts, CallError, ConnectError, Disconnect, Fault, LookupError, RegisterError,
     RequestError, TooMany, Unreached,
 };
+pub use finder::Finder;
 pub use local::{Context, Local, Method, Object, denied};
 pub use parcel::{Args, ConvertError, IntoArgs, Parcel};
 pub use peer::{Credentials, Peer};

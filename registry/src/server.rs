@@ -326,6 +326,7 @@ async fn end_of_store(shared: Arc<Shared>, grace: Duration) -> bool {
 }
 
 /// The seconds of the wall clock. They are told to people and decide nothing.
+#[expect(clippy::disallowed_methods, reason = "told to people, and decides nothing")]
 fn seconds_of_wall_clock() -> u64 {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since_epoch.map_or(0, |since| since.as_secs())

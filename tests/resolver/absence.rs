@@ -1,12 +1,11 @@
 //! Registries that go, come back, forget, or know less than others.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rpyc_client::native::Target;
 use rpyc_client::{Freshness, Notice, Registries, Resolver, Transport};
-use rpyc_tests::{Daemon, PATIENCE};
+use rpyc_tests::{Daemon, PATIENCE, Scratch};
 
 use super::{Quick, is_stale, is_watched, shown, until};
 use crate::embedded::{Embedded, at, listener, registration};
@@ -122,9 +121,7 @@ async fn a_registry_that_knows_nobody_does_not_hide_the_one_that_does() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_is_killed_is_not_missed() {
     let (_server, port) = listener().await;
-    // What it knew is forgotten each time.
-    let forgetful = ["--store", "memory"];
-    let mut daemon = Daemon::start(&forgetful);
+    let mut daemon = Daemon::start(&[]);
     let place = daemon.port();
     let registry = at(Transport::Udp, place);
     let native = rpyc_client::Registrar::new(registry.clone().into()).native();
@@ -137,7 +134,7 @@ async fn a_daemon_that_is_killed_is_not_missed() {
         drop(daemon);
         until(&mut following, "no daemon", is_stale).await;
         resolver.open("payroll").await.unwrap();
-        daemon = Daemon::restart(place, Path::new(""), &forgetful);
+        daemon = Daemon::start_at(place, &[]);
         let back = until(&mut following, "a new daemon", is_watched).await;
         assert_eq!(back.instances.len(), 1, "round {round}: {back:?}");
         let again = tokio::time::timeout(PATIENCE, native.register(registration(port)));
@@ -145,4 +142,29 @@ async fn a_daemon_that_is_killed_is_not_missed() {
         until(&mut following, "registered again", |it| it.held_since.is_none()).await;
     }
     assert_eq!(resolver.stats().stale, 3);
+}
+
+/// With a file nothing is forgotten, so nothing is held back, and the watch goes on in the same table.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_with_a_file_is_taken_up_where_it_was_killed() {
+    let scratch = Scratch::new();
+    let arguments = ["--state-dir", scratch.path().to_str().unwrap()];
+    let daemon = Daemon::start(&arguments);
+    let place = daemon.port();
+    let registry = at(Transport::Udp, place);
+    let native = rpyc_client::Registrar::new(registry.clone().into()).native();
+    let lease = native.register(registration(1)).await.unwrap().value.lease;
+    let resolver = Resolver::builder(registry).quick().build();
+    let mut following = resolver.follow("payroll").await.unwrap();
+    let before = until(&mut following, "a watch", is_watched).await;
+    drop(daemon);
+    until(&mut following, "no daemon", is_stale).await;
+    let _daemon = Daemon::start_at(place, &arguments);
+    let after = until(&mut following, "a new daemon", is_watched).await;
+    assert_eq!((after.instances.len(), after.held_since), (1, None), "{after:?}");
+    let (before, after) = (before.revision.unwrap(), after.revision.unwrap());
+    assert!(after.store == before.store && !after.is_before(before), "{before} {after}");
+    native.renew(lease).await.unwrap();
+    until(&mut following, "renewed", |it| shown(it) == ["1"]).await;
+    assert_eq!(resolver.stats().held_back, 0);
 }

@@ -25,6 +25,13 @@ impl Daemon {
         Self::launch(Command::new(executable()), &[&["--port", "0"], arguments].concat())
     }
 
+    /// Starts the daemon on a port of this machine where one was, knowing nothing unless its arguments
+    /// say so, and waits until it answers.
+    pub fn start_at(port: u16, arguments: &[&str]) -> Self {
+        let port = port.to_string();
+        Self::launch(Command::new(executable()), &[&["--port", &port], arguments].concat())
+    }
+
     /// Starts the daemon on a port of this machine where one was before, with what that one kept in
     /// `state`, and waits until it answers.
     pub fn restart(port: u16, state: &Path, arguments: &[&str]) -> Self {

@@ -24,7 +24,6 @@ use std::fmt::Display;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use rpyc_protocol::ServiceName;
 use rpyc_protocol::rpc::Exception;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -34,9 +33,7 @@ pub use object::RemoteObject;
 pub use pending::PendingCall;
 pub use resolver::Resolver;
 
-use crate::{
-    Args, CallError, ConnectError, ConnectionBuilder, ConnectionId, Disconnect, Finder, Local,
-};
+use crate::{Args, CallError, ConnectError, ConnectionBuilder, ConnectionId, Disconnect, Local};
 
 /// Drives all connections. It does next to nothing but I/O, so two threads are enough; what blocks
 /// is on threads of its own.
@@ -102,18 +99,6 @@ impl ConnectionBuilder {
     /// [`ConnectError`] tells which of the steps failed, and how.
     pub fn connect_by_service_blocking(self, name: &str) -> Result<Connection, ConnectError> {
         wait(self.connect_by_service(name)).map(Connection)
-    }
-
-    /// As [`connect_through`](Self::connect_through), for programs without async.
-    ///
-    /// # Errors
-    /// [`ConnectError`].
-    pub fn connect_through_blocking(
-        self,
-        through: impl Into<Finder>,
-        name: &ServiceName,
-    ) -> Result<Connection, ConnectError> {
-        wait(self.connect_through(through, name)).map(Connection)
     }
 
     /// As [`over`](Self::over), for programs without async.

@@ -1,9 +1,11 @@
-//! A resolver for programs without async.
+//! Answers that are kept.
 
 use std::sync::Arc;
 
+use rpyc_protocol::ServiceName;
+
 use super::{Connection, wait};
-use crate::{ConnectError, RegistryAddrError, Resolved};
+use crate::{ConnectError, ConnectionBuilder, Finder, RegistryAddrError, Resolved};
 
 /// Keeps who serves the names that it is asked for; see [`crate::Resolver`]. It goes on in the
 /// background.
@@ -45,5 +47,19 @@ impl Resolver {
     #[must_use]
     pub fn as_async(&self) -> &crate::Resolver {
         &self.0
+    }
+}
+
+impl ConnectionBuilder {
+    /// As [`connect_through`](Self::connect_through), for programs without async.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn connect_through_blocking(
+        self,
+        through: impl Into<Finder>,
+        name: &ServiceName,
+    ) -> Result<Connection, ConnectError> {
+        wait(self.connect_through(through, name)).map(Connection)
     }
 }

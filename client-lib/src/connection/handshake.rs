@@ -18,7 +18,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Connection, ConnectionBuilder};
-use crate::connect::{Finder, dial, open_one};
+use crate::connect::dial;
+use crate::finder::{Finder, open_one};
 use crate::race::first_success;
 use crate::resolver::Record;
 use crate::{

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::Shared;
 use super::known::{Known, Told};
+use super::shared::Shared;
 use super::slot::Slot;
 use crate::registrar::Found;
 use crate::registrar::native::Watch;

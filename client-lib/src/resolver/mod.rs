@@ -6,14 +6,14 @@ mod choice;
 mod keep;
 mod known;
 mod outliers;
+mod shared;
 mod slot;
 mod status;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rpyc_protocol::ServiceName;
@@ -29,10 +29,10 @@ pub(crate) use slot::{Record, Seat};
 
 use builder::Settings;
 use known::Told;
+use shared::Shared;
 use slot::Slot;
-use status::Counters;
 
-use crate::connect::{Candidate, Finder};
+use crate::finder::{Candidate, Finder};
 use crate::registrar::Found;
 use crate::{
     ConnectError, Connection, LookupError, Registrar, Registries, RegistryAddrError, ServiceStream,
@@ -77,16 +77,6 @@ struct Handle {
     tasks: Mutex<JoinSet<()>>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    registrar: Registrar,
-    settings: Settings,
-    slots: Mutex<HashMap<ServiceName, Arc<Slot>>>,
-    /// So that those who ask for a new name at the same time ask the registries once.
-    firsts: Mutex<HashMap<ServiceName, Weak<tokio::sync::Mutex<()>>>>,
-    counters: Counters,
-}
-
 impl Resolver {
     /// How long the last good answer is used while no registry answers, unless told otherwise.
     pub const DEFAULT_STALE: Duration = Duration::from_secs(600);
@@ -128,14 +118,8 @@ impl Resolver {
     }
 
     fn from_settings(registrar: Registrar, settings: Settings) -> Self {
-        let shared = Shared {
-            registrar,
-            settings,
-            slots: Mutex::default(),
-            firsts: Mutex::default(),
-            counters: Counters::default(),
-        };
-        Self(Arc::new(Handle { shared: Arc::new(shared), tasks: Mutex::default() }))
+        let shared = Arc::new(Shared::new(registrar, settings));
+        Self(Arc::new(Handle { shared, tasks: Mutex::default() }))
     }
 
     /// Who serves `name`: from memory if it is kept, and else from a registry. There is at least one
@@ -283,91 +267,5 @@ impl Resolver {
             tasks.spawn(keep::keep(Arc::clone(shared), Arc::clone(&slot), found));
         }
         slot
-    }
-}
-
-impl Shared {
-    fn kept(&self, name: &ServiceName) -> Option<(Arc<Slot>, Arc<Resolved>)> {
-        let slot = self.slots().get(name).cloned()?;
-        let resolved = slot.ask(Instant::now().into_std())?;
-        self.counters.from_memory.count();
-        Some((slot, resolved))
-    }
-
-    /// What those hold who ask the registries for a name that is not kept.
-    fn first(&self, name: &ServiceName) -> Arc<tokio::sync::Mutex<()>> {
-        let mut firsts = self.firsts.lock().unwrap_or_else(PoisonError::into_inner);
-        firsts.retain(|_, first| first.strong_count() > 0);
-        if let Some(first) = firsts.get(name).and_then(Weak::upgrade) {
-            return first;
-        }
-        let first = Arc::default();
-        firsts.insert(name.clone(), Arc::downgrade(&first));
-        first
-    }
-
-    async fn ask(&self, name: &ServiceName) -> Result<Found, LookupError> {
-        self.counters.asked.count();
-        let asked = self.registrar.find(name).await;
-        asked.inspect_err(|error| {
-            if !error.is_unknown_name() {
-                self.counters.unanswered.count();
-            }
-        })
-    }
-
-    /// Whether nobody has asked for a name for so long that it is not kept.
-    fn is_idle(&self, slot: &Slot) -> bool {
-        let now = Instant::now().into_std();
-        slot.last_asked().is_some_and(|asked| now >= asked + self.settings.idle)
-    }
-
-    /// Drops a name that nobody asks for; tells whether it is one.
-    fn forget(&self, slot: &Arc<Slot>) -> bool {
-        {
-            // Whoever asks for it finds it here or not at all.
-            let mut slots = self.slots();
-            if !self.is_idle(slot) {
-                return false;
-            }
-            slots.remove(slot.name());
-        }
-        self.tell(slot.name(), Notice::Forgotten);
-        true
-    }
-
-    fn tell(&self, name: &ServiceName, notice: Notice) {
-        self.counters.note(&notice);
-        match &notice {
-            Notice::Stale => tracing::warn!(%name, "no registry answers; using the last answer"),
-            Notice::Lost => {
-                tracing::warn!(%name, "no registry answers; the last answer is too old");
-            }
-            Notice::HeldBack { instances } => tracing::warn!(
-                %name, instances, "the registry tells of these no more; kept for a while"
-            ),
-            Notice::Older { told, known } => tracing::warn!(
-                %name, %told, %known, "the registry tells an older state; not believed"
-            ),
-            Notice::Ejected { endpoint } => tracing::info!(
-                %name, %endpoint, "cannot be connected to; tried last for a while"
-            ),
-            Notice::Released { instances } => {
-                tracing::info!(%name, instances, "have not come back");
-            }
-            Notice::Moved { registry } => {
-                tracing::info!(%name, %registry, "told by another registry");
-            }
-            Notice::Recovered => tracing::info!(%name, "a registry answers again"),
-            Notice::Forgotten => tracing::debug!(%name, "nobody asks for it any more"),
-        }
-        if let Some(hook) = &self.settings.hook {
-            hook(&Event { name: name.clone(), notice });
-        }
-    }
-
-    fn slots(&self) -> MutexGuard<'_, HashMap<ServiceName, Arc<Slot>>> {
-        // A map of names is as good as before whatever its last user did.
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,12 +8,12 @@ use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::reply::Endpoint;
 use tokio::sync::watch;
 
-use super::Shared;
 use super::choice::{Load, Turns};
 use super::known::{Bounds, Known};
 use super::outliers::Outliers;
+use super::shared::Shared;
 use super::status::{Freshness, Notice, Resolved};
-use crate::connect::Candidate;
+use crate::finder::Candidate;
 
 /// One name that is kept.
 #[derive(Debug)]
