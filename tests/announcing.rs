@@ -266,3 +266,35 @@ async fn a_server_that_has_drained_is_gone_everywhere() {
     let ended = serving.await.unwrap().unwrap();
     assert!(ended.is_withdrawn && ended.is_drained, "{ended:?}");
 }
+
+#[tokio::test]
+async fn an_exclusive_name_is_taken_over_when_it_becomes_free() {
+    let registry = Embedded::start();
+    let exclusive = |port| {
+        let name = ServiceName::new("payroll").unwrap();
+        let registries = Registries::from(registry.addr());
+        let announcer = Announcer::builder([name], Port::tcp(port).unwrap(), registries);
+        Running::start(announcer.exclusive().interval(Duration::from_secs(1)).build())
+    };
+    let mut first = exclusive(1);
+    first.until("held", |all| all[0].is_acknowledged()).await;
+    let mut second = exclusive(2);
+    second.until("refused", |all| all[0].is_failing()).await;
+    assert_eq!(instances(&registry).await.len(), 1);
+    assert!(first.stop().await);
+    second.until("taken over", |all| all[0].is_acknowledged()).await;
+    assert_eq!(instances(&registry).await[0].endpoint.port.to_tcp(), Some(2));
+    assert!(second.stop().await);
+}
+
+#[tokio::test]
+async fn rpycs_own_registry_is_not_told_of_what_is_exclusive() {
+    let registry = Control::start(Settings::default());
+    let port = registry.address(Transport::Udp).port();
+    let addr = at(rpyc_client::Transport::Udp, port);
+    let mut running = Running::start(builder(addr.clone()).exclusive().build());
+    running.until("refused", |all| all[0].is_failing()).await;
+    let asked = Registrar::new(addr.into()).discover(&ServiceName::new("payroll").unwrap()).await;
+    assert!(asked.is_err(), "{asked:?}");
+    running.stop().await;
+}

@@ -75,7 +75,7 @@ fn an_exclusive_name_is_refused_to_the_second() {
     let check =
         |args: Vec<String>, code| check(&args.iter().map(String::as_str).collect::<Vec<_>>(), code);
     let (said, _) = check(register("1", &["--once"]), 0);
-    assert!(said.contains("registered LEAD") && said.contains("4m at a time"), "{said}");
+    assert!(said.contains("registered LEAD"), "{said}");
     for more in [&["--once"][..], &[], &["--", "sleep", "1000"]] {
         let (_, error) = check(register("2", more), 1);
         assert!(error.contains("LEAD is served by 127.0.0.1 port 1 already"), "{error}");

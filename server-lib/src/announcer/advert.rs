@@ -12,12 +12,16 @@ pub(crate) struct Advert {
     pub(crate) details: Details,
     pub(crate) ttl: Option<Duration>,
     pub(crate) addresses: Vec<Advertised>,
+    pub(crate) is_exclusive: bool,
 }
 
 impl Advert {
     /// Whether RPyC's own registry would be told less than all.
     pub(super) fn says_something(&self) -> bool {
-        self.details != Details::default() || self.ttl.is_some() || !self.addresses.is_empty()
+        self.details != Details::default()
+            || self.ttl.is_some()
+            || !self.addresses.is_empty()
+            || self.is_exclusive
     }
 
     pub(super) fn registration(
@@ -32,7 +36,7 @@ impl Advert {
             addresses: self.addresses.iter().map(|address| address.0.clone()).collect(),
             ttl_ms: self.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
             key: Some(key.to_owned()),
-            exclusive: false,
+            exclusive: self.is_exclusive,
             details: self.details.clone(),
         }
     }

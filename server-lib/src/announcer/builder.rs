@@ -91,6 +91,21 @@ impl AnnouncerBuilder {
         self
     }
 
+    /// What the server speaks. Default: RPyC, which needs no word.
+    pub fn protocol(mut self, protocol: impl Into<String>) -> Self {
+        self.advert.details.protocol = Some(protocol.into());
+        self
+    }
+
+    /// Announces the server only while nobody else holds one of its names. Default: beside others.
+    ///
+    /// While somebody does, the registration is refused and tried again, so that the name is taken
+    /// over when it becomes free. RPyC's own registry cannot refuse it, so it is not told at all.
+    pub fn exclusive(mut self) -> Self {
+        self.advert.is_exclusive = true;
+        self
+    }
+
     pub(crate) fn advert(mut self, advert: Advert) -> Self {
         self.advert = advert;
         self

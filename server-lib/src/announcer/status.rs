@@ -21,6 +21,10 @@ pub struct Status {
     pub is_native: bool,
     /// Whether it sends nobody new.
     pub is_draining: bool,
+    /// The registry's number for the server, where it grants a lease.
+    pub instance: Option<u64>,
+    /// An address of the server that the registry cannot reach, and why, where it tells.
+    pub unreachable: Option<String>,
 }
 
 /// Whether a registry knows what is announced.
@@ -50,7 +54,15 @@ pub enum State {
 
 impl Status {
     pub(super) fn new(registries: Registries) -> Self {
-        Self { registries, state: State::Pending, last: None, is_native: false, is_draining: false }
+        Self {
+            registries,
+            state: State::Pending,
+            last: None,
+            is_native: false,
+            is_draining: false,
+            instance: None,
+            unreachable: None,
+        }
     }
 
     /// Whether the last registration was acknowledged.

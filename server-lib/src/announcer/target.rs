@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::Offer;
+use super::advert::Advert;
 use super::builder::AnnouncerBuilder;
 use super::held::Held;
 use super::pace::Pace;
@@ -69,7 +70,7 @@ impl Target {
     pub(super) async fn register(&self) -> Result<Vec<Acknowledgement>, RegisterError> {
         if self.offer.advert.says_something() {
             let face = self.face().await?;
-            if face.value == Face::Native {
+            if self.is_native(&face) {
                 let (_, answer) = self.register_native(&face).await?;
                 return Ok(vec![(&answer).into()]);
             }
@@ -116,10 +117,13 @@ impl Target {
         }
         let acknowledgement = held.acknowledgement.clone();
         let hint = Duration::from_millis(held.granted.renew_ms);
-        let by_many = hears_for_many(&acknowledgement) && self.offer.advert.addresses.is_empty();
+        let Advert { addresses, is_exclusive, .. } = &self.offer.advert;
+        let by_many = hears_for_many(&acknowledgement) && addresses.is_empty() && !is_exclusive;
+        let (instance, unreachable) = (held.granted.instance, held.granted.unreachable.clone());
         self.report(statuses, |status, now| {
             status.acknowledge(now, acknowledgement);
             (status.is_native, status.is_draining) = (true, is_draining);
+            (status.instance, status.unreachable) = (Some(instance), unreachable);
         });
         if by_many && !is_draining {
             // Others may have heard the question, too, and their clients ask as it was asked.
@@ -134,7 +138,7 @@ impl Target {
     /// that has granted one. Tells whether there is a new lease.
     async fn find_out(&mut self) -> Result<bool, RegisterError> {
         let face = self.face().await?;
-        let is_native = face.value == Face::Native;
+        let is_native = self.is_native(&face);
         if let Standing::Native(held) = &mut self.standing
             && is_native
             && face.responder == held.responder()
@@ -156,6 +160,12 @@ impl Target {
             self.standing = Standing::Legacy(Instant::now());
         }
         Ok(is_native)
+    }
+
+    /// Whether the registry is asked for a lease. RPyC's own stays silent then, which is the right answer
+    /// where nothing else will do.
+    fn is_native(&self, face: &Answer<Face>) -> bool {
+        face.value == Face::Native || self.offer.advert.is_exclusive
     }
 
     async fn face(&self) -> Result<Answer<Face>, RequestError> {
@@ -211,6 +221,7 @@ impl Target {
         }
         self.report(statuses, |status, _| {
             (status.is_native, status.is_draining) = (false, is_draining);
+            (status.instance, status.unreachable) = (None, None);
         });
         Ok(())
     }

@@ -1,11 +1,12 @@
 //! Verbs that tell a registry what is served on this machine.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use clap::Args;
 use rpyc_client::{Port, ServiceName};
+use rpyc_server::Advertised;
 
 use super::value::{Span, parse_duration, parse_pair, parse_port};
 
@@ -37,9 +38,9 @@ pub(crate) struct RegisterArgs {
     #[arg(long, conflicts_with = "command")]
     pub(crate) once: bool,
 
-    /// How often to renew: seconds, or like 30s [default: as the registry says; 60s with RPyC's own]
-    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
-    pub(crate) interval: Option<Duration>,
+    /// How often to renew, or sooner if the registry wants that: seconds, or like 30s
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "60")]
+    pub(crate) interval: Duration,
 
     #[command(flatten)]
     pub(crate) told: ToldArgs,
@@ -50,7 +51,7 @@ pub(crate) struct RegisterArgs {
 }
 
 /// What this project's registry can be told besides names and a port.
-#[derive(Clone, Debug, Default, PartialEq, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "What RPyC's own registry cannot be told")]
 pub(crate) struct ToldArgs {
     /// How long the registry shall remember it without renewal: seconds, or like 30s
@@ -75,8 +76,8 @@ pub(crate) struct ToldArgs {
 
     /// An address that it can be reached at, the best first (repeatable) [default: the one that the
     /// registry sees]
-    #[arg(long, value_name = "IP[:PORT]")]
-    pub(crate) address: Vec<String>,
+    #[arg(long, value_name = "IP[:PORT]", value_parser = parse_advertised)]
+    pub(crate) address: Vec<Advertised>,
 
     /// What it speaks [default: RPyC]
     #[arg(long)]
@@ -108,4 +109,12 @@ impl ToldArgs {
 pub(crate) struct UnregisterArgs {
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
+}
+
+fn parse_advertised(text: &str) -> Result<Advertised, String> {
+    let ip = |_| text.parse::<IpAddr>().map(Into::into);
+    let address = text.parse::<SocketAddr>().map(Into::into).or_else(ip);
+    address.map_err(|_neither| {
+        "it is no address, like 10.0.0.7, 10.0.0.7:8080 or [fd00::7]:8080".to_owned()
+    })
 }

@@ -1,0 +1,253 @@
+//! `rpyc-registry register`: announce a server of any language.
+
+use std::ffi::OsString;
+use std::process::{ExitCode, ExitStatus};
+
+use anyhow::{Context, bail};
+use rpyc_client::native::Face;
+use rpyc_client::{Fault, Registrar, Registries, ServiceName};
+use rpyc_server::{Announcer, AnnouncerBuilder, State, Status};
+use tokio::process::{Child, Command};
+use tokio::sync::{oneshot, watch};
+
+use super::{block_on, chosen};
+use crate::cli::RegisterArgs;
+use crate::{output, signals};
+
+pub(crate) fn run(args: &RegisterArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
+    let registries = chosen(registries)?;
+    block_on(async {
+        match args.command.split_first() {
+            None if args.once => once(args, registries).await,
+            None => {
+                let signal = signals::listen()?;
+                announce(args, registries, signal).await.map(farewell)
+            }
+            Some((program, arguments)) => while_running(args, registries, program, arguments).await,
+        }
+    })
+}
+
+fn announcer(args: &RegisterArgs, registries: Registries) -> Announcer {
+    let (place, told) = (&args.place, &args.told);
+    let announcer = Announcer::builder(args.names.clone(), place.port.clone(), registries)
+        .interval(args.interval)
+        .timeout(place.timeout);
+    let announcer = told.tag.iter().fold(announcer, AnnouncerBuilder::tag);
+    let announcer =
+        told.meta.iter().fold(announcer, |announcer, (key, value)| announcer.meta(key, value));
+    let mut announcer = told.address.iter().cloned().fold(announcer, AnnouncerBuilder::address);
+    if let Some(bind) = place.bind {
+        announcer = announcer.bind((bind, 0).into());
+    }
+    if let Some(ttl) = told.ttl {
+        announcer = announcer.ttl(ttl.0);
+    }
+    if let Some(weight) = told.weight {
+        announcer = announcer.weight(weight);
+    }
+    if let Some(zone) = &told.zone {
+        announcer = announcer.zone(zone);
+    }
+    if let Some(protocol) = &told.protocol {
+        announcer = announcer.protocol(protocol);
+    }
+    if told.exclusive { announcer.exclusive().build() } else { announcer.build() }
+}
+
+async fn once(args: &RegisterArgs, registries: Registries) -> anyhow::Result<ExitCode> {
+    let mut failed = Vec::new();
+    for target in registries.into_targets() {
+        match once_with(args, target).await {
+            Ok(lines) => output::lines(lines)?,
+            Err(error) => failed.push(format!("{error:#}")),
+        }
+    }
+    if failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    bail!("{}", failed.join("; "))
+}
+
+async fn once_with(args: &RegisterArgs, target: Registries) -> anyhow::Result<Vec<String>> {
+    let given = args.told.given();
+    let mut registrar = Registrar::builder(target.clone()).timeout(args.place.timeout);
+    if let Some(bind) = args.place.bind {
+        registrar = registrar.source((bind, 0).into());
+    }
+    let registrar = registrar.build();
+    let told = if given.is_empty() {
+        // What nobody renews needs no owner; and so `unregister` ends it.
+        registrar.register(&args.names, &args.place.port).await?
+    } else {
+        if registrar.face().await?.value == Face::Legacy {
+            if args.told.exclusive {
+                bail!("{target} is RPyC's own registry, which knows no --exclusive");
+            }
+            warn_of_legacy(&target, &given);
+        }
+        announcer(args, target).announce_once().await.into_iter().collect::<Result<_, _>>()?
+    };
+    let names = joined(&args.names);
+    let line = |by: rpyc_client::Acknowledgement| {
+        format!("registered {names} at {} as {}", by.registry, by.source.ip())
+    };
+    Ok(told.into_iter().map(line).collect())
+}
+
+/// Announces until `shutdown`; tells whether every registry knows of the end.
+///
+/// # Errors
+/// Why a registry would not have it, if that is its first word: whoever started this should know.
+async fn announce(
+    args: &RegisterArgs,
+    registries: Registries,
+    shutdown: impl Future,
+) -> anyhow::Result<bool> {
+    let announcer = announcer(args, registries);
+    let status = announcer.status();
+    tokio::select! {
+        is_tidy = announcer.run(shutdown) => Ok(is_tidy),
+        refused = tell(args, status) => refused,
+    }
+}
+
+/// Runs the program, announces it meanwhile, unregisters, and ends as the program ended.
+async fn while_running(
+    args: &RegisterArgs,
+    registries: Registries,
+    program: &OsString,
+    arguments: &[OsString],
+) -> anyhow::Result<ExitCode> {
+    let signal = signals::listen()?;
+    let mut command = Command::new(program);
+    let child = command.args(arguments).kill_on_drop(true).spawn();
+    let mut child = child.with_context(|| format!("cannot run {}", program.to_string_lossy()))?;
+    let (over, is_over) = oneshot::channel::<()>();
+    let running = async {
+        // Nobody is sent to a program that is about to end: the registries are told first.
+        let status = tokio::select! {
+            status = child.wait() => status,
+            request = signal => {
+                drop(over);
+                pass_on(request, &child);
+                child.wait().await
+            }
+        };
+        status.context("cannot learn how the program ended")
+    };
+    // A program whose name is refused is not left to run.
+    let announcing = async { announce(args, registries, is_over).await.map(farewell) };
+    let (status, _) = tokio::try_join!(running, announcing)?;
+    Ok(ended_as(status))
+}
+
+/// Tells on standard error how the registries answer, for as long as it is polled; ends when one
+/// refuses before it has ever agreed.
+async fn tell<T>(
+    args: &RegisterArgs,
+    mut status: watch::Receiver<Vec<Status>>,
+) -> anyhow::Result<T> {
+    let given = args.told.given();
+    let mut told: Vec<String> = Vec::new();
+    let mut warned = Vec::new();
+    loop {
+        let all = status.borrow_and_update().clone();
+        let mut lines = Vec::new();
+        for one in &all {
+            if let (State::Failing { reason, .. }, None) = (&one.state, &one.last)
+                && reason.attempts().iter().any(|it| matches!(it.fault, Fault::Declined { .. }))
+            {
+                bail!("{}: {reason}", joined(&args.names));
+            }
+            if one.is_acknowledged()
+                && !one.is_native
+                && !given.is_empty()
+                && !warned.contains(&one.registries)
+            {
+                warn_of_legacy(&one.registries, &given);
+                warned.push(one.registries.clone());
+            }
+            lines.push(describe(&args.names, one));
+        }
+        for (index, line) in lines.iter().enumerate() {
+            if told.get(index) != Some(line) && !line.is_empty() {
+                anstream::eprintln!("{}", output::printable(line));
+            }
+        }
+        told = lines;
+        if status.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+fn describe(names: &[ServiceName], status: &Status) -> String {
+    match (&status.state, &status.last) {
+        (State::Acknowledged { .. }, Some(by)) => {
+            let (names, ip) = (joined(names), by.source.ip());
+            let instance = status.instance.map(|id| format!(", instance {id}"));
+            let unreachable = status.unreachable.as_ref();
+            let unreachable = unreachable.map(|it| format!("; the registry cannot reach {it}"));
+            let (instance, unreachable) =
+                (instance.unwrap_or_default(), unreachable.unwrap_or_default());
+            format!("registered {names} at {} as {ip}{instance}{unreachable}", by.registry)
+        }
+        (State::Failing { reason, .. }, _) => format!("not registered, trying again: {reason}"),
+        _ => String::new(),
+    }
+}
+
+fn warn_of_legacy(registries: &Registries, given: &[&str]) {
+    let given = given.join(", ");
+    let line = format!(
+        "WARNING: {registries} is RPyC's own registry: it was told names and port, but not {given}"
+    );
+    anstream::eprintln!("{}", output::printable(&line));
+}
+
+fn joined(names: &[ServiceName]) -> String {
+    let names: Vec<_> = names.iter().map(ServiceName::as_str).collect();
+    names.join(", ")
+}
+
+fn farewell(is_tidy: bool) -> ExitCode {
+    if !is_tidy {
+        anstream::eprintln!("a registry was not told of the end; it forgets after its timeout");
+    }
+    ExitCode::SUCCESS
+}
+
+/// Asks the program to end as we were asked.
+#[cfg(unix)]
+fn pass_on(request: signals::Request, child: &Child) {
+    use std::io::IsTerminal;
+
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+
+    let signal = match request {
+        // A terminal has interrupted the program too.
+        signals::Request::Interrupt if std::io::stdin().is_terminal() => return,
+        signals::Request::Interrupt => Signal::SIGINT,
+        signals::Request::Terminate => Signal::SIGTERM,
+    };
+    if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()) {
+        // A program that has just ended needs no asking.
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+/// Elsewhere a console interrupts all of its programs by itself.
+#[cfg(not(unix))]
+fn pass_on(_: signals::Request, _: &Child) {}
+
+/// The program's exit code or, as in shells, 128 and the number of the signal that ended it.
+fn ended_as(status: ExitStatus) -> ExitCode {
+    #[cfg(unix)]
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    #[cfg(not(unix))]
+    let signal = None::<i32>;
+    let code = status.code().or_else(|| signal.map(|signal| 128 + signal));
+    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
