@@ -130,9 +130,8 @@ impl Announcer {
     /// Registers once with each registry, in their order; they forget it after some minutes.
     ///
     /// It is said in RPyC's own protocol, so that [`Registrar::unregister`](rpyc_client::Registrar::unregister)
-    /// can end it. With tags, metadata, weight, zone, TTL, addresses or a name to be held
-    /// alone it takes a lease where that is
-    /// granted, which only its end or an operator ends.
+    /// can end it. With tags, metadata, weight, zone, TTL, addresses or a name to be held alone it
+    /// takes a lease where that is granted, which only its end or an operator ends.
     ///
     /// # Errors
     /// A [`RegisterError`] in the place of each registry that did not acknowledge.
