@@ -41,6 +41,8 @@ pub(super) struct Target {
     last: Option<Acknowledgement>,
     /// Whether one was ever sent.
     was_sent: bool,
+    /// The way to a registry that was asked for a lease and has not answered.
+    asked: Option<Registrar>,
 }
 
 /// What is known of how the registry is spoken to.
@@ -62,7 +64,17 @@ impl Target {
     ) -> Self {
         let registrar = registrar(registries, settings.bind, settings.timeout);
         let (pace, standing) = (Pace::new(settings.interval), Standing::Unknown);
-        Self { place, registrar, offer, pace, wanted, standing, last: None, was_sent: false }
+        Self {
+            place,
+            registrar,
+            offer,
+            pace,
+            wanted,
+            standing,
+            last: None,
+            was_sent: false,
+            asked: None,
+        }
     }
 
     /// Registers once, and remembers nothing of it. A lease that nobody remembers could not be ended, so
@@ -146,7 +158,9 @@ impl Target {
             return Ok(false);
         }
         if is_native {
+            self.asked = Some(face.registrar(&self.registrar));
             let (registrar, answer) = self.register_native(&face).await?;
+            self.asked = None;
             let Granted { instance, ttl_ms, .. } = answer.value;
             let Answer { registry, source, .. } = &answer;
             tracing::info!(%registry, source = %source.ip(), port = %self.offer.port, instance,
@@ -313,9 +327,23 @@ impl Target {
     }
 
     async fn end_lease(&self, grace: Duration) -> Result<(), RegisterError> {
-        let Standing::Native(held) = &self.standing else { return Ok(()) };
+        let Standing::Native(held) = &self.standing else {
+            return self.end_unanswered(grace.min(BRIEF)).await;
+        };
         let registrar = held.registrar().to_builder().timeout(grace).build();
         Ok(held.end(&registrar.native()).await?)
+    }
+
+    /// Ends a lease that may have been granted, and only its answer be lost or still to come: the same
+    /// registration once more is answered with the same lease.
+    async fn end_unanswered(&self, limit: Duration) -> Result<(), RegisterError> {
+        let Some(registrar) = &self.asked else { return Ok(()) };
+        let native = registrar.to_builder().timeout(limit).build().native();
+        let granted = native.register(self.offer.registration()).await?;
+        let lease = Some(granted.value.lease);
+        let target = rpyc_client::native::Target { lease, ..Default::default() };
+        native.deregister(target).await?;
+        Ok(())
     }
 
     async fn end_legacy(&self, grace: Duration) -> Result<(), RegisterError> {
