@@ -93,6 +93,11 @@ impl FoldedName {
     /// [`NameError`] if the folded name is longer than [`ServiceName::MAX_BYTES`].
     pub fn new(text: &str) -> Result<Self, NameError> {
         let mut folded = ArrayString::new();
+        if text.is_ascii() && folded.try_push_str(text).is_ok() {
+            // Nearly every name; no other text is folded byte by byte.
+            folded.make_ascii_uppercase();
+            return Ok(Self(folded));
+        }
         for character in text.chars().flat_map(char::to_uppercase) {
             if folded.try_push(character).is_err() {
                 return Err(NameError {

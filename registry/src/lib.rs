@@ -36,8 +36,8 @@ pub use probe::{
 pub use refusal::Refusal;
 pub use server::{Config, Listener, Server};
 pub use store::{
-    Change, Claim, FileStore, MemoryStore, NativeRecord, Opened, Origin, Progress, Record, Store,
-    StoreError, Ticket,
+    Change, Claim, FileStore, MemoryStore, NativeRecord, Opened, Origin, Progress, Record, Records,
+    Store, StoreError, Ticket,
 };
 pub use table::{
     AddressRule, AddressRuleError, Asker, Directory, Entropy, FailingPolicy, Host, JOURNAL_LEN,

@@ -224,8 +224,8 @@ async fn while_the_store_is_read_nobody_is_told_that_nobody_is_there() {
     timeout(SILENCE, patient.read(&mut buffer)).await.unwrap_err();
 
     let store = Box::new(MemoryStore::new());
-    let mut origin = Origin::empty(native::StoreId::new(1));
-    origin.records.push(kept(7, "a"));
+    let records = vec![kept(7, "a")].into();
+    let origin = Origin { records, ..Origin::empty(native::StoreId::new(1)) };
     opened.send(Opened { store, origin }).unwrap();
     let found = reply::decode_endpoints(&to_end(&mut patient).await).unwrap();
     assert_eq!(found.len(), 1, "what was asked then is answered now");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::Port;
-use rpyc_protocol::registry::native::{Details, LeaseId};
+use rpyc_protocol::registry::native::{Details, LeaseId, StoreId};
 use rpyc_registry::{
     Change, FileStore, Host, NativeRecord, Opened, Origin, Progress, Record, Store, StoreError,
     Ticket,
@@ -58,6 +58,21 @@ async fn open(directory: &Path) -> Result<Opened, StoreError> {
     timeout(PATIENCE, FileStore::claim(directory)?.open()).await.unwrap()
 }
 
+/// What a run begins with, read to its end.
+struct Found {
+    store: StoreId,
+    revision: u64,
+    last_instance: u64,
+    records: Vec<Record>,
+}
+
+impl From<Origin> for Found {
+    fn from(origin: Origin) -> Self {
+        let Origin { store, revision, last_instance, records } = origin;
+        Self { store, revision, last_instance, records: records.collect() }
+    }
+}
+
 /// A run of a store that changes something.
 struct Run {
     store: Box<dyn Store>,
@@ -65,10 +80,10 @@ struct Run {
 }
 
 impl Run {
-    async fn begin(directory: &Path) -> (Self, Origin) {
+    async fn begin(directory: &Path) -> (Self, Found) {
         let Opened { store, origin } = open(directory).await.unwrap();
         let progress = store.progress();
-        (Self { store, progress }, origin)
+        (Self { store, progress }, origin.into())
     }
 
     fn put(&mut self, record: Record) -> Ticket {
@@ -96,7 +111,7 @@ impl Run {
 }
 
 /// What a restart after an orderly end finds.
-async fn kept(directory: &Path) -> Origin {
+async fn kept(directory: &Path) -> Found {
     let (run, origin) = Run::begin(directory).await;
     run.end().await;
     origin
@@ -125,7 +140,7 @@ async fn what_is_committed_survives_a_crash_and_all_survives_an_end() {
     let ticket = run.put(native(3));
     run.committed(ticket).await;
     let crashed = Run::crashed(directory.path());
-    let found = open(crashed.path()).await.unwrap().origin;
+    let found = Found::from(open(crashed.path()).await.unwrap().origin);
     let expected = [aged(legacy(1), 1), aged(legacy(2), 1), aged(native(3), 1)];
     assert_eq!(found.records, expected);
 

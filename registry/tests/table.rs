@@ -167,7 +167,13 @@ fn a_sweep_is_due_when_the_next_lease_ends() {
     table.register(secs(0), &asker("10.0.0.7"), &["a"], 1);
     let almost = table.start + TTL - Duration::from_millis(30);
     table.run(TTL - Duration::from_millis(31));
-    assert_eq!(table.registry.expire(almost), table.start + TTL);
+    let mut due = table.registry.expire(almost);
+    // Leases are looked at once shortly before.
+    while due < table.start + TTL {
+        assert_eq!(table.registry.leases(), 1);
+        due = table.registry.expire(due);
+    }
+    assert_eq!(due, table.start + TTL);
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod file;
 mod memory;
 mod record;
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use rpyc_protocol::registry::native::StoreId;
@@ -68,7 +68,7 @@ pub enum Change {
 }
 
 /// What a registry begins with.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[expect(clippy::exhaustive_structs, reason = "stores build it as a literal")]
 pub struct Origin {
     /// The store that counts the revisions.
@@ -78,14 +78,46 @@ pub struct Origin {
     /// The highest number that an instance ever had.
     pub last_instance: u64,
     /// The instances, in the order of their numbers.
-    pub records: Vec<Record>,
+    pub records: Records,
 }
 
 impl Origin {
     /// Nothing was kept.
     #[must_use]
     pub fn empty(store: StoreId) -> Self {
-        Self { store, revision: 0, last_instance: 0, records: Vec::new() }
+        Self { store, revision: 0, last_instance: 0, records: Records::default() }
+    }
+}
+
+/// The instances that were kept, one after the other, while the store may still be reading: a million of
+/// them need not be in memory twice.
+#[derive(Default)]
+pub struct Records(Option<Box<dyn Iterator<Item = Record> + Send>>);
+
+impl Records {
+    /// What `source` gives. It may take its time, but gives all there are.
+    pub fn new(source: impl Iterator<Item = Record> + Send + 'static) -> Self {
+        Self(Some(Box::new(source)))
+    }
+}
+
+impl From<Vec<Record>> for Records {
+    fn from(records: Vec<Record>) -> Self {
+        Self::new(records.into_iter())
+    }
+}
+
+impl Iterator for Records {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
+        self.0.as_mut()?.next()
+    }
+}
+
+impl Debug for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Records").finish_non_exhaustive()
     }
 }
 

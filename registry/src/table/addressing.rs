@@ -1,6 +1,5 @@
 //! Under which addresses an asker can reach an instance, the best first.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -8,7 +7,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rpyc_protocol::registry::Port;
 
 use super::address_rule::AddressRule;
-use super::instance::{Instance, encode_entry};
+use super::fragment::{self, Audience, Fragment};
+use super::instance::Instance;
 use super::{Asker, Host};
 
 /// What is known about addresses besides what registrants tell.
@@ -98,27 +98,28 @@ impl Addressing {
         told
     }
 
-    /// The brine entry of an instance for this asker, or `None` if there is nothing to tell.
-    pub(super) fn entry_of<'a>(
-        &self,
-        asker: &Asker,
-        instance: &'a Instance,
-    ) -> Option<Cow<'a, [u8]>> {
-        let host = instance.host;
-        if instance.is_only_at_host() {
-            let is_same_for_all = !host.ip().is_loopback()
-                && !is_link_local(host.ip())
-                && !self.rules.iter().any(|rule| rule.from().contains(&host.ip()));
+    /// What all those are told of an instance who are told the same.
+    pub(super) fn fragment_of(&self, instance: &Instance) -> Fragment {
+        let ip = instance.host.ip();
+        let audience = if !instance.is_only_at_host() {
+            Audience::Nobody
+        } else if ip.is_loopback() {
             // Somebody on this machine is inside of whatever loopback is in.
-            if is_same_for_all || (host.ip().is_loopback() && asker.is_here && instance.is_legacy())
-            {
-                return Some(Cow::Borrowed(&instance.entry));
-            }
-        }
+            if instance.is_legacy() { Audience::Here } else { Audience::Nobody }
+        } else if is_link_local(ip) || self.rules.iter().any(|rule| rule.from().contains(&ip)) {
+            Audience::Nobody
+        } else {
+            Audience::All
+        };
+        Fragment::new(audience, &ip.to_string(), &instance.port)
+    }
+
+    /// The brine entry of an instance for this asker, or `None` if there is nothing to tell.
+    pub(super) fn entry_of(&self, asker: &Asker, instance: &Instance) -> Option<Vec<u8>> {
         let told = self.addresses_of(asker, instance).into_iter().next()?;
         let mut entry = Vec::new();
-        encode_entry(&mut entry, &told.host(), &told.port).ok()?;
-        Some(Cow::Owned(entry))
+        fragment::encode(&mut entry, &told.host(), &told.port).ok()?;
+        Some(entry)
     }
 
     /// Whether an instance is at this address, by its own account or as rules tell it.

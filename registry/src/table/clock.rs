@@ -27,6 +27,22 @@ impl Tick {
     }
 }
 
+/// When something began, in milliseconds from the start of the registry; before it after a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Since(i64);
+
+impl Since {
+    /// The same so much earlier.
+    pub(crate) fn earlier(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// Milliseconds from here to `later`.
+    pub(crate) fn millis_until(self, later: Self) -> u64 {
+        u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0)
+    }
+}
+
 /// Monotonic time, less the time during which the registry itself was not running.
 ///
 /// A registry that was stopped, swapped out or starved could not hear renewals, so that time is not
@@ -52,6 +68,15 @@ impl LeaseClock {
     pub(crate) fn instant(&self, tick: Tick) -> Instant {
         let elapsed = (tick.0 - 1).saturating_add(self.credit.load(Ordering::Acquire));
         self.start + Duration::from_nanos(elapsed)
+    }
+
+    /// `now` as an age is counted from.
+    pub(crate) fn since(&self, now: Instant) -> Since {
+        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Since(match now.checked_duration_since(self.start) {
+            Some(after) => millis(after),
+            None => -millis(self.start.saturating_duration_since(now)),
+        })
     }
 
     pub(crate) fn credit(&self, lost: Duration) {

@@ -1,6 +1,6 @@
 //! The half of the table that every worker shares: queries and renewals.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,7 +20,8 @@ use super::clock::{LeaseClock, Tick};
 use super::instance::Instance;
 use super::journal::Journal;
 use super::lease::Lease;
-use super::service::{FailingPolicy, Rank, Service};
+use super::places::{Held, Places, Secrets};
+use super::service::{FailingPolicy, Rank, Service, Slot, Title};
 use super::{Asker, Host};
 use crate::store::Ticket;
 
@@ -37,14 +38,16 @@ pub struct Directory {
     pub(super) clock: LeaseClock,
     pub(crate) journal: Journal,
     services: DashMap<ServiceName, Service>,
-    instances: DashMap<Host, HashMap<Port, Vec<Arc<Lease>>>>,
-    /// Native leases by the secret that renews them.
-    natives: DashMap<LeaseId, Vec<Arc<Lease>>>,
+    places: Places,
+    secrets: Secrets,
     /// Names by number, that is, in the order in which they appeared, as RPyC lists them.
     names: RwLock<BTreeMap<u64, ServiceName>>,
     /// The number of the service with which the next LIST begins that cannot hold every name.
     list_turn: AtomicU64,
 }
+
+/// Parts of the map of services, each with a lock: so many that none has many names to move when it grows.
+const SHARDS: usize = 256;
 
 /// Spreads what differs in a few bits: an odd number without a pattern.
 const JITTER: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
@@ -73,9 +76,9 @@ impl Directory {
             addressing: Addressing::new(rules),
             clock: LeaseClock::new(start),
             journal,
-            services: DashMap::new(),
-            instances: DashMap::new(),
-            natives: DashMap::new(),
+            services: DashMap::with_shard_amount(SHARDS),
+            places: Places::new(),
+            secrets: Secrets::new(),
             names: RwLock::new(BTreeMap::new()),
             list_turn: AtomicU64::new(0),
         }
@@ -102,24 +105,10 @@ impl Directory {
     /// otherwise changes nothing.
     #[must_use]
     pub fn renew(&self, now: Instant, host: Host, port: &Port, names: Names<'_>) -> Renewal {
-        let Some(ports) = self.instances.get(&host) else { return renewed_nothing(names) };
-        let held = ports.get(port).map(Vec::as_slice).unwrap_or_default();
-        let lease_of = |name: &str| {
-            let name = FoldedName::new(name).ok()?;
-            held.iter().find(|lease| lease.service.as_str() == &*name)
-        };
-        if !names.clone().all(|name| lease_of(name).is_some_and(|lease| may_renew(lease))) {
-            return Renewal::ForTheRegistry;
-        }
         let tick = self.clock.tick(now);
-        // A native registration of the same server has an owner; this is not how it is renewed.
-        let leases = || names.clone().filter_map(lease_of);
-        let legacy = leases().filter(|lease| lease.instance.is_legacy());
-        // A sweep may end a lease between the look and the renewal; then the registry adds it anew.
-        if !renew_all(legacy, tick.after(self.ttl)) {
-            return Renewal::ForTheRegistry;
-        }
-        Renewal::Done(leases().map(|lease| lease.ticket()).max().unwrap_or_default())
+        let renewal =
+            self.places.look(&host, |held| renew(&held, tick.after(self.ttl), port, &names));
+        renewal.unwrap_or_else(|| renewed_nothing(names))
     }
 
     /// Renews a native lease, if it is there and nothing speaks against it, and tells its registrant
@@ -130,7 +119,7 @@ impl Directory {
         asker: &Asker,
         lease: LeaseId,
     ) -> Option<(Granted, Ticket)> {
-        let leases = self.natives.get(&lease)?;
+        let leases = self.secrets.get(lease);
         let first = leases.first()?;
         let tick = self.clock.tick(now);
         let deadline = tick.after(first.ttl(self.ttl));
@@ -158,9 +147,12 @@ impl Directory {
         let mut entries = Entries::new(buffer, asker.transport.query_cap());
         if let Some(service) = self.services.get::<str>(name) {
             // Who cannot be told to this asker takes no room.
-            let mut fits = |lease: &&Arc<Lease>| {
-                let entry = self.addressing.entry_of(asker, &lease.instance);
-                entry.is_none_or(|entry| entries.push(&entry))
+            let mut fits = |slot: &&Slot| match slot.fragment.told(asker.is_here) {
+                Some(told) => entries.push(told),
+                None => {
+                    let told = self.addressing.entry_of(asker, &slot.lease.instance);
+                    told.is_none_or(|told| entries.push(&told))
+                }
             };
             let len = service.first().len();
             let at = service.turn.first(len);
@@ -233,21 +225,32 @@ impl Directory {
     fn services_of(&self, host: &str) -> BTreeSet<u64> {
         let mut ids = BTreeSet::new();
         let Some(ip) = parse_host(host) else { return ids };
-        let mut collect = |ports: &HashMap<Port, Vec<Arc<Lease>>>| {
-            ids.extend(ports.values().flatten().map(|lease| lease.service_id));
+        let collect = |ids: &mut BTreeSet<u64>, held: Held<'_>| {
+            ids.extend(held.all().map(|lease| lease.service_id()));
         };
-        let host = Host::new(ip, 0);
-        if host.is_link_local() {
-            // The same address may stand on several links.
-            self.instances.iter().filter(|at| at.key().ip() == ip).for_each(|at| collect(&at));
-        } else if let Some(ports) = self.instances.get(&host) {
-            collect(&ports);
-        }
+        self.look_at(ip, |held| collect(&mut ids, held));
         for network in self.addressing.networks_told_as(ip) {
-            let inside = self.instances.iter().filter(|at| network.contains(&at.key().ip()));
-            inside.for_each(|at| collect(&at));
+            self.places.for_each(|host, held| {
+                if network.contains(&host.ip()) {
+                    collect(&mut ids, held);
+                }
+            });
         }
         ids
+    }
+
+    /// Looks at what is held at an address, whichever links it stands on.
+    fn look_at(&self, ip: IpAddr, mut look: impl FnMut(Held<'_>)) {
+        let host = Host::new(ip, 0);
+        if host.is_link_local() {
+            self.places.for_each(|host, held| {
+                if host.ip() == ip {
+                    look(held);
+                }
+            });
+        } else {
+            let _ = self.places.look(&host, look);
+        }
     }
 
     /// Visits the services from number `from` on, with their leases, in order, until `visit` says
@@ -276,17 +279,17 @@ impl Directory {
     pub(crate) fn names_of(&self, instance: &Arc<Instance>) -> Vec<ServiceName> {
         let (mut held, _) = self.held(&instance.host, &instance.port);
         held.retain(|lease| Arc::ptr_eq(&lease.instance, instance));
-        held.into_iter().map(|lease| lease.service.clone()).collect()
+        held.into_iter().map(|lease| lease.service.name.clone()).collect()
     }
 
     /// The instance of a native lease.
     pub(crate) fn instance_of(&self, lease: LeaseId) -> Option<Arc<Instance>> {
-        self.natives.get(&lease)?.first().map(|lease| Arc::clone(&lease.instance))
+        self.secrets.get(lease).first().map(|lease| Arc::clone(&lease.instance))
     }
 
     /// The leases of one name, and the number of the service.
     pub(super) fn leases(&self, name: &str) -> Option<(u64, Vec<Arc<Lease>>)> {
-        self.services.get(name).map(|service| (service.id, service.all()))
+        self.services.get(name).map(|service| (service.title.number, service.all()))
     }
 
     /// The leases of one name by rank: those that are answered first, last and never.
@@ -328,102 +331,115 @@ impl Directory {
 
     /// What `host` holds on `port`, and on how many ports it holds anything.
     pub(super) fn held(&self, host: &Host, port: &Port) -> (Vec<Arc<Lease>>, usize) {
-        self.instances
-            .get(host)
-            .map(|ports| (ports.get(port).cloned().unwrap_or_default(), ports.len()))
-            .unwrap_or_default()
+        let look = |held: Held<'_>| (in_order(held.at(port).cloned()), held.ports());
+        self.places.look(host, look).unwrap_or_default()
     }
 
     /// What is held under a native lease.
     pub(super) fn native(&self, lease: LeaseId) -> Vec<Arc<Lease>> {
-        self.natives.get(&lease).map(|leases| leases.clone()).unwrap_or_default()
+        self.secrets.get(lease)
     }
 
     /// What is held at an address, on any port.
     pub(super) fn held_by(&self, ip: IpAddr) -> Vec<Arc<Lease>> {
-        let at = self.instances.iter().filter(|at| at.key().ip() == ip);
-        at.flat_map(|at| at.values().flatten().cloned().collect::<Vec<_>>()).collect()
+        let mut leases = Vec::new();
+        self.look_at(ip, |held| leases.extend(held.all().cloned()));
+        in_order(leases)
     }
 
     /// What the instance with this number holds. Looks at all of them; for people.
     pub(super) fn held_by_number(&self, instance: u64) -> Vec<Arc<Lease>> {
-        let is_meant = |lease: &&Arc<Lease>| lease.instance.id == instance;
-        let all = self.instances.iter();
-        all.flat_map(|at| at.values().flatten().filter(is_meant).cloned().collect::<Vec<_>>())
-            .collect()
-    }
-
-    pub(super) fn service_id(&self, name: &str) -> Option<u64> {
-        self.services.get(name).map(|service| service.id)
-    }
-
-    pub(super) fn insert(&self, lease: &Arc<Lease>) {
-        let mut service = self.services.entry(lease.service.clone()).or_insert_with(|| {
-            let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-            names.insert(lease.service_id, lease.service.clone());
-            Service::new(lease.service_id)
+        let mut leases = Vec::new();
+        self.places.for_each(|_, held| {
+            leases.extend(held.all().filter(|lease| lease.instance.id == instance).cloned());
         });
-        service.place(lease, self.failing.rank(lease.state()));
-        drop(service);
-        let instance = &lease.instance;
-        instance.leases.fetch_add(1, Ordering::Relaxed);
-        let mut ports = self.instances.entry(instance.host).or_default();
-        ports.entry(instance.port.clone()).or_default().push(Arc::clone(lease));
-        drop(ports);
-        if let Some(native) = &instance.native {
-            self.natives.entry(native.lease).or_default().push(Arc::clone(lease));
-        }
+        in_order(leases)
+    }
+
+    /// Adds a lease of a service, which gets a `title` if nobody serves it yet.
+    pub(super) fn insert(
+        &self,
+        name: &ServiceName,
+        title: impl FnOnce() -> Title,
+        lease: impl FnOnce(Arc<Title>) -> Lease,
+    ) -> Arc<Lease> {
+        let add = |service: &mut Service| {
+            let lease = Arc::new(lease(Arc::clone(&service.title)));
+            let fragment = self.addressing.fragment_of(&lease.instance);
+            service.add(&lease, fragment, self.failing.rank(lease.state()));
+            lease
+        };
+        let lease = if let Some(mut service) = self.services.get_mut(name) {
+            add(&mut service)
+        } else {
+            let mut service = Service::new(Arc::new(title()));
+            let lease = add(&mut service);
+            self.services.insert(name.clone(), service);
+            let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+            names.insert(lease.service_id(), name.clone());
+            lease
+        };
+        lease.instance.leases.fetch_add(1, Ordering::Relaxed);
+        self.places.insert(&lease);
+        self.secrets.insert(&lease);
+        lease
     }
 
     /// Gives leases the places that their states have.
     pub(super) fn rank(&self, leases: &[Arc<Lease>]) {
-        let mut of_service: BTreeMap<u64, Vec<&Arc<Lease>>> = BTreeMap::new();
         for lease in leases {
-            of_service.entry(lease.service_id).or_default().push(lease);
-        }
-        for leases in of_service.into_values() {
-            let Some(first) = leases.first() else { continue };
-            let Some(mut service) = self.services.get_mut(&first.service) else { continue };
-            service.rank(&leases, self.failing);
+            if let Some(mut service) = self.services.get_mut(&lease.service.name) {
+                service.place(lease, self.failing.rank(lease.state()));
+            }
         }
     }
 
     /// Forgets leases that have been ended; tells how many instances were left without any.
     pub(super) fn remove(&self, ended: &[Arc<Lease>]) -> usize {
-        // Many leases of one name often end together; one pass over its list serves them all.
-        let names: BTreeMap<u64, &ServiceName> =
-            ended.iter().map(|lease| (lease.service_id, &lease.service)).collect();
-        for (id, name) in names {
-            if let Some(mut service) = self.services.get_mut(name) {
-                service.forget_ended();
-            }
-            if self.services.remove_if(name, |_, service| service.is_empty()).is_some() {
-                self.names.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
-            }
-        }
         let mut emptied = 0;
         for lease in ended {
-            let instance = &lease.instance;
-            if instance.leases.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let Title { name, number } = &*lease.service;
+            let was_last = self.services.get_mut(name).is_some_and(|mut service| {
+                service.remove(lease);
+                service.is_empty()
+            });
+            if was_last {
+                self.services.remove(name);
+                self.names.write().unwrap_or_else(PoisonError::into_inner).remove(number);
+            }
+            if lease.instance.leases.fetch_sub(1, Ordering::Relaxed) == 1 {
                 emptied += 1;
             }
-            if let Some(native) = &instance.native {
-                if let Some(mut leases) = self.natives.get_mut(&native.lease) {
-                    leases.retain(|lease| !lease.has_ended());
-                }
-                self.natives.remove_if(&native.lease, |_, leases| leases.is_empty());
-            }
-            let Some(mut ports) = self.instances.get_mut(&instance.host) else { continue };
-            let Some(held) = ports.get_mut(&instance.port) else { continue };
-            held.retain(|lease| !lease.has_ended());
-            if held.is_empty() {
-                ports.remove(&instance.port);
-            }
-            drop(ports);
-            self.instances.remove_if(&instance.host, |_, ports| ports.is_empty());
+            self.places.remove(lease);
+            self.secrets.remove(lease);
         }
         emptied
     }
+}
+
+/// Renews the leases of `names` on `port`, if all of them are held.
+fn renew(held: &Held<'_>, deadline: Tick, port: &Port, names: &Names<'_>) -> Renewal {
+    let lease_of = |name: &str| {
+        let name = FoldedName::new(name).ok()?;
+        held.at(port).find(|lease| lease.service.as_str() == &*name)
+    };
+    if !names.clone().all(|name| lease_of(name).is_some_and(|lease| may_renew(lease))) {
+        return Renewal::ForTheRegistry;
+    }
+    // A native registration of the same server has an owner; this is not how it is renewed.
+    let leases = || names.clone().filter_map(lease_of);
+    let legacy = leases().filter(|lease| lease.instance.is_legacy());
+    // A sweep may end a lease between the look and the renewal; then the registry adds it anew.
+    if !renew_all(legacy, deadline) {
+        return Renewal::ForTheRegistry;
+    }
+    Renewal::Done(leases().map(|lease| lease.ticket()).max().unwrap_or_default())
+}
+
+fn in_order(leases: impl IntoIterator<Item = Arc<Lease>>) -> Vec<Arc<Lease>> {
+    let mut leases: Vec<_> = leases.into_iter().collect();
+    leases.sort_by_key(|lease| lease.id);
+    leases
 }
 
 /// Whether a renewal is just a new deadline.

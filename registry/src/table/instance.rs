@@ -1,17 +1,17 @@
 //! One running server.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use rpyc_protocol::brine::{EncodeError, Writer};
 use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::{Details, LeaseId, Target};
 
 use super::Host;
 use super::directory::parse_host;
 use super::failure::Failure;
+use crate::store::Ticket;
 
 /// A server at one place, with the leases of its names.
 #[derive(Debug)]
@@ -20,8 +20,6 @@ pub(crate) struct Instance {
     pub(crate) id: u64,
     pub(crate) host: Host,
     pub(crate) port: Port,
-    /// `(host, port)` as brine, written once instead of at every query.
-    pub(crate) entry: Box<[u8]>,
     /// What a registration in RPyC's own protocol does not have.
     pub(crate) native: Option<Box<Native>>,
     /// When it registered first, in seconds of the wall clock; for people only.
@@ -33,6 +31,8 @@ pub(crate) struct Instance {
     failure: Mutex<Option<Arc<Failure>>>,
     /// Leases that have not ended; only the registry changes it.
     pub(super) leases: AtomicU32,
+    /// The last change that was kept of it: until that is durable, no renewal is acknowledged.
+    ticket: AtomicU64,
 }
 
 /// What a native registration has besides.
@@ -89,21 +89,27 @@ impl Instance {
         (host, port): (Host, Port),
         native: Option<Box<Native>>,
         registered_at: u64,
-    ) -> Result<Self, EncodeError> {
-        let mut entry = Vec::new();
-        encode_entry(&mut entry, &host.ip().to_string(), &port)?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             id,
             host,
             port,
-            entry: entry.into(),
             native,
             registered_at,
             restarts: 0,
             marks: AtomicU8::new(0),
             failure: Mutex::default(),
             leases: AtomicU32::new(0),
-        })
+            ticket: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn ticket(&self) -> Ticket {
+        Ticket::new(self.ticket.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_ticket(&self, ticket: Ticket) {
+        self.ticket.store(ticket.get(), Ordering::Release);
     }
 
     /// As it is taken up after a restart: not heard from yet.
@@ -164,7 +170,7 @@ impl Instance {
         observed.into_iter().chain(named)
     }
 
-    /// Whether it is nowhere but where [`Instance::entry`] says.
+    /// Whether it is nowhere but at its host and port.
     pub(crate) fn is_only_at_host(&self) -> bool {
         match self.named() {
             [] => true,
@@ -197,11 +203,4 @@ impl Instance {
     pub(crate) fn details(&self) -> Arc<Details> {
         self.native.as_ref().map(|native| native.details()).unwrap_or_default()
     }
-}
-
-/// Appends `(host, port)` as brine.
-pub(crate) fn encode_entry(out: &mut Vec<u8>, host: &str, port: &Port) -> Result<(), EncodeError> {
-    let mut out = Writer::new(out);
-    out.tuple(2)?.str(host)?;
-    port.encode(&mut out)
 }

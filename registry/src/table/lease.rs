@@ -1,34 +1,34 @@
 //! One promise: "this name is served here, until then".
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
-use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::native::State;
 
-use super::clock::Tick;
+use super::clock::{Since, Tick};
 use super::instance::{Instance, Mark};
+use super::service::Title;
 use crate::store::Ticket;
 
 /// A name served by an instance, until a deadline that moves with each renewal.
 ///
 /// Shared between the directory, which renews it, and the registry, which ends it. Ending and
 /// renewing race on one atomic, so a renewal that was acknowledged is never lost to a sweep.
+///
+/// There may be a million of these, so every field counts: the whole is 72 bytes.
 #[derive(Debug)]
 pub(crate) struct Lease {
     /// Numbers rise with time and are never used again.
     pub(crate) id: u64,
-    pub(crate) service: ServiceName,
-    /// The number of the service, which rises in the order in which names appear.
-    pub(crate) service_id: u64,
+    pub(crate) service: Arc<Title>,
     pub(crate) instance: Arc<Instance>,
-    pub(crate) since: Instant,
+    pub(crate) since: Since,
     deadline: AtomicU64,
-    /// Where the registry's queue holds it; only the registry reads and writes this.
-    queued_for: AtomicU64,
-    /// The change that began it: until that is durable, no renewal is acknowledged either.
-    ticket: AtomicU64,
+    /// Where a [`Queue`](super::queue::Queue) holds it; only the queue reads and writes this.
+    queued: AtomicU64,
+    /// Where its service holds it; only the service reads and writes this.
+    rank: AtomicU32,
     suspicion: AtomicU8,
 }
 
@@ -46,22 +46,26 @@ const ENDED: u64 = 0;
 impl Lease {
     pub(crate) fn new(
         id: u64,
-        (service, service_id): (ServiceName, u64),
+        service: Arc<Title>,
         instance: Arc<Instance>,
-        since: Instant,
+        since: Since,
         deadline: Tick,
     ) -> Self {
         Self {
             id,
             service,
-            service_id,
             instance,
             since,
             deadline: AtomicU64::new(deadline.get()),
-            queued_for: AtomicU64::new(deadline.get()),
-            ticket: AtomicU64::new(0),
+            queued: AtomicU64::new(0),
+            rank: AtomicU32::new(0),
             suspicion: AtomicU8::new(0),
         }
+    }
+
+    /// The number of its service, which rises in the order in which names appear.
+    pub(crate) fn service_id(&self) -> u64 {
+        self.service.number
     }
 
     /// How long it lasts without renewal.
@@ -98,20 +102,17 @@ impl Lease {
         self.deadline().is_none()
     }
 
-    pub(super) fn queued_for(&self) -> Tick {
-        Tick::new(self.queued_for.load(Ordering::Relaxed)).unwrap_or(Tick::FIRST)
+    pub(super) fn queued(&self) -> &AtomicU64 {
+        &self.queued
     }
 
-    pub(super) fn set_queued_for(&self, tick: Tick) {
-        self.queued_for.store(tick.get(), Ordering::Relaxed);
+    pub(super) fn rank(&self) -> &AtomicU32 {
+        &self.rank
     }
 
+    /// The change that must be durable before a renewal is acknowledged.
     pub(crate) fn ticket(&self) -> Ticket {
-        Ticket::new(self.ticket.load(Ordering::Acquire))
-    }
-
-    pub(super) fn set_ticket(&self, ticket: Ticket) {
-        self.ticket.store(ticket.get(), Ordering::Release);
+        self.instance.ticket()
     }
 
     pub(crate) fn suspicion(&self) -> Option<Suspicion> {
@@ -137,5 +138,16 @@ impl Lease {
         } else {
             State::Passing
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_as_small_as_it_says() {
+        // Two counters of the `Arc` stand before it.
+        assert_eq!(size_of::<Lease>() + 2 * size_of::<usize>(), 72);
     }
 }

@@ -1,15 +1,32 @@
 //! One name and its leases, in the order in which they are answered.
 
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::native::State;
 
+use super::fragment::Fragment;
 use super::lease::Lease;
 use super::turn::Turn;
 
+/// The name of a service, with its number, which rises in the order in which names appear.
+#[derive(Debug)]
+pub(crate) struct Title {
+    pub(crate) name: ServiceName,
+    pub(crate) number: u64,
+}
+
+impl Title {
+    pub(crate) fn as_str(&self) -> &str {
+        self.name.as_str()
+    }
+}
+
 /// Whether and when an instance is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
     /// In its turn.
     First,
@@ -40,118 +57,178 @@ impl FailingPolicy {
     }
 }
 
-/// The leases of one name by rank, each part in the order of their numbers.
+/// A lease in the list of its service, with what most askers are told of it beside it: an answer reads
+/// one piece of memory and not those of all the leases that it tells.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) lease: Arc<Lease>,
+    pub(super) fragment: Fragment,
+}
+
+/// The leases of one name, those of the same rank side by side.
+///
+/// A lease changes its rank by changing places with the outermost of its neighbours, so that takes
+/// the same time in a list of any length. Where nobody changes, they stay in the order of their numbers.
 #[derive(Debug)]
 pub(super) struct Service {
-    pub(super) id: u64,
-    first: Vec<Arc<Lease>>,
-    last: Vec<Arc<Lease>>,
-    never: Vec<Arc<Lease>>,
+    pub(super) title: Arc<Title>,
+    slots: Vec<Slot>,
+    /// Where the last begin.
+    first: u32,
+    /// Where those begin that are told to nobody.
+    last: u32,
     /// Which of the first the next answer begins with.
     pub(super) turn: Turn,
 }
 
 impl Service {
-    pub(super) fn new(id: u64) -> Self {
-        let (first, last, never) = Default::default();
-        Self { id, first, last, never, turn: Turn::default() }
+    pub(super) fn new(title: Arc<Title>) -> Self {
+        Self { title, slots: Vec::new(), first: 0, last: 0, turn: Turn::default() }
     }
 
-    fn part(&mut self, rank: Rank) -> &mut Vec<Arc<Lease>> {
-        match rank {
-            Rank::First => &mut self.first,
-            Rank::Last => &mut self.last,
-            Rank::Never => &mut self.never,
+    /// Adds a lease.
+    pub(super) fn add(&mut self, lease: &Arc<Lease>, fragment: Fragment, rank: Rank) {
+        if self.slots.len() == self.slots.capacity() {
+            // Most names have few instances, and the largest have no use for twice the room.
+            self.slots.reserve_exact(1 + self.slots.len() / 4);
         }
+        let at = self.slots.len();
+        self.slots.push(Slot { lease: Arc::clone(lease), fragment });
+        self.settle(at);
+        self.sink(at, Rank::Never, rank);
     }
 
-    /// Puts a lease where its rank has its place, from wherever it was.
-    pub(super) fn place(&mut self, lease: &Arc<Lease>, rank: Rank) {
-        let is_newest = |part: &Vec<Arc<Lease>>| part.last().is_none_or(|it| it.id < lease.id);
-        if [&self.first, &self.last, &self.never].into_iter().all(is_newest) {
-            // It is new; there is nothing to look for.
-            self.part(rank).push(Arc::clone(lease));
-            return;
-        }
-        for other in [Rank::First, Rank::Last, Rank::Never] {
-            let part = self.part(other);
-            match part.binary_search_by_key(&lease.id, |it| it.id) {
-                Ok(_) if other == rank => return,
-                Ok(at) => drop(part.remove(at)),
-                Err(_) => {}
-            }
-        }
-        let part = self.part(rank);
-        let at = part.partition_point(|it| it.id < lease.id);
-        part.insert(at, Arc::clone(lease));
-    }
-
-    /// Gives leases of this service the places that their states have.
-    pub(super) fn rank(&mut self, leases: &[&Arc<Lease>], policy: FailingPolicy) {
-        /// With fewer, moving each by itself is less work than looking at all.
-        const MANY: usize = 8;
-        if leases.len() < MANY {
-            for lease in leases {
-                self.place(lease, policy.rank(lease.state()));
-            }
-            return;
-        }
-        let all = self.all();
-        for part in [&mut self.first, &mut self.last, &mut self.never] {
-            part.clear();
-        }
-        for lease in all {
-            self.part(policy.rank(lease.state())).push(lease);
+    /// Gives a lease the place that its rank has.
+    pub(super) fn place(&mut self, lease: &Lease, rank: Rank) {
+        let Some(at) = self.position(lease) else { return };
+        let now = self.rank_at(at);
+        match rank.cmp(&now) {
+            Less => drop(self.sink(at, now, rank)),
+            Equal => {}
+            Greater => drop(self.rise(at, now, rank)),
         }
     }
 
-    /// Forgets those that have ended.
-    pub(super) fn forget_ended(&mut self) {
-        for part in [&mut self.first, &mut self.last, &mut self.never] {
-            part.retain(|lease| !lease.has_ended());
+    /// Takes out a lease; tells whether it was there.
+    pub(super) fn remove(&mut self, lease: &Lease) -> bool {
+        let Some(at) = self.position(lease) else { return false };
+        let at = self.rise(at, self.rank_at(at), Rank::Never);
+        self.slots.swap_remove(at);
+        self.settle(at);
+        if self.slots.capacity() > 2 * self.slots.len() {
+            self.slots.shrink_to(self.slots.len() + self.slots.len() / 4);
+        }
+        true
+    }
+
+    /// Moves the slot at `at` to a rank before its own; tells where it is then.
+    fn sink(&mut self, mut at: usize, mut now: Rank, rank: Rank) -> usize {
+        if now == Rank::Never && rank < now {
+            at = self.swap(at, index(self.last));
+            self.last += 1;
+            now = Rank::Last;
+        }
+        if now == Rank::Last && rank < now {
+            at = self.swap(at, index(self.first));
+            self.first += 1;
+        }
+        at
+    }
+
+    /// Moves the slot at `at` to a rank after its own; tells where it is then.
+    fn rise(&mut self, mut at: usize, mut now: Rank, rank: Rank) -> usize {
+        if now == Rank::First && rank > now {
+            self.first -= 1;
+            at = self.swap(at, index(self.first));
+            now = Rank::Last;
+        }
+        if now == Rank::Last && rank > now {
+            self.last -= 1;
+            at = self.swap(at, index(self.last));
+        }
+        at
+    }
+
+    fn swap(&mut self, a: usize, b: usize) -> usize {
+        self.slots.swap(a, b);
+        self.settle(a);
+        self.settle(b);
+        b
+    }
+
+    /// Lets a lease know where it is.
+    fn settle(&self, at: usize) {
+        if let Some(slot) = self.slots.get(at) {
+            slot.lease.rank().store(u32::try_from(at).unwrap_or(u32::MAX), Ordering::Relaxed);
+        }
+    }
+
+    fn position(&self, lease: &Lease) -> Option<usize> {
+        let at = index(lease.rank().load(Ordering::Relaxed));
+        self.slots.get(at).is_some_and(|slot| slot.lease.id == lease.id).then_some(at)
+    }
+
+    fn rank_at(&self, at: usize) -> Rank {
+        if at < index(self.first) {
+            Rank::First
+        } else if at < index(self.last) {
+            Rank::Last
+        } else {
+            Rank::Never
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.first.is_empty() && self.last.is_empty() && self.never.is_empty()
+        self.slots.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.first.len() + self.last.len() + self.never.len()
+        self.slots.len()
     }
 
     /// Those that are answered in their turn.
-    pub(super) fn first(&self) -> &[Arc<Lease>] {
-        &self.first
+    pub(super) fn first(&self) -> &[Slot] {
+        self.slots.get(..index(self.first)).unwrap_or_default()
     }
 
     /// Those that are answered after them.
-    pub(super) fn last(&self) -> &[Arc<Lease>] {
-        &self.last
+    pub(super) fn last(&self) -> &[Slot] {
+        self.slots.get(index(self.first)..index(self.last)).unwrap_or_default()
+    }
+
+    /// Those that are told to nobody who wants to connect.
+    fn never(&self) -> &[Slot] {
+        self.slots.get(index(self.last)..).unwrap_or_default()
     }
 
     /// Adds how many leases are in each state.
     pub(super) fn count(&self, states: &mut BTreeMap<State, u64>) {
-        if !self.first.is_empty() {
-            *states.entry(State::Passing).or_default() +=
-                u64::try_from(self.first.len()).unwrap_or(u64::MAX);
+        if self.first > 0 {
+            *states.entry(State::Passing).or_default() += u64::from(self.first);
         }
-        for lease in self.last.iter().chain(&self.never) {
-            *states.entry(lease.state()).or_default() += 1;
+        for slot in self.last().iter().chain(self.never()) {
+            *states.entry(slot.lease.state()).or_default() += 1;
         }
     }
 
-    /// All leases by rank.
+    /// All leases by rank, those of each in the order of their numbers.
     pub(super) fn ranks(&self) -> [Vec<Arc<Lease>>; 3] {
-        [self.first.clone(), self.last.clone(), self.never.clone()]
+        [self.first(), self.last(), self.never()].map(in_order)
     }
 
     /// All leases, in the order of their numbers.
     pub(super) fn all(&self) -> Vec<Arc<Lease>> {
-        let mut all = Vec::with_capacity(self.len());
-        all.extend(self.first.iter().chain(&self.last).chain(&self.never).cloned());
-        // Sorting what is sorted already costs one look at each.
-        all.sort_by_key(|lease| lease.id);
-        all
+        in_order(&self.slots)
     }
+}
+
+fn in_order(slots: &[Slot]) -> Vec<Arc<Lease>> {
+    let mut leases: Vec<_> = slots.iter().map(|slot| Arc::clone(&slot.lease)).collect();
+    // Sorting what is sorted already costs one look at each.
+    leases.sort_by_key(|lease| lease.id);
+    leases
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }

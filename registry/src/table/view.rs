@@ -163,7 +163,7 @@ impl View<'_> {
             addresses: addresses.map(|told| join(&told.host(), &told.port)).collect(),
             state,
             why: self.why(lease, state, overdue),
-            age_ms: millis(self.now.saturating_duration_since(lease.since)),
+            age_ms: lease.since.millis_until(clock.since(self.now)),
             // What it said before the restart is not known.
             renewed_ms: (self.is_full && lease.suspicion() != Some(Suspicion::Restarted))
                 .then(|| millis(ttl.saturating_sub(left) + overdue)),

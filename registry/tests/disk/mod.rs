@@ -66,12 +66,12 @@ impl Disk {
         for record in kept.records.values_mut() {
             record.restarts += 1;
         }
-        let records = kept.records.values().cloned().collect();
+        let records: Vec<_> = kept.records.values().cloned().collect();
         Origin {
             store: StoreId::new(1),
             revision: kept.reserved,
             last_instance: kept.last_instance,
-            records,
+            records: records.into(),
         }
     }
 

@@ -5,11 +5,12 @@ mod tests;
 
 use std::fmt;
 use std::io;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
-use redb::{Builder, Error, ReadableDatabase as _, ReadableTable as _, WriteTransaction};
+use redb::{Builder, Error, ReadableDatabase as _, WriteTransaction};
 use rpyc_protocol::registry::native::StoreId;
 use tracing::{error, info};
 
@@ -17,7 +18,7 @@ use super::directory::{StateDirectory, is_full, private_file};
 use super::encoding;
 use super::pending::{Entry, Group, REVISION_BLOCK};
 use super::schema::{self, HEARD, INSTANCES, META, MIGRATIONS, Migration};
-use crate::store::{Origin, Record, StoreError};
+use crate::store::{Origin, Records, StoreError};
 
 /// Memory for pages of the file. The pages that tell when each of a million instances was heard from last
 /// take 20 MB; everything else is written once and read at the start.
@@ -57,7 +58,7 @@ pub(super) enum Fault {
 }
 
 impl Database {
-    /// Opens the file of a directory, or begins one, and reads it. One that is damaged is moved aside.
+    /// Opens the file of a directory, or begins one. One that is damaged is moved aside.
     pub(super) fn open(directory: &StateDirectory) -> Result<(Self, Origin), OpenError> {
         let path = directory.file();
         let fatal = |what, path: &Path| {
@@ -87,7 +88,8 @@ impl Database {
         guarded(|| Self::begin_run(&path, MIGRATIONS)).map_err(|fault| fault.at(&path))
     }
 
-    /// Opens a file, brings it to the newest form, counts the start and reads everything.
+    /// Opens a file, brings it to the newest form and counts the start. The records are left to
+    /// [`Database::read`].
     fn begin_run(path: &Path, migrations: &[Migration]) -> Result<(Self, Origin), Fault> {
         refuse_newer(path, migrations)?;
         let file = open(path)?;
@@ -110,11 +112,33 @@ impl Database {
         schema::set(&start, schema::EPOCH, epoch)?;
         schema::set(&start, schema::RESERVED, reserved)?;
         start.commit()?;
-        let records = read(&file, epoch)?;
         let path = path.to_owned();
         let database = Self { path, file: Some(file), epoch, reserved, last_instance };
-        let store = StoreId::new(store);
+        let (store, records) = (StoreId::new(store), Records::default());
         Ok((database, Origin { store, revision, last_instance, records }))
+    }
+
+    /// Reads the records with numbers above `after`, in their order, and gives them to `take` as their
+    /// numbers, how often the registry has started since they were heard from, and their bytes, until
+    /// that does not want any more. It may be called again from where it failed.
+    pub(super) fn read(
+        &mut self,
+        after: u64,
+        take: impl FnMut(u64, u32, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Fault> {
+        let done = guarded(|| {
+            let file = match self.file.take() {
+                Some(file) => file,
+                None => open(&self.path)?,
+            };
+            read(&file, self.epoch, after, take)?;
+            self.file = Some(file);
+            Ok(())
+        });
+        if done.is_err() {
+            self.file = None;
+        }
+        done
     }
 
     /// The last revision that this run may tell without asking again.
@@ -150,6 +174,15 @@ impl Database {
         self.last_instance = self.last_instance.max(highest);
         self.file = Some(file);
         Ok(())
+    }
+
+    /// Tells people why records could not be read.
+    pub(super) fn explain_reading(&self, fault: &Fault) -> String {
+        let path = self.path.display();
+        match fault {
+            Fault::Io(error) => format!("cannot read {path}: {error}; it is tried again"),
+            Fault::Damaged(_) | Fault::Newer(_) => self.explain(fault),
+        }
     }
 
     /// Tells people why a group could not be written, and what to do.
@@ -226,15 +259,18 @@ fn refuse_newer(path: &Path, migrations: &[Migration]) -> Result<(), Fault> {
     }
 }
 
-/// Reads all records, in the order of their numbers.
-fn read(file: &redb::Database, epoch: u64) -> Result<Vec<Record>, Fault> {
+fn read(
+    file: &redb::Database,
+    epoch: u64,
+    after: u64,
+    mut take: impl FnMut(u64, u32, &[u8]) -> ControlFlow<()>,
+) -> Result<(), Fault> {
     let transaction = file.begin_read()?;
     let instances = transaction.open_table(INSTANCES)?;
     let heard = transaction.open_table(HEARD)?;
-    let mut heard = heard.iter()?;
+    let mut heard = heard.range(after.saturating_add(1)..)?;
     let mut heard_from = (0, 0);
-    let mut records = Vec::new();
-    for entry in instances.iter()? {
+    for entry in instances.range(after.saturating_add(1)..)? {
         let (id, bytes) = entry?;
         let id = id.value();
         // Both are in the same order.
@@ -245,10 +281,11 @@ fn read(file: &redb::Database, epoch: u64) -> Result<Vec<Record>, Fault> {
         }
         let since = if heard_from.0 == id { heard_from.1 } else { 0 };
         let restarts = u32::try_from(epoch.saturating_sub(since)).unwrap_or(u32::MAX);
-        let record = encoding::decode(id, restarts, bytes.value());
-        records.push(record.ok_or_else(|| Fault::Damaged(format!("instance {id} is unreadable")))?);
+        if take(id, restarts, bytes.value()).is_break() {
+            break;
+        }
     }
-    Ok(records)
+    Ok(())
 }
 
 fn write(transaction: &WriteTransaction, group: &Group, epoch: u64) -> Result<(), Error> {

@@ -7,30 +7,36 @@
 //! | `schema` | what is in it, and how older forms become the present one |
 //! | `encoding` | one record as bytes |
 //! | `pending` | changes that wait to be written |
-//! | `writer` | the thread that writes them |
+//! | `reader` | what the store's thread does first: gives out what was kept |
+//! | `writer` | what it does then: writes what comes |
 
 mod database;
 mod directory;
 mod encoding;
 mod pending;
+mod reader;
 mod schema;
 mod writer;
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tracing::error;
 
-use super::{Change, Opened, Progress, Store, StoreError, Ticket};
+use super::{Change, Opened, Progress, Records, Store, StoreError, Ticket};
 use database::{Database, OpenError};
 use directory::StateDirectory;
 use pending::Pending;
+use reader::Batch;
 
 /// How long a disk that takes nothing is left alone before the next try.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Batches of records that are read before they are taken, so that reading and taking go on side by side.
+const BATCHES_AHEAD: usize = 4;
 
 /// Keeps registrations in a file: each change is durable before it is acknowledged, in groups, and the
 /// directory belongs to one process at a time.
@@ -61,7 +67,8 @@ impl FileStore {
 }
 
 impl Claim {
-    /// Reads what was kept, on a thread of its own that then writes what comes.
+    /// Opens what was kept, on a thread of its own that reads it while it is taken, and then writes what
+    /// comes.
     ///
     /// A file that is damaged is moved aside, told in the log, and a new one is begun. As long as
     /// the disk is full this waits.
@@ -107,6 +114,9 @@ fn run(directory: StateDirectory, tell: oneshot::Sender<Result<Opened, StoreErro
             }
         }
     };
+    let (mut database, mut origin) = (database, origin);
+    let (give, records) = mpsc::sync_channel(BATCHES_AHEAD);
+    origin.records = Records::new(records.into_iter().flat_map(Batch::decode));
     let (told, last_instance) = (origin.revision, origin.last_instance);
     let pending = Arc::new(Pending::new(told, database.reserved(), last_instance));
     let progress = watch::Sender::default();
@@ -114,6 +124,7 @@ fn run(directory: StateDirectory, tell: oneshot::Sender<Result<Opened, StoreErro
         Box::new(FileStore { pending: Arc::clone(&pending), progress: progress.subscribe() });
     // If nobody takes it, it is dropped at once, and the writer ends at once.
     drop(tell.send(Ok(Opened { store, origin })));
+    reader::run(&mut database, &pending, give);
     writer::run(database, &pending, &progress);
     // Whoever waits for the end of the progress may claim the directory then.
     drop(directory);

@@ -42,7 +42,7 @@ impl Registry {
         for name in names {
             let name = ServiceName::new(name)?;
             self.check_name(&name)?;
-            if let Some(lease) = held.iter().find(|lease| lease.service == name) {
+            if let Some(lease) = held.iter().find(|lease| lease.service.name == name) {
                 renewed.push(lease);
             } else if !fresh.contains(&name) {
                 fresh.push(name);
@@ -62,7 +62,7 @@ impl Registry {
             None => {
                 let wall_clock = self.wall_clock(now);
                 let id = self.next_instance;
-                Arc::new(Instance::new(id, (host, port.clone()), None, wall_clock)?)
+                Arc::new(Instance::new(id, (host, port.clone()), None, wall_clock))
             }
         };
 
@@ -75,7 +75,7 @@ impl Registry {
         }
         self.next_instance = self.next_instance.max(instance.id + 1);
         let deadline = self.directory.clock.tick(now).after(self.directory.ttl());
-        let begun = self.begin(now, &instance, fresh, deadline);
+        let begun = self.begin(self.directory.clock.since(now), &instance, fresh, deadline);
         for lease in &begun {
             info!(
                 name = ?lease.service.as_str(), host = %host, ?port, instance = instance.id,

@@ -6,7 +6,7 @@ mod operator;
 mod restore;
 mod sweep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,18 +18,20 @@ use rpyc_protocol::registry::native::EventKind;
 use tokio::sync::watch;
 use tracing::info;
 
-use super::clock::Tick;
+use super::clock::{Since, Tick};
 use super::instance::{Instance, Mark};
 use super::journal::Journal;
 use super::lease::{Lease, Suspicion};
 use super::protection::{Losses, ProtectionPolicy};
-use super::service::FailingPolicy;
+use super::queue::Queue;
+use super::service::{FailingPolicy, Title};
 use super::{AddressRule, Asker, Directory};
 use crate::limits::Limits;
 use crate::refusal::Refusal;
 use crate::store::{Change, NativeRecord, Origin, Progress, Record, Store, Ticket};
 pub use native::{NewInstance, Place};
 pub use restore::MAX_GRACES;
+use sweep::Overdue;
 pub use sweep::SWEEP_INTERVAL;
 
 /// How a table is set up. The default is a working one.
@@ -83,13 +85,12 @@ pub struct Registry {
     /// Every lease that is not held, by a time at which it may have ended. Renewals do not touch this
     /// queue: when a lease's time comes it is looked at, and put back if its deadline has moved. So
     /// a renewal costs nothing here, and a lease is looked at once a TTL.
-    queue: BTreeMap<(Tick, u64), Arc<Lease>>,
-    /// Leases that have been found overdue and wait until all others that are have been found too.
-    overdue: Vec<Arc<Lease>>,
+    queue: Queue,
+    overdue: Overdue,
     /// Overdue leases that are kept for now, by the time at which they go regardless.
-    held: BTreeMap<(Tick, u64), Arc<Lease>>,
+    held: Queue,
     /// How many of them each service has.
-    held_of: std::collections::HashMap<u64, usize>,
+    held_of: HashMap<u64, usize>,
     losses: Losses,
     is_table_protected: bool,
     next_sweep: Instant,
@@ -97,6 +98,7 @@ pub struct Registry {
     next_lease: u64,
     next_service: u64,
     instances: usize,
+    leases: usize,
 }
 
 impl fmt::Debug for Registry {
@@ -125,10 +127,10 @@ impl Registry {
             start: now,
             store,
             entropy,
-            queue: BTreeMap::new(),
-            overdue: Vec::new(),
-            held: BTreeMap::new(),
-            held_of: std::collections::HashMap::new(),
+            queue: Queue::default(),
+            overdue: Overdue::default(),
+            held: Queue::default(),
+            held_of: HashMap::new(),
             losses: Losses::default(),
             is_table_protected: false,
             next_sweep: now + SWEEP_INTERVAL,
@@ -136,6 +138,7 @@ impl Registry {
             next_lease: 1,
             next_service: 1,
             instances: 0,
+            leases: 0,
         };
         registry.restore(now, origin.records);
         registry
@@ -156,7 +159,7 @@ impl Registry {
     /// How many names of servers there are: an instance with three names counts thrice.
     #[must_use]
     pub fn leases(&self) -> usize {
-        self.queue.len() + self.overdue.len() + self.held.len()
+        self.leases
     }
 
     /// How many names somebody serves.
@@ -195,7 +198,7 @@ impl Registry {
         if wanted.held + wanted.fresh > limits.names_per_instance {
             return Err(Refusal::TooManyNames { limit: limits.names_per_instance });
         }
-        if self.leases() + wanted.fresh > limits.registrations {
+        if self.leases + wanted.fresh > limits.registrations {
             return Err(Refusal::TooManyRegistrations { limit: limits.registrations });
         }
         if wanted.is_new && wanted.fresh > 0 {
@@ -230,7 +233,7 @@ impl Registry {
     /// suspects if nobody has heard from it yet.
     fn begin(
         &mut self,
-        now: Instant,
+        since: Since,
         instance: &Arc<Instance>,
         names: Vec<ServiceName>,
         deadline: Tick,
@@ -238,18 +241,21 @@ impl Registry {
         if instance.leases.load(Ordering::Relaxed) == 0 && !names.is_empty() {
             self.instances += 1;
         }
+        self.leases += names.len();
         let begin = |name: ServiceName| {
-            let known = self.directory.service_id(name.as_str());
-            let service_id = known.unwrap_or(self.next_service);
-            self.next_service = self.next_service.max(service_id + 1);
+            let title = || {
+                self.next_service += 1;
+                Title { name: name.clone(), number: self.next_service - 1 }
+            };
             let id = self.next_lease;
             self.next_lease += 1;
-            let (instance, service) = (Arc::clone(instance), (name, service_id));
-            let is_unheard = instance.has(Mark::Unheard);
-            let lease = Arc::new(Lease::new(id, service, instance, now, deadline));
-            lease.set_suspicion(is_unheard.then_some(Suspicion::Restarted));
-            self.directory.insert(&lease);
-            enqueue(&mut self.queue, deadline, Arc::clone(&lease));
+            let lease = self.directory.insert(&name, title, |title| {
+                let lease = Lease::new(id, title, Arc::clone(instance), since, deadline);
+                let is_unheard = instance.has(Mark::Unheard);
+                lease.set_suspicion(is_unheard.then_some(Suspicion::Restarted));
+                lease
+            });
+            self.queue.push(deadline, Arc::clone(&lease));
             lease
         };
         names.into_iter().map(begin).collect()
@@ -264,9 +270,9 @@ impl Registry {
             if !lease.renew(deadline) || lease.suspicion().is_none() {
                 continue;
             }
-            if self.held.remove(&(lease.queued_for(), lease.id)).is_some() {
+            if self.held.remove(lease) {
                 self.uncount_held(lease);
-                enqueue(&mut self.queue, deadline, Arc::clone(lease));
+                self.queue.push(deadline, Arc::clone(lease));
             }
             lease.set_suspicion(None);
             revived.push(Arc::clone(lease));
@@ -296,11 +302,11 @@ impl Registry {
     /// Takes ended leases out of everything and tells the store and the watchers.
     fn finish(&mut self, ended: &[Arc<Lease>], why: &'static str) {
         for lease in ended {
-            let key = (lease.queued_for(), lease.id);
-            if self.queue.remove(&key).is_none() && self.held.remove(&key).is_some() {
+            if !self.queue.remove(lease) && self.held.remove(lease) {
                 self.uncount_held(lease);
             }
         }
+        self.leases -= ended.len();
         self.instances -= self.directory.remove(ended);
         self.note(EventKind::Removed, ended);
         let mut touched = BTreeMap::new();
@@ -334,7 +340,7 @@ impl Registry {
         });
         let ticket = self.store.record(Change::Put(Box::new(Record {
             id: instance.id,
-            names: leases.iter().map(|lease| lease.service.clone()).collect(),
+            names: leases.iter().map(|lease| lease.service.name.clone()).collect(),
             host: instance.host,
             port: instance.port.clone(),
             registered_at: instance.registered_at,
@@ -342,9 +348,7 @@ impl Registry {
             restarts: instance.restarts(),
             native,
         })));
-        for lease in leases {
-            lease.set_ticket(ticket);
-        }
+        instance.set_ticket(ticket);
         ticket
     }
 
@@ -363,10 +367,10 @@ impl Registry {
     }
 
     fn uncount_held(&mut self, lease: &Lease) {
-        if let Some(count) = self.held_of.get_mut(&lease.service_id) {
+        if let Some(count) = self.held_of.get_mut(&lease.service_id()) {
             *count -= 1;
             if *count == 0 {
-                self.held_of.remove(&lease.service_id);
+                self.held_of.remove(&lease.service_id());
             }
         }
     }
@@ -382,11 +386,6 @@ struct Wanted {
     is_new: bool,
     /// How many ports its host has already.
     ports_of_host: usize,
-}
-
-fn enqueue(queue: &mut BTreeMap<(Tick, u64), Arc<Lease>>, deadline: Tick, lease: Arc<Lease>) {
-    lease.set_queued_for(deadline);
-    queue.insert((deadline, lease.id), lease);
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -91,13 +91,13 @@ impl Registry {
         let native = Native::new(lease, asker.host, new.key, ttl, addresses, new.details);
         let wall_clock = self.wall_clock(now);
         let place = (*host, port.clone());
-        let instance =
-            Instance::new(self.next_instance, place, Some(Box::new(native)), wall_clock)?;
+        let instance = Instance::new(self.next_instance, place, Some(Box::new(native)), wall_clock);
         let instance = Arc::new(instance);
         self.next_instance += 1;
         // The new one is there before the old one goes, so that nobody finds nothing.
         let deadline = self.directory.clock.tick(now).after(ttl);
-        let begun = self.begin(now, &instance, new.names, deadline);
+        let since = self.directory.clock.since(now);
+        let begun = self.begin(since, &instance, new.names, deadline);
         self.note(EventKind::Added, &begun);
         for lease in &begun {
             info!(
@@ -111,7 +111,7 @@ impl Registry {
         let replaced: Vec<_> = held
             .into_iter()
             .filter(|old| {
-                let has_name = || begun.iter().any(|new| new.service == old.service);
+                let has_name = || begun.iter().any(|new| new.service_id() == old.service_id());
                 old.instance.native.is_some() || (is_same_server && has_name())
             })
             .collect();
@@ -129,7 +129,7 @@ impl Registry {
         new: NewInstance,
     ) -> Result<(Granted, Ticket), Refusal> {
         let held = self.leases_of(instance);
-        let has = |name: &ServiceName| held.iter().any(|lease| lease.service == *name);
+        let has = |name: &ServiceName| held.iter().any(|lease| lease.service.name == *name);
         let fresh: Vec<_> = new.names.iter().filter(|name| !has(name)).cloned().collect();
         if new.is_exclusive {
             self.check_alone(&fresh, instance.id)?;
@@ -146,7 +146,8 @@ impl Registry {
             let ttl = self.directory.ttl();
             let ttl = instance.native.as_ref().map_or(ttl, |native| native.ttl);
             let deadline = self.directory.clock.tick(now).after(ttl);
-            let begun = self.begin(now, instance, fresh, deadline);
+            let since = self.directory.clock.since(now);
+            let begun = self.begin(since, instance, fresh, deadline);
             self.note(EventKind::Added, &begun);
             ticket = self.keep(instance);
         }

@@ -81,7 +81,7 @@ impl Registry {
     pub fn release(&mut self, name: Option<&FoldedName>) -> (u64, Ticket) {
         let is_meant =
             |lease: &&Arc<Lease>| name.is_none_or(|name| lease.service.as_str() == &**name);
-        let mut ended: Vec<_> = self.held.values().filter(is_meant).cloned().collect();
+        let mut ended: Vec<_> = self.held.iter().filter(is_meant).cloned().collect();
         ended.retain(|lease| lease.deadline().is_some_and(|it| lease.end_if_still(it)));
         self.finish(&ended, "expired; an operator ended its protection");
         (u64::try_from(ended.len()).unwrap_or(u64::MAX), self.store.last_ticket())

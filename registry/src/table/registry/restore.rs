@@ -4,29 +4,37 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rpyc_protocol::registry::native::EventKind;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::Registry;
-use crate::store::{Change, Record};
+use crate::store::{Change, Record, Records};
 use crate::table::instance::{Instance, Mark, Native};
 use crate::table::lease::Lease;
 
 /// How many times in a row an instance that is not heard from is given a TTL after a restart.
 pub const MAX_GRACES: u32 = 3;
 
+/// Leases taken up before the journal is told of them.
+const NOTED_AT_ONCE: usize = 4096;
+
 impl Registry {
     /// Takes up what was kept: every instance is a suspect with one TTL of grace until it is heard
     /// from, so that a restart never turns "found" into "not found".
-    pub(super) fn restore(&mut self, now: Instant, records: Vec<Record>) {
+    pub(super) fn restore(&mut self, now: Instant, records: Records) {
         let (mut restored, mut given_up) = (0_u64, 0_u64);
-        let mut begun = Vec::with_capacity(records.len());
+        let mut begun = Vec::new();
         for record in records {
             self.next_instance = self.next_instance.max(record.id + 1);
             if record.restarts > MAX_GRACES || record.names.is_empty() {
                 self.store.record(Change::Removed(record.id));
                 given_up += 1;
-            } else if self.take_up(now, record, &mut begun) {
+            } else {
+                self.take_up(now, record, &mut begun);
                 restored += 1;
+            }
+            if begun.len() >= NOTED_AT_ONCE {
+                self.note(EventKind::Added, &begun);
+                begun.clear();
             }
         }
         self.note(EventKind::Added, &begun);
@@ -40,8 +48,8 @@ impl Registry {
         }
     }
 
-    /// Begins the leases of one instance; tells whether it can be told to anybody.
-    fn take_up(&mut self, now: Instant, record: Record, begun: &mut Vec<Arc<Lease>>) -> bool {
+    /// Begins the leases of one instance.
+    fn take_up(&mut self, now: Instant, record: Record, begun: &mut Vec<Arc<Lease>>) {
         let native = record.native.map(|kept| {
             let ttl = Duration::from_millis(kept.ttl_ms);
             let ttl = ttl.clamp(self.config.min_ttl, self.config.max_ttl);
@@ -57,20 +65,14 @@ impl Registry {
         });
         let ttl = native.as_ref().map_or_else(|| self.directory.ttl(), |native| native.ttl);
         let place = (record.host, record.port);
-        let instance = match Instance::new(record.id, place, native, record.registered_at) {
-            Ok(instance) => Arc::new(instance.unheard(record.restarts)),
-            Err(error) => {
-                warn!(instance = record.id, %error, "an instance that was kept cannot be told");
-                return false;
-            }
-        };
+        let instance = Instance::new(record.id, place, native, record.registered_at);
+        let instance = Arc::new(instance.unheard(record.restarts));
         if record.is_draining {
             instance.set(Mark::Draining, true);
         }
         let age = self.wall_clock(now).saturating_sub(record.registered_at);
-        let since = now.checked_sub(Duration::from_secs(age)).unwrap_or(now);
+        let since = self.directory.clock.since(now).earlier(Duration::from_secs(age));
         let deadline = self.directory.clock.tick(now).after(ttl);
         begun.extend(self.begin(since, &instance, record.names, deadline));
-        true
     }
 }

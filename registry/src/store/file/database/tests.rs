@@ -1,10 +1,11 @@
 //! Older forms, and failures.
 
+use redb::ReadableTable as _;
 use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::Port;
 
 use super::*;
-use crate::store::Ticket;
+use crate::store::{Record, Ticket};
 use crate::table::Host;
 
 fn group(id: u64) -> Group {
@@ -20,6 +21,16 @@ fn group(id: u64) -> Group {
     });
     let entries = [(id, Entry::Put(record))].into();
     Group { ticket: Ticket::new(1), entries, reserved: None }
+}
+
+fn records(database: &mut Database) -> Vec<Record> {
+    let mut records = Vec::new();
+    let take = |id, restarts, bytes: &[u8]| {
+        records.push(encoding::decode(id, restarts, bytes).unwrap());
+        ControlFlow::Continue(())
+    };
+    database.read(0, take).unwrap();
+    records
 }
 
 /// As if form 2 told when instances registered in milliseconds.
@@ -56,8 +67,8 @@ fn an_older_form_becomes_the_present_one_step_by_step_and_at_once() {
     database.commit(&group(1)).unwrap();
     drop(database);
     let registered_at = |migrations: &[Migration]| {
-        let (_, origin) = Database::begin_run(&path, migrations)?;
-        Ok::<_, Fault>(origin.records[0].registered_at)
+        let (mut database, _) = Database::begin_run(&path, migrations)?;
+        Ok::<_, Fault>(records(&mut database)[0].registered_at)
     };
     let failed = registered_at(&[fails]).unwrap_err();
     assert!(matches!(&failed, Fault::Damaged(why) if why == "the step fails"), "{failed:?}");
@@ -85,7 +96,33 @@ fn what_fails_is_tried_again_with_a_file_opened_anew() {
     std::fs::rename(&hidden, &path).unwrap();
     database.commit(&group(2)).unwrap();
     drop(database);
-    let (_, origin) = Database::begin_run(&path, MIGRATIONS).unwrap();
-    let ids: Vec<_> = origin.records.iter().map(|record| record.id).collect();
+    let (mut database, origin) = Database::begin_run(&path, MIGRATIONS).unwrap();
+    let ids: Vec<_> = records(&mut database).iter().map(|record| record.id).collect();
     assert_eq!((ids, origin.last_instance), (vec![1, 2], 2));
+}
+
+#[test]
+fn reading_goes_on_from_where_it_stopped() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("file");
+    create(&path).unwrap();
+    let (mut database, _) = Database::begin_run(&path, MIGRATIONS).unwrap();
+    for id in 1..=5 {
+        database.commit(&group(id)).unwrap();
+    }
+    let mut first = Vec::new();
+    let take = |id, _, _: &[u8]| {
+        first.push(id);
+        if first.len() < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    };
+    database.read(0, take).unwrap();
+    assert_eq!(first, [1, 2]);
+    database.file = None;
+    let mut rest = Vec::new();
+    let take = |id, restarts, _: &[u8]| {
+        rest.push((id, restarts));
+        ControlFlow::Continue(())
+    };
+    database.read(2, take).unwrap();
+    assert_eq!(rest, [(3, 0), (4, 0), (5, 0)]);
 }

@@ -1,0 +1,307 @@
+//! Leases by where their servers are, and by the secrets that renew them.
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use rpyc_protocol::registry::Port;
+use rpyc_protocol::registry::native::LeaseId;
+
+use super::Host;
+use super::lease::Lease;
+
+/// Parts of an index, each with a lock. So many that one of a million leases grows by a thousand at a time,
+/// in which nobody else waits for it.
+const SHARDS: usize = 1024;
+
+/// A hash table in parts. Its entries are a pointer and four bytes of hash: their keys are behind the
+/// pointers, where only a look that finds them goes. With keys in the table, as dashmap has them, a
+/// lease costs 40 bytes more.
+struct Sharded<T> {
+    shards: Box<[RwLock<HashTable<T>>]>,
+    hasher: RandomState,
+}
+
+/// The hash of a key: which part it is in, and where in that.
+#[derive(Clone, Copy)]
+struct Hash {
+    shard: u32,
+    within: u32,
+}
+
+impl Hash {
+    fn new(hasher: &RandomState, key: impl std::hash::Hash) -> Self {
+        let hash = hasher.hash_one(key);
+        let half = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0);
+        Self { shard: half(hash >> 32), within: half(hash) }
+    }
+}
+
+/// As a table wants a hash: it goes by the lowest and by the highest bits.
+fn spread(within: u32) -> u64 {
+    u64::from(within) << 32 | u64::from(within)
+}
+
+impl<T> Sharded<T> {
+    fn new() -> Self {
+        let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
+        Self { shards, hasher: RandomState::new() }
+    }
+
+    fn shard(&self, hash: Hash) -> &RwLock<HashTable<T>> {
+        let at = usize::try_from(hash.shard).unwrap_or(0) % SHARDS;
+        self.shards.get(at).unwrap_or_else(|| unreachable!("there are as many as that"))
+    }
+
+    fn read<R>(&self, hash: Hash, look: impl FnOnce(&HashTable<T>) -> R) -> R {
+        look(&self.shard(hash).read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<R>(&self, hash: Hash, change: impl FnOnce(&mut HashTable<T>) -> R) -> R {
+        change(&mut self.shard(hash).write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn for_each(&self, mut visit: impl FnMut(&T)) {
+        for shard in &self.shards {
+            shard.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(&mut visit);
+        }
+    }
+}
+
+/// A lease with the hash of its key.
+struct Hashed {
+    hash: u32,
+    lease: Arc<Lease>,
+}
+
+/// The leases of each host. Most hosts have one; to those that have many, their ports lead.
+pub(super) struct Places {
+    hosts: Sharded<OfHost>,
+}
+
+/// What a host holds, with the hash of the host.
+enum OfHost {
+    One(u32, Arc<Lease>),
+    Many(u32, Box<Many>),
+}
+
+struct Many {
+    host: Host,
+    /// By the ports of their instances.
+    leases: HashTable<Hashed>,
+    ports: usize,
+}
+
+/// What one host holds.
+pub(super) struct Held<'a> {
+    of_host: &'a OfHost,
+    hasher: &'a RandomState,
+}
+
+impl Places {
+    pub(super) fn new() -> Self {
+        Self { hosts: Sharded::new() }
+    }
+
+    /// Looks at what a host holds, if it holds anything.
+    pub(super) fn look<T>(&self, host: &Host, look: impl FnOnce(Held<'_>) -> T) -> Option<T> {
+        let hasher = &self.hosts.hasher;
+        let hash = Hash::new(hasher, host);
+        self.hosts.read(hash, |hosts| {
+            let of_host = hosts.find(spread(hash.within), |it| it.host() == host)?;
+            Some(look(Held { of_host, hasher }))
+        })
+    }
+
+    /// Looks at what every host holds.
+    pub(super) fn for_each(&self, mut visit: impl FnMut(&Host, Held<'_>)) {
+        let hasher = &self.hosts.hasher;
+        self.hosts.for_each(|of_host| visit(of_host.host(), Held { of_host, hasher }));
+    }
+
+    pub(super) fn insert(&self, lease: &Arc<Lease>) {
+        let (host, hasher) = (&lease.instance.host, &self.hosts.hasher);
+        let hash = Hash::new(hasher, host);
+        self.hosts.write(hash, |hosts| {
+            let rehash = |it: &OfHost| spread(it.hash());
+            match hosts.entry(spread(hash.within), |it| it.host() == host, rehash) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(OfHost::One(hash.within, Arc::clone(lease)));
+                }
+                Entry::Occupied(mut there) => there.get_mut().add(lease, hasher),
+            }
+        });
+    }
+
+    pub(super) fn remove(&self, lease: &Arc<Lease>) {
+        let (host, hasher) = (&lease.instance.host, &self.hosts.hasher);
+        let hash = Hash::new(hasher, host);
+        self.hosts.write(hash, |hosts| {
+            if let Ok(mut there) = hosts.find_entry(spread(hash.within), |it| it.host() == host)
+                && there.get_mut().take(lease, hasher)
+            {
+                there.remove();
+            }
+        });
+    }
+}
+
+impl fmt::Debug for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Places").finish_non_exhaustive()
+    }
+}
+
+impl OfHost {
+    fn hash(&self) -> u32 {
+        match self {
+            Self::One(hash, _) | Self::Many(hash, _) => *hash,
+        }
+    }
+
+    fn host(&self) -> &Host {
+        match self {
+            Self::One(_, lease) => &lease.instance.host,
+            Self::Many(_, many) => &many.host,
+        }
+    }
+
+    fn add(&mut self, lease: &Arc<Lease>, hasher: &RandomState) {
+        if let Self::One(hash, only) = self {
+            let mut many = Many { host: only.instance.host, leases: HashTable::new(), ports: 0 };
+            many.add(Arc::clone(only), hasher);
+            *self = Self::Many(*hash, Box::new(many));
+        }
+        if let Self::Many(_, many) = self {
+            many.add(Arc::clone(lease), hasher);
+        }
+    }
+
+    /// Takes out a lease; tells whether none is left.
+    fn take(&mut self, lease: &Arc<Lease>, hasher: &RandomState) -> bool {
+        match self {
+            Self::One(_, only) => Arc::ptr_eq(only, lease),
+            Self::Many(hash, many) => {
+                many.take(lease, hasher);
+                if many.leases.len() == 1
+                    && let Some(only) = many.leases.iter().next()
+                {
+                    *self = Self::One(*hash, Arc::clone(&only.lease));
+                }
+                false
+            }
+        }
+    }
+}
+
+impl Many {
+    fn at(&self, port: &Port, hasher: &RandomState) -> impl Iterator<Item = &Arc<Lease>> {
+        let hash = Hash::new(hasher, port).within;
+        let alike = self.leases.iter_hash(spread(hash)).filter(move |it| it.hash == hash);
+        alike.map(|it| &it.lease).filter(move |lease| lease.instance.port == *port)
+    }
+
+    fn add(&mut self, lease: Arc<Lease>, hasher: &RandomState) {
+        let port = &lease.instance.port;
+        if self.at(port, hasher).next().is_none() {
+            self.ports += 1;
+        }
+        let hash = Hash::new(hasher, port).within;
+        self.leases.insert_unique(spread(hash), Hashed { hash, lease }, |it| spread(it.hash));
+    }
+
+    fn take(&mut self, lease: &Arc<Lease>, hasher: &RandomState) {
+        let port = &lease.instance.port;
+        let hash = spread(Hash::new(hasher, port).within);
+        if let Ok(there) = self.leases.find_entry(hash, |it| Arc::ptr_eq(&it.lease, lease)) {
+            there.remove();
+            if self.at(port, hasher).next().is_none() {
+                self.ports -= 1;
+            }
+        }
+    }
+}
+
+impl<'a> Held<'a> {
+    /// On how many ports it holds anything.
+    pub(super) fn ports(&self) -> usize {
+        match self.of_host {
+            OfHost::One(..) => 1,
+            OfHost::Many(_, many) => many.ports,
+        }
+    }
+
+    /// What it holds on one port, in no order.
+    pub(super) fn at(&self, port: &Port) -> impl Iterator<Item = &'a Arc<Lease>> {
+        let (one, many) = match self.of_host {
+            OfHost::One(_, lease) => (Some(lease).filter(|it| it.instance.port == *port), None),
+            OfHost::Many(_, many) => (None, Some(many.at(port, self.hasher))),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// What it holds on any port, in no order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &'a Arc<Lease>> {
+        let (one, many) = match self.of_host {
+            OfHost::One(_, lease) => (Some(lease), None),
+            OfHost::Many(_, many) => (None, Some(many.leases.iter().map(|it| &it.lease))),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+}
+
+/// Native leases by the secrets that renew them.
+pub(super) struct Secrets {
+    leases: Sharded<Hashed>,
+}
+
+impl Secrets {
+    pub(super) fn new() -> Self {
+        Self { leases: Sharded::new() }
+    }
+
+    /// What is held under a secret, in the order of its numbers.
+    pub(super) fn get(&self, secret: LeaseId) -> Vec<Arc<Lease>> {
+        let hash = Hash::new(&self.leases.hasher, secret);
+        let mut held: Vec<_> = self.leases.read(hash, |leases| {
+            let alike = leases.iter_hash(spread(hash.within)).map(|it| &it.lease);
+            alike.filter(|lease| secret_of(lease) == Some(secret)).cloned().collect()
+        });
+        held.sort_by_key(|lease| lease.id);
+        held
+    }
+
+    /// Adds a lease, if it has a secret.
+    pub(super) fn insert(&self, lease: &Arc<Lease>) {
+        let Some(secret) = secret_of(lease) else { return };
+        let hash = Hash::new(&self.leases.hasher, secret);
+        let hashed = Hashed { hash: hash.within, lease: Arc::clone(lease) };
+        self.leases.write(hash, |leases| {
+            leases.insert_unique(spread(hash.within), hashed, |it| spread(it.hash));
+        });
+    }
+
+    pub(super) fn remove(&self, lease: &Arc<Lease>) {
+        let Some(secret) = secret_of(lease) else { return };
+        let hash = Hash::new(&self.leases.hasher, secret);
+        self.leases.write(hash, |leases| {
+            let is_it = |it: &Hashed| Arc::ptr_eq(&it.lease, lease);
+            if let Ok(there) = leases.find_entry(spread(hash.within), is_it) {
+                there.remove();
+            }
+        });
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secrets").finish_non_exhaustive()
+    }
+}
+
+fn secret_of(lease: &Lease) -> Option<LeaseId> {
+    lease.instance.native.as_ref().map(|native| native.lease)
+}

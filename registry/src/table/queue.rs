@@ -1,0 +1,140 @@
+//! Leases by the time at which they are to be looked at.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::clock::Tick;
+use super::lease::Lease;
+
+/// The time that a slot spans, as a power of two in nanoseconds: 0.27 s. Longer slots have more leases
+/// to look at when their time comes, shorter ones are more.
+const SLOT_BITS: u32 = 28;
+
+/// Tells a place in a slot from a time: no lease lasts for 292 years.
+const IN_SLOT: u64 = 1 << 63;
+
+/// A timing wheel: the next quarter of a second in order, everything later in slots without any.
+///
+/// A lease in a slot costs eight bytes and is looked at once when the time of its slot comes; then it is
+/// put where its deadline is by now. So a renewal touches nothing here. Taking a lease out takes a
+/// moment wherever it is, so that what comes and goes leaves nothing behind.
+///
+/// A lease is in at most one queue at a time.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// What was put in slots whose time had come, by time and number.
+    near: BTreeMap<(Tick, u64), Arc<Lease>>,
+    far: BTreeMap<u32, Vec<Arc<Lease>>>,
+    /// The latest slot whose time has come.
+    opened: u32,
+    len: usize,
+}
+
+impl Queue {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Puts in a lease that is to be looked at when it is `tick`.
+    pub(super) fn push(&mut self, tick: Tick, lease: Arc<Lease>) {
+        self.len += 1;
+        let slot = slot_of(tick);
+        if slot <= self.opened {
+            lease.queued().store(tick.get(), Ordering::Relaxed);
+            self.near.insert((tick, lease.id), lease);
+        } else {
+            let leases = self.far.entry(slot).or_default();
+            set_place(&lease, slot, leases.len());
+            leases.push(lease);
+        }
+    }
+
+    /// Takes out a lease; tells whether it was there.
+    pub(super) fn remove(&mut self, lease: &Lease) -> bool {
+        let queued = lease.queued().load(Ordering::Relaxed);
+        let was_there = if queued & IN_SLOT == 0 {
+            Tick::new(queued).is_some_and(|tick| self.near.remove(&(tick, lease.id)).is_some())
+        } else {
+            self.remove_far(lease, queued)
+        };
+        if was_there {
+            self.len -= 1;
+            lease.queued().store(0, Ordering::Relaxed);
+        }
+        was_there
+    }
+
+    fn remove_far(&mut self, lease: &Lease, queued: u64) -> bool {
+        let (slot, at) = place(queued);
+        let Some(leases) = self.far.get_mut(&slot) else { return false };
+        if leases.get(at).is_none_or(|it| it.id != lease.id) {
+            return false;
+        }
+        leases.swap_remove(at);
+        if let Some(moved) = leases.get(at) {
+            set_place(moved, slot, at);
+        }
+        if leases.is_empty() {
+            self.far.remove(&slot);
+        }
+        true
+    }
+
+    /// Takes out a lease that is to be looked at by now: its time has come, or that of its slot.
+    pub(super) fn pop(&mut self, now: Tick) -> Option<Arc<Lease>> {
+        let lease = match self.near.first_entry() {
+            Some(first) if first.key().0 <= now => first.remove(),
+            _ => {
+                let mut first =
+                    self.far.first_entry().filter(|first| *first.key() <= slot_of(now))?;
+                self.opened = self.opened.max(*first.key());
+                let lease = first.get_mut().pop();
+                if first.get().is_empty() {
+                    first.remove();
+                }
+                lease?
+            }
+        };
+        self.len -= 1;
+        lease.queued().store(0, Ordering::Relaxed);
+        Some(lease)
+    }
+
+    /// When there will be something to look at.
+    pub(super) fn first(&self) -> Option<Tick> {
+        let near = self.near.first_key_value().map(|((tick, _), _)| *tick);
+        let far = self.far.first_key_value().map(|(slot, _)| start_of(*slot));
+        near.into_iter().chain(far).min()
+    }
+
+    /// Every lease, those first whose time comes first, but in no order within a slot.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Lease>> {
+        self.near.values().chain(self.far.values().flatten())
+    }
+}
+
+fn slot_of(tick: Tick) -> u32 {
+    /// What is further away is looked at then; that is in 18 years.
+    const LAST: u32 = u32::MAX >> 1;
+    u32::try_from(tick.get() >> SLOT_BITS).map_or(LAST, |slot| slot.min(LAST))
+}
+
+fn start_of(slot: u32) -> Tick {
+    Tick::new(u64::from(slot) << SLOT_BITS).unwrap_or(Tick::FIRST)
+}
+
+fn set_place(lease: &Lease, slot: u32, at: usize) {
+    let at = u64::try_from(at).unwrap_or(u64::MAX) & u64::from(u32::MAX);
+    lease.queued().store(IN_SLOT | u64::from(slot) << 32 | at, Ordering::Relaxed);
+}
+
+fn place(queued: u64) -> (u32, usize) {
+    let half = |number: u64| number & u64::from(u32::MAX);
+    let slot = u32::try_from(half((queued & !IN_SLOT) >> 32)).unwrap_or(0);
+    (slot, usize::try_from(half(queued)).unwrap_or(0))
+}
