@@ -7,23 +7,21 @@
 //! Requests go through the registry's dispatcher, as from the network, without the network.
 #![expect(clippy::print_stdout, reason = "the result is what this is for")]
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use rpyc_protocol::registry::{Names, Port, Request, reply};
 use rpyc_protocol::{FoldedName, ServiceName};
 use rpyc_registry::{
-    Access, Asker, Counters, Dispatcher, FileStore, Host, Opened, Outcome, Progress, Registry,
-    TableConfig, Transport,
+    Access, Asker, Counters, Dispatcher, Entropy, FileStore, Host, Opened, Outcome, Progress,
+    Registry, TableConfig, Transport,
 };
 use tokio::sync::watch;
-
-/// How many names the instances share.
-const SERVICES: u32 = 10_000;
 
 /// Single registrations whose time to durability is measured.
 const SINGLES: usize = 300;
@@ -31,14 +29,51 @@ const SINGLES: usize = 300;
 #[derive(Parser)]
 #[command(about = "Measure the registry's file store")]
 struct Cli {
-    /// How many instances there are
-    #[arg(long, default_value = "1000000")]
-    instances: u32,
+    #[command(flatten)]
+    shape: Shape,
     /// An empty directory on the disk to measure [default: a temporary one]
     #[arg(long)]
     directory: Option<PathBuf>,
     #[command(subcommand)]
     part: Option<Part>,
+}
+
+/// What is registered.
+#[derive(Args, Clone, Copy)]
+struct Shape {
+    /// How many instances there are
+    #[arg(long, default_value = "1000000")]
+    instances: u32,
+    /// How many names they share
+    #[arg(long, default_value = "10000")]
+    names: u32,
+    /// How many instances each host has
+    #[arg(long, default_value = "1")]
+    ports: u32,
+    /// Register by the native protocol, each with a key
+    #[arg(long)]
+    native: bool,
+}
+
+impl Shape {
+    /// One registration, and who sends it.
+    fn registration(&self, instance: u32) -> anyhow::Result<(Asker, Vec<u8>)> {
+        let asker = asker(instance / self.ports);
+        let name = format!("SERVICE{}", instance % self.names);
+        let port = u16::try_from(1024 + instance % self.ports)?;
+        let mut request = Vec::new();
+        if self.native {
+            write!(
+                request,
+                r#"{{"v":1,"op":"register","names":["{name}"],"port":{port},"key":"{instance:016x}"}}"#
+            )?;
+        } else {
+            let names = [ServiceName::new(&name)?];
+            let names = Names::from(&names[..]);
+            Request::Register { names, port: Port::tcp(port)? }.encode(&mut request)?;
+        }
+        Ok((asker, request))
+    }
 }
 
 /// Each in a process of its own, so that none inherits the memory of another.
@@ -56,11 +91,14 @@ fn main() -> anyhow::Result<()> {
     let temporary = tempfile::TempDir::new()?;
     let directory = cli.directory.as_deref().unwrap_or_else(|| temporary.path());
     match cli.part {
-        Some(Part::Fill) => runtime.block_on(fill(directory, cli.instances)),
-        Some(Part::Reopen) => runtime.block_on(reopen(directory, cli.instances)),
+        Some(Part::Fill) => runtime.block_on(fill(directory, cli.shape)),
+        Some(Part::Reopen) => runtime.block_on(reopen(directory, cli.shape)),
         None => ["fill", "reopen", "reopen"].iter().try_for_each(|part| {
             let mut command = Command::new(std::env::current_exe()?);
-            command.arg("--instances").arg(cli.instances.to_string());
+            let Shape { instances, names, ports, native } = cli.shape;
+            command.args(["--instances", &instances.to_string()]);
+            command.args(["--names", &names.to_string(), "--ports", &ports.to_string()]);
+            command.args(native.then_some("--native"));
             let status = command.arg("--directory").arg(directory).arg(part).status()?;
             ensure!(status.success(), "{part} failed");
             Ok(())
@@ -80,19 +118,14 @@ impl Run {
         println!("  file opened, verified and read  {}", elapsed_since_start()?);
         let now = Instant::now();
         let progress = store.progress();
-        let registry = Registry::new(now, TableConfig::default(), store, origin, Box::new(|| 4));
+        let registry = Registry::new(now, TableConfig::default(), store, origin, entropy());
         let counters = Arc::new(Counters::new(now));
         let dispatcher = Dispatcher::new(now, registry, Access::default(), counters);
         Ok(Self { dispatcher, progress, answer: Vec::new() })
     }
 
-    fn register(&mut self, instance: u32) -> anyhow::Result<()> {
-        let name = ServiceName::new(&format!("SERVICE{}", instance % SERVICES))?;
-        let names = [name];
-        let names = Names::from(&names[..]);
-        let mut request = Vec::new();
-        Request::Register { names, port: Port::tcp(18861)? }.encode(&mut request)?;
-        let asker = asker(instance);
+    fn register(&mut self, shape: Shape, instance: u32) -> anyhow::Result<()> {
+        let (asker, request) = shape.registration(instance)?;
         match self.dispatcher.handle(Instant::now(), &asker, &request, &mut self.answer) {
             Outcome::Refused(refusal) => Err(refusal).context("refused"),
             _ => Ok(()),
@@ -111,13 +144,14 @@ impl Run {
     }
 }
 
-async fn fill(directory: &Path, instances: u32) -> anyhow::Result<()> {
+async fn fill(directory: &Path, shape: Shape) -> anyhow::Result<()> {
+    let Shape { instances, .. } = shape;
     println!("{instances} registrations");
     let mut run = Run::begin(directory).await?;
     let mut times = Vec::new();
     for single in 0..SINGLES {
         let start = Instant::now();
-        run.register(u32::try_from(single)?)?;
+        run.register(shape, u32::try_from(single)?)?;
         run.durable().await?;
         times.push(start.elapsed());
     }
@@ -130,7 +164,7 @@ async fn fill(directory: &Path, instances: u32) -> anyhow::Result<()> {
     );
     let start = Instant::now();
     for instance in u32::try_from(SINGLES)?..instances {
-        run.register(instance)?;
+        run.register(shape, instance)?;
     }
     let taken = start.elapsed();
     run.durable().await?;
@@ -150,7 +184,7 @@ async fn fill(directory: &Path, instances: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn reopen(directory: &Path, instances: u32) -> anyhow::Result<()> {
+async fn reopen(directory: &Path, shape: Shape) -> anyhow::Result<()> {
     let crashed = directory.join("crashed");
     let is_after_crash = crashed.exists();
     println!("start {}", if is_after_crash { "after a crash" } else { "after an orderly end" });
@@ -158,6 +192,7 @@ async fn reopen(directory: &Path, instances: u32) -> anyhow::Result<()> {
         std::fs::rename(crashed.join("registry.redb"), directory.join("registry.redb"))?;
         std::fs::remove_dir(crashed)?;
     }
+    let Shape { instances, .. } = shape;
     let mut run = Run::begin(directory).await?;
     let name = FoldedName::new("service7")?;
     let directory = Arc::clone(run.dispatcher.directory());
@@ -167,7 +202,7 @@ async fn reopen(directory: &Path, instances: u32) -> anyhow::Result<()> {
     println!("  memory  {}", memory()?);
     let start = Instant::now();
     for instance in 0..instances {
-        run.register(instance)?;
+        run.register(shape, instance)?;
     }
     let taken = start.elapsed();
     run.durable().await?;
@@ -175,12 +210,21 @@ async fn reopen(directory: &Path, instances: u32) -> anyhow::Result<()> {
     tell("all renew, written that they did", start.elapsed(), instances);
     let start = Instant::now();
     for instance in 0..instances {
-        run.register(instance)?;
+        run.register(shape, instance)?;
     }
     tell("all renew once more, which writes nothing", start.elapsed(), instances);
     drop(directory);
     run.end().await;
     Ok(())
+}
+
+/// Numbers that differ, which is all that leases need here.
+fn entropy() -> Entropy {
+    let mut last = 0_u128;
+    Box::new(move || {
+        last += 1;
+        last.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+    })
 }
 
 fn asker(instance: u32) -> Asker {

@@ -1,5 +1,7 @@
 //! The half of the table that every worker shares: queries and renewals.
 
+use std::borrow::Borrow;
+use std::cmp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +19,8 @@ use rpyc_protocol::{FoldedName, ServiceName};
 use super::address_rule::AddressRule;
 use super::addressing::Addressing;
 use super::clock::{LeaseClock, Tick};
-use super::instance::Instance;
+use super::failure::Failure;
+use super::instance::{Instance, Mark};
 use super::journal::Journal;
 use super::lease::Lease;
 use super::places::{Held, Places, Secrets};
@@ -40,8 +43,10 @@ pub struct Directory {
     services: DashMap<ServiceName, Service>,
     places: Places,
     secrets: Secrets,
-    /// Names by number, that is, in the order in which they appeared, as RPyC lists them.
-    names: RwLock<BTreeMap<u64, ServiceName>>,
+    /// Titles by number, that is, in the order in which they appeared, as RPyC lists them.
+    titles: RwLock<BTreeSet<Numbered>>,
+    /// What probes say against instances, by their numbers, while they do.
+    failures: DashMap<u64, Arc<Failure>>,
     /// The number of the service with which the next LIST begins that cannot hold every name.
     list_turn: AtomicU64,
 }
@@ -79,7 +84,8 @@ impl Directory {
             services: DashMap::with_shard_amount(SHARDS),
             places: Places::new(),
             secrets: Secrets::new(),
-            names: RwLock::new(BTreeMap::new()),
+            titles: RwLock::new(BTreeSet::new()),
+            failures: DashMap::new(),
             list_turn: AtomicU64::new(0),
         }
     }
@@ -179,35 +185,38 @@ impl Directory {
         buffer: &'b mut Vec<u8>,
     ) -> Result<&'b [u8], EncodeError> {
         let cap = asker.transport.list_cap();
-        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let titles = self.titles.read().unwrap_or_else(PoisonError::into_inner);
         match host {
-            None => self.list_within(cap, |from| names.range(from..), buffer),
+            None => {
+                let from = |from| titles.range::<u64, _>(from..).map(|it| &*it.0);
+                self.list_within(cap, from, buffer)
+            }
             Some(host) => {
                 let served = self.services_of(host);
-                let name_of = |id| names.get_key_value(id);
-                self.list_within(cap, |from| served.range(from..).filter_map(name_of), buffer)
+                let title_of = |number| titles.get::<u64>(number).map(|it| &*it.0);
+                self.list_within(cap, |from| served.range(from..).filter_map(title_of), buffer)
             }
         }
     }
 
-    /// Lists what `names_from` gives for service number 0 and on, or as much as fits of what it gives
+    /// Lists what `titles_from` gives for service number 0 and on, or as much as fits of what it gives
     /// for the number where the last such answer stopped and on, and round to there.
-    fn list_within<'b, 'n, I: Iterator<Item = (&'n u64, &'n ServiceName)>>(
+    fn list_within<'b, 'n, I: Iterator<Item = &'n Title>>(
         &self,
         cap: usize,
-        names_from: impl Fn(u64) -> I,
+        titles_from: impl Fn(u64) -> I,
         buffer: &'b mut Vec<u8>,
     ) -> Result<&'b [u8], EncodeError> {
         let mut bytes = Vec::new();
         // Gives the number of the first that does not fit.
         let mut fill =
             |start: u64, entries: &mut Entries<'_>| -> Result<Option<u64>, EncodeError> {
-                let before = names_from(0).take_while(|(id, _)| **id < start);
-                for (id, name) in names_from(start).chain(before) {
+                let before = titles_from(0).take_while(|title| title.number < start);
+                for title in titles_from(start).chain(before) {
                     bytes.clear();
-                    Writer::new(&mut bytes).str(name.as_str())?;
+                    Writer::new(&mut bytes).str(title.as_str())?;
                     if !entries.push(&bytes) {
-                        return Ok(Some(*id));
+                        return Ok(Some(title.number));
                     }
                 }
                 Ok(None)
@@ -261,14 +270,14 @@ impl Directory {
         let mut from = from;
         loop {
             let chunk: Vec<_> = {
-                let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-                names.range(from..).take(CHUNK).map(|(id, name)| (*id, name.clone())).collect()
+                let titles = self.titles.read().unwrap_or_else(PoisonError::into_inner);
+                titles.range::<u64, _>(from..).take(CHUNK).map(|it| Arc::clone(&it.0)).collect()
             };
-            let Some((last, _)) = chunk.last() else { return };
-            from = last + 1;
-            for (id, name) in chunk {
-                let leases = self.services.get(&name).map(|it| it.all()).unwrap_or_default();
-                if !leases.is_empty() && !visit(id, name.as_str(), &leases) {
+            let Some(last) = chunk.last() else { return };
+            from = last.number + 1;
+            for title in chunk {
+                let leases = self.services.get(&title.name).map(|it| it.all()).unwrap_or_default();
+                if !leases.is_empty() && !visit(title.number, title.as_str(), &leases) {
                     return;
                 }
             }
@@ -282,6 +291,12 @@ impl Directory {
         held.into_iter().map(|lease| lease.service.name.clone()).collect()
     }
 
+    /// What probes say against an instance, while they do.
+    pub(crate) fn failure(&self, instance: &Instance) -> Option<Arc<Failure>> {
+        let failure = || self.failures.get(&instance.id).map(|failure| Arc::clone(&failure));
+        instance.has(Mark::Failing).then(failure).flatten()
+    }
+
     /// The instance of a native lease.
     pub(crate) fn instance_of(&self, lease: LeaseId) -> Option<Arc<Instance>> {
         self.secrets.get(lease).first().map(|lease| Arc::clone(&lease.instance))
@@ -289,7 +304,7 @@ impl Directory {
 
     /// The leases of one name, and the number of the service.
     pub(super) fn leases(&self, name: &str) -> Option<(u64, Vec<Arc<Lease>>)> {
-        self.services.get(name).map(|service| (service.title.number, service.all()))
+        self.services.get(name).and_then(|it| Some((it.title()?.number, it.all())))
     }
 
     /// The leases of one name by rank: those that are answered first, last and never.
@@ -313,7 +328,8 @@ impl Directory {
 
     /// The name of the service with this number.
     pub(super) fn name_of(&self, service: u64) -> Option<ServiceName> {
-        self.names.read().unwrap_or_else(PoisonError::into_inner).get(&service).cloned()
+        let titles = self.titles.read().unwrap_or_else(PoisonError::into_inner);
+        titles.get(&service).map(|it| it.0.name.clone())
     }
 
     /// How many leases the service with this number has.
@@ -324,7 +340,7 @@ impl Directory {
 
     /// How many names somebody serves.
     pub(super) fn services_len(&self) -> usize {
-        self.names.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.titles.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     // What follows changes the structure and belongs to the registry alone.
@@ -364,7 +380,8 @@ impl Directory {
         lease: impl FnOnce(Arc<Title>) -> Lease,
     ) -> Arc<Lease> {
         let add = |service: &mut Service| {
-            let lease = Arc::new(lease(Arc::clone(&service.title)));
+            let title = service.title().map_or_else(|| Arc::new(title()), Arc::clone);
+            let lease = Arc::new(lease(title));
             let fragment = self.addressing.fragment_of(&lease.instance);
             service.add(&lease, fragment, self.failing.rank(lease.state()));
             lease
@@ -372,17 +389,29 @@ impl Directory {
         let lease = if let Some(mut service) = self.services.get_mut(name) {
             add(&mut service)
         } else {
-            let mut service = Service::new(Arc::new(title()));
+            let mut service = Service::default();
             let lease = add(&mut service);
-            self.services.insert(name.clone(), service);
-            let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-            names.insert(lease.service_id(), name.clone());
+            let title = Arc::clone(&lease.service);
+            // The one copy of the name that stays.
+            self.services.insert(title.name.clone(), service);
+            let mut titles = self.titles.write().unwrap_or_else(PoisonError::into_inner);
+            titles.insert(Numbered(title));
             lease
         };
         lease.instance.leases.fetch_add(1, Ordering::Relaxed);
         self.places.insert(&lease);
         self.secrets.insert(&lease);
         lease
+    }
+
+    /// Takes note of what probes say against an instance; tells whether that changes the state.
+    pub(super) fn set_failure(&self, instance: &Instance, failure: Option<Failure>) -> bool {
+        let is_failing = failure.is_some();
+        match failure {
+            Some(failure) => drop(self.failures.insert(instance.id, Arc::new(failure))),
+            None => drop(self.failures.remove(&instance.id)),
+        }
+        instance.set(Mark::Failing, is_failing)
     }
 
     /// Gives leases the places that their states have.
@@ -399,16 +428,20 @@ impl Directory {
         let mut emptied = 0;
         for lease in ended {
             let Title { name, number } = &*lease.service;
+            let instance = &lease.instance;
             let was_last = self.services.get_mut(name).is_some_and(|mut service| {
                 service.remove(lease);
                 service.is_empty()
             });
             if was_last {
                 self.services.remove(name);
-                self.names.write().unwrap_or_else(PoisonError::into_inner).remove(number);
+                self.titles.write().unwrap_or_else(PoisonError::into_inner).remove(number);
             }
-            if lease.instance.leases.fetch_sub(1, Ordering::Relaxed) == 1 {
+            if instance.leases.fetch_sub(1, Ordering::Relaxed) == 1 {
                 emptied += 1;
+                if instance.has(Mark::Failing) {
+                    self.failures.remove(&instance.id);
+                }
             }
             self.places.remove(lease);
             self.secrets.remove(lease);
@@ -440,6 +473,36 @@ fn in_order(leases: impl IntoIterator<Item = Arc<Lease>>) -> Vec<Arc<Lease>> {
     let mut leases: Vec<_> = leases.into_iter().collect();
     leases.sort_by_key(|lease| lease.id);
     leases
+}
+
+/// A title by its number.
+#[derive(Debug)]
+struct Numbered(Arc<Title>);
+
+impl Borrow<u64> for Numbered {
+    fn borrow(&self) -> &u64 {
+        &self.0.number
+    }
+}
+
+impl PartialEq for Numbered {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.number == other.0.number
+    }
+}
+
+impl Eq for Numbered {}
+
+impl PartialOrd for Numbered {
+    fn partial_cmp(&self, other: &Self) -> Option<cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Numbered {
+    fn cmp(&self, other: &Self) -> cmp::Ordering {
+        self.0.number.cmp(&other.0.number)
+    }
 }
 
 /// Whether a renewal is just a new deadline.

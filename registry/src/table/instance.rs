@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rpyc_protocol::registry::Port;
@@ -10,7 +10,6 @@ use rpyc_protocol::registry::native::{Details, LeaseId, Target};
 
 use super::Host;
 use super::directory::parse_host;
-use super::failure::Failure;
 use crate::store::Ticket;
 
 /// A server at one place, with the leases of its names.
@@ -27,8 +26,6 @@ pub(crate) struct Instance {
     /// How often the registry had started since it was heard from last when it was taken up.
     restarts: u8,
     marks: AtomicU8,
-    /// What probes say against it, while they do.
-    failure: Mutex<Option<Arc<Failure>>>,
     /// Leases that have not ended; only the registry changes it.
     pub(super) leases: AtomicU32,
     /// The last change that was kept of it: until that is durable, no renewal is acknowledged.
@@ -44,10 +41,11 @@ pub(crate) struct Native {
     pub(crate) registrant: Host,
     /// The key under which it came.
     pub(crate) key: Option<Box<str>>,
-    pub(crate) ttl: Duration,
+    ttl_ms: u64,
     /// Where it is, as its registrant says, the preferred first; empty if it left that to us.
     pub(crate) addresses: Box<[SocketAddr]>,
-    details: RwLock<Arc<Details>>,
+    /// `None` if it tells nothing, as most do.
+    details: RwLock<Option<Arc<Details>>>,
 }
 
 impl Native {
@@ -59,17 +57,27 @@ impl Native {
         addresses: Box<[SocketAddr]>,
         details: Details,
     ) -> Self {
-        let details = RwLock::new(Arc::new(details));
-        Self { lease, registrant, key, ttl, addresses, details }
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        let details = RwLock::new(boxed(details));
+        Self { lease, registrant, key, ttl_ms, addresses, details }
+    }
+
+    /// How long its leases last.
+    pub(crate) fn ttl(&self) -> Duration {
+        Duration::from_millis(self.ttl_ms)
     }
 
     pub(crate) fn details(&self) -> Arc<Details> {
-        Arc::clone(&self.details.read().unwrap_or_else(PoisonError::into_inner))
+        self.details.read().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
     }
 
     pub(super) fn set_details(&self, details: Details) {
-        *self.details.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(details);
+        *self.details.write().unwrap_or_else(PoisonError::into_inner) = boxed(details);
     }
+}
+
+fn boxed(details: Details) -> Option<Arc<Details>> {
+    (details != Details::default()).then(|| Arc::new(details))
 }
 
 /// Something that is said about an instance as a whole.
@@ -98,7 +106,6 @@ impl Instance {
             registered_at,
             restarts: 0,
             marks: AtomicU8::new(0),
-            failure: Mutex::default(),
             leases: AtomicU32::new(0),
             ticket: AtomicU64::new(0),
         }
@@ -141,18 +148,6 @@ impl Instance {
             self.marks.fetch_and(!bit, Ordering::AcqRel)
         };
         (before & bit != 0) != is_set
-    }
-
-    /// What probes say against it, while they do.
-    pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Takes note of what probes say; tells whether that changes the state.
-    pub(super) fn set_failure(&self, failure: Option<Failure>) -> bool {
-        let is_failing = failure.is_some();
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure.map(Arc::new);
-        self.set(Mark::Failing, is_failing)
     }
 
     /// The addresses that its registrant named, the preferred first.

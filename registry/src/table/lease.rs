@@ -70,7 +70,7 @@ impl Lease {
 
     /// How long it lasts without renewal.
     pub(crate) fn ttl(&self, default: Duration) -> Duration {
-        self.instance.native.as_ref().map_or(default, |native| native.ttl)
+        self.instance.native.as_ref().map_or(default, |native| native.ttl())
     }
 
     /// When the lease ends, or `None` once it has been ended.

@@ -13,9 +13,10 @@ use rpyc_protocol::registry::native::LeaseId;
 use super::Host;
 use super::lease::Lease;
 
-/// Parts of an index, each with a lock. So many that one of a million leases grows by a thousand at a time,
-/// in which nobody else waits for it.
-const SHARDS: usize = 1024;
+/// Parts of an index, each with a lock. So many that one of a million leases has a thousand to move when it
+/// grows, in which time nobody else waits for it; and not a power of two, as the capacities of tables
+/// are, with which a million would half fill them.
+const SHARDS: usize = 1200;
 
 /// A hash table in parts. Its entries are a pointer and four bytes of hash: their keys are behind the
 /// pointers, where only a look that finds them goes. With keys in the table, as dashmap has them, a
@@ -111,7 +112,7 @@ impl Places {
         let hasher = &self.hosts.hasher;
         let hash = Hash::new(hasher, host);
         self.hosts.read(hash, |hosts| {
-            let of_host = hosts.find(spread(hash.within), |it| it.host() == host)?;
+            let of_host = hosts.find(spread(hash.within), |it| it.is(hash, host))?;
             Some(look(Held { of_host, hasher }))
         })
     }
@@ -127,7 +128,7 @@ impl Places {
         let hash = Hash::new(hasher, host);
         self.hosts.write(hash, |hosts| {
             let rehash = |it: &OfHost| spread(it.hash());
-            match hosts.entry(spread(hash.within), |it| it.host() == host, rehash) {
+            match hosts.entry(spread(hash.within), |it| it.is(hash, host), rehash) {
                 Entry::Vacant(vacant) => {
                     vacant.insert(OfHost::One(hash.within, Arc::clone(lease)));
                 }
@@ -140,7 +141,7 @@ impl Places {
         let (host, hasher) = (&lease.instance.host, &self.hosts.hasher);
         let hash = Hash::new(hasher, host);
         self.hosts.write(hash, |hosts| {
-            if let Ok(mut there) = hosts.find_entry(spread(hash.within), |it| it.host() == host)
+            if let Ok(mut there) = hosts.find_entry(spread(hash.within), |it| it.is(hash, host))
                 && there.get_mut().take(lease, hasher)
             {
                 there.remove();
@@ -160,6 +161,10 @@ impl OfHost {
         match self {
             Self::One(hash, _) | Self::Many(hash, _) => *hash,
         }
+    }
+
+    fn is(&self, hash: Hash, host: &Host) -> bool {
+        self.hash() == hash.within && self.host() == host
     }
 
     fn host(&self) -> &Host {

@@ -138,3 +138,102 @@ fn place(queued: u64) -> (u32, usize) {
     let slot = u32::try_from(half((queued & !IN_SLOT) >> 32)).unwrap_or(0);
     (slot, usize::try_from(half(queued)).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+    use rpyc_protocol::ServiceName;
+    use rpyc_protocol::registry::Port;
+
+    use super::super::Host;
+    use super::super::clock::LeaseClock;
+    use super::super::instance::Instance;
+    use super::super::service::Title;
+    use super::*;
+
+    fn lease(id: u64) -> Arc<Lease> {
+        let place = (Host::new([10, 0, 0, 1].into(), 0), Port::tcp(1).unwrap());
+        let instance = Arc::new(Instance::new(1, place, None, 0));
+        let title = Arc::new(Title { name: ServiceName::new("a").unwrap(), number: 1 });
+        let since = LeaseClock::new(Instant::now()).since(Instant::now());
+        Arc::new(Lease::new(id, title, instance, since, Tick::FIRST))
+    }
+
+    fn at(millis: u64) -> Tick {
+        Tick::FIRST.after(Duration::from_millis(millis))
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push(u64),
+        Remove(prop::sample::Index),
+        Advance(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0..5_000_u64).prop_map(Step::Push),
+            1 => any::<prop::sample::Index>().prop_map(Step::Remove),
+            1 => (0..700_u64).prop_map(Step::Advance),
+        ]
+    }
+
+    proptest! {
+        /// Everything comes when it is due, as from a sorted map, and nothing stays behind.
+        #[test]
+        fn a_queue_is_a_sorted_map(steps in prop::collection::vec(step(), 0..200)) {
+            let mut queue = Queue::default();
+            let mut model: BTreeMap<u64, (u64, Arc<Lease>)> = BTreeMap::new();
+            let (mut now, mut next) = (0, 1);
+            for step in steps {
+                match step {
+                    Step::Push(later) => {
+                        let lease = lease(next);
+                        queue.push(at(now + later), Arc::clone(&lease));
+                        model.insert(next, (now + later, lease));
+                        next += 1;
+                    }
+                    Step::Remove(index) if !model.is_empty() => {
+                        let id = *index.get(&model.keys().copied().collect::<Vec<_>>());
+                        let (_, lease) = model.remove(&id).unwrap();
+                        prop_assert!(queue.remove(&lease));
+                        prop_assert!(!queue.remove(&lease), "only once");
+                    }
+                    Step::Remove(_) => {}
+                    Step::Advance(by) => {
+                        now += by;
+                        // As the table does: what came with its slot is put where its time is.
+                        while let Some(lease) = queue.pop(at(now)) {
+                            let (due, _) = model[&lease.id];
+                            if due > now {
+                                queue.push(at(due), lease);
+                            } else {
+                                model.remove(&lease.id);
+                            }
+                        }
+                        prop_assert!(model.values().all(|(due, _)| *due > now));
+                    }
+                }
+                let first = model.values().map(|(due, _)| at(*due)).min();
+                prop_assert!(queue.first() <= first, "asked for in time");
+                prop_assert_eq!(queue.first().is_some(), first.is_some());
+                prop_assert_eq!(queue.len(), model.len());
+                prop_assert_eq!(queue.iter().count(), model.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_lease_is_not_taken_from_a_queue_that_does_not_have_it() {
+        let (mut one, mut other) = (Queue::default(), Queue::default());
+        let (a, b) = (lease(1), lease(2));
+        one.push(at(1000), Arc::clone(&a));
+        other.push(at(1000), Arc::clone(&b));
+        assert!(!other.remove(&a) && !one.remove(&b));
+        assert!(one.remove(&a) && other.remove(&b));
+        assert!(one.is_empty() && one.first().is_none() && one.far.is_empty());
+    }
+}

@@ -69,9 +69,8 @@ pub(super) struct Slot {
 ///
 /// A lease changes its rank by changing places with the outermost of its neighbours, so that takes
 /// the same time in a list of any length. Where nobody changes, they stay in the order of their numbers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Service {
-    pub(super) title: Arc<Title>,
     slots: Vec<Slot>,
     /// Where the last begin.
     first: u32,
@@ -82,8 +81,9 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn new(title: Arc<Title>) -> Self {
-        Self { title, slots: Vec::new(), first: 0, last: 0, turn: Turn::default() }
+    /// The title, as long as it has any lease.
+    pub(super) fn title(&self) -> Option<&Arc<Title>> {
+        self.slots.first().map(|slot| &slot.lease.service)
     }
 
     /// Adds a lease.
@@ -231,4 +231,82 @@ fn in_order(slots: &[Slot]) -> Vec<Arc<Lease>> {
 
 fn index(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use proptest::prelude::*;
+    use rpyc_protocol::registry::Port;
+
+    use super::super::Host;
+    use super::super::clock::{LeaseClock, Tick};
+    use super::super::fragment::Audience;
+    use super::super::instance::Instance;
+    use super::*;
+
+    fn leases(count: u64) -> Vec<Arc<Lease>> {
+        let place = (Host::new([10, 0, 0, 1].into(), 0), Port::tcp(1).unwrap());
+        let instance = Arc::new(Instance::new(1, place, None, 0));
+        let title = Arc::new(Title { name: ServiceName::new("a").unwrap(), number: 1 });
+        let since = LeaseClock::new(Instant::now()).since(Instant::now());
+        let lease = |id| {
+            let (title, instance) = (Arc::clone(&title), Arc::clone(&instance));
+            Arc::new(Lease::new(id, title, instance, since, Tick::FIRST))
+        };
+        (0..count).map(lease).collect()
+    }
+
+    fn rank(number: u8) -> Option<Rank> {
+        [Some(Rank::First), Some(Rank::Last), Some(Rank::Never), None][usize::from(number % 4)]
+    }
+
+    proptest! {
+        /// Whatever changes, each lease is in the list once, with those of its rank.
+        #[test]
+        fn every_lease_is_where_its_rank_is(
+            steps in prop::collection::vec((0..20_usize, any::<u8>()), 0..300),
+        ) {
+            let leases = leases(20);
+            let mut ranks = [None; 20];
+            let mut service = Service::default();
+            for (which, number) in steps {
+                let (lease, rank) = (&leases[which], rank(number));
+                match (ranks[which], rank) {
+                    (None, Some(rank)) => {
+                        let fragment = Fragment::new(Audience::Nobody, "", &lease.instance.port);
+                        service.add(lease, fragment, rank);
+                    }
+                    (Some(_), Some(rank)) => service.place(lease, rank),
+                    (there, None) => prop_assert_eq!(service.remove(lease), there.is_some()),
+                }
+                ranks[which] = rank;
+                let told = service.ranks().map(|part| part.iter().map(|it| it.id).collect::<Vec<_>>());
+                for (part, rank) in told.iter().zip([Rank::First, Rank::Last, Rank::Never]) {
+                    let expected = (0..20).filter(|it| ranks[*it] == Some(rank));
+                    let expected: Vec<_> = expected.map(|it| u64::try_from(it).unwrap()).collect();
+                    prop_assert_eq!(part, &expected);
+                }
+                prop_assert!(service.slots.capacity() <= 2 * service.slots.len().max(1) + 1);
+            }
+        }
+    }
+
+    #[test]
+    fn where_nobody_changes_the_order_is_that_of_registration() {
+        let leases = leases(50);
+        let mut service = Service::default();
+        for lease in &leases {
+            let fragment = Fragment::new(Audience::All, "10.0.0.1", &lease.instance.port);
+            service.add(lease, fragment, Rank::First);
+        }
+        let told: Vec<_> = service.first().iter().map(|slot| slot.lease.id).collect();
+        assert_eq!(told, (0..50).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_slot_is_as_small_as_it_is_meant_to_be() {
+        assert_eq!((size_of::<Slot>(), size_of::<Service>()), (40, 40));
+    }
 }

@@ -181,7 +181,7 @@ impl View<'_> {
         let seconds = Duration::from_secs(overdue.as_secs());
         Some(match (state, lease.suspicion()) {
             (State::Draining, _) => "drained by an operator or by itself".to_owned(),
-            (State::Failing, _) => lease.instance.failure()?.told(self.now),
+            (State::Failing, _) => self.directory.failure(&lease.instance)?.told(self.now),
             (_, Some(Suspicion::Restarted)) => {
                 "not heard from since the registry restarted".to_owned()
             }

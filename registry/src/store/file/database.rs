@@ -20,9 +20,9 @@ use super::pending::{Entry, Group, REVISION_BLOCK};
 use super::schema::{self, HEARD, INSTANCES, META, MIGRATIONS, Migration};
 use crate::store::{Origin, Records, StoreError};
 
-/// Memory for pages of the file. The pages that tell when each of a million instances was heard from last
-/// take 20 MB; everything else is written once and read at the start.
-const CACHE_BYTES: usize = 64 << 20;
+/// Memory for pages of the file: the newest records lie side by side, older ones are written seldom, and
+/// what is not here is in the system's cache.
+const CACHE_BYTES: usize = 16 << 20;
 
 /// The file of one run.
 pub(super) struct Database {

@@ -334,7 +334,7 @@ impl Registry {
             lease: native.lease,
             registrant: native.registrant,
             key: native.key.clone(),
-            ttl_ms: millis(native.ttl),
+            ttl_ms: millis(native.ttl()),
             addresses: native.addresses.to_vec(),
             details: (*native.details()).clone(),
         });

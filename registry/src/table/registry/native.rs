@@ -144,7 +144,7 @@ impl Registry {
         let mut ticket = held.iter().map(|lease| lease.ticket()).max().unwrap_or_default();
         if !fresh.is_empty() {
             let ttl = self.directory.ttl();
-            let ttl = instance.native.as_ref().map_or(ttl, |native| native.ttl);
+            let ttl = instance.native.as_ref().map_or(ttl, |native| native.ttl());
             let deadline = self.directory.clock.tick(now).after(ttl);
             let since = self.directory.clock.since(now);
             let begun = self.begin(since, instance, fresh, deadline);
@@ -236,7 +236,7 @@ impl Directory {
     /// a quarter of the TTL, so that those who registered together drift apart.
     pub(crate) fn granted(&self, asker: &Asker, instance: &Instance, jitter: u128) -> Granted {
         let native = instance.native.as_ref();
-        let ttl = native.map_or_else(|| self.ttl(), |native| native.ttl);
+        let ttl = native.map_or_else(|| self.ttl(), |native| native.ttl());
         let renew = millis(ttl / RENEWALS_PER_TTL);
         let spread = renew / 10;
         let jitter = u64::try_from(jitter % (u128::from(spread) * 2 + 1)).unwrap_or(spread);
@@ -246,7 +246,7 @@ impl Directory {
             ttl_ms: millis(ttl),
             renew_ms: renew - spread + jitter,
             observed: asker.host.to_string(),
-            unreachable: instance.failure().map(|failure| failure.error.to_string()),
+            unreachable: self.failure(instance).map(|failure| failure.error.to_string()),
         }
     }
 }

@@ -65,7 +65,7 @@ impl Registry {
             return;
         }
         let why = failure.as_ref().map(|failure| failure.error.clone());
-        if !instance.set_failure(failure) {
+        if !self.directory.set_failure(instance, failure) {
             return;
         }
         let Instance { id, host, port, .. } = &**instance;

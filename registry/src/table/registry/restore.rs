@@ -63,7 +63,7 @@ impl Registry {
                 kept.details,
             ))
         });
-        let ttl = native.as_ref().map_or_else(|| self.directory.ttl(), |native| native.ttl);
+        let ttl = native.as_ref().map_or_else(|| self.directory.ttl(), |native| native.ttl());
         let place = (record.host, record.port);
         let instance = Instance::new(record.id, place, native, record.registered_at);
         let instance = Arc::new(instance.unheard(record.restarts));
