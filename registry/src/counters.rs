@@ -43,11 +43,15 @@ pub enum Loss {
     Broken,
     /// An error of a listening socket.
     Socket,
+    /// A request that was shed because more came than could be served.
+    Overloaded,
+    /// A datagram that the system threw away because it had no room for it.
+    DroppedBySystem,
 }
 
 impl Loss {
     /// Every kind, in the order of their counters.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Malformed,
         Self::TooLong,
         Self::LimitReached,
@@ -61,6 +65,8 @@ impl Loss {
         Self::Displaced,
         Self::Broken,
         Self::Socket,
+        Self::Overloaded,
+        Self::DroppedBySystem,
     ];
 
     /// A word for logs.
@@ -80,6 +86,8 @@ impl Loss {
             Self::Displaced => "displaced",
             Self::Broken => "broken",
             Self::Socket => "socket",
+            Self::Overloaded => "overloaded",
+            Self::DroppedBySystem => "dropped-by-system",
         }
     }
 }
@@ -100,6 +108,7 @@ impl From<&Refusal> for Loss {
             | Refusal::UnknownOperation
             | Refusal::Request(_)
             | Refusal::Unwritable(_) => Self::Malformed,
+            Refusal::Overloaded => Self::Overloaded,
             Refusal::TooLong { .. } => Self::TooLong,
             Refusal::NameTooLong { .. }
             | Refusal::KeyTooLong { .. }
@@ -201,8 +210,20 @@ impl Counters {
     /// Counts a loss, and logs it with its reason and its source unless that kind was logged within
     /// the last minute.
     pub fn lost(&self, now: Instant, loss: Loss, source: impl Display, reason: impl Display) {
+        self.lost_many(now, loss, 1, source, reason);
+    }
+
+    /// Like [`Counters::lost`], for `count` losses that became known together.
+    pub fn lost_many(
+        &self,
+        now: Instant,
+        loss: Loss,
+        count: u64,
+        source: impl Display,
+        reason: impl Display,
+    ) {
         let Some(counter) = self.counter(loss) else { return };
-        let total = counter.total.fetch_add(1, Ordering::Relaxed) + 1;
+        let total = counter.total.fetch_add(count, Ordering::Relaxed) + count;
         if let Some(since_last) = counter.may_log(now.saturating_duration_since(self.start), total)
         {
             warn!(
@@ -255,7 +276,8 @@ mod tests {
         counters.lost(now, Loss::Malformed, "a", "b");
         counters.lost(now, Loss::Malformed, "a", "b");
         counters.lost(now, Loss::Socket, "a", "b");
+        counters.lost_many(now, Loss::DroppedBySystem, 7, "a", "b");
         let totals: Vec<_> = Loss::ALL.into_iter().map(|loss| counters.total(loss)).collect();
-        assert_eq!(totals, [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(totals, [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 7]);
     }
 }

@@ -75,6 +75,9 @@ pub enum Refusal {
     /// The datagram begins like a native request and is none.
     #[error(transparent)]
     Native(#[from] native::ParseError),
+    /// More came than could be served, and this was not the most urgent.
+    #[error("more comes than can be served; renewals go before all else")]
+    Overloaded,
     /// A port that is none.
     #[error(transparent)]
     Port(#[from] PortError),

@@ -44,6 +44,10 @@ pub struct Config {
     pub needs_ipv6: bool,
     /// Whether to serve UDP. Default true.
     pub udp: bool,
+    /// How many sockets share out the datagrams that are sent to one address, each served by a task of
+    /// its own, so that as many cores can be busy with them; at most 8, and one where the system cannot
+    /// share them out (all but Linux). Default: one for each core that this process may use.
+    pub udp_sockets: usize,
     /// Whether to serve TCP. Default true.
     pub tcp: bool,
     /// Leases, their protection, and what is taken from everybody and from each.
@@ -61,6 +65,7 @@ impl Default for Config {
             port: REGISTRY_PORT,
             needs_ipv6: false,
             udp: true,
+            udp_sockets: std::thread::available_parallelism().map_or(1, usize::from),
             tcp: true,
             table: TableConfig::default(),
             access: Access::default(),
@@ -164,6 +169,7 @@ impl Server {
             port: config.port,
             needs_ipv6: config.needs_ipv6,
             udp: config.udp,
+            udp_sockets: config.udp_sockets,
             tcp: config.tcp,
         };
         let bound = net::bind(&plan, &interfaces)?;
@@ -235,8 +241,10 @@ impl Server {
             });
         }
         let mut faces = JoinSet::new();
+        let pending_limit = udp::PENDING / self.udp.len().max(1);
         for ear in self.udp {
-            let serving = udp::serve(ear, Arc::clone(&self.shared), stop.clone(), grace);
+            let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
+            let serving = udp::serve(ear, shared, stop, grace, pending_limit);
             faces.spawn(async move {
                 serving.await;
                 true

@@ -16,13 +16,16 @@ impl Dispatcher {
         asker: &Asker,
         message: &[u8],
         buffer: &'b mut Vec<u8>,
+        may_add: &mut dyn FnMut() -> bool,
     ) -> Result<Outcome<'b>, Refusal> {
         let request = Request::decode(message, &MessageLimits::REQUEST)?;
         if !matches!(request, Request::Register { .. }) {
             self.admit(&self.requests, now, asker)?;
         }
         Ok(match request {
-            Request::Register { names, port } => self.register(now, asker, names, &port)?,
+            Request::Register { names, port } => {
+                self.register(now, asker, names, &port, may_add)?
+            }
             Request::Query { name } => {
                 Outcome::Reply(self.directory.query(&FoldedName::new(name)?, asker, buffer)?)
             }
@@ -45,10 +48,14 @@ impl Dispatcher {
         asker: &Asker,
         names: Names<'_>,
         port: &Port,
+        may_add: &mut dyn FnMut() -> bool,
     ) -> Result<Outcome<'b>, Refusal> {
         if let Renewal::Done(ticket) = self.directory.renew(now, asker.host, port, names.clone()) {
             self.admit(&self.renewals, now, asker)?;
             return Ok(Outcome::AfterCommit(ticket, reply::ACKNOWLEDGEMENT));
+        }
+        if !may_add() {
+            return Err(Refusal::Overloaded);
         }
         self.admit(&self.requests, now, asker)?;
         let ticket = self.with_registry(|registry| registry.register(now, asker, names, port))?;

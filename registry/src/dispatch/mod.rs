@@ -140,9 +140,22 @@ impl Dispatcher {
         message: &[u8],
         buffer: &'b mut Vec<u8>,
     ) -> Outcome<'b> {
+        self.handle_under_load(now, asker, message, buffer, &mut || true)
+    }
+
+    /// Like [`Dispatcher::handle`]; a registration that is no renewal is served only if `may_add`, asked
+    /// once for each such, says so.
+    pub(crate) fn handle_under_load<'b>(
+        &self,
+        now: Instant,
+        asker: &Asker,
+        message: &[u8],
+        buffer: &'b mut Vec<u8>,
+        may_add: &mut dyn FnMut() -> bool,
+    ) -> Outcome<'b> {
         let outcome = match message.first() {
-            Some(&first) if is_native(first) => self.native(now, asker, message, buffer),
-            _ => self.legacy(now, asker, message, buffer),
+            Some(&first) if is_native(first) => self.native(now, asker, message, buffer, may_add),
+            _ => self.legacy(now, asker, message, buffer, may_add),
         };
         outcome.unwrap_or_else(Outcome::Refused)
     }

@@ -41,6 +41,7 @@ impl Dispatcher {
         asker: &Asker,
         message: &[u8],
         buffer: &'b mut Vec<u8>,
+        may_add: &mut dyn FnMut() -> bool,
     ) -> Result<Outcome<'b>, Refusal> {
         let request = match Request::parse(message) {
             Ok(request) => request,
@@ -54,6 +55,9 @@ impl Dispatcher {
             Operation::Renew { .. } => &self.renewals,
             _ => &self.requests,
         };
+        if matches!(request.operation, Operation::Register(_)) && !may_add() {
+            return Err(Refusal::Overloaded);
+        }
         self.admit(tokens, now, asker)?;
         let Request { v, id, cookie, operation } = request;
         let has_cookie =

@@ -8,9 +8,13 @@ use std::sync::Arc;
 use rpyc_protocol::registry::MULTICAST_GROUP;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
+use tracing::info;
 
 use super::interfaces::Interfaces;
-use super::system::{DatagramSocket, broadcast_addresses, enlarge_receive_buffer};
+use super::system::{
+    DatagramSocket, MOST_SOCKETS, RECEIVE_BUFFER_REMEDY, broadcast_addresses,
+    enlarge_receive_buffer, share_address,
+};
 
 /// How often a free port is looked for that all sockets can have, where none was asked for.
 const PORT_TRIES: usize = 32;
@@ -33,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) needs_ipv6: bool,
     /// Whether to listen for datagrams.
     pub(crate) udp: bool,
+    /// How many sockets serve the datagrams of an address, where the system can share them out.
+    pub(crate) udp_sockets: usize,
     /// Whether to listen for connections.
     pub(crate) tcp: bool,
 }
@@ -53,12 +59,20 @@ pub(crate) struct UdpEar {
     pub(crate) answers: Arc<DatagramSocket>,
     /// Serve only what comes by this interface.
     pub(crate) only_link: Option<u32>,
+    /// Whether other sockets of this process have the same address, and another one is the first of
+    /// them: what is sent to several at once reaches each of them, and the first serves it.
+    pub(crate) is_further: bool,
 }
 
 impl UdpEar {
+    fn alone(socket: &Arc<DatagramSocket>, is_further: bool) -> Self {
+        let (hears, answers) = (Arc::clone(socket), Arc::clone(socket));
+        Self { hears, answers, only_link: None, is_further }
+    }
+
     /// Whether this is a listener in its own right, to be told to people.
     pub(crate) fn is_primary(&self) -> bool {
-        Arc::ptr_eq(&self.hears, &self.answers)
+        Arc::ptr_eq(&self.hears, &self.answers) && !self.is_further
     }
 }
 
@@ -148,17 +162,18 @@ fn bind_hosts(plan: &Plan, hosts: &[IpAddr], interfaces: &Interfaces) -> Result<
     for host in hosts {
         if plan.udp {
             let address = SocketAddr::new(*host, port);
-            let socket = udp_socket(address, only_v6, false)
+            let (socket, further) = udp_sockets(address, only_v6, plan.udp_sockets)
                 .map_err(|error| BindError::new("udp", address, error))?;
             port = socket.local_addr().map_or(port, |address| address.port());
-            let (hears, answers) = (Arc::clone(&socket), Arc::clone(&socket));
-            bound.udp.push(UdpEar { hears, answers, only_link: None });
+            bound.udp.push(UdpEar::alone(&socket, false));
+            bound.udp.extend(further.iter().map(|socket| UdpEar::alone(socket, true)));
             for (address, link) in further_addresses(*host, port, interfaces) {
                 if heard.insert((address, link)) {
-                    let hears = udp_socket(address, true, true)
+                    let hears = system_socket(address, true, Sharing::Group)
+                        .and_then(|socket| listen(socket, address))
                         .map_err(|error| BindError::new("udp", address, error))?;
-                    let answers = Arc::clone(&socket);
-                    bound.udp.push(UdpEar { hears, answers, only_link: Some(link) });
+                    let ear = UdpEar::alone(&socket, false);
+                    bound.udp.push(UdpEar { hears, only_link: Some(link), ..ear });
                 }
             }
         }
@@ -189,20 +204,63 @@ fn further_addresses(host: IpAddr, port: u16, interfaces: &Interfaces) -> Vec<(S
     }
 }
 
-fn udp_socket(
+/// Who else may have the address of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    /// Nobody: a second registry must be refused.
+    Nobody,
+    /// Sockets of this process, which share out what comes.
+    OurOwn,
+    /// Every registry on the link: each hears its copy of what is sent to a group.
+    Group,
+}
+
+/// The sockets that serve one address, `count` of them if the system can share datagrams out.
+fn udp_sockets(
     address: SocketAddr,
     only_v6: bool,
-    is_shared: bool,
-) -> io::Result<Arc<DatagramSocket>> {
+    count: usize,
+) -> io::Result<(Arc<DatagramSocket>, Vec<Arc<DatagramSocket>>)> {
+    // Sharing would also let the sockets of a second registry in. So the first socket takes the
+    // address for itself, which fails where anybody has it, and shares it only then; a second
+    // registry's first socket fails.
+    let first = system_socket(address, only_v6, Sharing::Nobody)?;
+    let port = first.local_addr()?.as_socket().map_or(0, |address| address.port());
+    let address = SocketAddr::new(address.ip(), port);
+    let further = count.clamp(1, MOST_SOCKETS) - 1;
+    if further > 0 {
+        share_address(&first)?;
+    }
+    let further = (0..further).map(|_| {
+        let socket = system_socket(address, only_v6, Sharing::OurOwn)?;
+        listen(socket, address)
+    });
+    let further = further.collect::<io::Result<_>>()?;
+    let granted = first.recv_buffer_size().unwrap_or(0);
+    if granted < RECEIVE_BUFFER / 4 {
+        info!(
+            %address, wanted = RECEIVE_BUFFER, granted,
+            "little room for datagrams that come faster than they are served; {RECEIVE_BUFFER_REMEDY}"
+        );
+    }
+    Ok((listen(first, address)?, further))
+}
+
+fn system_socket(address: SocketAddr, only_v6: bool, sharing: Sharing) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
-    // Only group addresses may be shared: each registry on the link hears its copy. For every other
-    // address a second registry must be refused.
-    socket.set_reuse_address(is_shared)?;
+    socket.set_reuse_address(sharing == Sharing::Group)?;
+    if sharing == Sharing::OurOwn {
+        share_address(&socket)?;
+    }
     enlarge_receive_buffer(&socket, RECEIVE_BUFFER);
     socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn listen(socket: Socket, address: SocketAddr) -> io::Result<Arc<DatagramSocket>> {
     if let SocketAddr::V6(v6) = address
         && v6.ip().is_multicast()
     {
@@ -231,7 +289,7 @@ mod tests {
 
     fn plan(hosts: &[&str]) -> Plan {
         let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
-        Plan { hosts, port: 0, needs_ipv6: false, udp: true, tcp: true }
+        Plan { hosts, port: 0, needs_ipv6: false, udp: true, udp_sockets: 1, tcp: true }
     }
 
     #[tokio::test]

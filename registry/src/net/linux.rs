@@ -1,22 +1,26 @@
 //! Linux: packet information with every datagram, so that answers leave from the address asked.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
+use arrayvec::ArrayVec;
 use nix::cmsg_space;
 use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, recvmsg, sendmsg,
-    setsockopt, sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrLike,
+    SockaddrStorage, recvmmsg, sendmmsg, setsockopt, sockopt,
 };
 use socket2::Socket;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use super::batch::{BATCH, Inbox, Outbox, Source, send_all};
 use super::interfaces::Interfaces;
 use super::{Incoming, Outgoing};
+use crate::dispatch::MAX_REQUEST;
 
 /// A bound UDP socket that tells by which way each datagram came.
 #[derive(Debug)]
@@ -34,6 +38,7 @@ impl DatagramSocket {
         if is_ipv6 {
             setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
         }
+        setsockopt(&socket, sockopt::RxqOvfl, &1)?;
         socket.set_nonblocking(true)?;
         Ok(Self { socket: UdpSocket::from_std(socket)?, is_ipv6 })
     }
@@ -57,76 +62,163 @@ impl DatagramSocket {
         self.socket.readable().await
     }
 
-    /// Takes the next datagram, if there is one.
-    pub(crate) fn try_recv(&self, buffer: &mut [u8]) -> io::Result<Incoming> {
-        self.socket.try_io(Interest::READABLE, || {
-            let mut control = cmsg_space!(in_pktinfo, in6_pktinfo);
-            let room = buffer.len();
-            let mut parts = [IoSliceMut::new(buffer)];
-            let fd = self.socket.as_raw_fd();
-            let message =
-                recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), MsgFlags::empty())?;
-            let source = message.address.as_ref().and_then(to_socket_addr);
-            let source = source.ok_or(io::ErrorKind::InvalidData)?;
-            let was_cut = message.flags.contains(MsgFlags::MSG_TRUNC);
-            let len = if was_cut { room + 1 } else { message.bytes };
-            let mut incoming = Incoming { len, source, reached: None, link: 0 };
-            for info in message.cmsgs()? {
-                match info {
-                    ControlMessageOwned::Ipv4PacketInfo(info) => {
-                        incoming.reached = Some(to_ipv4(info.ipi_spec_dst).into());
-                        incoming.link = u32::try_from(info.ipi_ifindex).unwrap_or(0);
-                        // More exact than what IPv6 says of the same datagram.
-                        break;
-                    }
-                    ControlMessageOwned::Ipv6PacketInfo(info) => {
-                        let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
-                        incoming.reached = (!ip.is_multicast()).then_some(ip.into());
-                        incoming.link = info.ipi6_ifindex;
-                    }
-                    _ => {}
-                }
-            }
-            Ok(incoming)
-        })
+    /// Takes the datagrams that are there, as many as there is room for; tells whether none is left.
+    pub(crate) fn try_recv(&self, inbox: &mut Inbox) -> io::Result<bool> {
+        inbox.came.clear();
+        let mut is_empty = true;
+        let received = self.socket.try_io(Interest::READABLE, || {
+            self.recv(inbox)?;
+            is_empty = inbox.close();
+            // Whoever waits for more must wait for what comes from now on; asking the system once more
+            // whether something is there would tell nothing new.
+            if is_empty { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match received {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(is_empty),
+        }
     }
 
-    /// Sends a datagram, if there is room for it.
-    pub(crate) fn try_send(&self, bytes: &[u8], way: Outgoing) -> io::Result<()> {
+    fn recv(&self, inbox: &mut Inbox) -> nix::Result<()> {
+        // Made anew each time: a system call leaves in them how much of their room for packet
+        // information was used, and nix takes that for all the room there is in the next call.
+        let control = cmsg_space!(u32, in_pktinfo, in6_pktinfo);
+        let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(inbox.ready, Some(control));
+        let mut came = std::mem::take(&mut inbox.came);
+        let mut dropped = None;
+        let mut left = inbox.rooms();
+        let mut rooms: [_; BATCH] =
+            std::array::from_fn(|_| [IoSliceMut::new(left.next().unwrap_or_default())]);
+        drop(left);
         let fd = self.socket.as_raw_fd();
-        let parts = [IoSlice::new(bytes)];
-        let mut v4 = in_pktinfo {
-            ipi_ifindex: 0,
-            ipi_spec_dst: in_addr { s_addr: 0 },
-            ipi_addr: in_addr { s_addr: 0 },
-        };
-        let mut v6 = in6_pktinfo { ipi6_addr: in6_addr { s6_addr: [0; 16] }, ipi6_ifindex: 0 };
-        let control = match way.from {
+        let received = recvmmsg(fd, &mut headers, &mut rooms, MsgFlags::empty(), None);
+        let received = received.map(|messages| {
+            came.extend(messages.map(|message| to_incoming(&message, &mut dropped)));
+        });
+        inbox.came = came;
+        if let Some(dropped) = dropped {
+            inbox.note_dropped(dropped);
+        }
+        received
+    }
+
+    /// Sends what is in the outbox, as far as there is room for it; tells what could not be sent.
+    pub(crate) fn send(&self, outbox: &mut Outbox, mut failed: impl FnMut(Outgoing, &io::Error)) {
+        outbox.drain(|source, answers, bytes| {
+            let parts: ArrayVec<[IoSlice<'_>; 1], BATCH> =
+                answers.iter().map(|answer| [IoSlice::new(answer.bytes(bytes))]).collect();
+            let goals: ArrayVec<Option<SockaddrStorage>, BATCH> =
+                answers.iter().map(|answer| Some(self.goal(answer.way.to))).collect();
+            let send_from = |at| {
+                let parts = parts.get(at..).unwrap_or_default();
+                let goals = goals.get(at..).unwrap_or_default();
+                HEADERS.with_borrow_mut(|headers| {
+                    headers.send(self.socket.as_raw_fd(), source, parts, goals)
+                })
+            };
+            send_all(answers.len(), send_from, |at, error| {
+                if let Some(answer) = answers.get(at) {
+                    failed(answer.way, error);
+                }
+            });
+        });
+    }
+
+    fn goal(&self, to: SocketAddr) -> SockaddrStorage {
+        match to {
+            SocketAddr::V4(to) if self.is_ipv6 => {
+                SocketAddr::from((to.ip().to_ipv6_mapped(), to.port())).into()
+            }
+            to => to.into(),
+        }
+    }
+}
+
+thread_local! {
+    /// Made once for all that this thread sends, because that takes memory; of a thread and not of a
+    /// socket, because there are pointers in them.
+    static HEADERS: RefCell<Headers> = RefCell::new(Headers::new());
+}
+
+/// What the system calls that send need, for each kind of address that an answer may leave from.
+struct Headers {
+    v4: MultiHeaders<SockaddrStorage>,
+    v6: MultiHeaders<SockaddrStorage>,
+    /// Where the system chooses.
+    any: MultiHeaders<SockaddrStorage>,
+}
+
+impl Headers {
+    fn new() -> Self {
+        Self {
+            v4: MultiHeaders::preallocate(BATCH, Some(cmsg_space!(in_pktinfo))),
+            v6: MultiHeaders::preallocate(BATCH, Some(cmsg_space!(in6_pktinfo))),
+            any: MultiHeaders::preallocate(BATCH, None),
+        }
+    }
+
+    /// Sends from one address; tells how many were sent before one that could not be.
+    fn send(
+        &mut self,
+        fd: RawFd,
+        (from, link): Source,
+        parts: &[[IoSlice<'_>; 1]],
+        goals: &[Option<SockaddrStorage>],
+    ) -> io::Result<usize> {
+        let flags = MsgFlags::empty();
+        let sent = match from {
             Some(IpAddr::V4(ip)) => {
-                v4.ipi_spec_dst.s_addr = u32::from(ip).to_be();
-                Some(ControlMessage::Ipv4PacketInfo(&v4))
+                let none = in_addr { s_addr: 0 };
+                let from = in_addr { s_addr: u32::from(ip).to_be() };
+                let info = in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: from, ipi_addr: none };
+                let control = [ControlMessage::Ipv4PacketInfo(&info)];
+                sendmmsg(fd, &mut self.v4, parts, goals, control, flags)?.count()
             }
             Some(IpAddr::V6(ip)) => {
-                v6.ipi6_addr.s6_addr = ip.octets();
-                // A link-local address means something on its link only.
-                if ip.is_unicast_link_local() {
-                    v6.ipi6_ifindex = way.link;
-                }
-                Some(ControlMessage::Ipv6PacketInfo(&v6))
+                let from = in6_addr { s6_addr: ip.octets() };
+                let info = in6_pktinfo { ipi6_addr: from, ipi6_ifindex: link };
+                let control = [ControlMessage::Ipv6PacketInfo(&info)];
+                sendmmsg(fd, &mut self.v6, parts, goals, control, flags)?.count()
             }
-            None => None,
+            None => sendmmsg(fd, &mut self.any, parts, goals, [], flags)?.count(),
         };
-        let to = match way.to {
-            SocketAddr::V4(to) if self.is_ipv6 => {
-                SocketAddr::from((to.ip().to_ipv6_mapped(), to.port()))
-            }
-            to => to,
-        };
-        let to = SockaddrStorage::from(to);
-        let sent = sendmsg(fd, &parts, control.as_slice(), MsgFlags::empty(), Some(&to))?;
-        debug_assert_eq!(sent, bytes.len(), "a datagram is sent whole");
-        Ok(())
+        Ok(sent)
     }
+}
+
+/// Where a datagram came from and by which way; notes in `dropped` how many the system had thrown away
+/// before it, if any.
+fn to_incoming(message: &RecvMsg<'_, '_, SockaddrStorage>, dropped: &mut Option<u32>) -> Incoming {
+    let source = message.address.as_ref().and_then(to_socket_addr);
+    let was_cut = message.flags.contains(MsgFlags::MSG_TRUNC);
+    let mut incoming = Incoming {
+        len: if was_cut { MAX_REQUEST + 1 } else { message.bytes },
+        // A UDP socket tells none that is not one; what were sent there would go nowhere.
+        source: source.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into()),
+        reached: None,
+        link: 0,
+        is_for_all: false,
+    };
+    for info in message.cmsgs().into_iter().flatten() {
+        match info {
+            ControlMessageOwned::RxqOvfl(count) => *dropped = Some(count),
+            ControlMessageOwned::Ipv4PacketInfo(info) => {
+                incoming.reached = Some(to_ipv4(info.ipi_spec_dst).into());
+                incoming.link = u32::try_from(info.ipi_ifindex).unwrap_or(0);
+                incoming.is_for_all = info.ipi_addr.s_addr != info.ipi_spec_dst.s_addr;
+                // More exact than what IPv6 says of the same datagram.
+                break;
+            }
+            ControlMessageOwned::Ipv6PacketInfo(info) => {
+                let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+                incoming.reached = (!ip.is_multicast()).then_some(ip.into());
+                incoming.link = info.ipi6_ifindex;
+                incoming.is_for_all = ip.is_multicast();
+            }
+            _ => {}
+        }
+    }
+    incoming
 }
 
 fn to_socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {
@@ -159,10 +251,21 @@ pub(crate) fn broadcast_addresses(ip: IpAddr, interfaces: &Interfaces) -> Vec<(I
 /// privileges is it more than `net.core.rmem_max`.
 pub(crate) fn enlarge_receive_buffer(socket: &Socket, bytes: usize) {
     if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
-        // Linux grants what it can of this, so there is nothing to tell.
+        // Linux grants what it can of this.
         let _ = socket.set_recv_buffer_size(bytes);
     }
 }
+
+/// What to do about a receive buffer that is smaller than wanted.
+pub(crate) const RECEIVE_BUFFER_REMEDY: &str = "raise the limit with `sysctl net.core.rmem_max`";
+
+/// Lets further sockets of this process be bound to the address that this one has.
+pub(crate) fn share_address(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+/// The most sockets that serve one address.
+pub(crate) const MOST_SOCKETS: usize = 8;
 
 /// Raises the limit of open files as far as the system lets us; tells what it is now.
 pub(crate) fn raise_open_files() -> Option<u64> {

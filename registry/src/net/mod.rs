@@ -1,9 +1,11 @@
 //! The seam to the system: what differs between systems stands behind the names of this module.
 //!
 //! On Linux a datagram tells by which address and interface it came, so that its answer can leave
-//! from there. Elsewhere, or with the feature `portable`, the system chooses; that is right for
-//! machines with one address.
+//! from there, and many are received or sent by one system call. Elsewhere, or with the feature
+//! `portable`, the system chooses, which is right for machines with one address, and they go one by
+//! one.
 
+mod batch;
 mod bind;
 mod interfaces;
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
@@ -15,6 +17,7 @@ mod system;
 
 use std::net::{IpAddr, SocketAddr};
 
+pub(crate) use batch::{Inbox, Outbox};
 pub use bind::BindError;
 pub(crate) use bind::{Plan, UdpEar, bind};
 pub(crate) use interfaces::{Interfaces, SharedInterfaces};
@@ -31,14 +34,13 @@ pub(crate) struct Incoming {
     pub(crate) reached: Option<IpAddr>,
     /// The interface by which it came; 0 if the system does not tell.
     pub(crate) link: u32,
+    /// Whether it was sent to several at once: a broadcast or a multicast. Then every socket of the
+    /// address hears it. Never so where the system does not tell; there is one socket then.
+    pub(crate) is_for_all: bool,
 }
 
 /// The way an answer takes back.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(
-    not(all(target_os = "linux", not(feature = "portable"))),
-    expect(dead_code, reason = "where the system chooses the way, only the goal is used")
-)]
 pub(crate) struct Outgoing {
     pub(crate) to: SocketAddr,
     /// Leave from this address of this machine.

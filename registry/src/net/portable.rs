@@ -5,8 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket
 
 use tokio::net::UdpSocket;
 
+use super::batch::{Inbox, Outbox, send_all};
 use super::interfaces::Interfaces;
 use super::{Incoming, Outgoing};
+use crate::dispatch::MAX_REQUEST;
 
 /// A bound UDP socket.
 #[derive(Debug)]
@@ -48,8 +50,29 @@ impl DatagramSocket {
         self.socket.readable().await
     }
 
-    /// Takes the next datagram, if there is one.
-    pub(crate) fn try_recv(&self, buffer: &mut [u8]) -> io::Result<Incoming> {
+    /// Takes the datagrams that are there, as many as there is room for; tells whether none is left.
+    pub(crate) fn try_recv(&self, inbox: &mut Inbox) -> io::Result<bool> {
+        let mut came = std::mem::take(&mut inbox.came);
+        came.clear();
+        let ready = inbox.ready;
+        let mut failure = None;
+        for room in inbox.rooms().take(ready) {
+            match self.recv(room) {
+                Ok(incoming) => came.push(incoming),
+                Err(error) => {
+                    failure = Some(error).filter(|it| it.kind() != io::ErrorKind::WouldBlock);
+                    break;
+                }
+            }
+        }
+        // What came before an error is served; an error that stays comes again.
+        let failure = failure.filter(|_| came.is_empty());
+        inbox.came = came;
+        let is_empty = inbox.close();
+        failure.map_or(Ok(is_empty), Err)
+    }
+
+    fn recv(&self, buffer: &mut [u8]) -> io::Result<Incoming> {
         let (len, source) = match self.socket.try_recv_from(buffer) {
             Ok(received) => received,
             // Some systems report an earlier answer that nobody took as an error of receiving.
@@ -59,7 +82,7 @@ impl DatagramSocket {
             Err(error) => return Err(error),
         };
         // A buffer that is full may have been too small.
-        let len = if len == buffer.len() { len + 1 } else { len };
+        let len = if len == buffer.len() { MAX_REQUEST + 1 } else { len };
         let source = match source {
             SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
                 Some(v4) => SocketAddr::from((v4, v6.port())),
@@ -75,18 +98,29 @@ impl DatagramSocket {
             SocketAddr::V6(source) => source.scope_id(),
             SocketAddr::V4(_) => 0,
         };
-        Ok(Incoming { len, source, reached, link })
+        Ok(Incoming { len, source, reached, link, is_for_all: false })
     }
 
-    /// Sends a datagram, if there is room for it.
-    pub(crate) fn try_send(&self, bytes: &[u8], way: Outgoing) -> io::Result<()> {
-        let to = match way.to {
-            SocketAddr::V4(to) if self.is_ipv6 => {
-                SocketAddr::from((to.ip().to_ipv6_mapped(), to.port()))
-            }
-            to => to,
-        };
-        socket2::SockRef::from(&self.socket).send_to(bytes, &to.into()).map(drop)
+    /// Sends what is in the outbox, as far as there is room for it; tells what could not be sent.
+    pub(crate) fn send(&self, outbox: &mut Outbox, mut failed: impl FnMut(Outgoing, &io::Error)) {
+        let socket = socket2::SockRef::from(&self.socket);
+        outbox.drain(|_, answers, bytes| {
+            let send_one = |at: usize| {
+                let Some(answer) = answers.get(at) else { return Ok(0) };
+                let to = match answer.way.to {
+                    SocketAddr::V4(to) if self.is_ipv6 => {
+                        SocketAddr::from((to.ip().to_ipv6_mapped(), to.port()))
+                    }
+                    to => to,
+                };
+                socket.send_to(answer.bytes(bytes), &to.into()).map(|_| 1)
+            };
+            send_all(answers.len(), send_one, |at, error| {
+                if let Some(answer) = answers.get(at) {
+                    failed(answer.way, error);
+                }
+            });
+        });
     }
 }
 
@@ -101,6 +135,18 @@ pub(crate) fn enlarge_receive_buffer(socket: &socket2::Socket, bytes: usize) {
     let halves = std::iter::successors(Some(bytes), |bytes| Some(bytes / 2));
     let _ = halves.take(6).find(|bytes| socket.set_recv_buffer_size(*bytes).is_ok());
 }
+
+/// What to do about a receive buffer that is smaller than wanted.
+pub(crate) const RECEIVE_BUFFER_REMEDY: &str =
+    "raise the system's limit for the buffer of a socket";
+
+/// Several sockets of one address share its datagrams only on some systems.
+pub(crate) fn share_address(_: &socket2::Socket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// The most sockets that serve one address.
+pub(crate) const MOST_SOCKETS: usize = 1;
 
 /// Raises the limit of open files, where there is one to raise.
 pub(crate) fn raise_open_files() -> Option<u64> {

@@ -62,6 +62,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR", action = ArgAction::Append)]
     pub(crate) host: Vec<IpAddr>,
 
+    /// Let this many sockets share out the datagrams of each address, each for a core, 8 at most
+    /// [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = parse_at_least_one)]
+    pub(crate) udp_sockets: Option<usize>,
+
     /// Where to keep registrations: in a file, so that a restart forgets nobody, or in memory
     #[arg(long, value_enum, value_name = "file|memory", hide_possible_values = true,
           default_value_t = StoreKind::File)]

@@ -84,6 +84,7 @@ fn setup(args: ServeArgs) -> Config {
         port: args.port,
         needs_ipv6: args.ipv6,
         udp: args.mode != Mode::Tcp,
+        udp_sockets: args.udp_sockets.unwrap_or_else(|| Config::default().udp_sockets),
         tcp: args.mode != Mode::Udp,
         table: TableConfig {
             ttl: args.timeout.0,

@@ -1,0 +1,125 @@
+//! In which order the datagrams of one batch are served, told without decoding them.
+
+use rpyc_protocol::registry::native::is_native;
+
+/// What a request is about, in the order in which requests are served under load.
+///
+/// A guess from the first bytes: it decides when a request is served, or that it is not, never what it
+/// means. Who says one thing and means another only takes a place further behind or is shed earlier, or
+/// stands among the changes, which have limits of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Renewals, registrations and what else changes the table; only the table tells one from the
+    /// other.
+    Change,
+    /// Who serves a name.
+    Resolve,
+    /// Everything there is.
+    List,
+}
+
+impl Class {
+    pub(super) const IN_ORDER: [Self; 3] = [Self::Change, Self::Resolve, Self::List];
+
+    pub(super) fn of(message: &[u8]) -> Self {
+        match message.first() {
+            Some(&first) if is_native(first) => Self::of_native(message),
+            _ => Self::of_legacy(message),
+        }
+    }
+
+    /// `("RPYC", COMMAND, arguments)`: a few bytes of tags and lengths, none of them a letter, stand
+    /// before each of the texts.
+    fn of_legacy(message: &[u8]) -> Self {
+        const MAGIC: &[u8] = b"RPYC";
+        /// How far into a message the texts may begin: after tags with lengths of four bytes.
+        const HEAD: usize = 24;
+        let head = message.get(..HEAD).unwrap_or(message);
+        let magic = head.windows(MAGIC.len()).position(|window| window == MAGIC);
+        let rest = magic.and_then(|at| head.get(at + MAGIC.len()..)).unwrap_or_default();
+        match rest.iter().find(|byte| byte.is_ascii_alphabetic()) {
+            Some(b'R' | b'r' | b'U' | b'u') => Self::Change,
+            Some(b'L' | b'l') => Self::List,
+            _ => Self::Resolve,
+        }
+    }
+
+    /// `{"v":1,"op":"renew",...}`, with the members in any order.
+    fn of_native(message: &[u8]) -> Self {
+        const KEY: &[u8] = b"\"op\"";
+        /// How far into a message the operation is looked for.
+        const HEAD: usize = 256;
+        let head = message.get(..HEAD).unwrap_or(message);
+        let key = head.windows(KEY.len()).position(|window| window == KEY);
+        let rest = key.and_then(|at| head.get(at + KEY.len()..)).unwrap_or_default();
+        let letters = |byte: &u8| byte.is_ascii_alphabetic();
+        let from = rest.iter().position(letters).and_then(|at| rest.get(at..)).unwrap_or_default();
+        let word = from.iter().position(|byte| !letters(byte)).and_then(|end| from.get(..end));
+        match word {
+            Some(
+                b"renew" | b"register" | b"deregister" | b"update" | b"drain" | b"undrain"
+                | b"release",
+            ) => Self::Change,
+            Some(b"list" | b"describe" | b"status") => Self::List,
+            _ => Self::Resolve,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rpyc_protocol::registry::{Names, Port, Request};
+    use rpyc_protocol::{ServiceName, brine::Writer};
+
+    use super::*;
+
+    fn encoded(request: &Request<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        request.encode(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn legacy_requests_are_told_apart() {
+        let names = ["LIST", "QUERY"].map(|name| ServiceName::new(name).unwrap());
+        let (names, port) = (Names::from(&names[..]), Port::tcp(1).unwrap());
+        let check = |request: Request<'_>, class| assert_eq!(Class::of(&encoded(&request)), class);
+        check(Request::Register { names, port: port.clone() }, Class::Change);
+        check(Request::Unregister { port }, Class::Change);
+        check(Request::Query { name: "list" }, Class::Resolve);
+        check(Request::List { host: None }, Class::List);
+        check(Request::List { host: Some("10.0.0.1") }, Class::List);
+    }
+
+    #[test]
+    fn commands_may_be_written_in_any_case() {
+        for (word, class) in
+            [("register", Class::Change), ("Query", Class::Resolve), ("list", Class::List)]
+        {
+            let mut bytes = Vec::new();
+            let mut writer = Writer::new(&mut bytes);
+            writer.tuple(3).unwrap().str("RPYC").unwrap().str(word).unwrap().tuple(0).unwrap();
+            assert_eq!(Class::of(&bytes), class, "{word}");
+        }
+    }
+
+    #[test]
+    fn native_requests_are_told_apart() {
+        let check = |text: &str, class| assert_eq!(Class::of(text.as_bytes()), class, "{text}");
+        check(r#"{"v":1,"op":"renew","lease":"7"}"#, Class::Change);
+        check(r#"{ "names" : ["list"], "op" : "register" }"#, Class::Change);
+        check(r#"{"op":"resolve","name":"list"}"#, Class::Resolve);
+        check(r#"{"op":"status"}"#, Class::List);
+        check(r#"{"op":"list"}"#, Class::List);
+        check(r#"{"op":"listen"}"#, Class::Resolve);
+        check(r#"{"op":"list"#, Class::Resolve);
+        check(r#"{"v":1}"#, Class::Resolve);
+    }
+
+    #[test]
+    fn what_is_no_request_is_some_class() {
+        for bytes in [&b""[..], b"R", b"RPYC", b"\x12\x08\x0dRPYC", b"{", &[0xff; 64]] {
+            assert_eq!(Class::of(bytes), Class::Resolve);
+        }
+    }
+}

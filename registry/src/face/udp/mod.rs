@@ -1,0 +1,312 @@
+//! Datagrams: one request each, answered from where it was sent to.
+//!
+//! They come and go many at a time. What a batch needs is looked up once for all of it, and nothing is
+//! waited for to fill one: what there is, is served.
+
+mod class;
+mod pending;
+mod pressure;
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use crate::counters::Loss;
+use crate::dispatch::{Dispatcher, MAX_REQUEST, Outcome, not_ready};
+use crate::net::{Inbox, Incoming, Interfaces, Outbox, Outgoing, UdpEar};
+use crate::refusal::Refusal;
+use crate::store::{Progress, Ticket};
+use crate::table::{Asker, Host, Transport};
+use class::Class;
+pub(crate) use pending::PENDING;
+use pending::{Pending, Waiting};
+use pressure::{Pressure, Spare};
+
+/// Serves one socket until `stop`, then gives the answers that wait for the store, `pending_limit` of
+/// them at most, for at most `grace`.
+///
+/// Cancel safe, but datagrams that were received may go unanswered.
+pub(crate) async fn serve(
+    ear: UdpEar,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    grace: Duration,
+    pending_limit: usize,
+) {
+    let mut progress = None;
+    let mut stopped = pin!(stop.cancelled());
+    let mut inbox = Inbox::new();
+    let mut face = UdpFace {
+        ear,
+        shared: Arc::clone(&shared),
+        pending: Pending::new(pending_limit),
+        pressure: Pressure::new(now()),
+        checks: JoinSet::new(),
+        reply: Vec::new(),
+        outbox: Outbox::new(),
+    };
+    loop {
+        let served = tokio::select! {
+            () = &mut stopped => break,
+            ready = face.ear.hears.readable() => {
+                ready.and_then(|()| face.serve_batch(&mut inbox))
+            }
+            () = shared.store_moved(&mut progress) => {
+                face.send_committed();
+                Ok(true)
+            }
+            Some(Ok(checked)) = face.checks.join_next() => {
+                face.checked(checked);
+                Ok(true)
+            }
+        };
+        match served {
+            Ok(true) => {}
+            // What is ready at all times must not keep everything else from running.
+            Ok(false) => tokio::task::yield_now().await,
+            Err(error) => {
+                face.lost(now(), Loss::Socket, "this socket", &error);
+                tokio::time::sleep(super::SOCKET_ERROR_PAUSE).await;
+            }
+        }
+    }
+    // What had arrived by then counts, above all servers that say that they end.
+    let _ = face.serve_batch(&mut inbox);
+    let finish = async {
+        face.send_committed();
+        while !face.pending.is_empty() {
+            shared.store_moved(&mut progress).await;
+            face.send_committed();
+        }
+    };
+    // What is not durable by then is not acknowledged.
+    let _ = tokio::time::timeout(grace, finish).await;
+}
+
+/// The time, once for many.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+struct UdpFace {
+    ear: UdpEar,
+    shared: Arc<Shared>,
+    pending: Pending,
+    pressure: Pressure,
+    /// Registrations whose addresses are being tried. Those beyond a small number end at once.
+    checks: JoinSet<Checked>,
+    /// Room for the answer that is being made.
+    reply: Vec<u8>,
+    outbox: Outbox,
+}
+
+/// An answer to a registration whose addresses have been tried.
+struct Checked {
+    asker: Asker,
+    message: Vec<u8>,
+    answer: Result<(Ticket, Vec<u8>), Refusal>,
+    way: Outgoing,
+}
+
+/// What all datagrams of one batch are served with.
+struct Turn<'a> {
+    now: Instant,
+    dispatcher: &'a Arc<Dispatcher>,
+    progress: Progress,
+}
+
+impl<'a> Turn<'a> {
+    fn new(now: Instant, dispatcher: &'a Arc<Dispatcher>) -> Self {
+        Self { now, dispatcher, progress: dispatcher.stored() }
+    }
+}
+
+impl UdpFace {
+    /// Serves what is there; tells whether that was all of it.
+    fn serve_batch(&mut self, inbox: &mut Inbox) -> io::Result<bool> {
+        let is_empty = self.ear.hears.try_recv(inbox)?;
+        let now = now();
+        let dropped = inbox.take_dropped();
+        if dropped > 0 {
+            let why = "more came than could be served, or there was little room for it; see \
+                       docs/operations.md on load";
+            let counters = &self.shared.counters;
+            counters.lost_many(now, Loss::DroppedBySystem, dropped, "this socket", why);
+        }
+        self.pressure.observe(now, is_empty, dropped > 0);
+        let (shared, interfaces) = (Arc::clone(&self.shared), self.shared.interfaces.get());
+        if let Some(dispatcher) = shared.dispatcher.get() {
+            let turn = Turn::new(now, dispatcher);
+            for class in Class::IN_ORDER {
+                for (incoming, message) in inbox.iter() {
+                    let message = message.filter(|_| self.is_for_us(incoming));
+                    if let Some(message) = message.filter(|it| Class::of(it) == class) {
+                        self.serve_one(&turn, class, introduce(incoming, &interfaces), message);
+                    }
+                }
+            }
+        } else {
+            for (incoming, message) in inbox.iter() {
+                let Some(message) = message.filter(|_| self.is_for_us(incoming)) else { continue };
+                let (asker, way) = introduce(incoming, &interfaces);
+                match not_ready(&asker, message) {
+                    Some(told) => self.answer(now, &told, way),
+                    None => self.lost(now, Loss::NotReady, way.to, "the table is being read"),
+                }
+            }
+        }
+        for (incoming, _) in inbox.iter().filter(|(_, message)| message.is_none()) {
+            if self.is_for_us(incoming) {
+                self.refused(now, incoming.source, &Refusal::TooLong { limit: MAX_REQUEST });
+            }
+        }
+        self.flush(now);
+        Ok(is_empty)
+    }
+
+    /// Whether this socket is to answer, rather than another one or another registry that hears the
+    /// same.
+    fn is_for_us(&self, incoming: &Incoming) -> bool {
+        self.ear.only_link.is_none_or(|link| link == incoming.link)
+            && !(self.ear.is_further && incoming.is_for_all)
+    }
+
+    fn serve_one(
+        &mut self,
+        turn: &Turn<'_>,
+        class: Class,
+        (asker, way): (Asker, Outgoing),
+        message: &[u8],
+    ) {
+        let is_shed = match class {
+            // Whether it adds something is known once it is looked for.
+            Class::Change => false,
+            Class::Resolve => self.pressure.sheds(Spare::Resolve),
+            Class::List => self.pressure.sheds(Spare::List),
+        };
+        if is_shed {
+            self.refused(turn.now, way.to, &Refusal::Overloaded);
+            return;
+        }
+        let mut reply = std::mem::take(&mut self.reply);
+        let mut may_add = || !self.pressure.sheds(Spare::Addition);
+        let dispatcher = turn.dispatcher;
+        match dispatcher.handle_under_load(turn.now, &asker, message, &mut reply, &mut may_add) {
+            Outcome::Reply(bytes) => self.answer(turn.now, bytes, way),
+            Outcome::AfterCommit(ticket, bytes) => {
+                self.once_durable(turn, (&asker, message), ticket, bytes, way);
+            }
+            Outcome::AfterCheck(check) => {
+                let (shared, message) = (Arc::clone(&self.shared), message.to_vec());
+                self.checks.spawn(async move {
+                    let unreachable = shared.checks.unreachable(check.addresses()).await;
+                    Checked { asker, message, answer: check.finish(unreachable), way }
+                });
+            }
+            // A watch over UDP has been refused before it came here.
+            Outcome::Watch(_) => self.refused(turn.now, way.to, &Refusal::NeedsTcp),
+            Outcome::Refused(refusal) => self.refused(turn.now, way.to, &refusal),
+        }
+        self.reply = reply;
+    }
+
+    /// Sends an answer once what it tells is durable.
+    fn once_durable(
+        &mut self,
+        turn: &Turn<'_>,
+        (asker, message): (&Asker, &[u8]),
+        ticket: Ticket,
+        bytes: &[u8],
+        way: Outgoing,
+    ) {
+        if ticket <= turn.progress.committed {
+            self.answer(turn.now, bytes, way);
+        } else if let Some(failure) = &turn.progress.failure
+            && let Some(told) = turn.dispatcher.not_durable(asker, message, failure)
+        {
+            self.answer(turn.now, &told, way);
+        } else if !self.pending.push(turn.now, ticket, bytes, way) {
+            self.lost(turn.now, Loss::NotQueued, way.to, "too many wait for the store");
+        }
+    }
+
+    fn checked(&mut self, checked: Checked) {
+        let Checked { asker, message, answer, way } = checked;
+        let shared = Arc::clone(&self.shared);
+        let Some(dispatcher) = shared.dispatcher.get() else { return };
+        let turn = Turn::new(now(), dispatcher);
+        match answer {
+            Ok((ticket, bytes)) => {
+                self.once_durable(&turn, (&asker, &message), ticket, &bytes, way);
+                self.flush(turn.now);
+            }
+            Err(refusal) => self.refused(turn.now, way.to, &refusal),
+        }
+    }
+
+    fn send_committed(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let Some(dispatcher) = self.shared.dispatcher.get() else { return };
+        let (now, committed) = (now(), dispatcher.stored().committed);
+        while let Some(Waiting { stale_at, way, answer }) = self.pending.pop(committed) {
+            if now < stale_at {
+                self.answer(now, &answer, way);
+            } else {
+                self.lost(now, Loss::NotQueued, way.to, "the store did not commit in time");
+            }
+        }
+        self.flush(now);
+    }
+
+    /// Sends an answer with those of the same batch.
+    fn answer(&mut self, now: Instant, bytes: &[u8], way: Outgoing) {
+        if !self.outbox.has_room(bytes.len()) {
+            self.flush(now);
+        }
+        self.outbox.push(bytes, way);
+    }
+
+    fn flush(&mut self, now: Instant) {
+        let counters = &self.shared.counters;
+        // A full send buffer or an unreachable asker costs this answer, never the next one.
+        self.ear.answers.send(&mut self.outbox, |way, error| {
+            counters.lost(now, Loss::NotSent, way.to, error);
+        });
+    }
+
+    fn refused(&self, now: Instant, source: std::net::SocketAddr, refusal: &Refusal) {
+        self.lost(now, Loss::from(refusal), source, refusal);
+    }
+
+    fn lost(
+        &self,
+        now: Instant,
+        loss: Loss,
+        source: impl std::fmt::Display,
+        reason: impl std::fmt::Display,
+    ) {
+        self.shared.counters.lost(now, loss, source, reason);
+    }
+}
+
+/// Who sent this, and the way back to them.
+fn introduce(incoming: &Incoming, interfaces: &Interfaces) -> (Asker, Outgoing) {
+    let &Incoming { source, reached, link, .. } = incoming;
+    // A multicast reached no address of ours, but the interface that heard it has one.
+    let reached = reached.or_else(|| interfaces.address_like(link, source.ip()));
+    let asker = Asker {
+        host: Host::from(source),
+        is_here: interfaces.is_own(source.ip()),
+        reached,
+        link,
+        transport: if source.is_ipv4() { Transport::Udp4 } else { Transport::Udp6 },
+    };
+    (asker, Outgoing { to: source, from: reached, link })
+}

@@ -1,0 +1,189 @@
+//! What is shed when more comes than can be served.
+//!
+//! A queue that stands is no overload by itself: so it is with a few clients that each ask again as soon
+//! as they are answered, and shedding would cost them answers that they could have had. Overload is when
+//! the system throws datagrams away because the queue is full. It does so whatever they are, renewals as
+//! well as lists; so the registry throws away what can be spared, before it costs time, until the queue
+//! has been emptied once.
+
+use std::time::{Duration, Instant};
+
+/// For how long after datagrams were lost the queue counts as too long, unless it is found empty.
+const MEMORY: Duration = Duration::from_millis(200);
+
+/// How long it takes under overload until all requests of one kind are shed, and from there until all of
+/// the next kind are.
+const RISE: Duration = Duration::from_millis(100);
+
+/// How long it takes without overload until one kind is served in full again: longer, so that what can
+/// be served is found out in small steps.
+const FALL: Duration = Duration::from_millis(500);
+
+/// What may be shed, that which is shed first before the others. Renewals are never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spare {
+    List,
+    Resolve,
+    /// A registration of what is not known yet.
+    Addition,
+}
+
+/// How much is shed of what.
+///
+/// Pure: time is an argument.
+#[derive(Debug)]
+pub(super) struct Pressure {
+    /// The number of kinds of which everything is shed, and the share that is shed of the next.
+    level: f64,
+    overloaded_until: Option<Instant>,
+    seen: Instant,
+    /// For each kind, the part of a request that should have been shed already.
+    owed: [f64; 3],
+}
+
+impl Pressure {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { level: 0.0, overloaded_until: None, seen: now, owed: [0.0; 3] }
+    }
+
+    /// Takes note of what was found in receiving: whether nothing was left, and whether the system had
+    /// thrown datagrams away.
+    pub(super) fn observe(&mut self, now: Instant, is_empty: bool, has_dropped: bool) {
+        if is_empty {
+            self.overloaded_until = None;
+        } else if has_dropped {
+            self.overloaded_until = Some(now + MEMORY);
+        }
+        let passed = now.saturating_duration_since(self.seen).as_secs_f64();
+        self.seen = now;
+        self.level = if self.overloaded_until.is_some_and(|until| now < until) {
+            // After a pause it is not known since when it has been so.
+            self.level + (passed / RISE.as_secs_f64()).min(0.1)
+        } else {
+            self.level - passed / FALL.as_secs_f64()
+        };
+        self.level = self.level.clamp(0.0, 3.0);
+    }
+
+    /// Whether this one request is to be shed. Of a share, every so many are, evenly.
+    pub(super) fn sheds(&mut self, what: Spare) -> bool {
+        let (owed, below) = match what {
+            Spare::List => (&mut self.owed[0], 0.0),
+            Spare::Resolve => (&mut self.owed[1], 1.0),
+            Spare::Addition => (&mut self.owed[2], 2.0),
+        };
+        let share = (self.level - below).clamp(0.0, 1.0);
+        if share == 0.0 {
+            *owed = 0.0;
+            return false;
+        }
+        *owed += share;
+        let is_due = *owed >= 1.0;
+        if is_due {
+            *owed -= 1.0;
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    /// How many of 100 are shed: lists, resolves, additions.
+    fn shed(pressure: &mut Pressure) -> [usize; 3] {
+        [Spare::List, Spare::Resolve, Spare::Addition]
+            .map(|what| (0..100).filter(|_| pressure.sheds(what)).count())
+    }
+
+    /// Observes the same for some milliseconds.
+    fn pass(
+        pressure: &mut Pressure,
+        now: &mut Instant,
+        millis: u32,
+        is_empty: bool,
+        has_dropped: bool,
+    ) {
+        for _ in 0..millis {
+            *now += MILLISECOND;
+            pressure.observe(*now, is_empty, has_dropped);
+        }
+    }
+
+    #[test]
+    fn a_queue_that_stands_but_loses_nothing_sheds_nothing() {
+        let mut now = Instant::now();
+        let mut pressure = Pressure::new(now);
+        pass(&mut pressure, &mut now, 60_000, false, false);
+        assert_eq!(shed(&mut pressure), [0, 0, 0]);
+    }
+
+    #[test]
+    fn under_overload_lists_go_first_then_resolves_then_additions() {
+        let mut now = Instant::now();
+        let mut pressure = Pressure::new(now);
+        let mut before = [0; 3];
+        for _ in 0..310 {
+            pass(&mut pressure, &mut now, 1, false, true);
+            let next = shed(&mut pressure);
+            for (at, before) in before.into_iter().enumerate() {
+                assert!(next[at] + 2 >= before, "it only grows: {before:?} {next:?}");
+                let rest = next.get(at + 1..).unwrap();
+                assert!(next[at] >= 98 || rest.iter().all(|it| *it == 0), "in order: {next:?}");
+            }
+            before = next;
+        }
+        assert_eq!(before, [100, 100, 100]);
+    }
+
+    #[test]
+    fn a_share_is_shed_evenly() {
+        let mut now = Instant::now();
+        let mut pressure = Pressure::new(now);
+        pass(&mut pressure, &mut now, 125, false, true);
+        let shed: Vec<_> = (0..100).map(|_| pressure.sheds(Spare::Resolve)).collect();
+        let count = shed.iter().filter(|it| **it).count();
+        assert!((23..=27).contains(&count), "{count} of 100");
+        for some in shed.chunks(10) {
+            assert!((1..=4).contains(&some.iter().filter(|it| **it).count()), "{shed:?}");
+        }
+    }
+
+    #[test]
+    fn once_the_queue_is_empty_the_pressure_falls_until_nothing_is_shed() {
+        let mut now = Instant::now();
+        let mut pressure = Pressure::new(now);
+        pass(&mut pressure, &mut now, 310, false, true);
+        // Nothing was lost for long enough, or the queue was found empty: either ends it.
+        for (millis, is_empty) in [(400, false), (100, true)] {
+            let mut falling = Pressure { owed: [0.0; 3], ..pressure };
+            let mut now = now;
+            pass(&mut falling, &mut now, millis, is_empty, false);
+            let [lists, resolves, additions] = shed(&mut falling);
+            assert_eq!([lists, resolves], [100, 100]);
+            assert!(additions < 100, "{additions}");
+            pass(&mut falling, &mut now, 2_000, is_empty, false);
+            assert_eq!(shed(&mut falling), [0, 0, 0]);
+        }
+    }
+
+    #[test]
+    fn an_idle_time_counts_when_it_ends() {
+        let mut now = Instant::now();
+        let mut pressure = Pressure::new(now);
+        pass(&mut pressure, &mut now, 310, false, true);
+        pressure.observe(now + Duration::from_secs(60), true, false);
+        assert_eq!(shed(&mut pressure), [0, 0, 0]);
+    }
+
+    #[test]
+    fn losses_after_a_pause_do_not_shed_everything_at_once() {
+        let now = Instant::now();
+        let mut pressure = Pressure::new(now);
+        pressure.observe(now + Duration::from_secs(60), false, true);
+        let [lists, resolves, additions] = shed(&mut pressure);
+        assert!(lists <= 10 && resolves == 0 && additions == 0);
+    }
+}
