@@ -36,6 +36,7 @@ macro_rules! scenarios {
     };
 }
 
+mod bench;
 mod ipv6;
 mod operator;
 mod ours;

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod bench;
 mod config;
 mod daemon;
 mod operator;

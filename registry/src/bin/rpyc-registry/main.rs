@@ -32,6 +32,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Serve(switches) => command::serve::run(switches),
         Command::CheckConfig(switches) => command::check_config::run(switches),
+        Command::Bench(args) => command::bench::run(&args, registries.is_some()),
         Command::Call(args) => command::call::run(&args, registries),
         Command::Inspect(args) => command::inspect::run(&args, registries),
         Command::Ping(args) => command::ping::run(&args, registries),

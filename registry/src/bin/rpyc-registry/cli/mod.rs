@@ -1,6 +1,7 @@
 //! What can be written on the command line. What it means is in `command`.
 
 mod ask;
+mod bench;
 mod call;
 mod operate;
 mod register;
@@ -14,6 +15,7 @@ use rpyc_client::Registries;
 pub(crate) use ask::{
     AskArgs, DescribeArgs, ListArgs, LookupArgs, OutputFormat, WatchArgs, WatchFormat,
 };
+pub(crate) use bench::{BenchArgs, BenchFormat, Mix};
 pub(crate) use call::{CallArgs, InspectArgs, PingArgs, ShellArgs};
 pub(crate) use operate::{MeantArgs, OperateArgs, ReleaseArgs, StatusArgs};
 pub(crate) use register::{RegisterArgs, UnregisterArgs};
@@ -176,6 +178,20 @@ The exit code is 1 if one does not answer.")]
   rpyc-registry shell buildhost:18813
   rpyc-registry shell SLAVE                 a classic server that registered itself")]
     Shell(ShellArgs),
+    /// Put a registry of yours under load, and measure what it answers how fast
+    #[command(after_help = "Examples:
+  rpyc-registry bench 127.0.0.1                        as fast as it answers, 256 requests waiting
+  rpyc-registry bench 127.0.0.1 --rate 20000 -d 1m     how long answers take at 20,000 requests a second
+  rpyc-registry bench 127.0.0.1 --mix query=1 --instances 5000 --names 1000
+  rpyc-registry bench 127.0.0.1 --instances 1000000 --hosts 100 --keep -d 0
+                                                       register a million, and leave them there
+
+This is load: aim it at nothing but a registry that is yours, with nobody depending on it. It speaks RPyC's
+own protocol over UDP, so RPyC's registry can be measured as well. It registers instances that do not exist,
+under names of their own and on ports from 1 on, and unregisters them in the end: with an address other than
+127.x.y.z, a server of this machine on such a port is unregistered with them. They are renewed by the mix
+only. One core is kept busy, and is best not the registry's. The exit code is 1 if an answer is wrong.")]
+    Bench(BenchArgs),
     /// Print a script that completes commands and switches in a shell
     #[command(after_help = "Examples:
   rpyc-registry completions bash > /etc/bash_completion.d/rpyc-registry

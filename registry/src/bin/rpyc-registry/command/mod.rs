@@ -1,5 +1,6 @@
 //! One file a verb.
 
+pub(crate) mod bench;
 pub(crate) mod call;
 pub(crate) mod check_config;
 pub(crate) mod completions;

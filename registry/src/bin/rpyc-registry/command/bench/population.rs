@@ -1,0 +1,291 @@
+//! Whom the load pretends to be: instances of names on hosts, what is asked about them, and which answers
+//! are right.
+
+use std::net::Ipv4Addr;
+
+use rpyc_client::ServiceName;
+use rpyc_protocol::Limits;
+use rpyc_protocol::brine::{Token, Tokens};
+use rpyc_protocol::registry::{Names, Port, Request as Wire, reply};
+
+/// Ports that an instance may have on its host.
+const PORTS: u32 = u16::MAX as u32;
+
+/// Where the instances are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hosts {
+    /// On this machine, under whichever address the registry knows it by.
+    This,
+    /// On so many loopback addresses from the first on.
+    Loopback { first: Ipv4Addr, count: u32 },
+}
+
+impl Hosts {
+    pub(super) fn count(self) -> u32 {
+        match self {
+            Self::This => 1,
+            Self::Loopback { count, .. } => count,
+        }
+    }
+
+    /// The address of one of them, if it is to have a certain one.
+    pub(super) fn address(self, host: u32) -> Option<Ipv4Addr> {
+        match self {
+            Self::This => None,
+            Self::Loopback { first, .. } => Some(Ipv4Addr::from_bits(first.to_bits() + host)),
+        }
+    }
+
+    /// Which of them is meant by an answer.
+    fn find(self, told: &str) -> Option<u32> {
+        match self {
+            Self::This => Some(0),
+            Self::Loopback { first, count } => {
+                let told: Ipv4Addr = told.parse().ok()?;
+                told.to_bits().checked_sub(first.to_bits()).filter(|host| *host < count)
+            }
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// Who serves the name of this number.
+    Query(u32),
+    /// That the instance of this number is there, or still is.
+    Register(u32),
+    /// That it is not.
+    Unregister(u32),
+    List,
+}
+
+/// What came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Acknowledged,
+    /// Instances of the name of this number, and no others.
+    Serves(u32),
+    /// An empty tuple: nobody, or no names.
+    Nobody,
+    Names,
+    /// Anything that was never registered here, or that is no answer of a registry.
+    Alien,
+}
+
+/// Every instance and every request about it, written beforehand.
+///
+/// Instance `i` is on host `i % hosts` at port `1 + i / hosts`, and serves name `i % names`. So an answer
+/// to a query tells by itself which name it is about.
+#[derive(Debug)]
+pub(super) struct Population {
+    hosts: Hosts,
+    instances: u32,
+    names: u32,
+    queries: Texts,
+    registers: Texts,
+    unregisters: Texts,
+    list: Vec<u8>,
+}
+
+impl Population {
+    /// `instances` instances that share `names` names.
+    ///
+    /// # Errors
+    /// Whatever there are too many of.
+    pub(super) fn new(
+        hosts: Hosts,
+        instances: u32,
+        names: u32,
+        prefix: &ServiceName,
+    ) -> anyhow::Result<Self> {
+        let most = hosts.count().saturating_mul(PORTS);
+        anyhow::ensure!(
+            instances <= most,
+            "{} can have {most} instances, one a port; for more, simulate more with --hosts, which only a \
+             registry at 127.x.y.z allows",
+            crate::output::plural(hosts.count().into(), "host")
+        );
+        let names = names.min(instances);
+        let name = |number: u32| ServiceName::new(&format!("{prefix}-{number}"));
+        let (mut queries, mut registers) = (Texts::default(), Texts::default());
+        let mut unregisters = Texts::default();
+        for number in 0..names {
+            queries.push(&Wire::Query { name: name(number)?.as_str() })?;
+        }
+        for number in 0..instances {
+            let port = Port::tcp(u16::try_from(1 + number / hosts.count())?)?;
+            let name = [name(number % names)?];
+            registers.push(&Wire::Register { names: Names::from(&name[..]), port })?;
+        }
+        for number in 0..instances.div_ceil(hosts.count()) {
+            unregisters.push(&Wire::Unregister { port: Port::tcp(u16::try_from(1 + number)?)? })?;
+        }
+        let mut list = Vec::new();
+        Wire::List { host: None }.encode(&mut list)?;
+        Ok(Self { hosts, instances, names, queries, registers, unregisters, list })
+    }
+
+    pub(super) fn hosts(&self) -> Hosts {
+        self.hosts
+    }
+
+    pub(super) fn instances(&self) -> u32 {
+        self.instances
+    }
+
+    pub(super) fn names(&self) -> u32 {
+        self.names
+    }
+
+    /// The bytes of a request.
+    pub(super) fn bytes(&self, request: Request) -> &[u8] {
+        match request {
+            Request::Query(name) => self.queries.get(name),
+            Request::Register(instance) => self.registers.get(instance),
+            Request::Unregister(instance) => self.unregisters.get(instance / self.hosts.count()),
+            Request::List => &self.list,
+        }
+    }
+
+    /// What an answer says.
+    pub(super) fn read(&self, bytes: &[u8]) -> Answer {
+        if reply::is_acknowledgement(bytes) {
+            return Answer::Acknowledged;
+        }
+        // Who may not list is told so, which is an answer too.
+        if bytes == reply::FORBIDDEN {
+            return Answer::Names;
+        }
+        self.read_tuple(bytes).unwrap_or(Answer::Alien)
+    }
+
+    fn read_tuple(&self, bytes: &[u8]) -> Option<Answer> {
+        let mut tokens = Tokens::new(bytes, &Limits::REPLY).ok()?;
+        let Token::Tuple(len) = tokens.next_token().ok()? else { return None };
+        if len == 0 {
+            return Some(Answer::Nobody);
+        }
+        let mut served = None;
+        for place in 0..len {
+            match tokens.next_token().ok()? {
+                Token::Tuple(2) => {}
+                Token::Str(_) if place == 0 => {
+                    return reply::decode_names(bytes).ok().map(|_names| Answer::Names);
+                }
+                _ => return None,
+            }
+            let Token::Str(host) = tokens.next_token().ok()? else { return None };
+            let Token::Int(port) = tokens.next_token().ok()? else { return None };
+            let name = self.name_of(host, u32::try_from(port.to_i64()?).ok()?)?;
+            if *served.get_or_insert(name) != name {
+                return None;
+            }
+        }
+        served.map(Answer::Serves)
+    }
+
+    /// The name of the instance at this place.
+    fn name_of(&self, host: &str, port: u32) -> Option<u32> {
+        let instance = port.checked_sub(1)?.checked_mul(self.hosts.count())?;
+        let instance = instance.checked_add(self.hosts.find(host)?)?;
+        (instance < self.instances).then_some(instance % self.names)
+    }
+}
+
+/// Texts in one piece, found by number.
+#[derive(Debug, Default)]
+struct Texts {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Texts {
+    fn push(&mut self, request: &Wire<'_>) -> anyhow::Result<()> {
+        request.encode(&mut self.bytes)?;
+        self.ends.push(self.bytes.len());
+        Ok(())
+    }
+
+    fn get(&self, number: u32) -> &[u8] {
+        let number = number as usize;
+        let start = number.checked_sub(1).and_then(|before| self.ends.get(before)).copied();
+        let end = self.ends.get(number).copied().unwrap_or(0);
+        self.bytes.get(start.unwrap_or(0)..end).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rpyc_protocol::brine::Value;
+
+    use super::*;
+
+    fn population() -> Population {
+        let hosts = Hosts::Loopback { first: [127, 64, 0, 1].into(), count: 2 };
+        Population::new(hosts, 10, 2, &ServiceName::new("x").unwrap()).unwrap()
+    }
+
+    fn encoded(value: &Value) -> Vec<u8> {
+        value.to_bytes().unwrap()
+    }
+
+    fn endpoints(all: &[(&str, i64)]) -> Vec<u8> {
+        let pair = |(host, port): &(&str, i64)| Value::Tuple(vec![(*host).into(), (*port).into()]);
+        encoded(&Value::Tuple(all.iter().map(pair).collect()))
+    }
+
+    #[test]
+    fn requests_are_those_of_rpyc() {
+        let population = population();
+        let read = |request| {
+            format!("{:?}", Wire::decode(population.bytes(request), &Limits::REQUEST).unwrap())
+        };
+        assert_eq!(read(Request::Query(1)), r#"Query { name: "X-1" }"#);
+        assert_eq!(read(Request::Unregister(9)), "Unregister { port: 5 }");
+        assert_eq!(read(Request::Unregister(0)), "Unregister { port: 1 }");
+        assert_eq!(read(Request::List), "List { host: None }");
+        let Ok(Wire::Register { names, port }) =
+            Wire::decode(population.bytes(Request::Register(9)), &Limits::REQUEST)
+        else {
+            panic!("no REGISTER");
+        };
+        assert_eq!((names.collect::<Vec<_>>(), port), (vec!["X-1"], Port::tcp(5).unwrap()));
+    }
+
+    #[test]
+    fn an_answer_tells_what_it_is_about() {
+        let population = population();
+        let told = |all: &[(&str, i64)]| population.read(&endpoints(all));
+        // With two names on two hosts, all instances of one name are on one host.
+        assert_eq!(told(&[("127.64.0.2", 1), ("127.64.0.2", 5)]), Answer::Serves(1));
+        assert_eq!(told(&[("127.64.0.1", 3)]), Answer::Serves(0));
+        assert_eq!(told(&[]), Answer::Nobody);
+        assert_eq!(population.read(reply::ACKNOWLEDGEMENT), Answer::Acknowledged);
+        assert_eq!(population.read(reply::FORBIDDEN), Answer::Names);
+        let names = encoded(&Value::Tuple(vec!["X-0".into()]));
+        assert_eq!(population.read(&names), Answer::Names);
+        for alien in [
+            &[("127.64.0.1", 1), ("127.64.0.2", 1)][..],
+            &[("127.64.0.3", 1)],
+            &[("127.64.0.0", 1)],
+            &[("127.64.0.1", 6)],
+            &[("127.64.0.1", 0)],
+            &[("somewhere", 1)],
+        ] {
+            assert_eq!(told(alien), Answer::Alien, "{alien:?}");
+        }
+        let whole = endpoints(&[("127.64.0.1", 3)]);
+        for len in 0..whole.len() {
+            assert_eq!(population.read(&whole[..len]), Answer::Alien, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_host_has_as_many_instances_as_ports() {
+        let name = ServiceName::new("x").unwrap();
+        Population::new(Hosts::This, 65_535, 1, &name).unwrap();
+        let error = Population::new(Hosts::This, 65_536, 1, &name).unwrap_err().to_string();
+        assert!(error.contains("--hosts"), "{error}");
+    }
+}

@@ -1,0 +1,143 @@
+//! What became of requests, by kind.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use super::population::Request;
+use super::train::Settled;
+
+/// Digits to which a latency is kept.
+const DIGITS: u8 = 3;
+
+/// The longest latency that is told apart from longer ones: an hour, in nanoseconds.
+const LONGEST: u64 = 3_600_000_000_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Query,
+    Register,
+    List,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 3] = [Self::Query, Self::Register, Self::List];
+
+    pub(super) fn of(request: Request) -> Self {
+        match request {
+            Request::Query(_) => Self::Query,
+            Request::Register(_) | Request::Unregister(_) => Self::Register,
+            Request::List => Self::List,
+        }
+    }
+
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Register => "register",
+            Self::List => "list",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Tally {
+    start: Instant,
+    last: Instant,
+    kinds: [Counts; 3],
+    /// Answers that nobody waited for.
+    pub(super) strays: u64,
+    /// Requests that were due and could not be sent, since all sources waited for answers.
+    pub(super) unasked: u64,
+}
+
+/// What became of the requests of one kind.
+#[derive(Clone, Debug)]
+pub(super) struct Counts {
+    pub(super) asked: u64,
+    pub(super) answered: u64,
+    pub(super) wrong: u64,
+    pub(super) lost: u64,
+    /// Nanoseconds to the right answers.
+    pub(super) latency: Histogram<u64>,
+}
+
+impl Counts {
+    fn new() -> Self {
+        let latency = Histogram::new_with_bounds(1, LONGEST, DIGITS);
+        let latency = latency.expect("a histogram of these bounds exists");
+        Self { asked: 0, answered: 0, wrong: 0, lost: 0, latency }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.asked += other.asked;
+        self.answered += other.answered;
+        self.wrong += other.wrong;
+        self.lost += other.lost;
+        self.latency.add(&other.latency).expect("histograms of the same bounds add up");
+    }
+}
+
+impl Tally {
+    pub(super) fn new(start: Instant) -> Self {
+        let kinds = std::array::from_fn(|_| Counts::new());
+        Self { start, last: start, kinds, strays: 0, unasked: 0 }
+    }
+
+    pub(super) fn asked(&mut self, kind: Kind) {
+        self.of(kind).asked += 1;
+    }
+
+    pub(super) fn answered(&mut self, now: Instant, settled: Settled) {
+        self.last = now;
+        let counts = self.of(Kind::of(settled.asked.request));
+        counts.answered += 1;
+        if settled.is_right {
+            let latency = now.saturating_duration_since(settled.asked.since).as_nanos();
+            counts.latency.saturating_record(u64::try_from(latency).unwrap_or(u64::MAX));
+        } else {
+            counts.wrong += 1;
+        }
+    }
+
+    pub(super) fn lost(&mut self, kind: Kind) {
+        self.of(kind).lost += 1;
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (own, other) in self.kinds.iter_mut().zip(&other.kinds) {
+            own.add(other);
+        }
+        self.start = self.start.min(other.start);
+        self.last = self.last.max(other.last);
+        self.strays += other.strays;
+        self.unasked += other.unasked;
+    }
+
+    /// From the start to the last answer.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.last - self.start
+    }
+
+    /// The kinds of which any was asked.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = (Kind, &Counts)> {
+        let all = Kind::ALL.into_iter().zip(&self.kinds);
+        all.filter(|(_, counts)| counts.asked > 0)
+    }
+
+    /// All kinds together.
+    pub(super) fn sum(&self) -> Counts {
+        let mut sum = Counts::new();
+        self.kinds.iter().for_each(|counts| sum.add(counts));
+        sum
+    }
+
+    fn of(&mut self, kind: Kind) -> &mut Counts {
+        let [query, register, list] = &mut self.kinds;
+        match kind {
+            Kind::Query => query,
+            Kind::Register => register,
+            Kind::List => list,
+        }
+    }
+}
