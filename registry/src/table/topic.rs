@@ -1,0 +1,116 @@
+//! Those who wait for the next change of one name, or of any.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use rpyc_protocol::ServiceName;
+use tokio::sync::Notify;
+
+use super::Directory;
+
+/// How many who wait are woken by whoever makes a change. Each of them wakes one more before it does
+/// anything else. So the time that a change takes does not grow with those who wait for it, and as
+/// there are never more than a few about to run, nobody else has to wait for all of them.
+const WOKEN_AT_ONCE: usize = 4;
+
+/// Those who wait for changes of one kind.
+#[derive(Debug)]
+pub(super) struct Topic {
+    /// The number of the latest change.
+    latest: AtomicU64,
+    followers: AtomicUsize,
+    /// In the order in which they began to wait, so those who do not know the latest change come
+    /// before those who do.
+    waiting: Notify,
+}
+
+impl Topic {
+    pub(super) fn new(latest: u64) -> Self {
+        let (latest, followers) = (AtomicU64::new(latest), AtomicUsize::new(0));
+        Self { latest, followers, waiting: Notify::new() }
+    }
+
+    pub(super) fn join(&self) {
+        self.followers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells whether that was the last.
+    pub(super) fn leave(&self) -> bool {
+        self.followers.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+
+    pub(super) fn moved_to(&self, number: u64) {
+        self.latest.store(number, Ordering::Release);
+    }
+
+    /// Wakes the first of those who wait; to be called after [`Topic::moved_to`].
+    pub(super) fn wake(&self) {
+        let waiting = self.followers.load(Ordering::Relaxed).min(WOKEN_AT_ONCE);
+        (0..waiting).for_each(|_| self.waiting.notify_one());
+    }
+
+    /// Waits until there is a change after number `place`.
+    ///
+    /// Cancel safe: if this has been woken and is dropped, the next one is woken in its place.
+    async fn moved_from(&self, place: u64) {
+        let mut was_woken = false;
+        loop {
+            // It waits from before it looks, so that no change comes between.
+            let mut woken = pin!(self.waiting.notified());
+            was_woken |= woken.as_mut().enable();
+            if self.latest.load(Ordering::Acquire) > place {
+                break;
+            }
+            woken.await;
+            was_woken = true;
+            if self.latest.load(Ordering::Acquire) > place {
+                break;
+            }
+            // Whoever waits behind this one knows the latest change as well: none is woken.
+            was_woken = false;
+        }
+        if was_woken {
+            self.waiting.notify_one();
+        }
+    }
+}
+
+/// Somebody who follows one name, or all, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    directory: Arc<Directory>,
+    name: Option<ServiceName>,
+    topic: Arc<Topic>,
+}
+
+impl Follower {
+    pub(crate) fn new(directory: &Arc<Directory>, name: Option<ServiceName>) -> Self {
+        let topic = directory.journal.follow(name.as_ref());
+        Self { directory: Arc::clone(directory), name, topic }
+    }
+
+    pub(crate) fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// Waits until there is a change after number `place`.
+    ///
+    /// Cancel safe.
+    pub(crate) async fn moved_from(&self, place: u64) {
+        self.topic.moved_from(place).await;
+    }
+
+    /// The newest number of all up to which there is no change after `place` to be told.
+    pub(crate) fn known_to(&self, place: u64) -> u64 {
+        let newest = self.directory.revision().number;
+        // Read after it, so that no change up to it is missed.
+        if self.topic.latest.load(Ordering::Acquire) > place { place } else { newest.max(place) }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.directory.journal.unfollow(self.name.as_ref());
+    }
+}
