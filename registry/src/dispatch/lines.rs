@@ -100,9 +100,8 @@ pub(super) fn write_own(
 }
 
 /// What every line begins with; the number of the request comes after it.
-fn head() -> String {
-    format!(r#"{{"v":{VERSION}"#)
-}
+const HEAD: &str = r#"{"v":1"#;
+const _: () = assert!(VERSION == 1, "the head of a line tells the version");
 
 /// A line without its head.
 fn rest_of(
@@ -114,11 +113,14 @@ fn rest_of(
     let event = Some(Box::new(Event { kind, name, instance }));
     let mut line = Reply { event, ..Reply::new(revision) }.to_bytes();
     line.push(b'\n');
-    line.split_off(head().len())
+    line.split_off(HEAD.len())
 }
 
 fn splice(id: Option<u64>, rest: &[u8], out: &mut Vec<u8>) {
-    out.extend(head().as_bytes());
+    /// What the number of a request takes.
+    const ID_LEN: usize = 32;
+    out.reserve(HEAD.len() + ID_LEN + rest.len());
+    out.extend(HEAD.as_bytes());
     if let Some(id) = id {
         out.extend(format!(r#","id":{id}"#).as_bytes());
     }

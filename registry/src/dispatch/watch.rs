@@ -150,12 +150,11 @@ impl Watch {
 
     fn follow(&mut self, now: Instant, number: u64, out: &mut Vec<u8>) -> bool {
         let directory = self.follower.directory();
-        let journal = &directory.journal;
-        let news = match &self.whom {
-            Whom::One(name) => journal.news_of(name, number, BATCH),
-            Whom::Like(names) => journal.news(number, BATCH, |name| names.include(name)),
+        let are_meant = |name: &str| match &self.whom {
+            Whom::One(one) => one.as_str() == name,
+            Whom::Like(names) => names.include(name),
         };
-        let Some(news) = news else {
+        let Some(news) = self.follower.news(number, BATCH, are_meant) else {
             self.place = Place::Lost;
             return true;
         };

@@ -54,8 +54,9 @@ pub(crate) struct News {
     pub(crate) has_more: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
+    newest: u64,
     entries: VecDeque<Entry>,
     /// Every name of an entry, and every name that is followed.
     names: HashMap<ServiceName, Trace>,
@@ -64,7 +65,7 @@ struct Kept {
 /// Where to find the changes of one name.
 #[derive(Debug)]
 struct Trace {
-    /// The number of the latest; if that is not kept, at least as much.
+    /// The number of the latest; if that is not kept, at least as much. The topic has it as well.
     latest: u64,
     /// Those who follow it, if anybody does.
     topic: Option<Arc<Topic>>,
@@ -75,7 +76,11 @@ impl Journal {
     pub(super) fn new(store: StoreId, number: u64) -> Self {
         Self {
             store,
-            kept: RwLock::default(),
+            kept: RwLock::new(Kept {
+                newest: number,
+                entries: VecDeque::new(),
+                names: HashMap::new(),
+            }),
             newest: watch::Sender::new(number),
             all: Arc::new(Topic::new(number)),
             watchers: AtomicUsize::new(0),
@@ -113,7 +118,7 @@ impl Journal {
             return Arc::clone(&self.all);
         };
         // Nothing that is kept is of a name without a trace.
-        let before = kept.oldest(*self.newest.borrow()) - 1;
+        let before = kept.oldest() - 1;
         let trace = kept.names.entry(name.clone());
         let trace = trace.or_insert_with(|| Trace { latest: before, topic: None });
         let topic = trace.topic.get_or_insert_with(|| Arc::new(Topic::new(trace.latest)));
@@ -128,7 +133,7 @@ impl Journal {
             return;
         };
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        let oldest = kept.oldest(*self.newest.borrow());
+        let oldest = kept.oldest();
         let Some(trace) = kept.names.get_mut(name) else { return };
         if trace.topic.as_ref().is_some_and(|topic| topic.leave()) {
             trace.topic = None;
@@ -147,7 +152,7 @@ impl Journal {
         let mut topics: Vec<Arc<Topic>> = Vec::new();
         {
             let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-            let before = *self.newest.borrow();
+            let before = kept.newest;
             let mut number = before;
             for lease in leases {
                 number += 1;
@@ -184,8 +189,8 @@ impl Journal {
         are_meant: impl Fn(&str) -> bool,
     ) -> Option<News> {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        let newest = *self.newest.borrow();
-        let oldest = kept.oldest(newest);
+        let newest = kept.newest;
+        let oldest = kept.oldest();
         if after > newest || after + 1 < oldest {
             return None;
         }
@@ -197,21 +202,25 @@ impl Journal {
         Some(News { entries: meant.cloned().collect(), place, has_more: place < newest })
     }
 
-    /// The changes of `name` after number `after`, or those among the next `max` of all; `None` as in
+    /// The changes of the followed `name` after number `after`, or those among the next `max` of all; `None` as in
     /// [`Journal::news`]. Looks at no more than `max` changes, and not at those of other names unless
     /// there are more of this one.
-    pub(crate) fn news_of(&self, name: &ServiceName, after: u64, max: usize) -> Option<News> {
+    pub(super) fn news_of(
+        &self,
+        name: &ServiceName,
+        topic: &Topic,
+        after: u64,
+        max: usize,
+    ) -> Option<News> {
         {
             let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-            let newest = *self.newest.borrow();
-            let latest = kept.names.get(name).map(|trace| trace.latest);
-            let latest = latest.unwrap_or_else(|| kept.oldest(newest) - 1);
+            let newest = kept.newest;
             if after > newest {
                 return None;
             }
-            let (mut entries, mut number) = (Vec::new(), latest);
+            let (mut entries, mut number) = (Vec::new(), topic.latest());
             while number > after && entries.len() < max {
-                let entry = kept.entry(number, newest)?;
+                let entry = kept.entry(number)?;
                 entries.push(entry.clone());
                 number = entry.previous;
             }
@@ -232,12 +241,12 @@ impl Journal {
 
 impl Kept {
     /// The number of the oldest entry, or that of the next one if there is none.
-    fn oldest(&self, newest: u64) -> u64 {
-        self.entries.front().map_or(newest + 1, |entry| entry.number)
+    fn oldest(&self) -> u64 {
+        self.entries.front().map_or(self.newest + 1, |entry| entry.number)
     }
 
-    fn entry(&self, number: u64, newest: u64) -> Option<&Entry> {
-        let at = number.checked_sub(self.oldest(newest))?;
+    fn entry(&self, number: u64) -> Option<&Entry> {
+        let at = number.checked_sub(self.oldest())?;
         self.entries.get(usize::try_from(at).ok()?)
     }
 
@@ -246,10 +255,11 @@ impl Kept {
         if self.entries.len() == JOURNAL_LEN {
             self.drop_oldest();
         }
-        let before = self.oldest(number - 1) - 1;
+        let before = self.oldest() - 1;
         let trace = self.names.entry(lease.service.clone());
         let trace = trace.or_insert_with(|| Trace { latest: before, topic: None });
         let previous = std::mem::replace(&mut trace.latest, number);
+        self.newest = number;
         self.entries.push_back(Entry { number, kind, lease: Arc::clone(lease), previous });
         let topic = trace.topic.as_ref()?;
         topic.moved_to(number);

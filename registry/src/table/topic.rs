@@ -8,6 +8,7 @@ use rpyc_protocol::ServiceName;
 use tokio::sync::Notify;
 
 use super::Directory;
+use super::journal::News;
 
 /// How many who wait are woken by whoever makes a change. Each of them wakes one more before it does
 /// anything else. So the time that a change takes does not grow with those who wait for it, and as
@@ -40,6 +41,10 @@ impl Topic {
         self.followers.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
+    pub(super) fn latest(&self) -> u64 {
+        self.latest.load(Ordering::Acquire)
+    }
+
     pub(super) fn moved_to(&self, number: u64) {
         self.latest.store(number, Ordering::Release);
     }
@@ -59,12 +64,12 @@ impl Topic {
             // It waits from before it looks, so that no change comes between.
             let mut woken = pin!(self.waiting.notified());
             was_woken |= woken.as_mut().enable();
-            if self.latest.load(Ordering::Acquire) > place {
+            if self.latest() > place {
                 break;
             }
             woken.await;
             was_woken = true;
-            if self.latest.load(Ordering::Acquire) > place {
+            if self.latest() > place {
                 break;
             }
             // Whoever waits behind this one knows the latest change as well: none is woken.
@@ -101,11 +106,25 @@ impl Follower {
         self.topic.moved_from(place).await;
     }
 
+    /// The changes after number `place`, as [`Journal::news_of`](super::journal::Journal).
+    pub(crate) fn news(
+        &self,
+        place: u64,
+        max: usize,
+        are_meant: impl Fn(&str) -> bool,
+    ) -> Option<News> {
+        let journal = &self.directory.journal;
+        match &self.name {
+            Some(name) => journal.news_of(name, &self.topic, place, max),
+            None => journal.news(place, max, are_meant),
+        }
+    }
+
     /// The newest number of all up to which there is no change after `place` to be told.
     pub(crate) fn known_to(&self, place: u64) -> u64 {
         let newest = self.directory.revision().number;
         // Read after it, so that no change up to it is missed.
-        if self.topic.latest.load(Ordering::Acquire) > place { place } else { newest.max(place) }
+        if self.topic.latest() > place { place } else { newest.max(place) }
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) struct Connection<S> {
     asker: Asker,
     peer: SocketAddr,
     shared: Arc<Shared>,
-    place: Place,
+    pub(super) place: Place,
     pub(super) stop: CancellationToken,
     framing: Framing,
 }
@@ -71,26 +71,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             () = given_up.cancelled() => return,
             served = self.serve() => served,
         };
+        let served = match served {
+            Ok(Some(watch)) => self.tell(watch).await,
+            served => served.map(drop),
+        };
         if let Err(failure) = served {
             lost(&self.shared, Loss::from(&failure), self.peer, &failure);
         }
     }
 
-    async fn serve(&mut self) -> Result<(), Failure> {
+    /// Serves requests until the client goes, or wants to be told what happens.
+    async fn serve(&mut self) -> Result<Option<Box<Watch>>, Failure> {
         let mut may_idle = REQUEST_DEADLINE;
         loop {
             match self.next_request(may_idle).await? {
-                None => return Ok(()),
+                None => return Ok(None),
                 Some(Frame::Legacy(message)) => {
                     // Boxed, as all that has an end soon: a connection that idles or watches is as
                     // small as that allows.
-                    return Box::pin(self.answer_and_close(&message)).await;
+                    Box::pin(self.answer_and_close(&message)).await?;
+                    return Ok(None);
                 }
                 Some(Frame::Native(message)) => {
                     let next = Box::pin(self.answer(&message, b"\n")).await?;
                     drop(message);
                     if let Next::Watch(watch) = next {
-                        return self.tell(watch).await;
+                        return Ok(Some(watch));
                     }
                 }
             }
@@ -197,8 +203,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let sent = timeout(REQUEST_DEADLINE, self.stream.write_all(bytes)).await;
-        sent.map_err(|_elapsed| Failure::Deadline(REQUEST_DEADLINE))??;
+        // Mostly there is room for all of it, and no need for a deadline.
+        let stream = &mut self.stream;
+        let at_once = poll_fn(|cx| match Pin::new(&mut *stream).poll_write(cx, bytes) {
+            Poll::Ready(sent) => Poll::Ready(sent),
+            Poll::Pending => Poll::Ready(Ok(0)),
+        });
+        let sent = at_once.await?;
+        let rest = bytes.get(sent..).unwrap_or_default();
+        if !rest.is_empty() {
+            let sent = timeout(REQUEST_DEADLINE, self.stream.write_all(rest)).await;
+            sent.map_err(|_elapsed| Failure::Deadline(REQUEST_DEADLINE))??;
+        }
         self.place.is_active(Instant::now());
         Ok(())
     }
