@@ -234,7 +234,7 @@ impl Journal {
 
     /// How many names it has to do with.
     #[cfg(test)]
-    fn names(&self) -> usize {
+    pub(super) fn names(&self) -> usize {
         self.kept.read().unwrap_or_else(PoisonError::into_inner).names.len()
     }
 }

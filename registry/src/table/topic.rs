@@ -133,3 +133,40 @@ impl Drop for Follower {
         self.directory.journal.unfollow(self.name.as_ref());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use rpyc_protocol::registry::native::{EventKind, StoreId};
+
+    use super::*;
+    use crate::store::{MemoryStore, Origin};
+    use crate::table::{Registry, TableConfig};
+
+    fn directory() -> Arc<Directory> {
+        let (store, origin) = (Box::new(MemoryStore::new()), Origin::empty(StoreId::new(1)));
+        let config = TableConfig::default();
+        let registry = Registry::new(Instant::now(), config, store, origin, Box::new(|| 4));
+        registry.directory()
+    }
+
+    #[test]
+    fn names_that_nobody_follows_leave_nothing_behind() {
+        let directory = directory();
+        let name = |number: usize| ServiceName::new(&format!("name{number}")).unwrap();
+        let mut followers = Vec::new();
+        for round in 0..10 {
+            followers = (0..1000)
+                .map(|number| Follower::new(&directory, Some(name(round * 500 + number % 700))))
+                .collect();
+            followers.push(Follower::new(&directory, None));
+            // Those of the round before have gone by now.
+            assert_eq!((directory.journal.names(), directory.journal.watchers()), (700, 1001));
+        }
+        drop(followers);
+        assert_eq!((directory.journal.names(), directory.journal.watchers()), (0, 0));
+        directory.journal.note(EventKind::Added, []);
+        assert_eq!(directory.revision().number, 0, "nothing is noted of nothing");
+    }
+}
