@@ -24,7 +24,7 @@ pub use details::{
 };
 pub use dispatch::{
     Access, Check, Dispatcher, Listing, MAX_ADDRESSES, MAX_KEY_BYTES, MAX_REQUEST, Outcome, Watch,
-    WatchError, random_store_id,
+    random_store_id,
 };
 pub use face::tcp::{Frame, Framing};
 pub use limits::Limits;

@@ -3,6 +3,7 @@
 mod check;
 mod cookie;
 mod legacy;
+mod lines;
 mod native;
 mod not_ready;
 mod registration;
@@ -22,9 +23,10 @@ use crate::store::{Progress, Ticket};
 use crate::table::{Asker, Directory, Failure, Instance, Registry};
 pub use check::Check;
 use cookie::Cookies;
+use lines::Lines;
 pub(crate) use not_ready::not_ready;
 pub use registration::{MAX_ADDRESSES, MAX_KEY_BYTES};
-pub use watch::{Watch, WatchError};
+pub use watch::Watch;
 
 /// The most bytes of one request.
 pub const MAX_REQUEST: usize = MessageLimits::REQUEST.bytes;
@@ -96,6 +98,7 @@ pub struct Dispatcher {
     progress: tokio::sync::watch::Receiver<Progress>,
     counters: Arc<Counters>,
     cookies: Cookies,
+    lines: Arc<Lines>,
     requests: Admission,
     renewals: Admission,
     rate: u32,
@@ -118,6 +121,7 @@ impl Dispatcher {
             probes: Arc::default(),
             counters,
             cookies: Cookies::new(now),
+            lines: Arc::default(),
             requests: admission(),
             renewals: admission(),
             rate,

@@ -250,7 +250,8 @@ impl Dispatcher {
                     Some(name) if is_plain(&name) => Names::One(FoldedName::new(&name)?),
                     glob => Names::like(None, glob.as_deref())?,
                 };
-                let watch = Watch::new(&self.directory, *asker, names, since, envelope.id);
+                let watch =
+                    Watch::new((&self.directory, &self.lines), *asker, names, since, envelope.id);
                 Done::Watch(Box::new(watch))
             }
             Operation::Status => {

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rpyc_protocol::registry::native::{
-    Cursor, Event, EventKind, Filter, Instance, Reply, Revision,
-};
+use rpyc_protocol::registry::native::{Cursor, EventKind, Filter, Revision};
+use rpyc_protocol::{FoldedName, ServiceName};
 
-use crate::table::{Asker, Directory, Entry, Extent, Names, Selection};
+use super::lines::{Lines, write_own};
+use crate::table::{Asker, Directory, Entry, Extent, Follower, Names, Selection};
 
 /// Changes that a watcher is told at a time.
 const BATCH: usize = 1024;
@@ -20,12 +20,19 @@ const PAGE_BYTES: usize = 32 << 10;
 /// one holds nobody up.
 #[derive(Debug)]
 pub struct Watch {
-    directory: Arc<Directory>,
+    follower: Follower,
+    lines: Arc<Lines>,
     asker: Asker,
-    names: Names,
+    whom: Whom,
     id: Option<u64>,
     place: Place,
-    newest: tokio::sync::watch::Receiver<u64>,
+}
+
+/// Whom a watch is about, in little memory.
+#[derive(Debug)]
+enum Whom {
+    One(ServiceName),
+    Like(Box<Names>),
 }
 
 /// Where a watcher is.
@@ -39,20 +46,20 @@ enum Place {
     Following(u64),
 }
 
-/// Why a watch ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the registry is going")]
-#[non_exhaustive]
-pub struct WatchError;
-
 impl Watch {
     pub(super) fn new(
-        directory: &Arc<Directory>,
+        (directory, lines): (&Arc<Directory>, &Arc<Lines>),
         asker: Asker,
         names: Names,
         since: Option<Revision>,
         id: Option<u64>,
     ) -> Self {
+        let (whom, name) = match names {
+            Names::One(name) => (Whom::One(name.to_name()), Some(name.to_name())),
+            names @ Names::Like { .. } => (Whom::Like(Box::new(names)), None),
+        };
+        // Before the place is known, so that nothing after it is missed.
+        let follower = Follower::new(directory, name);
         let now = directory.revision();
         let place = match since {
             None => Place::beginning(now.number),
@@ -61,24 +68,17 @@ impl Watch {
             }
             Some(_) => Place::Lost,
         };
-        let newest = directory.journal.newest();
-        Self { directory: Arc::clone(directory), asker, names, id, place, newest }
+        Self { follower, lines: Arc::clone(lines), asker, whom, id, place }
     }
 
     /// Waits until there is something to tell.
     ///
-    /// # Errors
-    /// [`WatchError`] if the table is no more.
-    ///
     /// # Cancel safety
-    /// Cancel safe.
-    pub async fn changed(&mut self) -> Result<(), WatchError> {
-        match self.place {
-            Place::Lost | Place::Learning { .. } => Ok(()),
-            Place::Following(number) => {
-                let newer = self.newest.wait_for(|newest| *newest > number).await;
-                newer.map(drop).map_err(|_closed| WatchError)
-            }
+    /// Cancel safe. Once polled it must be polled again when it wakes, or dropped: others may be woken
+    /// only after it.
+    pub async fn changed(&self) {
+        if let Place::Following(number) = self.place {
+            self.follower.moved_from(number).await;
         }
     }
 
@@ -86,8 +86,8 @@ impl Watch {
     pub fn lines(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
         match self.place {
             Place::Lost => {
-                let newest = self.directory.revision().number;
-                self.write(out, newest, EventKind::Reset, None, None);
+                let newest = self.follower.directory().revision().number;
+                self.tell(newest, EventKind::Reset, out);
                 self.place = Place::beginning(newest);
                 true
             }
@@ -99,17 +99,31 @@ impl Watch {
         }
     }
 
-    /// Writes that nothing has happened.
-    pub fn nothing_new(&self, out: &mut Vec<u8>) {
+    /// Writes that nothing has happened, and up to when.
+    pub fn nothing_new(&mut self, out: &mut Vec<u8>) {
         if let Place::Following(number) = self.place {
-            self.write(out, number, EventKind::Current, None, None);
+            // Others change meanwhile. Who watches what does not is no further behind for it.
+            let number = self.follower.known_to(number);
+            self.place = Place::Following(number);
+            self.tell(number, EventKind::Current, out);
         }
     }
 
     fn learn(&mut self, now: Instant, after: Cursor, from: u64, out: &mut Vec<u8>) {
+        let directory = self.follower.directory();
+        let one = match &self.whom {
+            // What was folded once is a name still.
+            Whom::One(name) => FoldedName::new(name.as_str()).ok().map(Names::One),
+            Whom::Like(_) => None,
+        };
+        let names = match (&one, &self.whom) {
+            (Some(one), _) => one,
+            (None, Whom::Like(names)) => names,
+            (None, Whom::One(_)) => return,
+        };
         let filter = Filter::default();
         let selection = Selection {
-            names: &self.names,
+            names,
             only: None,
             target: None,
             filter: &filter,
@@ -117,56 +131,43 @@ impl Watch {
             is_full: true,
         };
         let extent = Extent { after, limit: usize::MAX, budget: PAGE_BYTES };
-        let found = self.directory.select(now, &self.asker, &selection, extent);
+        let found = directory.select(now, &self.asker, &selection, extent);
+        let revision = directory.journal.at(from);
         for service in found.services {
             for instance in service.instances {
-                let name = Some(service.name.clone());
-                self.write(out, from, EventKind::Added, name, Some(instance));
+                let told = Some((service.name.clone(), instance));
+                write_own(self.id, revision, EventKind::Added, told, out);
             }
         }
         self.place = match found.next {
             Some(after) => Place::Learning { after, from },
             None => {
-                self.write(out, from, EventKind::Current, None, None);
+                self.tell(from, EventKind::Current, out);
                 Place::Following(from)
             }
         };
     }
 
     fn follow(&mut self, now: Instant, number: u64, out: &mut Vec<u8>) -> bool {
-        let Some(entries) = self.directory.journal.after(number, BATCH) else {
+        let directory = self.follower.directory();
+        let are_meant = |name: &str| match &self.whom {
+            Whom::One(one) => one.as_str() == name,
+            Whom::Like(names) => names.include(name),
+        };
+        let Some(news) = self.follower.news(number, BATCH, are_meant) else {
             self.place = Place::Lost;
             return true;
         };
-        let Some(last) = entries.last().map(|entry| entry.number) else { return false };
-        self.place = Place::Following(last);
-        for entry in coalesce(&entries) {
-            let lease = &entry.lease;
-            if !self.names.include(lease.service.as_str()) {
-                continue;
-            }
-            let Some(instance) = self.directory.view(now, &self.asker, lease, true) else {
-                continue;
-            };
-            let name = Some(lease.service.as_str().to_owned());
-            self.write(out, entry.number, entry.kind, name, Some(instance));
+        for entry in coalesce(news.entries) {
+            self.lines.write((now, directory), (&self.asker, self.id), &entry, out);
         }
-        entries.len() == BATCH
+        self.place = Place::Following(news.place);
+        news.has_more
     }
 
-    fn write(
-        &self,
-        out: &mut Vec<u8>,
-        number: u64,
-        kind: EventKind,
-        name: Option<String>,
-        instance: Option<Instance>,
-    ) {
-        let event = Some(Box::new(Event { kind, name, instance }));
-        let revision = self.directory.journal.at(number);
-        let line = Reply { id: self.id, event, ..Reply::new(revision) };
-        out.extend(line.to_bytes());
-        out.push(b'\n');
+    fn tell(&self, number: u64, kind: EventKind, out: &mut Vec<u8>) {
+        let revision = self.follower.directory().journal.at(number);
+        write_own(self.id, revision, kind, None, out);
     }
 }
 
@@ -177,13 +178,16 @@ impl Place {
 }
 
 /// Of several changes of one lease the last, in order.
-fn coalesce(entries: &[Entry]) -> Vec<Entry> {
+fn coalesce(entries: Vec<Entry>) -> Vec<Entry> {
+    if entries.len() < 2 {
+        return entries;
+    }
     let mut spans: HashMap<u64, (EventKind, usize)> = HashMap::new();
     for (at, entry) in entries.iter().enumerate() {
         let span = spans.entry(entry.lease.id).or_insert((entry.kind, at));
         span.1 = at;
     }
-    let told = entries.iter().enumerate().filter_map(|(at, entry)| {
+    let told = entries.into_iter().enumerate().filter_map(|(at, entry)| {
         let (first, last) = *spans.get(&entry.lease.id)?;
         let is_last = at == last;
         let kind = match (first, entry.kind) {
@@ -192,7 +196,7 @@ fn coalesce(entries: &[Entry]) -> Vec<Entry> {
             (EventKind::Added, _) => EventKind::Added,
             (_, kind) => kind,
         };
-        is_last.then(|| Entry { kind, ..entry.clone() })
+        is_last.then(|| entry.told_as(kind))
     });
     told.collect()
 }

@@ -20,7 +20,7 @@ use super::system::{
 const PORT_TRIES: usize = 32;
 
 /// Pending connections that the system keeps for us.
-const BACKLOG: i32 = 1024;
+const BACKLOG: i32 = 65_535;
 
 /// Room for datagrams that come faster than they are served for a moment: tens of thousands of them,
 /// where a system's default holds some hundred.

@@ -20,10 +20,12 @@ mod protection;
 mod queue;
 mod registry;
 mod service;
+mod topic;
 mod turn;
 mod view;
 
 pub use address_rule::{AddressRule, AddressRuleError};
+pub(crate) use addressing::Told;
 pub use asker::{Asker, Transport};
 pub use directory::{Directory, Renewal};
 pub(crate) use failure::Failure;
@@ -36,4 +38,5 @@ pub use registry::{
     Entropy, MAX_GRACES, NewInstance, Place, Registry, SWEEP_INTERVAL, TableConfig,
 };
 pub use service::FailingPolicy;
+pub(crate) use topic::Follower;
 pub(crate) use view::{Extent, Names, Selection, json_len, only_host};

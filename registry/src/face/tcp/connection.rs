@@ -1,10 +1,15 @@
 //! One TCP client.
 
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -27,9 +32,6 @@ const IDLE_DEADLINE: Duration = Duration::from_secs(60);
 /// make the system discard the answer.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How often a watcher hears that nothing has happened, so that both ends know that the other is there.
-const WATCH_HEARTBEAT: Duration = Duration::from_secs(15);
-
 const READ_SIZE: usize = 4096;
 
 /// A client that is being served, over any kind of stream.
@@ -38,9 +40,17 @@ pub(super) struct Connection<S> {
     asker: Asker,
     peer: SocketAddr,
     shared: Arc<Shared>,
-    place: Place,
-    stop: CancellationToken,
+    pub(super) place: Place,
+    pub(super) stop: CancellationToken,
     framing: Framing,
+}
+
+/// What is to be done on a connection after a request.
+enum Next {
+    /// Wait for another.
+    Request,
+    /// Tell what happens until the end.
+    Watch(Box<Watch>),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -61,26 +71,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             () = given_up.cancelled() => return,
             served = self.serve() => served,
         };
+        let served = match served {
+            Ok(Some(watch)) => self.tell(watch).await,
+            served => served.map(drop),
+        };
         if let Err(failure) = served {
             lost(&self.shared, Loss::from(&failure), self.peer, &failure);
         }
     }
 
-    async fn serve(&mut self) -> Result<(), Failure> {
+    /// Serves requests until the client goes, or wants to be told what happens.
+    async fn serve(&mut self) -> Result<Option<Box<Watch>>, Failure> {
         let mut may_idle = REQUEST_DEADLINE;
         loop {
             match self.next_request(may_idle).await? {
-                None => return Ok(()),
+                None => return Ok(None),
                 Some(Frame::Legacy(message)) => {
-                    self.answer(&message, b"").await?;
-                    self.stream.shutdown().await?;
-                    self.linger().await;
-                    return Ok(());
+                    // Boxed, as all that has an end soon: a connection that idles or watches is as
+                    // small as that allows.
+                    Box::pin(self.answer_and_close(&message)).await?;
+                    return Ok(None);
                 }
-                Some(Frame::Native(message)) => self.answer(&message, b"\n").await?,
+                Some(Frame::Native(message)) => {
+                    let next = Box::pin(self.answer(&message, b"\n")).await?;
+                    drop(message);
+                    if let Next::Watch(watch) = next {
+                        return Ok(Some(watch));
+                    }
+                }
             }
             may_idle = IDLE_DEADLINE;
         }
+    }
+
+    async fn answer_and_close(&mut self, message: &[u8]) -> Result<(), Failure> {
+        self.answer(message, b"").await?;
+        self.stream.shutdown().await?;
+        self.linger().await;
+        Ok(())
     }
 
     /// Waits for a whole request; `None` if the client goes, or the registry ends, before one begins.
@@ -97,6 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let stop = self.stop.clone();
             let received = tokio::select! {
+                biased;
                 // A client that has not begun has nothing to lose.
                 () = stop.cancelled(), if !had_begun => return Ok(None),
                 received = timeout_at(deadline, self.receive()) => received,
@@ -116,21 +145,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    async fn receive(&mut self) -> Result<usize, Failure> {
-        let buffer = self.framing.buffer();
-        buffer.reserve(READ_SIZE);
-        let received = self.stream.read_buf(buffer).await?;
+    /// Reads what has come. While it waits it holds no room for it: most connections wait.
+    ///
+    /// Cancel safe: what was read is kept.
+    pub(super) async fn receive(&mut self) -> Result<usize, Failure> {
+        let (stream, framing) = (&mut self.stream, &mut self.framing);
+        let receiving = poll_fn(|cx| {
+            let mut room = [MaybeUninit::uninit(); READ_SIZE];
+            let mut room = ReadBuf::uninit(&mut room);
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut room))?;
+            framing.buffer().extend(room.filled());
+            Poll::Ready(Ok::<_, io::Error>(room.filled().len()))
+        });
+        let received = receiving.await?;
         self.place.is_active(Instant::now());
         Ok(received)
     }
 
-    /// Answers one request, once the store has committed what it changed; a watch until it ends.
-    async fn answer(&mut self, message: &[u8], line_end: &[u8]) -> Result<(), Failure> {
+    /// Forgets what has been received.
+    pub(super) fn forget_received(&mut self) {
+        self.framing = Framing::new();
+    }
+
+    /// Answers one request, once the store has committed what it changed.
+    async fn answer(&mut self, message: &[u8], line_end: &[u8]) -> Result<Next, Failure> {
         let shared = Arc::clone(&self.shared);
         let dispatcher = match shared.dispatcher.get() {
             Some(dispatcher) => dispatcher,
             None => match not_ready(&self.asker, message) {
-                Some(told) => return self.send(&[&told, line_end].concat()).await,
+                Some(told) => {
+                    self.send(&[&told, line_end].concat()).await?;
+                    return Ok(Next::Request);
+                }
                 // To a legacy client an early answer would mean "nobody".
                 None => timeout(REQUEST_DEADLINE, shared.dispatcher.wait())
                     .await
@@ -149,46 +195,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let (ticket, answer) = check.finish(unreachable)?;
                 once_durable(dispatcher, &self.asker, message, ticket, answer).await?
             }
-            Outcome::Watch(watch) => return self.tell(watch).await,
+            Outcome::Watch(watch) => return Ok(Next::Watch(watch)),
             Outcome::Refused(refusal) => return Err(refusal.into()),
         };
-        self.send(&[&answer, line_end].concat()).await
+        self.send(&[&answer, line_end].concat()).await?;
+        Ok(Next::Request)
     }
 
-    /// Tells what happens until the client goes, does not take it, or the registry ends.
-    async fn tell(&mut self, mut watch: Box<Watch>) -> Result<(), Failure> {
-        let mut lines = Vec::new();
-        loop {
-            let stop = self.stop.clone();
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                // Nothing else is served on this connection; its end is the end of the watch.
-                received = self.receive() => {
-                    if received? == 0 {
-                        return Ok(());
-                    }
-                    self.framing = Framing::new();
-                }
-                changed = timeout(WATCH_HEARTBEAT, watch.changed()) => match changed {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_gone)) => return Ok(()),
-                    Err(_elapsed) => watch.nothing_new(&mut lines),
-                }
-            }
-            while watch.lines(Instant::now().into_std(), &mut lines) {
-                self.send(&lines).await?;
-                lines.clear();
-            }
-            if !lines.is_empty() {
-                self.send(&lines).await?;
-                lines.clear();
-            }
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        // Mostly there is room for all of it, and no need for a deadline.
+        let stream = &mut self.stream;
+        let at_once = poll_fn(|cx| match Pin::new(&mut *stream).poll_write(cx, bytes) {
+            Poll::Ready(sent) => Poll::Ready(sent),
+            Poll::Pending => Poll::Ready(Ok(0)),
+        });
+        let sent = at_once.await?;
+        let rest = bytes.get(sent..).unwrap_or_default();
+        if !rest.is_empty() {
+            let sent = timeout(REQUEST_DEADLINE, self.stream.write_all(rest)).await;
+            sent.map_err(|_elapsed| Failure::Deadline(REQUEST_DEADLINE))??;
         }
-    }
-
-    async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let sent = timeout(REQUEST_DEADLINE, self.stream.write_all(bytes)).await;
-        sent.map_err(|_elapsed| Failure::Deadline(REQUEST_DEADLINE))??;
         self.place.is_active(Instant::now());
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! A bounded number of places for connections; the one idle longest makes room.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
@@ -11,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(crate) struct Places {
     limit: usize,
+    /// When times begin to be counted.
+    start: Instant,
     taken: Mutex<Taken>,
 }
 
@@ -18,14 +21,16 @@ pub(crate) struct Places {
 struct Taken {
     next_id: u64,
     holders: HashMap<u64, Holder>,
-    /// By when they were active last; the number tells equal times apart.
-    by_activity: BTreeMap<(Instant, u64), u64>,
+    /// By when they are known to have been active, which may be earlier than when they were; the number
+    /// tells equal times apart. Only who looks for the one idle longest finds out.
+    by_activity: BTreeSet<(u64, u64)>,
 }
 
 #[derive(Debug)]
 struct Holder {
     peer: SocketAddr,
-    active_at: Instant,
+    known_active_at: u64,
+    active_at: Arc<AtomicU64>,
     give_up: CancellationToken,
 }
 
@@ -34,13 +39,15 @@ struct Holder {
 pub(crate) struct Place {
     places: Arc<Places>,
     id: u64,
+    /// In nanoseconds from the start.
+    active_at: Arc<AtomicU64>,
     give_up: CancellationToken,
 }
 
 impl Places {
     /// Room for `limit` connections.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, taken: Mutex::new(Taken::default()) }
+        Self { limit, start: Instant::now(), taken: Mutex::new(Taken::default()) }
     }
 
     /// Takes a place; if there is none, the connection that has been idle longest is told to give up
@@ -50,16 +57,28 @@ impl Places {
         now: Instant,
         peer: SocketAddr,
     ) -> (Place, Option<SocketAddr>) {
+        let now = self.nanos(now);
         let mut taken = self.lock();
         let is_full = taken.holders.len() >= self.limit;
         let displaced = if is_full { taken.displace() } else { None };
         let id = taken.next_id;
         taken.next_id += 1;
         let give_up = CancellationToken::new();
-        taken.by_activity.insert((now, id), id);
-        taken.holders.insert(id, Holder { peer, active_at: now, give_up: give_up.clone() });
+        let active_at = Arc::new(AtomicU64::new(now));
+        taken.by_activity.insert((now, id));
+        let holder = Holder {
+            peer,
+            known_active_at: now,
+            active_at: Arc::clone(&active_at),
+            give_up: give_up.clone(),
+        };
+        taken.holders.insert(id, holder);
         drop(taken);
-        (Place { places: Arc::clone(self), id, give_up }, displaced)
+        (Place { places: Arc::clone(self), id, active_at, give_up }, displaced)
+    }
+
+    fn nanos(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -69,23 +88,26 @@ impl Places {
 
 impl Taken {
     fn displace(&mut self) -> Option<SocketAddr> {
-        let (_, id) = self.by_activity.pop_first()?;
-        let holder = self.holders.remove(&id)?;
-        holder.give_up.cancel();
-        Some(holder.peer)
+        loop {
+            let (known_active_at, id) = self.by_activity.pop_first()?;
+            let active_at = self.holders.get(&id)?.active_at.load(Ordering::Relaxed);
+            if active_at == known_active_at {
+                let holder = self.holders.remove(&id)?;
+                holder.give_up.cancel();
+                return Some(holder.peer);
+            }
+            if let Some(holder) = self.holders.get_mut(&id) {
+                holder.known_active_at = active_at;
+            }
+            self.by_activity.insert((active_at, id));
+        }
     }
 }
 
 impl Place {
     /// Notes that the connection is doing something.
     pub(crate) fn is_active(&self, now: Instant) {
-        let mut taken = self.places.lock();
-        let Taken { holders, by_activity, .. } = &mut *taken;
-        if let Some(holder) = holders.get_mut(&self.id) {
-            by_activity.remove(&(holder.active_at, self.id));
-            holder.active_at = now;
-            by_activity.insert((now, self.id), self.id);
-        }
+        self.active_at.store(self.places.nanos(now), Ordering::Relaxed);
     }
 
     /// Waits until the place must be given up.
@@ -98,7 +120,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.lock();
         if let Some(holder) = taken.holders.remove(&self.id) {
-            taken.by_activity.remove(&(holder.active_at, self.id));
+            taken.by_activity.remove(&(holder.known_active_at, self.id));
         }
     }
 }

@@ -3,6 +3,7 @@
 mod connection;
 mod framing;
 mod idle;
+mod watching;
 
 use std::io;
 use std::net::SocketAddr;
@@ -67,6 +68,9 @@ fn admit(
     stop: &CancellationToken,
 ) -> Option<Connection<TcpStream>> {
     let local = stream.local_addr().ok()?.ip().to_canonical();
+    // An answer or an event is written at once and whole; none shall wait until the one before it has
+    // been acknowledged.
+    stream.set_nodelay(true).ok()?;
     let interfaces = shared.interfaces.get();
     let asker = Asker {
         host: Host::from(peer),

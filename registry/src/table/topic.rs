@@ -1,0 +1,172 @@
+//! Those who wait for the next change of one name, or of any.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use rpyc_protocol::ServiceName;
+use tokio::sync::Notify;
+
+use super::Directory;
+use super::journal::News;
+
+/// How many who wait are woken by whoever makes a change. Each of them wakes one more before it does
+/// anything else. So the time that a change takes does not grow with those who wait for it, and as
+/// there are never more than a few about to run, nobody else has to wait for all of them.
+const WOKEN_AT_ONCE: usize = 4;
+
+/// Those who wait for changes of one kind.
+#[derive(Debug)]
+pub(super) struct Topic {
+    /// The number of the latest change.
+    latest: AtomicU64,
+    followers: AtomicUsize,
+    /// In the order in which they began to wait, so those who do not know the latest change come
+    /// before those who do.
+    waiting: Notify,
+}
+
+impl Topic {
+    pub(super) fn new(latest: u64) -> Self {
+        let (latest, followers) = (AtomicU64::new(latest), AtomicUsize::new(0));
+        Self { latest, followers, waiting: Notify::new() }
+    }
+
+    pub(super) fn join(&self) {
+        self.followers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells whether that was the last.
+    pub(super) fn leave(&self) -> bool {
+        self.followers.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+
+    pub(super) fn latest(&self) -> u64 {
+        self.latest.load(Ordering::Acquire)
+    }
+
+    pub(super) fn moved_to(&self, number: u64) {
+        self.latest.store(number, Ordering::Release);
+    }
+
+    /// Wakes the first of those who wait; to be called after [`Topic::moved_to`].
+    pub(super) fn wake(&self) {
+        let waiting = self.followers.load(Ordering::Relaxed).min(WOKEN_AT_ONCE);
+        (0..waiting).for_each(|_| self.waiting.notify_one());
+    }
+
+    /// Waits until there is a change after number `place`.
+    ///
+    /// Cancel safe: if this has been woken and is dropped, the next one is woken in its place.
+    async fn moved_from(&self, place: u64) {
+        let mut was_woken = false;
+        loop {
+            // It waits from before it looks, so that no change comes between.
+            let mut woken = pin!(self.waiting.notified());
+            was_woken |= woken.as_mut().enable();
+            if self.latest() > place {
+                break;
+            }
+            woken.await;
+            was_woken = true;
+            if self.latest() > place {
+                break;
+            }
+            // Whoever waits behind this one knows the latest change as well: none is woken.
+            was_woken = false;
+        }
+        if was_woken {
+            self.waiting.notify_one();
+        }
+    }
+}
+
+/// Somebody who follows one name, or all, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    directory: Arc<Directory>,
+    name: Option<ServiceName>,
+    topic: Arc<Topic>,
+}
+
+impl Follower {
+    pub(crate) fn new(directory: &Arc<Directory>, name: Option<ServiceName>) -> Self {
+        let topic = directory.journal.follow(name.as_ref());
+        Self { directory: Arc::clone(directory), name, topic }
+    }
+
+    pub(crate) fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// Waits until there is a change after number `place`.
+    ///
+    /// Cancel safe.
+    pub(crate) async fn moved_from(&self, place: u64) {
+        self.topic.moved_from(place).await;
+    }
+
+    /// The changes after number `place`, as [`Journal::news_of`](super::journal::Journal).
+    pub(crate) fn news(
+        &self,
+        place: u64,
+        max: usize,
+        are_meant: impl Fn(&str) -> bool,
+    ) -> Option<News> {
+        let journal = &self.directory.journal;
+        match &self.name {
+            Some(name) => journal.news_of(name, &self.topic, place, max),
+            None => journal.news(place, max, are_meant),
+        }
+    }
+
+    /// The newest number of all up to which there is no change after `place` to be told.
+    pub(crate) fn known_to(&self, place: u64) -> u64 {
+        let newest = self.directory.revision().number;
+        // Read after it, so that no change up to it is missed.
+        if self.topic.latest() > place { place } else { newest.max(place) }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.directory.journal.unfollow(self.name.as_ref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use rpyc_protocol::registry::native::{EventKind, StoreId};
+
+    use super::*;
+    use crate::store::{MemoryStore, Origin};
+    use crate::table::{Registry, TableConfig};
+
+    fn directory() -> Arc<Directory> {
+        let (store, origin) = (Box::new(MemoryStore::new()), Origin::empty(StoreId::new(1)));
+        let config = TableConfig::default();
+        let registry = Registry::new(Instant::now(), config, store, origin, Box::new(|| 4));
+        registry.directory()
+    }
+
+    #[test]
+    fn names_that_nobody_follows_leave_nothing_behind() {
+        let directory = directory();
+        let name = |number: usize| ServiceName::new(&format!("name{number}")).unwrap();
+        let mut followers = Vec::new();
+        for round in 0..10 {
+            followers = (0..1000)
+                .map(|number| Follower::new(&directory, Some(name(round * 500 + number % 700))))
+                .collect();
+            followers.push(Follower::new(&directory, None));
+            // Those of the round before have gone by now.
+            assert_eq!((directory.journal.names(), directory.journal.watchers()), (700, 1001));
+        }
+        drop(followers);
+        assert_eq!((directory.journal.names(), directory.journal.watchers()), (0, 0));
+        directory.journal.note(EventKind::Added, []);
+        assert_eq!(directory.revision().number, 0, "nothing is noted of nothing");
+    }
+}
