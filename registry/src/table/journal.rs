@@ -174,6 +174,15 @@ impl Journal {
         self.all.wake();
     }
 
+    /// Passes over `changes` numbers for what was made before anybody could follow: whoever asks for changes
+    /// after an earlier number is told to begin anew.
+    pub(super) fn skip(&self, changes: u64) {
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        kept.newest += changes;
+        self.all.moved_to(kept.newest);
+        self.newest.send_replace(kept.newest);
+    }
+
     /// Up to `max` changes after number `after`, oldest first; `None` if they are not kept any more, or
     /// never were made.
     pub(crate) fn after(&self, after: u64, max: usize) -> Option<Vec<Entry>> {
@@ -256,7 +265,7 @@ impl Kept {
             self.drop_oldest();
         }
         let before = self.oldest() - 1;
-        let trace = self.names.entry(lease.service.clone());
+        let trace = self.names.entry(lease.service.name.clone());
         let trace = trace.or_insert_with(|| Trace { latest: before, topic: None });
         let previous = std::mem::replace(&mut trace.latest, number);
         self.newest = number;
@@ -268,7 +277,7 @@ impl Kept {
 
     fn drop_oldest(&mut self) {
         let Some(oldest) = self.entries.pop_front() else { return };
-        let name = &oldest.lease.service;
+        let name = &oldest.lease.service.name;
         let is_last = |trace: &Trace| trace.latest == oldest.number && trace.topic.is_none();
         if self.names.get(name).is_some_and(is_last) {
             self.names.remove(name);

@@ -3,41 +3,34 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rpyc_protocol::registry::native::EventKind;
 use tracing::info;
 
 use super::Registry;
 use crate::store::{Change, Record, Records};
 use crate::table::instance::{Instance, Mark, Native};
-use crate::table::lease::Lease;
 
 /// How many times in a row an instance that is not heard from is given a TTL after a restart.
 pub const MAX_GRACES: u32 = 3;
-
-/// Leases taken up before the journal is told of them.
-const NOTED_AT_ONCE: usize = 4096;
 
 impl Registry {
     /// Takes up what was kept: every instance is a suspect with one TTL of grace until it is heard
     /// from, so that a restart never turns "found" into "not found".
     pub(super) fn restore(&mut self, now: Instant, records: Records) {
         let (mut restored, mut given_up) = (0_u64, 0_u64);
-        let mut begun = Vec::new();
         for record in records {
             self.next_instance = self.next_instance.max(record.id + 1);
             if record.restarts > MAX_GRACES || record.names.is_empty() {
                 self.store.record(Change::Removed(record.id));
                 given_up += 1;
             } else {
-                self.take_up(now, record, &mut begun);
+                self.take_up(now, record);
                 restored += 1;
             }
-            if begun.len() >= NOTED_AT_ONCE {
-                self.note(EventKind::Added, &begun);
-                begun.clear();
-            }
         }
-        self.note(EventKind::Added, &begun);
+        // One number stands for all of it: nobody followed it.
+        let revision = self.directory.revision().number + u64::from(restored > 0);
+        self.store.reserve(revision);
+        self.directory.journal.skip(u64::from(restored > 0));
         if restored + given_up > 0 {
             info!(
                 restored,
@@ -49,7 +42,7 @@ impl Registry {
     }
 
     /// Begins the leases of one instance.
-    fn take_up(&mut self, now: Instant, record: Record, begun: &mut Vec<Arc<Lease>>) {
+    fn take_up(&mut self, now: Instant, record: Record) {
         let native = record.native.map(|kept| {
             let ttl = Duration::from_millis(kept.ttl_ms);
             let ttl = ttl.clamp(self.config.min_ttl, self.config.max_ttl);
@@ -73,6 +66,6 @@ impl Registry {
         let age = self.wall_clock(now).saturating_sub(record.registered_at);
         let since = self.directory.clock.since(now).earlier(Duration::from_secs(age));
         let deadline = self.directory.clock.tick(now).after(ttl);
-        begun.extend(self.begin(since, &instance, record.names, deadline));
+        self.begin(since, &instance, record.names, deadline);
     }
 }
