@@ -76,7 +76,7 @@ impl Registry {
         self.next_instance = self.next_instance.max(instance.id + 1);
         let deadline = self.directory.clock.tick(now).after(self.directory.ttl());
         let begun = self.begin(self.directory.clock.since(now), &instance, fresh, deadline);
-        for lease in &begun {
+        for lease in begun.iter().filter(|_| self.telling.is_told()) {
             info!(
                 name = ?lease.service.as_str(), host = %host, ?port, instance = instance.id,
                 "registered"

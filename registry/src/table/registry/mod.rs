@@ -5,6 +5,7 @@ mod native;
 mod operator;
 mod restore;
 mod sweep;
+mod telling;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -33,6 +34,7 @@ pub use native::{NewInstance, Place};
 pub use restore::MAX_GRACES;
 use sweep::Overdue;
 pub use sweep::SWEEP_INTERVAL;
+use telling::Telling;
 
 /// How a table is set up. The default is a working one.
 #[derive(Clone, Debug)]
@@ -99,6 +101,7 @@ pub struct Registry {
     next_service: u64,
     instances: usize,
     leases: usize,
+    telling: Telling,
 }
 
 impl fmt::Debug for Registry {
@@ -139,6 +142,7 @@ impl Registry {
             next_service: 1,
             instances: 0,
             leases: 0,
+            telling: Telling::new(),
         };
         registry.restore(now, origin.records);
         registry
@@ -312,10 +316,12 @@ impl Registry {
         let mut touched = BTreeMap::new();
         for lease in ended {
             let Lease { service, instance, .. } = &**lease;
-            info!(
-                name = ?service.as_str(), host = %instance.host, port = ?instance.port,
-                instance = instance.id, "{why}"
-            );
+            if self.telling.is_told() {
+                info!(
+                    name = ?service.as_str(), host = %instance.host, port = ?instance.port,
+                    instance = instance.id, "{why}"
+                );
+            }
             touched.insert(instance.id, Arc::clone(instance));
         }
         for instance in touched.into_values() {

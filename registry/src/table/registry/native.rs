@@ -99,7 +99,7 @@ impl Registry {
         let since = self.directory.clock.since(now);
         let begun = self.begin(since, &instance, new.names, deadline);
         self.note(EventKind::Added, &begun);
-        for lease in &begun {
+        for lease in begun.iter().filter(|_| self.telling.is_told()) {
             info!(
                 name = ?lease.service.as_str(), %host, ?port, instance = instance.id,
                 ttl = %humantime::format_duration(ttl), "registered"

@@ -61,6 +61,7 @@ impl Registry {
             );
         }
         let tick = self.directory.clock.tick(now);
+        self.telling.turn(tick);
         self.next_sweep = if self.sweep(tick) {
             let next = now + SWEEP_INTERVAL;
             self.next_expiry().map_or(next, |expiry| expiry.clamp(now, next))

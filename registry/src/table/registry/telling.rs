@@ -1,0 +1,66 @@
+//! Which changes the log tells one by one.
+
+use std::time::Duration;
+
+use tracing::info;
+
+use crate::table::clock::Tick;
+
+/// Changes told within a second. When everybody comes back at once nobody reads more, and to write them
+/// would take longer than to serve them.
+const LINES: u64 = 1_000;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Tells the first changes of every second, and how many there were besides.
+#[derive(Debug)]
+pub(super) struct Telling {
+    since: Tick,
+    changes: u64,
+}
+
+impl Telling {
+    pub(super) fn new() -> Self {
+        Self { since: Tick::FIRST, changes: 0 }
+    }
+
+    /// Whether the next change is told.
+    pub(super) fn is_told(&mut self) -> bool {
+        self.changes += 1;
+        self.changes <= LINES
+    }
+
+    /// Begins the next second if this one is over; gives how many changes were not told in it.
+    pub(super) fn turn(&mut self, now: Tick) -> u64 {
+        if now.since(self.since) < SECOND {
+            return 0;
+        }
+        let untold = self.changes.saturating_sub(LINES);
+        *self = Self { since: now, changes: 0 };
+        if untold > 0 {
+            info!(
+                changes = untold,
+                "further changes, not told one by one: `rpyc-registry watch` tells all"
+            );
+        }
+        untold
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_every_second_are_told_and_the_others_counted() {
+        let mut telling = Telling::new();
+        let told = (0..LINES + 7).filter(|_| telling.is_told()).count();
+        assert_eq!(u64::try_from(told).unwrap(), LINES);
+        let at = |millis| Tick::FIRST.after(Duration::from_millis(millis));
+        assert_eq!(telling.turn(at(999)), 0);
+        assert!(!telling.is_told());
+        assert_eq!(telling.turn(at(1000)), 8);
+        assert!(telling.is_told());
+        assert_eq!(telling.turn(at(2000)), 0);
+    }
+}
