@@ -12,6 +12,7 @@ mod one_address;
 mod ours;
 mod probes;
 mod rules;
+mod sockets;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;

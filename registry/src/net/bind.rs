@@ -314,6 +314,29 @@ mod tests {
         }
     }
 
+    #[cfg(all(target_os = "linux", not(feature = "portable")))]
+    #[tokio::test]
+    async fn several_sockets_share_an_address_that_nobody_else_gets() {
+        let several = |port| Plan { port, udp_sockets: 3, tcp: false, ..plan(&["127.0.0.1"]) };
+        let bound = bind(&several(0), &Interfaces::default()).unwrap();
+        let address = bound.udp[0].hears.local_addr().unwrap();
+        assert_eq!(bound.udp.len(), 3);
+        for (index, ear) in bound.udp.iter().enumerate() {
+            assert_eq!(ear.hears.local_addr().unwrap(), address);
+            assert_eq!((ear.is_primary(), ear.is_further), (index == 0, index > 0));
+        }
+        for count in [1, 3] {
+            let second = Plan { udp_sockets: count, ..several(address.port()) };
+            let error = bind(&second, &Interfaces::default()).unwrap_err().to_string();
+            assert!(error.contains("in use"), "{error}");
+        }
+        drop(bound);
+        let alone = Plan { udp_sockets: 1, ..several(address.port()) };
+        let _alone = bind(&alone, &Interfaces::default()).unwrap();
+        let error = bind(&several(address.port()), &Interfaces::default()).unwrap_err();
+        assert!(error.to_string().contains("in use"), "{error}");
+    }
+
     #[tokio::test]
     async fn the_wildcard_serves_both_families() {
         let bound = bind(&plan(&[]), &Interfaces::default()).unwrap();

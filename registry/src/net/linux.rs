@@ -26,13 +26,17 @@ use crate::dispatch::MAX_REQUEST;
 #[derive(Debug)]
 pub(crate) struct DatagramSocket {
     socket: UdpSocket,
+    /// The one IPv4 address it is bound to, if it is: whatever it sends leaves from there.
+    bound_to: Option<IpAddr>,
     is_ipv6: bool,
 }
 
 impl DatagramSocket {
     /// Takes over a bound socket.
     pub(crate) fn new(socket: StdUdpSocket) -> io::Result<Self> {
-        let is_ipv6 = socket.local_addr()?.is_ipv6();
+        let ip = socket.local_addr()?.ip();
+        let is_ipv6 = ip.is_ipv6();
+        let bound_to = Some(ip).filter(|ip| ip.is_ipv4() && !ip.is_unspecified());
         // An IPv6 socket that also receives IPv4 tells of those datagrams in IPv4's way.
         setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
         if is_ipv6 {
@@ -40,7 +44,7 @@ impl DatagramSocket {
         }
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket: UdpSocket::from_std(socket)?, is_ipv6 })
+        Ok(Self { socket: UdpSocket::from_std(socket)?, bound_to, is_ipv6 })
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -105,6 +109,9 @@ impl DatagramSocket {
     /// Sends what is in the outbox, as far as there is room for it; tells what could not be sent.
     pub(crate) fn send(&self, outbox: &mut Outbox, mut failed: impl FnMut(Outgoing, &io::Error)) {
         outbox.drain(|source, answers, bytes| {
+            // What needs no saying costs a twentieth of a datagram's time when it is said.
+            let is_given = source.0.is_some() && source.0 == self.bound_to;
+            let source = if is_given { (None, 0) } else { source };
             let parts: ArrayVec<[IoSlice<'_>; 1], BATCH> =
                 answers.iter().map(|answer| [IoSlice::new(answer.bytes(bytes))]).collect();
             let goals: ArrayVec<Option<SockaddrStorage>, BATCH> =

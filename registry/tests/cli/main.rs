@@ -54,11 +54,17 @@ fn an_address_in_use_is_one_sentence_with_a_hint() {
 
 #[test]
 fn a_second_daemon_on_the_same_port_is_refused() {
-    let first = Daemon::start(&[]);
-    for args in [&["-q"][..], &["-q", "-m", "UDP"], &["-q", "--host", "127.0.0.1"]] {
+    // Sockets of one daemon share its address; those of another never do.
+    for sockets in ["1", "4"] {
+        let first = Daemon::start(&["--udp-sockets", sockets]);
         let port = first.port().to_string();
-        let (_, error) = check(&[&["-p", &port], args].concat(), 1);
-        assert!(error.contains("in use"), "{error}");
+        for sockets in ["1", "4"] {
+            for args in [&["-q"][..], &["-q", "-m", "UDP"], &["-q", "--host", "127.0.0.1"]] {
+                let args = [&["-p", &port, "--udp-sockets", sockets], args].concat();
+                let (_, error) = check(&args, 1);
+                assert!(error.contains("in use"), "{args:?}: {error}");
+            }
+        }
     }
 }
 
