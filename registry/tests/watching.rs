@@ -206,7 +206,7 @@ async fn no_watcher_misses_a_change_while_others_come_and_go() {
     changing.await.unwrap();
     let all = async {
         while let Some(done) = tasks.join_next().await {
-            done.unwrap()
+            done.unwrap();
         }
     };
     tokio::time::timeout(Duration::from_secs(60), all).await.expect("all are told of everything");
