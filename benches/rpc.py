@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 VENV = ROOT / "target" / "benches" / "venv"
 BIN = ROOT / "target" / "release"
 PYTHON = VENV / "bin" / "python"
-COLUMNS = ["round_trip_us", "calls_per_s_1", "calls_per_s_64", "mebibyte_ms"]
+COLUMNS = ["round_trip_us", "calls_per_s_1", "calls_per_s_64", "server_us_per_call", "mebibyte_ms"]
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--rounds", type=int, default=5)
@@ -53,22 +53,33 @@ def main():
     here = ROOT / "benches"
     servers = {
         "rust": start(BIN / "examples" / "conformance_server", "--port", "0"),
+        "rust, nothing compressed": start(
+            BIN / "examples" / "conformance_server", "--port", "0", "--compress-above", "never"
+        ),
         "python": start(PYTHON, ROOT / "examples" / "python" / "conformance_server.py", "--port", "0"),
         "pyro": start(PYTHON, here / "pyro_server.py"),
         "echo": start(BIN / "rpc-bench", "serve-echo", "127.0.0.1:0"),
     }
 
     def rust(what, server):
-        return measure(BIN / "rpc-bench", what, f"127.0.0.1:{servers[server][1]}", "--millis", options.millis)
+        process, port = servers[server]
+        address = f"127.0.0.1:{port}"
+        return measure(
+            BIN / "rpc-bench", what, address, "--millis", options.millis, "--server", process.pid
+        )
 
     def python(what, server):
-        return measure(PYTHON, here / "rpc_client.py", what, "127.0.0.1", servers[server][1], options.millis)
+        process, port = servers[server]
+        client = here / "rpc_client.py"
+        return measure(PYTHON, client, what, "127.0.0.1", port, options.millis, process.pid)
 
     pairs = {
         "bare TCP echo": lambda: rust("echo", "echo"),
         "Rust to Rust": lambda: rust("rpc", "rust"),
+        "Rust to Rust, nothing compressed": lambda: rust("rpc", "rust, nothing compressed"),
         "Rust to Python": lambda: rust("rpc", "python"),
         "Python to Rust": lambda: python("rpyc", "rust"),
+        "Python to Rust, nothing compressed": lambda: python("rpyc", "rust, nothing compressed"),
         "Python to Python": lambda: python("rpyc", "python"),
         "Pyro5": lambda: python("pyro", "pyro"),
     }
@@ -81,11 +92,13 @@ def main():
     finally:
         for server, _ in servers.values():
             server.kill()
-    print(f"| | round trip | calls/s, 1 connection | calls/s, 64 connections | 1 MiB |")
-    print("|---|---|---|---|---|")
+    print(f"| | round trip | calls/s, 1 connection | calls/s, 64 connections | server's CPU a call | 1 MiB |")
+    print("|---|---|---|---|---|---|")
     for pair, results in runs.items():
-        trip, one, many, large = (statistics.median(run[column] for run in results) for column in COLUMNS)
-        print(f"| {pair} | {trip:.0f} µs | {one:,.0f} | {many:,.0f} | {large:.1f} ms |")
+        trip, one, many, busy, large = (
+            statistics.median(run[column] for run in results) for column in COLUMNS
+        )
+        print(f"| {pair} | {trip:.0f} µs | {one:,.0f} | {many:,.0f} | {busy:.0f} µs | {large:.1f} ms |")
 
 
 main()

@@ -1,12 +1,15 @@
 """Measures calls of an RPyC or Pyro5 server from Python; prints one JSON object. See rpc.py."""
 
 import json
+import pathlib
 import statistics
 import sys
 import threading
 import time
 
 what, host, port, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]) / 1000
+# The process that serves.
+server = sys.argv[5]
 
 
 def connect():
@@ -32,8 +35,15 @@ def median(call):
     return statistics.median(times)
 
 
+def processor_time():
+    """How many microseconds the server has kept processors busy, for itself and in the kernel."""
+    threads = pathlib.Path(f"/proc/{server}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1000
+
+
 def rate(n):
-    counts, ready = [0] * n, threading.Barrier(n + 1)
+    """Calls a second, and what each cost the server."""
+    counts, ready, done = [0] * n, threading.Barrier(n + 1), threading.Barrier(n + 1)
 
     def work(i):
         small, _ = connect()
@@ -42,22 +52,34 @@ def rate(n):
         while time.perf_counter() < end:
             small()
             counts[i] += 1
+        done.wait()
+        done.wait()
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(n)]
     for thread in threads:
         thread.start()
+    before = processor_time()
     ready.wait()
     start = time.perf_counter()
+    # The connections are kept for a while, as the server's threads, and what they took, end with them.
+    done.wait()
+    took = time.perf_counter() - start
+    spent = processor_time() - before
+    done.wait()
     for thread in threads:
         thread.join()
-    return sum(counts) / (time.perf_counter() - start)
+    return sum(counts) / took, spent / sum(counts)
 
 
 small, large = connect()
 assert small() == 3
+round_trip, mebibyte = median(small), median(large)
+one, server_us = rate(1)
+many, _ = rate(64)
 print(json.dumps({
-    "round_trip_us": median(small) * 1e6,
-    "mebibyte_ms": median(large) * 1e3,
-    "calls_per_s_1": rate(1),
-    "calls_per_s_64": rate(64),
+    "round_trip_us": round_trip * 1e6,
+    "mebibyte_ms": mebibyte * 1e3,
+    "calls_per_s_1": one,
+    "calls_per_s_64": many,
+    "server_us_per_call": server_us,
 }))

@@ -1,12 +1,12 @@
 //! Serves CONFORMANCE: something of everything that a service can do, to try clients against.
 //!
 //! ```text
-//! cargo run --example conformance_server -- --port 18861 [--registry HOST:PORT]...
+//! cargo run --example conformance_server -- --port 18861 [--registry HOST:PORT]... [--compress-above BYTES]
 //! ```
 //!
 //! `examples/python/conformance_server.py` is the same service, served by RPyC. Port 0 takes a free
-//! one; the address is printed when clients can connect. Who is hung up on, and why, is told on standard
-//! error.
+//! one; the address is printed when clients can connect. `--compress-above never` compresses nothing.
+//! Who is hung up on, and why, is told on standard error.
 #![expect(clippy::print_stdout, reason = "tells the address")]
 
 mod counter;
@@ -178,6 +178,7 @@ fn duration(seconds: f64) -> Result<Duration, Exception> {
 async fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let (mut port, mut registries) = (0_u16, Vec::<RegistryAddr>::new());
+    let mut compress_above = Some(3000);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let (option, value) = match word.split_once('=') {
@@ -187,13 +188,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let value = value.ok_or_else(|| format!("{option} needs a value"))?;
         match &*option {
             "--port" => port = value.parse()?,
+            "--compress-above" if value == "never" => compress_above = None,
+            "--compress-above" => compress_above = Some(value.parse()?),
             "--registry" => registries.push(value.parse()?),
             _ => return Err(format!("unknown option {option}").into()),
         }
     }
     let builder = |host| {
         let builder = Server::per_connection(|_| Conformance::default());
-        let builder = builder.bind(format_args!("{host}:{port}"));
+        let builder = builder.bind(format_args!("{host}:{port}")).compress_above(compress_above);
         match registries.is_empty() {
             true => builder,
             false => builder.register_with(Registries::all_of(registries.clone())),

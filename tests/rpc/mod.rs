@@ -13,6 +13,7 @@ mod callbacks;
 mod calls;
 mod classic;
 mod command;
+mod compression;
 mod conformance;
 mod connecting;
 mod content;

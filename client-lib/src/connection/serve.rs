@@ -31,6 +31,8 @@ pub(super) fn serving_thread(number: u64) -> Option<PeerThread> {
 /// as a server of Python's does; what then awaits is dropped.
 pub(super) async fn serve(shared: Arc<Shared>) {
     let mut handlers = JoinSet::new();
+    // Once for all requests: to begin to wait for the end costs more than to go on.
+    let mut ended = pin!(shared.has_ended());
     loop {
         while handlers.try_join_next().is_some() {}
         shared.has_room().await;
@@ -39,7 +41,7 @@ pub(super) async fn serve(shared: Arc<Shared>) {
                 // In this order: the last requests and the end may come in one breath.
                 biased;
                 () = shared.requested.notified() => continue,
-                _ = shared.has_ended() => break,
+                _ = &mut ended => break,
             }
         };
         let Some(handle) = shared.handle.upgrade() else { break };

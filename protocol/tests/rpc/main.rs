@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, and needs an instant to count from"
 )]
 
+mod allocations;
 mod answers;
 mod deadlines;
 mod dialects;

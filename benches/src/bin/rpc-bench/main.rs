@@ -29,6 +29,9 @@ struct Cli {
     /// How long each measurement takes, in milliseconds.
     #[arg(long, default_value_t = 1000)]
     millis: u64,
+    /// The process that serves, whose time is told for each call. Where there is /proc.
+    #[arg(long)]
+    server: Option<u32>,
     /// How many objects are in a storm.
     #[arg(long, default_value_t = 1_000_000)]
     objects: usize,
@@ -117,11 +120,14 @@ async fn main() -> anyhow::Result<()> {
     let mut peer = Peer::connect(cli.what, cli.address).await?;
     let round_trip = median(&mut peer, time, false).await?;
     let large = median(&mut peer, time, true).await?;
+    let one = rate(&cli, 1, time).await?;
+    let many = rate(&cli, 64, time).await?;
     let result = json!({
         "round_trip_us": round_trip.as_secs_f64() * 1e6,
         "mebibyte_ms": large.as_secs_f64() * 1e3,
-        "calls_per_s_1": rate(&cli, 1, time).await?,
-        "calls_per_s_64": rate(&cli, 64, time).await?,
+        "calls_per_s_1": one.per_second,
+        "calls_per_s_64": many.per_second,
+        "server_us_per_call": one.server_us,
     });
     println!("{result}");
     Ok(())
@@ -143,13 +149,20 @@ async fn median(peer: &mut Peer, time: Duration, is_large: bool) -> anyhow::Resu
     times.get(times.len() / 2).copied().context("nothing was measured")
 }
 
+/// How fast calls went, and what each cost the server in time of a processor.
+struct Rate {
+    per_second: f64,
+    server_us: Option<f64>,
+}
+
 /// Calls a second over `n` connections, each with one call under way at a time.
-async fn rate(cli: &Cli, n: usize, time: Duration) -> anyhow::Result<f64> {
+async fn rate(cli: &Cli, n: usize, time: Duration) -> anyhow::Result<Rate> {
     let mut calling = JoinSet::new();
     let mut peers = Vec::new();
     for _ in 0..n {
         peers.push(Peer::connect(cli.what, cli.address).await?);
     }
+    let before = cli.server.map(processor_time).transpose()?;
     let start = Instant::now();
     for mut peer in peers {
         calling.spawn(async move {
@@ -158,14 +171,33 @@ async fn rate(cli: &Cli, n: usize, time: Duration) -> anyhow::Result<f64> {
                 peer.small().await?;
                 calls += 1;
             }
-            anyhow::Ok(calls)
+            anyhow::Ok((calls, peer))
         });
     }
     let mut calls = 0;
+    // Kept until the server's time was read, as its threads, and what they took, may end with them.
+    let mut kept = Vec::new();
     while let Some(of_one) = calling.join_next().await {
-        calls += of_one??;
+        let (of_one, peer) = of_one??;
+        calls += of_one;
+        kept.push(peer);
     }
-    Ok(f64::from(calls) / start.elapsed().as_secs_f64())
+    let per_second = f64::from(calls) / start.elapsed().as_secs_f64();
+    let after = cli.server.map(processor_time).transpose()?;
+    let spent = before.zip(after).map(|(before, after)| after.saturating_sub(before));
+    let server_us = spent.map(|spent| spent.as_secs_f64() * 1e6 / f64::from(calls));
+    Ok(Rate { per_second, server_us })
+}
+
+/// How long a process has kept processors busy, for itself and in the kernel.
+fn processor_time(process: u32) -> anyhow::Result<Duration> {
+    let mut nanoseconds = 0;
+    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        let told = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        let spent = told.split_whitespace().next().context("an empty schedstat")?;
+        nanoseconds += spent.parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
 }
 
 /// Calls in a soak, half for the counters and half of them.

@@ -148,6 +148,10 @@ impl Shared {
     /// Waits until something can be sent: not too much waits already, and the dialect is known. Or
     /// the connection has ended, which whoever sends will be told.
     pub(super) async fn has_room(&self) {
+        // There nearly always is, and a look costs less than to be on the list of who waits.
+        if self.with(|state| state.is_ready()) {
+            return;
+        }
         loop {
             let mut room = std::pin::pin!(self.room.notified());
             room.as_mut().enable();

@@ -1,4 +1,5 @@
 mod objects;
+mod writes;
 
 use std::borrow::Cow;
 use std::future::IntoFuture;
