@@ -1,0 +1,93 @@
+//! Loads for the registries of others, that are not asked by datagrams. See `benches/registry.py`.
+#![expect(clippy::print_stdout, reason = "the result is what this is for")]
+
+mod etcd;
+mod pyro;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, Subcommand};
+use futures_util::future::try_join_all;
+use hdrhistogram::Histogram;
+use serde_json::json;
+
+#[derive(Parser)]
+struct Cli {
+    /// HOST:PORT
+    address: String,
+    /// Requests under way at a time
+    #[arg(long, default_value = "64")]
+    window: usize,
+    #[arg(long, default_value = "1000")]
+    millis: u64,
+    #[command(subcommand)]
+    part: Part,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// Put instances into etcd, each a key with a lease of its own
+    EtcdFill(etcd::Size),
+    /// Get the instances of a name from etcd
+    EtcdGet(etcd::Size),
+    /// Renew the leases of instances in etcd
+    EtcdKeepAlive(etcd::Size),
+    /// Call Pyro5's name server by bytes that its own client has sent
+    Pyro {
+        /// What its client has sent, as benches/pyro_calls.py tells it
+        calls: PathBuf,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let load = Load { window: cli.window, time: Duration::from_millis(cli.millis) };
+    runtime.block_on(async {
+        match cli.part {
+            Part::EtcdFill(size) => etcd::fill(&cli.address, load, &size).await,
+            Part::EtcdGet(size) => etcd::get(&cli.address, load, &size).await,
+            Part::EtcdKeepAlive(size) => etcd::keep_alive(&cli.address, load, &size).await,
+            Part::Pyro { calls } => pyro::run(&cli.address, load, &calls).await,
+        }
+    })
+}
+
+/// How much is asked, and for how long.
+#[derive(Clone, Copy)]
+struct Load {
+    window: usize,
+    time: Duration,
+}
+
+impl Load {
+    /// Lets `window` askers ask one after the other until the time is over, and prints how it went.
+    /// Each asker is made by its number and gives a latency for each answer.
+    async fn run<F>(self, mut asker: impl FnMut(usize, Instant) -> F) -> anyhow::Result<()>
+    where
+        F: Future<Output = anyhow::Result<Vec<Duration>>>,
+    {
+        let start = Instant::now();
+        let all = try_join_all((0..self.window).map(|at| asker(at, start + self.time))).await?;
+        let seconds = start.elapsed().as_secs_f64();
+        let mut latency = Histogram::<u64>::new(3)?;
+        for one in all.iter().flatten() {
+            latency.record(u64::try_from(one.as_nanos())?)?;
+        }
+        let micros = |percentile| {
+            Duration::from_nanos(latency.value_at_percentile(percentile)).as_secs_f64() * 1e6
+        };
+        let answered = u32::try_from(latency.len())?;
+        println!(
+            "{}",
+            json!({
+                "answered": answered,
+                "per_second": f64::from(answered) / seconds,
+                "p50_us": micros(50.0),
+                "p99_us": micros(99.0),
+            })
+        );
+        Ok(())
+    }
+}
