@@ -19,7 +19,8 @@ use super::system::{
 /// How often a free port is looked for that all sockets can have, where none was asked for.
 const PORT_TRIES: usize = 32;
 
-/// Pending connections that the system keeps for us.
+/// Pending connections that the system keeps for us: as many as it is allowed to, for who is not
+/// kept calls again a second later.
 const BACKLOG: i32 = 65_535;
 
 /// Room for datagrams that come faster than they are served for a moment: tens of thousands of them,

@@ -41,7 +41,7 @@ pub(super) struct Connection<S> {
     peer: SocketAddr,
     shared: Arc<Shared>,
     pub(super) place: Place,
-    pub(super) stop: CancellationToken,
+    stop: CancellationToken,
     framing: Framing,
 }
 
@@ -66,9 +66,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Serves the client until it has its answer, goes, is too slow or must make room.
     pub(super) async fn run(mut self) {
-        let given_up = self.place.given_up();
+        let (given_up, stop) = (self.place.given_up(), self.stop.clone());
+        let displaced = async {
+            given_up.cancelled().await;
+            if stop.is_cancelled() {
+                // Who has begun a request may finish it.
+                std::future::pending::<()>().await;
+            }
+        };
         let served = tokio::select! {
-            () = given_up.cancelled() => return,
+            biased;
+            () = displaced => return,
             served = self.serve() => served,
         };
         let served = match served {
@@ -310,8 +318,8 @@ mod tests {
             transport: Transport::Tcp,
         };
         let (stream, served) = duplex(64);
-        let (place, _) = Arc::new(Places::new(9)).take(Instant::now(), peer);
         let stop = CancellationToken::new();
+        let (place, _) = Arc::new(Places::new(9)).take(Instant::now(), peer, &stop);
         let connection =
             Connection::new(served, (peer, asker), Arc::clone(&shared), place, stop.clone());
         Client { stream, serving: tokio::spawn(connection.run()), stop, shared }

@@ -51,11 +51,12 @@ impl Places {
     }
 
     /// Takes a place; if there is none, the connection that has been idle longest is told to give up
-    /// its own, and named.
+    /// its own, and named. All are told when `stop` is.
     pub(crate) fn take(
         self: &Arc<Self>,
         now: Instant,
         peer: SocketAddr,
+        stop: &CancellationToken,
     ) -> (Place, Option<SocketAddr>) {
         let now = self.nanos(now);
         let mut taken = self.lock();
@@ -63,7 +64,7 @@ impl Places {
         let displaced = if is_full { taken.displace() } else { None };
         let id = taken.next_id;
         taken.next_id += 1;
-        let give_up = CancellationToken::new();
+        let give_up = stop.child_token();
         let active_at = Arc::new(AtomicU64::new(now));
         taken.by_activity.insert((now, id));
         let holder = Holder {
@@ -139,20 +140,20 @@ mod tests {
     fn the_longest_idle_makes_room() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let places = Arc::new(Places::new(2));
-        let (first, _) = places.take(at(0), peer(1));
-        let (second, _) = places.take(at(1), peer(2));
+        let (places, stop) = (Arc::new(Places::new(2)), CancellationToken::new());
+        let (first, _) = places.take(at(0), peer(1), &stop);
+        let (second, _) = places.take(at(1), peer(2), &stop);
         first.is_active(at(2));
-        let (third, displaced) = places.take(at(3), peer(3));
+        let (third, displaced) = places.take(at(3), peer(3), &stop);
         assert_eq!(displaced, Some(peer(2)));
         assert!(second.given_up().is_cancelled());
         assert!(!first.given_up().is_cancelled());
         // The one that was told to go frees no second place when it is gone.
         drop(second);
-        let (_fourth, displaced) = places.take(at(4), peer(4));
+        let (_fourth, displaced) = places.take(at(4), peer(4), &stop);
         assert_eq!(displaced, Some(peer(1)));
         drop(third);
-        let (_fifth, displaced) = places.take(at(5), peer(5));
+        let (_fifth, displaced) = places.take(at(5), peer(5), &stop);
         assert_eq!(displaced, None);
     }
 }

@@ -80,7 +80,7 @@ fn admit(
         transport: Transport::Tcp,
     };
     let peer = SocketAddr::new(asker.host.ip(), peer.port());
-    let (place, displaced) = places.take(Instant::now(), peer);
+    let (place, displaced) = places.take(Instant::now(), peer, stop);
     if let Some(displaced) = displaced {
         lost(shared, Loss::Displaced, displaced, "idle longest when another connection came");
     }

@@ -56,9 +56,8 @@ impl Pace {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Tells what happens until the client goes, does not take it, must make room, or the registry ends.
     pub(super) async fn tell(&mut self, mut watch: Box<Watch>) -> Result<(), Failure> {
-        // One's own, so that ten thousand do not look at one all the time.
-        let (stop, give_up) = (self.stop.child_token(), self.place.given_up());
-        let (mut stopped, mut given_up) = (pin!(stop.cancelled()), pin!(give_up.cancelled()));
+        let give_up = self.place.given_up();
+        let mut given_up = pin!(give_up.cancelled());
         // Moved when it fires and for a pause: a watcher that is told does not set a timer each time.
         let mut timer = pin!(sleep(WATCH_HEARTBEAT));
         let mut told_at = Instant::now();
@@ -77,8 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     if is_first && changed.as_mut().poll(cx).is_ready() {
                         return Poll::Ready(Woken::Changed);
                     }
-                    if given_up.as_mut().poll(cx).is_ready() || stopped.as_mut().poll(cx).is_ready()
-                    {
+                    if given_up.as_mut().poll(cx).is_ready() {
                         return Poll::Ready(Woken::Ended);
                     }
                     if let Poll::Ready(received) = receiving.as_mut().poll(cx) {
@@ -96,6 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 .await
             };
             let now = Instant::now();
+            let has_fired = matches!(woken, Woken::Due);
             match woken {
                 Woken::Ended => return Ok(()),
                 // Nothing else is served on this connection; its end is the end of the watch.
@@ -127,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if told_at != before {
                 pace.told(now);
             }
-            if timer.is_elapsed() {
+            if has_fired {
                 timer.as_mut().reset(told_at + WATCH_HEARTBEAT);
             }
         }
