@@ -92,6 +92,13 @@ impl FoldedName {
     /// # Errors
     /// [`NameError`] if the folded name is longer than [`ServiceName::MAX_BYTES`].
     pub fn new(text: &str) -> Result<Self, NameError> {
+        // Nearly every name, at a tenth of the cost.
+        if text.is_ascii()
+            && let Ok(mut folded) = ArrayString::from(text)
+        {
+            folded.make_ascii_uppercase();
+            return Ok(Self(folded));
+        }
         let mut folded = ArrayString::new();
         if text.is_ascii() && folded.try_push_str(text).is_ok() {
             // Nearly every name; no other text is folded byte by byte.

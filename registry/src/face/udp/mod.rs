@@ -47,6 +47,7 @@ pub(crate) async fn serve(
         pending: Pending::new(pending_limit),
         pressure: Pressure::new(now()),
         checks: JoinSet::new(),
+        classes: Vec::new(),
         reply: Vec::new(),
         outbox: Outbox::new(),
     };
@@ -100,6 +101,8 @@ struct UdpFace {
     pressure: Pressure,
     /// Registrations whose addresses are being tried. Those beyond a small number end at once.
     checks: JoinSet<Checked>,
+    /// Of the datagrams of one batch, those that are served here.
+    classes: Vec<Option<Class>>,
     /// Room for the answer that is being made.
     reply: Vec<u8>,
     outbox: Outbox,
@@ -142,14 +145,19 @@ impl UdpFace {
         let (shared, interfaces) = (Arc::clone(&self.shared), self.shared.interfaces.get());
         if let Some(dispatcher) = shared.dispatcher.get() {
             let turn = Turn::new(now, dispatcher);
+            let mut classes = std::mem::take(&mut self.classes);
+            classes.clear();
+            classes.extend(inbox.iter().map(|(incoming, message)| {
+                message.filter(|_| self.is_for_us(incoming)).map(Class::of)
+            }));
             for class in Class::IN_ORDER {
-                for (incoming, message) in inbox.iter() {
-                    let message = message.filter(|_| self.is_for_us(incoming));
-                    if let Some(message) = message.filter(|it| Class::of(it) == class) {
+                for ((incoming, message), its_class) in inbox.iter().zip(&classes) {
+                    if let Some(message) = message.filter(|_| *its_class == Some(class)) {
                         self.serve_one(&turn, class, introduce(incoming, &interfaces), message);
                     }
                 }
             }
+            self.classes = classes;
         } else {
             for (incoming, message) in inbox.iter() {
                 let Some(message) = message.filter(|_| self.is_for_us(incoming)) else { continue };
