@@ -122,7 +122,7 @@ fn registry_that(
 
 #[test]
 fn an_answer_that_is_not_what_was_registered_is_wrong() {
-    const NOBODY: &[u8] = b"\x10";
+    const NOBODY: &[u8] = b"\x02";
     let answer = |request: Request<'_>| match request {
         Request::Query { .. } => Some(NOBODY),
         _ => Some(reply::ACKNOWLEDGEMENT),

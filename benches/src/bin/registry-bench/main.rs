@@ -35,7 +35,7 @@ enum Part {
     EtcdKeepAlive(etcd::Size),
     /// Call Pyro5's name server by bytes that its own client has sent
     Pyro {
-        /// What its client has sent, as benches/pyro_calls.py tells it
+        /// What its client has sent, as `benches/pyro_calls.py` tells it
         calls: PathBuf,
     },
 }

@@ -24,12 +24,12 @@ struct Call {
 
 pub(super) async fn run(address: &str, load: Load, calls: &Path) -> anyhow::Result<()> {
     let document: Value = serde_json::from_slice(&std::fs::read(calls)?)?;
-    let connect = bytes(&document["connect"])?;
-    let calls = document["calls"].as_array().context("no calls")?;
+    let connect = bytes(document.get("connect"))?;
+    let calls = document.get("calls").and_then(Value::as_array).context("no calls")?;
     let calls: Vec<Call> = calls
         .iter()
         .map(|call| {
-            let (request, payload) = (bytes(&call["request"])?, bytes(&call["payload"])?);
+            let (request, payload) = (bytes(call.get("request"))?, bytes(call.get("payload"))?);
             Ok(Call { request, payload })
         })
         .collect::<anyhow::Result<_>>()?;
@@ -78,8 +78,8 @@ async fn receive(
     Ok(())
 }
 
-fn bytes(hex: &Value) -> anyhow::Result<Vec<u8>> {
-    let hex = hex.as_str().context("no hexadecimal text")?;
+fn bytes(hex: Option<&Value>) -> anyhow::Result<Vec<u8>> {
+    let hex = hex.and_then(Value::as_str).context("no hexadecimal text")?;
     let byte = |at| hex.get(at..at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
     let all: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(byte).collect();
     all.context("not hexadecimal")

@@ -28,7 +28,7 @@ pub(crate) struct BenchArgs {
 
     /// Without --rate: how many requests wait for an answer at a time; more take their place as these are
     /// answered
-    #[arg(long, value_name = "N", default_value = "256",
+    #[arg(long, value_name = "N", default_value = "128",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) window: u32,
 

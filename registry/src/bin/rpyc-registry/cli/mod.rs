@@ -180,7 +180,7 @@ The exit code is 1 if one does not answer.")]
     Shell(ShellArgs),
     /// Put a registry of yours under load, and measure what it answers how fast
     #[command(after_help = "Examples:
-  rpyc-registry bench 127.0.0.1                        as fast as it answers, 256 requests waiting
+  rpyc-registry bench 127.0.0.1                        as fast as it answers, 128 requests waiting
   rpyc-registry bench 127.0.0.1 --rate 20000 -d 1m     how long answers take at 20,000 requests a second
   rpyc-registry bench 127.0.0.1 --mix query=1 --instances 5000 --names 1000
   rpyc-registry bench 127.0.0.1 --instances 1000000 --hosts 100 --keep -d 0

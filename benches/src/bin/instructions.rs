@@ -1,0 +1,79 @@
+//! How many instructions a query and a renewal take, and how many they may.
+//!
+//! ```console
+//! cargo run --release -p rpyc-benches --bin instructions
+//! ```
+//!
+//! Times on a shared machine cannot tell a regression of a tenth; instructions, counted by valgrind, can. The
+//! keys of hash tables are random, so a count varies, by less than a percent. Whoever exceeds a limit makes the
+//! path cheaper again, or sets another and says why. gungraun does the same with more to install and to build
+//! than all of this takes.
+#![expect(clippy::print_stdout, reason = "the result is what this is for")]
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+use rpyc_benches::Table;
+
+/// Requests of one measurement.
+const REQUESTS: u32 = 1000;
+
+/// Instances in the table, five of each name.
+const INSTANCES: u32 = 5000;
+
+/// The most instructions of a query of a name with five instances, among a thousand names.
+const A_QUERY: u64 = 3_500;
+
+/// The most instructions of a renewal of an instance with one name, among 5,000.
+const A_RENEWAL: u64 = 6_400;
+
+/// What valgrind counts within.
+const COUNTED: &str = "--toggle-collect=*instructions::counted*";
+
+fn main() -> anyhow::Result<()> {
+    let mut is_within = true;
+    match std::env::args().nth(1).as_deref() {
+        Some("query") => measure(|table| table.query_all()),
+        Some("renewal") => measure(|table| table.renew_all()),
+        Some(other) => bail!("{other} is not known here"),
+        None => {
+            let directory = tempfile::TempDir::new()?;
+            for (what, limit) in [("query", A_QUERY), ("renewal", A_RENEWAL)] {
+                let count = count(what, directory.path())?;
+                let verdict = if count > limit { "EXCEEDED" } else { "ok" };
+                println!("a {what}: {count} instructions, at most {limit}: {verdict}");
+                is_within &= count <= limit;
+            }
+        }
+    }
+    ensure!(is_within, "a request takes more instructions than it may; see {}", file!());
+    Ok(())
+}
+
+/// Instructions of one request, by a run of this program within valgrind.
+fn count(what: &str, directory: &Path) -> anyhow::Result<u64> {
+    let profile = directory.join(what);
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--quiet", COUNTED]);
+    valgrind.arg(format!("--callgrind-out-file={}", profile.display()));
+    let status = valgrind.arg(std::env::current_exe()?).arg(what).status();
+    ensure!(status.context("cannot run valgrind")?.success(), "valgrind has failed");
+    let profile = std::fs::read_to_string(profile)?;
+    let total = profile.lines().find_map(|line| line.strip_prefix("totals: "));
+    let total: u64 = total.context("valgrind tells no total")?.trim().parse()?;
+    // As many as a request that is answered at all takes.
+    ensure!(total > u64::from(REQUESTS) * 100, "nothing was counted");
+    Ok(total / u64::from(REQUESTS))
+}
+
+fn measure(work: fn(&mut Table) -> usize) {
+    let mut table = Table::new(INSTANCES, REQUESTS);
+    counted(work, &mut table);
+}
+
+/// What is counted; its name is known to valgrind.
+#[inline(never)]
+fn counted(work: fn(&mut Table) -> usize, table: &mut Table) {
+    std::hint::black_box(work(table));
+}
