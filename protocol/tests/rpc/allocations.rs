@@ -20,7 +20,8 @@ fn a_small_call_allocates_its_values_only() {
             let (client, server) = (&mut pair.client, &mut pair.server);
             there.clear();
             back.clear();
-            let (mut call, mut positional) = (None, None);
+            let mut call = None;
+            let positional;
             let options = CallOptions { deadline: Some(pair.now), ..CallOptions::default() };
             let steps = [
                 measure(|| {
@@ -30,7 +31,7 @@ fn a_small_call_allocates_its_values_only() {
                 measure(|| server.handle_bytes(pair.now, &there)),
                 {
                     let Asked { id, positional: given } = asked(server);
-                    positional = Some(given);
+                    positional = given;
                     measure(|| {
                         server.reply(id, &Boxed::from(3)).unwrap();
                         server.poll_transmit(&mut back);
@@ -39,7 +40,7 @@ fn a_small_call_allocates_its_values_only() {
                 measure(|| client.handle_bytes(pair.now, &back)),
             ];
             assert_eq!(completed(client, call.unwrap()), Boxed::from(3));
-            assert_eq!(positional.unwrap(), [Boxed::from(1), Boxed::from(2)]);
+            assert_eq!(positional, [Boxed::from(1), Boxed::from(2)]);
             counts = steps.map(|step| step.count_total);
         }
         // The tuple of the operation's arguments, and the arguments.
