@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use arrayvec::ArrayVec;
 use dashmap::DashMap;
 use ipnet::IpNet;
 use rpyc_protocol::brine::{EncodeError, Writer};
@@ -53,6 +54,9 @@ pub struct Directory {
 
 /// Parts of the map of services, each with a lock: so many that none has many names to move when it grows.
 const SHARDS: usize = 256;
+
+/// Names of one instance that are renewed on the thread that heard of it.
+const RENEWED_AT_ONCE: usize = 64;
 
 /// Spreads what differs in a few bits: an odd number without a pattern.
 const JITTER: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
@@ -113,7 +117,7 @@ impl Directory {
     pub fn renew(&self, now: Instant, host: Host, port: &Port, names: Names<'_>) -> Renewal {
         let tick = self.clock.tick(now);
         let renewal =
-            self.places.look(&host, |held| renew(&held, tick.after(self.ttl), port, &names));
+            self.places.look(&host, |held| renew(&held, tick.after(self.ttl), port, names.clone()));
         renewal.unwrap_or_else(|| renewed_nothing(names))
     }
 
@@ -451,22 +455,26 @@ impl Directory {
 }
 
 /// Renews the leases of `names` on `port`, if all of them are held.
-fn renew(held: &Held<'_>, deadline: Tick, port: &Port, names: &Names<'_>) -> Renewal {
-    let lease_of = |name: &str| {
-        let name = FoldedName::new(name).ok()?;
-        held.at(port).find(|lease| lease.service.as_str() == &*name)
-    };
-    if !names.clone().all(|name| lease_of(name).is_some_and(|lease| may_renew(lease))) {
-        return Renewal::ForTheRegistry;
+fn renew(held: &Held<'_>, deadline: Tick, port: &Port, names: Names<'_>) -> Renewal {
+    // Who has more names is renewed by the registry, which takes longer.
+    let mut leases = ArrayVec::<&Arc<Lease>, RENEWED_AT_ONCE>::new();
+    for name in names {
+        let Ok(name) = FoldedName::new(name) else { return Renewal::ForTheRegistry };
+        let lease = held.at(port).find(|lease| lease.service.as_str() == &*name);
+        let Some(lease) = lease.filter(|lease| may_renew(lease)) else {
+            return Renewal::ForTheRegistry;
+        };
+        if leases.try_push(lease).is_err() {
+            return Renewal::ForTheRegistry;
+        }
     }
     // A native registration of the same server has an owner; this is not how it is renewed.
-    let leases = || names.clone().filter_map(lease_of);
-    let legacy = leases().filter(|lease| lease.instance.is_legacy());
+    let legacy = leases.iter().filter(|lease| lease.instance.is_legacy());
     // A sweep may end a lease between the look and the renewal; then the registry adds it anew.
-    if !renew_all(legacy, deadline) {
+    if !renew_all(legacy.copied(), deadline) {
         return Renewal::ForTheRegistry;
     }
-    Renewal::Done(leases().map(|lease| lease.ticket()).max().unwrap_or_default())
+    Renewal::Done(leases.iter().map(|lease| lease.ticket()).max().unwrap_or_default())
 }
 
 fn in_order(leases: impl IntoIterator<Item = Arc<Lease>>) -> Vec<Arc<Lease>> {

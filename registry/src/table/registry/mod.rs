@@ -32,8 +32,8 @@ use crate::refusal::Refusal;
 use crate::store::{Change, NativeRecord, Origin, Progress, Record, Store, Ticket};
 pub use native::{NewInstance, Place};
 pub use restore::MAX_GRACES;
-use sweep::Overdue;
 pub use sweep::SWEEP_INTERVAL;
+use sweep::Sweep;
 use telling::Telling;
 
 /// How a table is set up. The default is a working one.
@@ -88,7 +88,7 @@ pub struct Registry {
     /// queue: when a lease's time comes it is looked at, and put back if its deadline has moved. So
     /// a renewal costs nothing here, and a lease is looked at once a TTL.
     queue: Queue,
-    overdue: Overdue,
+    sweep: Sweep,
     /// Overdue leases that are kept for now, by the time at which they go regardless.
     held: Queue,
     /// How many of them each service has.
@@ -131,7 +131,7 @@ impl Registry {
             store,
             entropy,
             queue: Queue::default(),
-            overdue: Overdue::default(),
+            sweep: Sweep::default(),
             held: Queue::default(),
             held_of: HashMap::new(),
             losses: Losses::default(),

@@ -1,6 +1,6 @@
 //! The ends of leases that nobody renews, and their protection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,33 +16,53 @@ use crate::table::protection::Of;
 /// so, presumably, were renewals: what it is late is credited to every lease.
 pub const SWEEP_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Leases looked at, ended or kept in one call of [`Registry::expire`]: some hundred microseconds of work,
-/// so that neither registrations nor whoever shares the processor wait long.
-const SWEEP_BATCH: usize = 256;
+/// What one call of [`Registry::expire`] may do, in looks at a lease: some hundred microseconds of work, so
+/// that neither registrations nor whoever shares the processor wait long.
+const BUDGET: usize = 1024;
+
+/// What the rest of the work takes, in looks at a lease: to judge a service, to keep a lease, to end one.
+const JUDGING: usize = 8;
+const KEEPING: usize = 8;
+const ENDING: usize = 32;
 
 /// Suspects looked at in a sweep to find those that nothing protects any more.
 const RELEASE_BATCH: usize = 1024;
 
-/// Overdue leases on the way to their end, or to being kept. One sweep takes them through in several calls
-/// if they are many.
+/// A sweep: overdue leases on the way to their end, or to being kept. If they are many, several calls of
+/// [`Registry::expire`] take them through.
 #[derive(Debug, Default)]
-pub(super) struct Overdue {
-    /// Found, and waiting until all others that are overdue have been found too.
-    found: Vec<Arc<Lease>>,
+pub(super) struct Sweep {
+    stage: Stage,
+    /// Overdue leases with the numbers of their services.
+    found: Vec<(u64, Arc<Lease>)>,
     /// How many of those each service has.
     found_of: HashMap<u64, usize>,
-    /// Judged: these end.
+    /// Services that are not judged yet, and how many of their leases were found.
+    unjudged: Vec<(u64, usize)>,
+    /// Services that are protected.
+    protected: HashSet<u64>,
     ending: Vec<Arc<Lease>>,
-    /// Judged: these are kept for now.
     keeping: Vec<Arc<Lease>>,
+    /// Suspects that nothing protects any more.
+    releasing: Vec<Arc<Lease>>,
     /// How many more may end in this sweep.
     room: usize,
 }
 
-impl Overdue {
-    fn is_judged(&self) -> bool {
-        !self.ending.is_empty() || !self.keeping.is_empty()
-    }
+/// What a sweep does next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// Finds what is overdue: all of it, before any is judged.
+    #[default]
+    Find,
+    /// Decides which services are protected.
+    Judge,
+    /// Ends or keeps what was found.
+    CarryOut,
+    /// Ends suspects that nothing protects any more.
+    Release,
+    /// Ends suspects that have been kept for a whole TTL.
+    EndProtection,
 }
 
 impl Registry {
@@ -80,34 +100,58 @@ impl Registry {
 
     /// Goes on with a sweep; tells whether that was all of it.
     fn sweep(&mut self, tick: Tick) -> bool {
-        let mut budget = SWEEP_BATCH;
-        if !self.overdue.is_judged() {
-            if self.overdue.found.is_empty() {
-                self.losses.forget_before(tick, self.directory.ttl());
-            }
-            if !self.find_overdue(tick, &mut budget) {
+        let mut budget = BUDGET;
+        while budget > 0 {
+            let is_done = match self.sweep.stage {
+                Stage::Find => self.find_overdue(tick, &mut budget),
+                Stage::Judge => self.judge_services(&mut budget),
+                Stage::CarryOut => self.carry_out(tick, &mut budget),
+                Stage::Release => self.end_released(&mut budget),
+                Stage::EndProtection => self.end_of_protection(tick, &mut budget),
+            };
+            if !is_done {
                 return false;
             }
-            self.judge_overdue();
+            self.sweep.stage = match self.sweep.stage {
+                Stage::Find => {
+                    self.look_at_the_table(self.sweep.found.len());
+                    Stage::Judge
+                }
+                Stage::Judge => {
+                    self.judge();
+                    Stage::CarryOut
+                }
+                Stage::CarryOut => {
+                    self.find_unprotected();
+                    Stage::Release
+                }
+                Stage::Release => Stage::EndProtection,
+                Stage::EndProtection => {
+                    self.sweep = Sweep::default();
+                    return true;
+                }
+            };
         }
-        self.carry_out(tick, &mut budget);
-        if self.overdue.is_judged() {
-            return false;
-        }
-        self.release_unprotected();
-        self.end_of_protection(tick)
+        false
     }
 
     /// Takes leases whose time has come out of the queue; tells whether it has found them all.
     fn find_overdue(&mut self, tick: Tick, budget: &mut usize) -> bool {
+        if self.sweep.found.is_empty() {
+            self.losses.forget_before(tick, self.directory.ttl());
+        }
         while *budget > 0 {
-            let Some(lease) = self.queue.pop(tick) else { return true };
+            let Some(lease) = self.queue.pop(tick) else {
+                self.sweep.unjudged = self.sweep.found_of.drain().collect();
+                return true;
+            };
             *budget -= 1;
             match lease.deadline() {
                 Some(deadline) if deadline > tick => self.queue.push(deadline, lease),
                 Some(_) => {
-                    *self.overdue.found_of.entry(lease.service_id()).or_default() += 1;
-                    self.overdue.found.push(lease);
+                    let service = lease.service_id();
+                    *self.sweep.found_of.entry(service).or_default() += 1;
+                    self.sweep.found.push((service, lease));
                 }
                 None => debug!(name = ?lease.service.as_str(), "an ended lease was still queued"),
             }
@@ -115,38 +159,43 @@ impl Registry {
         false
     }
 
-    /// Decides which of the overdue end, and which are kept because they are too many to be believed.
-    fn judge_overdue(&mut self) {
-        let found = std::mem::take(&mut self.overdue.found);
-        let mut found_of = std::mem::take(&mut self.overdue.found_of);
-        self.look_at_the_table(found.len());
-        found_of.retain(|service, found| self.is_protected(*service, *found));
-        let (mut keeping, mut ending) = if self.is_table_protected {
-            (found, Vec::new())
-        } else if found_of.is_empty() {
-            (Vec::new(), found)
-        } else {
-            found.into_iter().partition(|lease| found_of.contains_key(&lease.service_id()))
-        };
-        // In random order, so that no service loses all it has before the others lose anything.
-        self.shuffle(&mut ending);
-        let cap = self.config.protection.evictions_per_sweep;
-        keeping.extend(ending.drain(cap.min(ending.len())..));
-        let room = cap - ending.len();
-        self.overdue = Overdue { ending, keeping, room, ..Overdue::default() };
+    /// Finds which services are protected, if not the whole table is; tells whether that was all.
+    fn judge_services(&mut self, budget: &mut usize) -> bool {
+        if self.is_table_protected || !self.is_worth_protecting() {
+            self.sweep.unjudged.clear();
+        }
+        while *budget > 0 {
+            let Some((service, found)) = self.sweep.unjudged.pop() else { return true };
+            *budget = budget.saturating_sub(JUDGING);
+            if self.is_protected(service, found) {
+                self.sweep.protected.insert(service);
+            }
+        }
+        false
     }
 
-    /// Ends or keeps some of those that have been judged.
-    fn carry_out(&mut self, tick: Tick, budget: &mut usize) {
-        let mut some_of = |leases: &mut Vec<Arc<Lease>>| {
-            let some = leases.split_off(leases.len().saturating_sub(*budget));
-            *budget -= some.len();
-            some
-        };
-        let ending = some_of(&mut self.overdue.ending);
-        let keeping = some_of(&mut self.overdue.keeping);
+    /// Decides which of the overdue end, and which are kept because they are too many to be believed.
+    fn judge(&mut self) {
+        let is_table_protected = self.is_table_protected;
+        let Sweep { found, protected, .. } = &mut self.sweep;
+        let (mut keeping, mut ending) = (Vec::new(), Vec::new());
+        for (service, lease) in found.drain(..) {
+            let is_kept = is_table_protected || protected.contains(&service);
+            if is_kept { &mut keeping } else { &mut ending }.push(lease);
+        }
+        let cap = self.config.protection.evictions_per_sweep;
+        keeping.extend(self.all_but_some(&mut ending, cap));
+        self.sweep.room = cap - ending.len();
+        (self.sweep.keeping, self.sweep.ending) = (keeping, ending);
+    }
+
+    /// Ends or keeps some of those that have been judged; tells whether that was all of them.
+    fn carry_out(&mut self, tick: Tick, budget: &mut usize) -> bool {
+        let ending = some_of(&mut self.sweep.ending, budget, ENDING);
         self.evict(tick, ending);
+        let keeping = some_of(&mut self.sweep.keeping, budget, KEEPING);
         self.hold(tick, keeping);
+        self.sweep.ending.is_empty() && self.sweep.keeping.is_empty()
     }
 
     /// Finds whether too much of the whole table is overdue, and tells when that begins and ends.
@@ -233,8 +282,8 @@ impl Registry {
         overdue_since.after(lease.ttl(self.directory.ttl()))
     }
 
-    /// Ends some of the held leases that nothing protects any more.
-    fn release_unprotected(&mut self) {
+    /// Finds some of the held leases that nothing protects any more.
+    fn find_unprotected(&mut self) {
         if self.is_table_protected || self.held.is_empty() {
             return;
         }
@@ -248,21 +297,33 @@ impl Registry {
                 released.push(Arc::clone(lease));
             }
         }
-        self.shuffle(&mut released);
-        released.truncate(self.overdue.room);
-        released.retain(|lease| lease.deadline().is_some_and(|it| lease.end_if_still(it)));
+        let room = self.sweep.room;
+        self.all_but_some(&mut released, room);
+        self.sweep.releasing = released;
+    }
+
+    /// Ends some of those; tells whether that was all of them.
+    fn end_released(&mut self, budget: &mut usize) -> bool {
+        let mut released = some_of(&mut self.sweep.releasing, budget, ENDING);
+        // One may have renewed or gone since it was found.
+        released.retain(|lease| {
+            lease.suspicion() == Some(Suspicion::Overdue)
+                && lease.deadline().is_some_and(|it| lease.end_if_still(it))
+        });
         self.finish(&released, "expired");
+        self.sweep.releasing.is_empty()
     }
 
     /// Ends what has been held for a whole TTL, whatever protects it; tells whether that was all.
-    fn end_of_protection(&mut self, tick: Tick) -> bool {
+    fn end_of_protection(&mut self, tick: Tick, budget: &mut usize) -> bool {
         let mut ended = Vec::new();
         let mut is_all = false;
-        for _ in 0..SWEEP_BATCH {
+        while *budget > 0 {
             let Some(lease) = self.held.pop(tick) else {
                 is_all = true;
                 break;
             };
+            *budget -= 1;
             let until = self.kept_until(&lease);
             if until > tick {
                 self.held.push(until, lease);
@@ -271,6 +332,7 @@ impl Registry {
             match lease.deadline() {
                 Some(deadline) if lease.end_if_still(deadline) => {
                     self.uncount_held(&lease);
+                    *budget = budget.saturating_sub(ENDING);
                     ended.push(lease);
                 }
                 // It is being renewed at this very moment.
@@ -282,10 +344,25 @@ impl Registry {
         is_all
     }
 
-    fn shuffle(&mut self, leases: &mut [Arc<Lease>]) {
-        if leases.len() > 1 {
-            let seed = (self.entropy)() & u128::from(u64::MAX);
-            fastrand::Rng::with_seed(u64::try_from(seed).unwrap_or(0)).shuffle(leases);
+    /// Leaves up to `some` of `leases`, chosen at random, so that no service loses all it has before the
+    /// others lose anything; gives the rest.
+    fn all_but_some(&mut self, leases: &mut Vec<Arc<Lease>>, some: usize) -> Vec<Arc<Lease>> {
+        if leases.len() <= some {
+            return Vec::new();
         }
+        let seed = (self.entropy)() & u128::from(u64::MAX);
+        let mut random = fastrand::Rng::with_seed(u64::try_from(seed).unwrap_or(0));
+        for at in 0..some {
+            let other = random.usize(at..leases.len());
+            leases.swap(at, other);
+        }
+        leases.split_off(some)
     }
+}
+
+/// Takes as many of `leases` as `budget` has room for, each for `cost`.
+fn some_of(leases: &mut Vec<Arc<Lease>>, budget: &mut usize, cost: usize) -> Vec<Arc<Lease>> {
+    let some = leases.split_off(leases.len().saturating_sub(budget.div_ceil(cost)));
+    *budget = budget.saturating_sub(some.len() * cost);
+    some
 }

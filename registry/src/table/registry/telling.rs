@@ -8,7 +8,7 @@ use crate::table::clock::Tick;
 
 /// Changes told within a second. When everybody comes back at once nobody reads more, and to write them
 /// would take longer than to serve them.
-const LINES: u64 = 1_000;
+const LINES: u64 = 100;
 
 const SECOND: Duration = Duration::from_secs(1);
 
