@@ -168,6 +168,22 @@ def table(heading, lines):
     sys.stdout.flush()
 
 
+# To an echo everything is about one name, so its one answer is right.
+ONE_NAME = ["--instances", "5000", "--names", "1", "--hosts", "16"]
+OK = b"\x08\x0bOK"
+
+
+def echo_of(reply, *mode):
+    """A bare echo that answers whatever comes with the same bytes."""
+    return Server(BIN / "echo", "--reply", reply.hex(), *mode)
+
+
+def latencies(what, results):
+    """A table of latencies in milliseconds."""
+    keys = {"median": "p50_us", "99th percentile": "p99_us", "99.9th": "p99.9_us", "the longest (median of rounds)": "max_us"}
+    table([what, *keys], [[name, *(f"{median(all_, key) / 1000:.3f} ms" for key in keys.values())] for name, all_ in results.items()])
+
+
 def rates(stack, scratch):
     """Queries and renewals, of everybody."""
     ours = stack(daemon(scratch / "rates", "-t", "1h"))
@@ -194,13 +210,11 @@ def rates(stack, scratch):
     register(rpyc, FIVE)
     other(etcd, "etcd-fill")
     answer = ask(ours.port, "BENCH-0")
-    # To an echo everything is about one name, so its one answer is right.
-    one_name = ["--instances", "5000", "--names", "1", "--hosts", "16"]
-    echoes = {(kind, mode): stack(Server(BIN / "echo", "--reply", reply.hex(), *mode))
-              for kind, reply in [("query=1", answer), ("register=1", b"\x08\x0bOK")] for mode in [(), ("--batch",)]}
+    echoes = {(kind, mode): stack(echo_of(reply, *mode))
+              for kind, reply in [("query=1", answer), ("register=1", OK)] for mode in [(), ("--batch",)]}
     who = {
-        "echo, a call each way": lambda mix: load(echoes[mix, ()], one_name, mix),
-        "echo, batches": lambda mix: load(echoes[mix, ("--batch",)], one_name, mix),
+        "echo, a call each way": lambda mix: load(echoes[mix, ()], ONE_NAME, mix),
+        "echo, batches": lambda mix: load(echoes[mix, ("--batch",)], ONE_NAME, mix),
         "rpyc-registry": lambda mix: load(ours, FIVE, mix),
         "RPyC 6.0.2": lambda mix: load(rpyc, FIVE, mix),
         "Pyro5 5.17": lambda mix: other(pyro, "pyro", calls) if mix == "query=1" else None,
@@ -217,14 +231,15 @@ def rates(stack, scratch):
 
 
 def latency(stack, scratch):
-    """At half of the most queries that are answered."""
+    """At half of the most queries that are answered, beside an echo that is asked as often: its figures are the machine's own."""
     ours = stack(daemon(scratch / "latency", "-t", "1h"))
     register(ours, FIVE)
     most = statistics.median(load(ours, FIVE, "query=1")["per_second"] for _ in range(options.rounds))
-    results = rounds({f"{most / 2:,.0f} queries a second": lambda: load(ours, FIVE, "query=1", "--rate", int(most / 2))})
-    table(["at half the maximum", "median", "99th percentile", "the longest (median of rounds)"],
-          [[name, *(f"{median(all_, key) / 1000:.3f} ms" for key in ("p50_us", "p99_us", "max_us"))] for name, all_ in results.items()])
-    return most
+    echo, rate = stack(echo_of(ask(ours.port, "BENCH-0"), "--batch")), ("--rate", int(most / 2))
+    latencies(f"at half the maximum, {most / 2:,.0f} queries a second", rounds({
+        "echo, batches": lambda: load(echo, ONE_NAME, "query=1", *rate),
+        "rpyc-registry": lambda: load(ours, FIVE, "query=1", *rate),
+    }))
 
 
 def expiry(stack, scratch):
@@ -232,7 +247,8 @@ def expiry(stack, scratch):
     timeout = 20
     # Few enough that the renewals of the load keep them, though it picks them at random.
     people = ["--instances", "500", "--names", "100", "--hosts", "16"]
-    results = []
+    millis = (timeout + 5) * 1000
+    results = {"rpyc-registry": []}
     for number in range(options.rounds):
         ours = stack(daemon(scratch / f"expiry{number}", "-t", timeout, "--protect-share", "1"))
         register(ours, people)
@@ -240,14 +256,13 @@ def expiry(stack, scratch):
         lapsing = ["--instances", LAPSING, "--hosts", "16", "--first-host", "127.65.0.1", "--prefix", "LAPSE"]
         progress(f"round {number + 1}: {LAPSING} leases, which end in {timeout} s")
         register(ours, lapsing)
-        told = load(ours, people, "query=9,register=1", "--rate", int(most / 2), millis=(timeout + 5) * 1000)
+        told = load(ours, people, "query=9,register=1", "--rate", int(most / 2), millis=millis)
         left = run(BIN / "rpyc-registry", "status", "-o", "json", "--registry", ours.address)["instances"]
         if left != 500:
             progress(f"{left - 500} leases have not ended meanwhile")
-        results.append(told)
+        results["rpyc-registry"].append(told)
         ours.end()
-    table(["at half the maximum, while leases end at once", "median", "99th percentile", "the longest (median of rounds)"],
-          [[f"{LAPSING:,}", *(f"{median(results, key) / 1000:.3f} ms" for key in ("p50_us", "p99_us", "max_us"))]])
+    latencies(f"at half the maximum, while {LAPSING:,} leases end at once", results)
 
 
 def until_answered(state, how, ours):

@@ -23,10 +23,10 @@ const REQUESTS: u32 = 1000;
 const INSTANCES: u32 = 5000;
 
 /// The most instructions of a query of a name with five instances, among a thousand names.
-const A_QUERY: u64 = 3_500;
+const A_QUERY: u64 = 2_600;
 
 /// The most instructions of a renewal of an instance with one name, among 5,000.
-const A_RENEWAL: u64 = 6_400;
+const A_RENEWAL: u64 = 3_100;
 
 /// What valgrind counts within.
 const COUNTED: &str = "--toggle-collect=*instructions::counted*";
