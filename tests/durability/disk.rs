@@ -16,7 +16,7 @@ fn registration(port: u16) -> Value {
 #[test]
 fn a_full_disk_costs_acknowledgements_and_no_answers_and_no_data() {
     let Some(disk) = Disk::or_notice(DISK_BYTES) else { return };
-    let daemon = Daemon::restart(0, disk.path(), &[]);
+    let daemon = Daemon::restart(lasting_port(), disk.path(), &[]);
     let port = daemon.port();
     let mut native = Native::connect(port).unwrap();
     let mut acknowledged = Vec::new();

@@ -12,7 +12,7 @@ use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::reply::decode_endpoints;
 use rpyc_protocol::registry::{Names, Port, Request};
 use rpyc_tests::raw::Datagrams;
-use rpyc_tests::{Daemon, PATIENCE, Scratch, Transport};
+use rpyc_tests::{Daemon, PATIENCE, Scratch, Transport, lasting_port};
 use serde_json::{Value, json};
 
 /// A native client, with a connection for as long as it lasts.
@@ -77,7 +77,7 @@ fn found(socket: &Datagrams, daemon: &Daemon, name: &str) -> Vec<u16> {
 
 /// A daemon with a directory that outlasts it.
 fn first(state: &Scratch) -> Daemon {
-    Daemon::restart(0, state.path(), &[])
+    Daemon::restart(lasting_port(), state.path(), &[])
 }
 
 fn again(port: u16, state: &Path) -> Daemon {

@@ -1,9 +1,10 @@
 //! Our daemon, never a stale one.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::listener::{Listener, Transport};
 use crate::namespace::Host;
@@ -138,4 +139,22 @@ fn expected_listeners(arguments: &[&str]) -> usize {
 pub fn executable() -> &'static Path {
     static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
     EXECUTABLE.get_or_init(|| workspace::built("rpyc-registry", &["--bin", "rpyc-registry"]))
+}
+
+/// A port that is free, and that nobody gets who asks for any port: it is still there for a daemon that starts
+/// again.
+pub fn lasting_port() -> u16 {
+    /// Below what systems give to those who ask for any, above what services use.
+    const RANGE: std::ops::Range<u16> = 20_000..30_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let is_free = |port: &u16| {
+        let any = (Ipv6Addr::UNSPECIFIED, *port);
+        TcpListener::bind(any).is_ok() && UdpSocket::bind(any).is_ok()
+    };
+    let offset = std::process::id() * 37;
+    let next = || offset.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+    let len = u32::from(RANGE.end - RANGE.start);
+    let candidates = std::iter::repeat_with(next)
+        .filter_map(|number| Some(RANGE.start + u16::try_from(number % len).ok()?));
+    candidates.take(RANGE.len()).find(is_free).expect("one of ten thousand ports is free")
 }

@@ -37,7 +37,7 @@ pub mod scratch;
 pub mod server;
 mod workspace;
 
-pub use daemon::Daemon;
+pub use daemon::{Daemon, lasting_port};
 pub use eventually::{PATIENCE, eventually};
 pub use listener::{Listener, Transport};
 pub use namespace::{Host, Interface, Lab, Segment};
