@@ -27,6 +27,10 @@ pub(crate) use pending::PENDING;
 use pending::{Pending, Waiting};
 use pressure::{Pressure, Spare};
 
+/// Batches served at the end: as many datagrams as the largest receive buffer holds, so that what goes on coming
+/// does not keep the registry from ending.
+const LAST_BATCHES: usize = 256;
+
 /// Serves one socket until `stop`, then gives the answers that wait for the store, `pending_limit` of
 /// them at most, for at most `grace`.
 ///
@@ -77,7 +81,11 @@ pub(crate) async fn serve(
         }
     }
     // What had arrived by then counts, above all servers that say that they end.
-    let _ = face.serve_batch(&mut inbox);
+    for _ in 0..LAST_BATCHES {
+        if !matches!(face.serve_batch(&mut inbox), Ok(false)) {
+            break;
+        }
+    }
     let finish = async {
         face.send_committed();
         while !face.pending.is_empty() {
