@@ -99,8 +99,8 @@ impl Table {
         let mut now = self.now;
         let end = self.now + TableConfig::default().ttl * 4;
         while now < end && self.dispatcher.instances() > 0 {
-            let next = self.dispatcher.expire(now);
-            now = next.max(now + rpyc_registry::SWEEP_INTERVAL);
+            // At once again, if there is more to do.
+            now = self.dispatcher.expire(now);
         }
         self.dispatcher.instances()
     }
