@@ -75,11 +75,14 @@ impl Registry {
         let late = now.saturating_duration_since(self.next_sweep);
         if late > SWEEP_INTERVAL {
             self.directory.clock.credit(late);
-            warn!(
-                late = %humantime::format_duration(Duration::from_millis(millis(late))),
-                "the registry did not run for a while; every lease is extended by that"
-            );
+            let late = humantime::format_duration(Duration::from_millis(millis(late)));
+            if self.has_swept {
+                warn!(%late, "the registry did not run for a while; every lease is extended by that");
+            } else {
+                debug!(%late, "the table was being made; every lease is extended by that");
+            }
         }
+        self.has_swept = true;
         let tick = self.directory.clock.tick(now);
         self.telling.turn(tick);
         self.next_sweep = if self.sweep(tick) {
