@@ -133,7 +133,8 @@ fn bytes(request: &Request<'_>) -> Vec<u8> {
 }
 
 /// The host of an instance, which is on this machine so that no limit of a source applies.
-fn asker(instance: u32) -> Asker {
+#[must_use]
+pub fn asker(instance: u32) -> Asker {
     let [_, b, c, d] = instance.to_be_bytes();
     Asker {
         host: Host::new([10, b, c, d].into(), 0),

@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand};
+use rpyc_benches::asker;
 use rpyc_protocol::registry::{Names, Port, Request, reply};
 use rpyc_protocol::{FoldedName, ServiceName};
 use rpyc_registry::{
-    Access, Asker, Counters, Dispatcher, Entropy, FileStore, Host, Opened, Outcome, Progress,
-    Registry, TableConfig, Transport,
+    Access, Asker, Counters, Dispatcher, Entropy, FileStore, Opened, Outcome, Progress, Registry,
+    TableConfig,
 };
 use tokio::sync::watch;
 
@@ -225,17 +226,6 @@ fn entropy() -> Entropy {
         last += 1;
         last.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
     })
-}
-
-fn asker(instance: u32) -> Asker {
-    let [_, b, c, d] = instance.to_be_bytes();
-    Asker {
-        host: Host::new([10, b, c, d].into(), 0),
-        is_here: true,
-        reached: None,
-        link: 0,
-        transport: Transport::Udp4,
-    }
 }
 
 fn tell(what: &str, time: Duration, instances: u32) {

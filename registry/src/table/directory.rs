@@ -1,7 +1,5 @@
 //! The half of the table that every worker shares: queries and renewals.
 
-use std::borrow::Borrow;
-use std::cmp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,11 +19,13 @@ use super::address_rule::AddressRule;
 use super::addressing::Addressing;
 use super::clock::{LeaseClock, Tick};
 use super::failure::Failure;
+use super::host::parse_host;
 use super::instance::{Instance, Mark};
 use super::journal::Journal;
 use super::lease::Lease;
 use super::places::{Held, Places, Secrets};
-use super::service::{FailingPolicy, Rank, Service, Slot, Title};
+use super::service::{FailingPolicy, Rank, Service, Slot};
+use super::title::{Numbered, Title};
 use super::{Asker, Host};
 use crate::store::Ticket;
 
@@ -483,36 +483,6 @@ fn in_order(leases: impl IntoIterator<Item = Arc<Lease>>) -> Vec<Arc<Lease>> {
     leases
 }
 
-/// A title by its number.
-#[derive(Debug)]
-struct Numbered(Arc<Title>);
-
-impl Borrow<u64> for Numbered {
-    fn borrow(&self) -> &u64 {
-        &self.0.number
-    }
-}
-
-impl PartialEq for Numbered {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.number == other.0.number
-    }
-}
-
-impl Eq for Numbered {}
-
-impl PartialOrd for Numbered {
-    fn partial_cmp(&self, other: &Self) -> Option<cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Numbered {
-    fn cmp(&self, other: &Self) -> cmp::Ordering {
-        self.0.number.cmp(&other.0.number)
-    }
-}
-
 /// Whether a renewal is just a new deadline.
 fn may_renew(lease: &Lease) -> bool {
     !lease.has_ended() && lease.suspicion().is_none()
@@ -525,10 +495,4 @@ fn renew_all<'l>(leases: impl Iterator<Item = &'l Arc<Lease>>, deadline: Tick) -
 
 fn renewed_nothing(names: Names<'_>) -> Renewal {
     if names.count() == 0 { Renewal::Done(Ticket::default()) } else { Renewal::ForTheRegistry }
-}
-
-/// Reads an address as a client may write it: with or without a zone, mapped or not.
-pub(super) fn parse_host(text: &str) -> Option<IpAddr> {
-    let address = text.split_once('%').map_or(text, |(address, _)| address);
-    address.parse().ok().map(|ip: IpAddr| ip.to_canonical())
 }

@@ -62,3 +62,9 @@ impl fmt::Display for Host {
 fn is_link_local(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
+
+/// Reads an address as a client may write it: with or without a zone, mapped or not.
+pub(super) fn parse_host(text: &str) -> Option<IpAddr> {
+    let address = text.split_once('%').map_or(text, |(address, _)| address);
+    address.parse().ok().map(|ip: IpAddr| ip.to_canonical())
+}

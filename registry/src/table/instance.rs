@@ -9,7 +9,7 @@ use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::{Details, LeaseId, Target};
 
 use super::Host;
-use super::directory::parse_host;
+use super::host::parse_host;
 use crate::store::Ticket;
 
 /// A server at one place, with the leases of its names.

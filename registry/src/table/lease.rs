@@ -8,7 +8,7 @@ use rpyc_protocol::registry::native::State;
 
 use super::clock::{Since, Tick};
 use super::instance::{Instance, Mark};
-use super::service::Title;
+use super::title::Title;
 use crate::store::Ticket;
 
 /// A name served by an instance, until a deadline that moves with each renewal.

@@ -20,6 +20,7 @@ mod protection;
 mod queue;
 mod registry;
 mod service;
+mod title;
 mod topic;
 mod turn;
 mod view;

@@ -151,7 +151,7 @@ mod tests {
     use super::super::Host;
     use super::super::clock::LeaseClock;
     use super::super::instance::Instance;
-    use super::super::service::Title;
+    use super::super::title::Title;
     use super::*;
 
     fn lease(id: u64) -> Arc<Lease> {

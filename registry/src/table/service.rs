@@ -5,25 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::native::State;
 
 use super::fragment::Fragment;
 use super::lease::Lease;
+use super::title::Title;
 use super::turn::Turn;
-
-/// The name of a service, with its number, which rises in the order in which names appear.
-#[derive(Debug)]
-pub(crate) struct Title {
-    pub(crate) name: ServiceName,
-    pub(crate) number: u64,
-}
-
-impl Title {
-    pub(crate) fn as_str(&self) -> &str {
-        self.name.as_str()
-    }
-}
 
 /// Whether and when an instance is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -238,6 +225,7 @@ mod tests {
     use std::time::Instant;
 
     use proptest::prelude::*;
+    use rpyc_protocol::ServiceName;
     use rpyc_protocol::registry::Port;
 
     use super::super::Host;

@@ -8,7 +8,7 @@ use rpyc_protocol::registry::native::{self, Cursor, Filter, Instance, Reply, Sta
 use rpyc_protocol::{FoldedName, NameError};
 use wildmatch::WildMatch;
 
-use super::directory::parse_host;
+use super::host::parse_host;
 use super::lease::{Lease, Suspicion};
 use super::{Asker, Directory};
 

@@ -9,8 +9,8 @@ use tracing::{info, warn};
 use super::Registry;
 use crate::refusal::Refusal;
 use crate::store::Ticket;
-use crate::table::directory::parse_host;
 use crate::table::failure::Failure;
+use crate::table::host::parse_host;
 use crate::table::instance::{Instance, Mark};
 use crate::table::lease::Lease;
 
