@@ -7,8 +7,8 @@ use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::native::StoreId;
 use rpyc_protocol::registry::{Names, Port, Request};
 use rpyc_registry::{
-    Access, Asker, Counters, Dispatcher, Host, MemoryStore, Origin, Outcome, Registry, TableConfig,
-    Transport,
+    Access, Arrival, Asker, Counters, Dispatcher, Host, MemoryStore, Origin, Outcome, Registry,
+    TableConfig, Transport,
 };
 
 /// Instances of each name.
@@ -142,5 +142,6 @@ pub fn asker(instance: u32) -> Asker {
         reached: None,
         link: 0,
         transport: Transport::Udp4,
+        arrival: Arrival::at(Instant::now()),
     }
 }

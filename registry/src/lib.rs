@@ -40,7 +40,7 @@ pub use store::{
     Store, StoreError, Ticket,
 };
 pub use table::{
-    AddressRule, AddressRuleError, Asker, Directory, Entropy, FailingPolicy, Host, JOURNAL_LEN,
-    MAX_GRACES, NewInstance, Place, ProtectionPolicy, Registry, Renewal, SWEEP_INTERVAL,
-    TableConfig, Transport,
+    AddressRule, AddressRuleError, Arrival, Asker, Directory, Entropy, FailingPolicy, Host,
+    JOURNAL_LEN, MAX_GRACES, NewInstance, Place, ProtectionPolicy, Registry, Renewal,
+    SWEEP_INTERVAL, TableConfig, Transport,
 };

@@ -17,7 +17,7 @@ use tracing::{debug, info};
 
 use crate::counters::{Counters, Loss};
 use crate::dispatch::{Access, Dispatcher, random_store_id};
-use crate::face::tcp::Places;
+use crate::face::tcp::{Lines, Places};
 use crate::face::{Shared, tcp, udp};
 use crate::limits::Limits;
 use crate::net::{self, BindError, Interfaces, Plan, SharedInterfaces, UdpEar};
@@ -112,7 +112,7 @@ pub struct Server {
     setup: Setup,
     /// What is yet to be read, if anything is.
     opening: Option<Opening>,
-    udp: Vec<UdpEar>,
+    udp: Vec<Vec<UdpEar>>,
     tcp: Vec<TcpListener>,
     listeners: Vec<Listener>,
     places: Arc<Places>,
@@ -173,7 +173,7 @@ impl Server {
             tcp: config.tcp,
         };
         let bound = net::bind(&plan, &interfaces)?;
-        let primary = bound.udp.iter().filter(|ear| ear.is_primary());
+        let primary = bound.udp.iter().flatten().filter(|ear| ear.is_primary());
         let udp = primary.filter_map(|ear| ear.hears.local_addr().ok()).map(Listener::Udp);
         let tcp = bound.tcp.iter().filter_map(|it| it.local_addr().ok()).map(Listener::Tcp);
         let listeners = udp.chain(tcp).collect();
@@ -232,7 +232,7 @@ impl Server {
         let stop = CancellationToken::new();
         let mut background = JoinSet::new();
         background.spawn(sweep(Arc::clone(&self.shared)));
-        background.spawn(follow_interfaces(Arc::clone(&self.shared), self.udp.clone()));
+        background.spawn(follow_interfaces(Arc::clone(&self.shared), self.udp.concat()));
         if !self.setup.probes.rules.is_empty() {
             let (shared, probes) = (Arc::clone(&self.shared), Arc::clone(&self.setup.probes));
             background.spawn(async move {
@@ -242,17 +242,19 @@ impl Server {
         }
         let mut faces = JoinSet::new();
         let pending_limit = udp::PENDING / self.udp.len().max(1);
-        for ear in self.udp {
+        for ears in self.udp {
             let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
-            let serving = udp::serve(ear, shared, stop, grace, pending_limit);
+            let serving = udp::serve(ears, shared, stop, grace, pending_limit);
             faces.spawn(async move {
                 serving.await;
                 true
             });
         }
+        let lines = Arc::new(Lines::default());
         for listener in self.tcp {
-            let (shared, places) = (Arc::clone(&self.shared), Arc::clone(&self.places));
-            faces.spawn(tcp::serve(listener, shared, places, stop.clone(), grace));
+            let shared = Arc::clone(&self.shared);
+            let order = (Arc::clone(&self.places), Arc::clone(&lines));
+            faces.spawn(tcp::serve(listener, shared, order, stop.clone(), grace));
         }
         let failure = tokio::select! {
             () = shutdown => None,
@@ -367,18 +369,17 @@ async fn follow_interfaces(shared: Arc<Shared>, udp: Vec<UdpEar>) {
         // The multicast group is heard where a wildcard socket can hear it.
         let links = shared.interfaces.get().ipv6_links();
         joined.retain(|link| links.contains(link));
-        for ear in udp.iter().filter(|ear| ear.is_primary() && ear.hears.is_ipv6_wildcard()) {
-            for link in &links {
-                if !joined.contains(link) {
-                    match ear.hears.join(MULTICAST_GROUP, *link) {
-                        Ok(()) => {
-                            joined.insert(*link);
-                        }
-                        Err(error) => debug!(link, %error, "cannot hear multicasts there"),
-                    }
-                }
+        let mut fresh = Vec::new();
+        let wildcards = || udp.iter().filter(|ear| ear.hears.is_ipv6_wildcard());
+        for link in links.iter().filter(|link| !joined.contains(*link)) {
+            // Each lane serves the multicasts of its hosts.
+            let join = |ear: &UdpEar| ear.hears.join(MULTICAST_GROUP, *link);
+            match wildcards().try_for_each(join) {
+                Ok(()) => fresh.push(*link),
+                Err(error) => debug!(link, %error, "cannot hear multicasts there"),
             }
         }
+        joined.extend(fresh);
         tokio::time::sleep(INTERFACES_INTERVAL).await;
         let interfaces = Interfaces::read();
         if let Some(dispatcher) = shared.dispatcher.get() {

@@ -10,8 +10,8 @@ use rpyc_protocol::registry::native::{Instance, Reply, StoreId};
 use rpyc_protocol::registry::reply::{decode_endpoints, decode_names};
 use rpyc_protocol::registry::{Names, Port, Request};
 use rpyc_registry::{
-    Access, AddressRule, Asker, Counters, Dispatcher, Host, Listing, MemoryStore, Origin, Outcome,
-    Registry, TableConfig, Transport,
+    Access, AddressRule, Arrival, Asker, Counters, Dispatcher, Host, Listing, MemoryStore, Origin,
+    Outcome, Registry, TableConfig, Transport,
 };
 use serde_json::{Value, json};
 
@@ -120,6 +120,7 @@ fn asker(ip: &str) -> Asker {
         reached: Some(reached.parse().unwrap()),
         link: 2,
         transport: Transport::Tcp,
+        arrival: Arrival::UNKNOWN,
     }
 }
 

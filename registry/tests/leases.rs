@@ -17,8 +17,8 @@ use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::native::{Reply, Revision, State, StoreId};
 use rpyc_protocol::registry::{Names, Port, Request};
 use rpyc_registry::{
-    Access, Asker, Counters, Dispatcher, Host, MAX_GRACES, Outcome, ProtectionPolicy, Registry,
-    SWEEP_INTERVAL, TableConfig, Transport,
+    Access, Arrival, Asker, Counters, Dispatcher, Host, MAX_GRACES, Outcome, ProtectionPolicy,
+    Registry, SWEEP_INTERVAL, TableConfig, Transport,
 };
 use serde_json::{Value, json};
 
@@ -398,6 +398,7 @@ fn asker(last: u8) -> Asker {
         reached: None,
         link: 0,
         transport: Transport::Tcp,
+        arrival: Arrival::UNKNOWN,
     }
 }
 

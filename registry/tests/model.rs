@@ -12,8 +12,8 @@ use rpyc_protocol::registry::reply::{decode_endpoints, decode_names};
 use rpyc_protocol::registry::{Names, Port};
 use rpyc_protocol::{FoldedName, ServiceName};
 use rpyc_registry::{
-    Asker, Directory, Host, Limits, MemoryStore, Origin, Registry, Renewal, SWEEP_INTERVAL,
-    TableConfig, Transport,
+    Arrival, Asker, Directory, Host, Limits, MemoryStore, Origin, Registry, Renewal,
+    SWEEP_INTERVAL, TableConfig, Transport,
 };
 
 const TTL: Duration = Duration::from_secs(10);
@@ -179,8 +179,7 @@ impl StateMachineTest for Table {
                 let texts = || Names::from(&texts[..]);
                 let now = table.now();
                 // As the dispatcher does: renew if everything is known, else go to the owner.
-                if table.directory.renew(now, host.host, &port, texts()) == Renewal::ForTheRegistry
-                {
+                if table.directory.renew(now, &host, &port, texts()) == Renewal::ForTheRegistry {
                     let _ = table.registry.register(now, &host, texts(), &port);
                 }
                 table.model.register(place, &names);
@@ -223,6 +222,7 @@ fn asker(last: u8) -> Asker {
         reached: None,
         link: 0,
         transport: Transport::Udp4,
+        arrival: Arrival::UNKNOWN,
     }
 }
 

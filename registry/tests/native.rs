@@ -10,7 +10,7 @@ use rpyc_protocol::registry::native::{
     ErrorCode, EventKind, Granted, MAX_DATAGRAM, Reply, Request, State, StoreId,
 };
 use rpyc_registry::{
-    Access, Asker, Counters, Dispatcher, Host, JOURNAL_LEN, MemoryStore, Origin, Outcome,
+    Access, Arrival, Asker, Counters, Dispatcher, Host, JOURNAL_LEN, MemoryStore, Origin, Outcome,
     ProbeConfig, Registry, SWEEP_INTERVAL, TableConfig, Transport,
 };
 use serde_json::{Value, json};
@@ -164,6 +164,7 @@ fn tcp(address: &str) -> Asker {
         reached: Some([10, 0, 0, 1].into()),
         link: 2,
         transport: Transport::Tcp,
+        arrival: Arrival::UNKNOWN,
     }
 }
 

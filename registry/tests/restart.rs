@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rpyc_protocol::registry::native::{Granted, Instance, Reply, State};
 use rpyc_registry::{
-    Access, Asker, Counters, Dispatcher, FileStore, Host, MAX_GRACES, Opened, Outcome, Progress,
-    Registry, TableConfig, Transport,
+    Access, Arrival, Asker, Counters, Dispatcher, FileStore, Host, MAX_GRACES, Opened, Outcome,
+    Progress, Registry, TableConfig, Transport,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -70,6 +70,7 @@ impl Run {
             reached: Some([127, 0, 0, 1].into()),
             link: 1,
             transport: Transport::Tcp,
+            arrival: Arrival::UNKNOWN,
         };
         let mut buffer = Vec::new();
         let bytes = request.to_string();

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use rpyc_protocol::registry::native::{ErrorCode, MAX_DATAGRAM, Reply, Revision};
 use rpyc_registry::{
-    Access, Asker, Counters, Dispatcher, Host, Outcome, ProtectionPolicy, Registry, SWEEP_INTERVAL,
-    TableConfig, Transport,
+    Access, Arrival, Asker, Counters, Dispatcher, Host, Outcome, ProtectionPolicy, Registry,
+    SWEEP_INTERVAL, TableConfig, Transport,
 };
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -152,6 +152,7 @@ async fn serve(disk: Disk, history: Shared, weather: Weather, seed: u64) -> turm
                     reached: None,
                     link: 0,
                     transport: Transport::Udp4,
+                    arrival: Arrival::UNKNOWN,
                 };
                 match dispatcher.handle(std_now(), &asker, message, &mut buffer) {
                     Outcome::Reply(bytes) | Outcome::AfterCommit(_, bytes) => {

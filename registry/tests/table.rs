@@ -11,8 +11,8 @@ use rpyc_protocol::registry::reply::{Endpoint, decode_endpoints, decode_names};
 use rpyc_protocol::registry::{Names, Port, Request};
 use rpyc_protocol::{FoldedName, ServiceName};
 use rpyc_registry::{
-    Access, Asker, Counters, Directory, Dispatcher, Host, Limits, Listing, MemoryStore, Origin,
-    Outcome, Refusal, Registry, Renewal, SWEEP_INTERVAL, TableConfig, Transport,
+    Access, Arrival, Asker, Counters, Directory, Dispatcher, Host, Limits, Listing, MemoryStore,
+    Origin, Outcome, Refusal, Registry, Renewal, SWEEP_INTERVAL, TableConfig, Transport,
 };
 
 const TTL: Duration = Duration::from_secs(240);
@@ -67,8 +67,7 @@ impl Table {
     fn renew(&self, at: Duration, from: &Asker, names: &[&str], port: u16) -> bool {
         let names: Vec<_> = names.iter().map(|name| ServiceName::new(name).unwrap()).collect();
         let port = Port::tcp(port).unwrap();
-        let renewed =
-            self.directory.renew(self.start + at, from.host, &port, Names::from(&names[..]));
+        let renewed = self.directory.renew(self.start + at, from, &port, Names::from(&names[..]));
         matches!(renewed, Renewal::Done(_))
     }
 
@@ -113,6 +112,7 @@ fn asker(ip: &str) -> Asker {
         reached: Some("10.0.0.1".parse().unwrap()),
         link: 2,
         transport: Transport::Udp4,
+        arrival: Arrival::UNKNOWN,
     }
 }
 
@@ -282,6 +282,7 @@ fn a_link_local_address_is_told_on_its_link_only() {
         host: Host::new("fe80::9".parse().unwrap(), link),
         link,
         transport: Transport::Udp6,
+        arrival: Arrival::UNKNOWN,
         ..asker("10.0.0.9")
     };
     table.register(secs(0), &on_link(3), &["a"], 1);
@@ -342,6 +343,68 @@ fn answers_go_round_and_stay_within_their_caps() {
         }
         assert_eq!(firsts.len(), 200, "each is first in its turn");
     }
+}
+
+/// Asks so many times. Returns all ports of the answers, and those that came first in one.
+fn ask_round(table: &Table, asker: &Asker, answers: usize) -> (BTreeSet<u16>, BTreeSet<u16>) {
+    let (mut told, mut firsts) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..answers {
+        let ports = table.ports(asker, "many");
+        firsts.extend(ports.first());
+        told.extend(ports);
+    }
+    (told, firsts)
+}
+
+#[test]
+fn everybody_is_reached_and_first_in_turn_among_their_rank() {
+    const TTL: Duration = secs(240);
+    let there = asker("192.168.100.100");
+    for transport in [Transport::Udp4, Transport::Udp6, Transport::Tcp] {
+        let asker = Asker { transport, ..there };
+        // Of these, those that renew; 77 entries or so fit into an answer.
+        for (instances, passing) in [(300, 0), (300, 1), (300, 50), (300, 200), (90, 70), (60, 20)]
+        {
+            let mut table = Table::new();
+            let ports = 10_000..10_000 + instances;
+            for port in ports.clone() {
+                table.register(secs(0), &there, &["many"], port);
+            }
+            for port in ports.clone().take(passing) {
+                assert!(table.renew(secs(200), &there, &["many"], port));
+            }
+            // The others are overdue, and most are kept because they are so many.
+            table.run(TTL + secs(1));
+            let kept = table.registry.instances();
+            assert!(kept >= passing + 20, "{kept} of {instances}, {passing} passing");
+            let (told, firsts) = ask_round(&table, &asker, 1000);
+            assert_eq!(told.len(), kept, "{instances} instances, {passing} passing");
+            let passing: BTreeSet<_> = ports.take(passing).collect();
+            assert_eq!(firsts, if passing.is_empty() { told } else { passing.clone() });
+            // Within an answer the passing come first.
+            for _ in 0..10 {
+                let ports = table.ports(&asker, "many");
+                let is_passing: Vec<_> = ports.iter().map(|port| passing.contains(port)).collect();
+                assert!(is_passing.is_sorted_by(|before, after| before >= after), "{ports:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn those_that_are_answered_last_take_turns_behind_the_others() {
+    let there = asker("10.0.0.7");
+    let mut table = Table::new();
+    for port in 1..=100 {
+        table.register(secs(0), &there, &["many"], port);
+    }
+    for port in 1..=3 {
+        assert!(table.renew(secs(200), &there, &["many"], port));
+    }
+    table.run(secs(241));
+    let next: BTreeSet<_> =
+        (0..1000).filter_map(|_| table.ports(&there, "many").get(3).copied()).collect();
+    assert_eq!(next.len(), table.registry.instances() - 3, "each is the first of them in its turn");
 }
 
 #[test]

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use rpyc_protocol::registry::native::{EventKind, Reply, StoreId};
 use rpyc_registry::{
-    Access, Asker, Counters, Dispatcher, Host, JOURNAL_LEN, Listing, MemoryStore, Origin, Outcome,
-    Registry, TableConfig, Transport, Watch,
+    Access, Arrival, Asker, Counters, Dispatcher, Host, JOURNAL_LEN, Listing, MemoryStore, Origin,
+    Outcome, Registry, TableConfig, Transport, Watch,
 };
 use serde_json::json;
 
@@ -73,7 +73,14 @@ fn asker(ip: &str) -> Asker {
     let is_here = ip.is_loopback();
     let host = Host::new(ip, 2);
     let reached = Some([10, 0, 0, 5].into());
-    Asker { host, is_here, reached, link: host.link(), transport: Transport::Tcp }
+    Asker {
+        host,
+        is_here,
+        reached,
+        link: host.link(),
+        transport: Transport::Tcp,
+        arrival: Arrival::UNKNOWN,
+    }
 }
 
 fn kinds(lines: &str) -> Vec<EventKind> {

@@ -39,6 +39,7 @@ macro_rules! scenarios {
 mod bench;
 mod ipv6;
 mod operator;
+mod order;
 mod ours;
 mod shared;
 mod switches;

@@ -123,8 +123,13 @@ impl<'a> Entries<'a> {
 
     /// Adds an entry that is already brine, unless it does not fit; tells whether it did.
     pub fn push(&mut self, entry: &[u8]) -> bool {
+        self.push_sparing(0, entry)
+    }
+
+    /// Like [`Entries::push`], but leaves `spare` bytes for later entries.
+    pub fn push_sparing(&mut self, spare: usize, entry: &[u8]) -> bool {
         let body = self.buffer.len() - Self::HEAD_ROOM + entry.len();
-        let fits = head_len(self.len + 1) + body <= self.cap;
+        let fits = head_len(self.len + 1) + body + spare <= self.cap;
         if fits {
             self.buffer.extend(entry);
             self.len += 1;

@@ -50,7 +50,7 @@ impl Dispatcher {
         port: &Port,
         may_add: &mut dyn FnMut() -> bool,
     ) -> Result<Outcome<'b>, Refusal> {
-        if let Renewal::Done(ticket) = self.directory.renew(now, asker.host, port, names.clone()) {
+        if let Renewal::Done(ticket) = self.directory.renew(now, asker, port, names.clone()) {
             self.admit(&self.renewals, now, asker)?;
             return Ok(Outcome::AfterCommit(ticket, reply::ACKNOWLEDGEMENT));
         }
@@ -74,7 +74,7 @@ mod tests {
     use crate::counters::Counters;
     use crate::dispatch::Access;
     use crate::store::{MemoryStore, Origin};
-    use crate::table::{Host, Registry, TableConfig, Transport};
+    use crate::table::{Arrival, Host, Registry, TableConfig, Transport};
 
     #[test]
     fn under_load_what_is_unknown_is_not_registered_and_what_is_known_is_renewed() {
@@ -89,6 +89,7 @@ mod tests {
             reached: None,
             link: 0,
             transport: Transport::Udp4,
+            arrival: Arrival::UNKNOWN,
         };
         let register = |name: &str, may_add: bool| {
             let names = [ServiceName::new(name).unwrap()];

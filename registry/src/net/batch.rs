@@ -47,12 +47,22 @@ impl Inbox {
         self.room.chunks_exact_mut(STRIDE).filter_map(|room| room.get_mut(..MAX_REQUEST))
     }
 
-    /// What came last, each with its bytes, or `None` if they are more than any request has.
+    /// How many datagrams the last batch has.
+    pub(crate) fn len(&self) -> usize {
+        self.came.len()
+    }
+
+    /// A datagram of the last batch, with its bytes, or `None` if it is longer than any request.
+    pub(crate) fn get(&self, at: usize) -> Option<(&Incoming, Option<&[u8]>)> {
+        let incoming = self.came.get(at)?;
+        let is_request = incoming.len <= MAX_REQUEST;
+        let bytes = self.room.get(at * STRIDE..).and_then(|room| room.get(..incoming.len));
+        Some((incoming, bytes.filter(|_| is_request)))
+    }
+
+    /// The datagrams of the last batch, as [`Inbox::get`] returns them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Incoming, Option<&[u8]>)> {
-        let came = self.came.iter().zip(self.room.chunks_exact(STRIDE));
-        came.map(|(it, room)| {
-            (it, room.get(..it.len.min(STRIDE)).filter(|_| it.len <= MAX_REQUEST))
-        })
+        (0..self.len()).filter_map(|at| self.get(at))
     }
 
     /// How many datagrams the system has thrown away since the last time that this was asked.

@@ -11,9 +11,10 @@ use tokio::net::TcpListener;
 use tracing::info;
 
 use super::interfaces::Interfaces;
+use super::lane::Lane;
 use super::system::{
     DatagramSocket, MOST_SOCKETS, RECEIVE_BUFFER_REMEDY, broadcast_addresses,
-    enlarge_receive_buffer, share_address,
+    enlarge_receive_buffer, share_address, stamp_connections, steer,
 };
 
 /// How often a free port is looked for that all sockets can have, where none was asked for.
@@ -47,7 +48,9 @@ pub(crate) struct Plan {
 /// Every socket of a registry.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    pub(crate) udp: Vec<UdpEar>,
+    /// The sockets of each lane: each lane is served by one task, so that the requests of a host are
+    /// served in the order of their arrival whichever of our addresses they are sent to.
+    pub(crate) udp: Vec<Vec<UdpEar>>,
     pub(crate) tcp: Vec<TcpListener>,
 }
 
@@ -60,20 +63,20 @@ pub(crate) struct UdpEar {
     pub(crate) answers: Arc<DatagramSocket>,
     /// Serve only what comes by this interface.
     pub(crate) only_link: Option<u32>,
-    /// Whether other sockets of this process have the same address, and another one is the first of
-    /// them: what is sent to several at once reaches each of them, and the first serves it.
-    pub(crate) is_further: bool,
+    /// The hosts that it serves. A broadcast or multicast reaches the sockets of all lanes; only the lane
+    /// of its source serves it.
+    pub(crate) lane: Lane,
 }
 
 impl UdpEar {
-    fn alone(socket: &Arc<DatagramSocket>, is_further: bool) -> Self {
+    fn alone(socket: &Arc<DatagramSocket>, lane: Lane) -> Self {
         let (hears, answers) = (Arc::clone(socket), Arc::clone(socket));
-        Self { hears, answers, only_link: None, is_further }
+        Self { hears, answers, only_link: None, lane }
     }
 
     /// Whether this is a listener in its own right, to be told to people.
     pub(crate) fn is_primary(&self) -> bool {
-        Arc::ptr_eq(&self.hears, &self.answers) && !self.is_further
+        Arc::ptr_eq(&self.hears, &self.answers) && self.lane.index == 0
     }
 }
 
@@ -163,19 +166,25 @@ fn bind_hosts(plan: &Plan, hosts: &[IpAddr], interfaces: &Interfaces) -> Result<
     for host in hosts {
         if plan.udp {
             let address = SocketAddr::new(*host, port);
-            let (socket, further) = udp_sockets(address, only_v6, plan.udp_sockets)
+            // All addresses have as many lanes as the first one got.
+            let wanted = if bound.udp.is_empty() { plan.udp_sockets } else { bound.udp.len() };
+            let sockets = udp_sockets(address, only_v6, wanted)
                 .map_err(|error| BindError::new("udp", address, error))?;
-            port = socket.local_addr().map_or(port, |address| address.port());
-            bound.udp.push(UdpEar::alone(&socket, false));
-            bound.udp.extend(further.iter().map(|socket| UdpEar::alone(socket, true)));
-            for (address, link) in further_addresses(*host, port, interfaces) {
-                if heard.insert((address, link)) {
-                    let hears = system_socket(address, true, Sharing::Group)
-                        .and_then(|socket| listen(socket, address))
-                        .map_err(|error| BindError::new("udp", address, error))?;
-                    let ear = UdpEar::alone(&socket, false);
-                    bound.udp.push(UdpEar { hears, only_link: Some(link), ..ear });
+            bound.udp.resize_with(bound.udp.len().max(sockets.len()), Vec::new);
+            let own = sockets.first().and_then(|socket| socket.local_addr().ok());
+            port = own.map_or(port, |address| address.port());
+            let further = further_addresses(*host, port, interfaces);
+            let further: Vec<_> = further.into_iter().filter(|it| heard.insert(*it)).collect();
+            let count = u32::try_from(sockets.len()).unwrap_or(1);
+            for ((index, socket), ears) in (0..).zip(&sockets).zip(&mut bound.udp) {
+                let ear = UdpEar::alone(socket, Lane { index, count });
+                for (address, link) in &further {
+                    let hears = system_socket(*address, true, Sharing::Group)
+                        .and_then(|socket| listen(socket, *address))
+                        .map_err(|error| BindError::new("udp", *address, error))?;
+                    ears.push(UdpEar { hears, only_link: Some(*link), ..ear.clone() });
                 }
+                ears.push(ear);
             }
         }
         if plan.tcp {
@@ -216,27 +225,19 @@ enum Sharing {
     Group,
 }
 
-/// The sockets that serve one address, `count` of them if the system can share datagrams out.
+/// The sockets that serve one address, `count` of them if the system can hand each host's datagrams to
+/// one of them.
 fn udp_sockets(
     address: SocketAddr,
     only_v6: bool,
     count: usize,
-) -> io::Result<(Arc<DatagramSocket>, Vec<Arc<DatagramSocket>>)> {
+) -> io::Result<Vec<Arc<DatagramSocket>>> {
     // Sharing would also let the sockets of a second registry in. So the first socket takes the
     // address for itself, which fails where anybody has it, and shares it only then; a second
     // registry's first socket fails.
     let first = system_socket(address, only_v6, Sharing::Nobody)?;
     let port = first.local_addr()?.as_socket().map_or(0, |address| address.port());
     let address = SocketAddr::new(address.ip(), port);
-    let further = count.clamp(1, MOST_SOCKETS) - 1;
-    if further > 0 {
-        share_address(&first)?;
-    }
-    let further = (0..further).map(|_| {
-        let socket = system_socket(address, only_v6, Sharing::OurOwn)?;
-        listen(socket, address)
-    });
-    let further = further.collect::<io::Result<_>>()?;
     let granted = first.recv_buffer_size().unwrap_or(0);
     if granted < RECEIVE_BUFFER / 4 {
         info!(
@@ -244,7 +245,34 @@ fn udp_sockets(
             "little room for datagrams that come faster than they are served; {RECEIVE_BUFFER_REMEDY}"
         );
     }
-    Ok((listen(first, address)?, further))
+    let further = match further_sockets(&first, address, only_v6, count.clamp(1, MOST_SOCKETS)) {
+        Ok(further) => further,
+        Err(error) if count > 1 && MOST_SOCKETS > 1 => {
+            // Without lanes, two sockets would serve the requests of one host out of order.
+            info!(%address, %error, "one socket serves all datagrams: the system cannot share them by host");
+            Vec::new()
+        }
+        Err(error) => return Err(error),
+    };
+    let sockets = std::iter::once(first).chain(further);
+    sockets.map(|socket| listen(socket, address)).collect()
+}
+
+/// The sockets beside the `first` one.
+fn further_sockets(
+    first: &Socket,
+    address: SocketAddr,
+    only_v6: bool,
+    count: usize,
+) -> io::Result<Vec<Socket>> {
+    if count == 1 {
+        return Ok(Vec::new());
+    }
+    share_address(first)?;
+    let further = (1..count).map(|_| system_socket(address, only_v6, Sharing::OurOwn));
+    let further = further.collect::<io::Result<_>>()?;
+    steer(first, u32::try_from(count).unwrap_or(1))?;
+    Ok(further)
 }
 
 fn system_socket(address: SocketAddr, only_v6: bool, sharing: Sharing) -> io::Result<Socket> {
@@ -278,6 +306,7 @@ fn tcp_socket(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     // Connections of a registry that just ended must not keep the next one from starting.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
+    stamp_connections(&socket);
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
@@ -297,7 +326,7 @@ mod tests {
     async fn all_sockets_share_one_port() {
         let bound = bind(&plan(&["127.0.0.1", "127.0.0.2"]), &Interfaces::default()).unwrap();
         let mut ports: Vec<_> =
-            bound.udp.iter().map(|ear| ear.hears.local_addr().unwrap().port()).collect();
+            bound.udp.iter().flatten().map(|ear| ear.hears.local_addr().unwrap().port()).collect();
         ports.extend(bound.tcp.iter().map(|listener| listener.local_addr().unwrap().port()));
         assert_eq!(ports.len(), 4);
         assert!(ports.iter().all(|port| *port == ports[0] && *port != 0), "{ports:?}");
@@ -320,11 +349,12 @@ mod tests {
     async fn several_sockets_share_an_address_that_nobody_else_gets() {
         let several = |port| Plan { port, udp_sockets: 3, tcp: false, ..plan(&["127.0.0.1"]) };
         let bound = bind(&several(0), &Interfaces::default()).unwrap();
-        let address = bound.udp[0].hears.local_addr().unwrap();
+        let address = bound.udp[0][0].hears.local_addr().unwrap();
         assert_eq!(bound.udp.len(), 3);
-        for (index, ear) in bound.udp.iter().enumerate() {
+        for (index, ears) in (0..).zip(&bound.udp) {
+            let [ear] = &ears[..] else { panic!("{ears:?}") };
             assert_eq!(ear.hears.local_addr().unwrap(), address);
-            assert_eq!((ear.is_primary(), ear.is_further), (index == 0, index > 0));
+            assert_eq!((ear.is_primary(), ear.lane.index), (index == 0, index));
         }
         for count in [1, 3] {
             let second = Plan { udp_sockets: count, ..several(address.port()) };
@@ -336,6 +366,37 @@ mod tests {
         let _alone = bind(&alone, &Interfaces::default()).unwrap();
         let error = bind(&several(address.port()), &Interfaces::default()).unwrap_err();
         assert!(error.to_string().contains("in use"), "{error}");
+    }
+
+    #[cfg(all(target_os = "linux", not(feature = "portable")))]
+    #[tokio::test]
+    async fn the_system_hands_each_host_to_its_lane() {
+        use super::super::Inbox;
+
+        let plan = Plan { udp_sockets: 5, tcp: false, ..plan(&[]) };
+        let bound = bind(&plan, &Interfaces::default()).unwrap();
+        let port = bound.udp[0][0].hears.local_addr().unwrap().port();
+        let sources = (1..=32).map(|last| Ipv4Addr::new(127, 0, 0, last).into());
+        let sources: Vec<IpAddr> = sources.chain([Ipv6Addr::LOCALHOST.into()]).collect();
+        const EACH: usize = 3;
+        for source in &sources {
+            let to = if source.is_ipv4() { "127.0.0.1" } else { "::1" };
+            for _ in 0..EACH {
+                // Each from another port.
+                UdpSocket::bind((*source, 0)).unwrap().send_to(b"?", (to, port)).unwrap();
+            }
+        }
+        let (mut came, mut inbox) = (0, Inbox::new());
+        for ears in &bound.udp {
+            std::future::poll_fn(|cx| ears[0].hears.poll_readable(cx)).await.unwrap();
+            while !ears[0].hears.try_recv(&mut inbox).unwrap() || inbox.len() > 0 {
+                for (incoming, _) in inbox.iter() {
+                    came += 1;
+                    assert!(ears[0].lane.serves(incoming.source.ip()), "{incoming:?}");
+                }
+            }
+        }
+        assert_eq!(came, EACH * sources.len());
     }
 
     #[tokio::test]

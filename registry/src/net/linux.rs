@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use nix::cmsg_space;
@@ -11,11 +13,12 @@ use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrLike,
-    SockaddrStorage, recvmmsg, sendmmsg, setsockopt, sockopt,
+    SockaddrStorage, recvmmsg, recvmsg, sendmmsg, setsockopt, sockopt,
 };
+use nix::sys::time::TimeSpec;
 use socket2::Socket;
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::net::{TcpStream, UdpSocket};
 
 use super::batch::{BATCH, Inbox, Outbox, Source, send_all};
 use super::interfaces::Interfaces;
@@ -43,6 +46,7 @@ impl DatagramSocket {
             setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
         }
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         socket.set_nonblocking(true)?;
         Ok(Self { socket: UdpSocket::from_std(socket)?, bound_to, is_ipv6 })
     }
@@ -61,9 +65,9 @@ impl DatagramSocket {
         self.socket.join_multicast_v6(&group, link)
     }
 
-    /// Waits until there may be a datagram.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.socket.readable().await
+    /// Whether there may be a datagram. The last task that polls is woken.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_recv_ready(cx)
     }
 
     /// Takes the datagrams that are there, as many as there is room for; tells whether none is left.
@@ -83,10 +87,20 @@ impl DatagramSocket {
         }
     }
 
+    /// Like [`DatagramSocket::try_recv`], but asks the system even where it has not announced anything.
+    pub(crate) fn recv_now(&self, inbox: &mut Inbox) -> io::Result<bool> {
+        inbox.came.clear();
+        match self.recv(inbox) {
+            Ok(()) => Ok(inbox.close()),
+            Err(nix::errno::Errno::EAGAIN) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn recv(&self, inbox: &mut Inbox) -> nix::Result<()> {
         // Made anew each time: a system call leaves in them how much of their room for packet
         // information was used, and nix takes that for all the room there is in the next call.
-        let control = cmsg_space!(u32, in_pktinfo, in6_pktinfo);
+        let control = cmsg_space!(u32, in_pktinfo, in6_pktinfo, TimeSpec);
         let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(inbox.ready, Some(control));
         let mut came = std::mem::take(&mut inbox.came);
         let mut dropped = None;
@@ -193,6 +207,32 @@ impl Headers {
     }
 }
 
+/// Waits for the first bytes of a connection, without reading them. Returns when the system received
+/// them, by the wall clock, if [`stamp_connections`] was called for the listener.
+///
+/// Cancel safe.
+pub(crate) async fn stamp_of_first_bytes(stream: &TcpStream) -> Option<Duration> {
+    let peek = || {
+        let mut byte = [0];
+        let mut room = [IoSliceMut::new(&mut byte)];
+        let mut control = cmsg_space!(TimeSpec);
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        let peeked = recvmsg::<()>(stream.as_raw_fd(), &mut room, Some(&mut control), flags)?;
+        let stamp = peeked.cmsgs()?.find_map(|info| match info {
+            ControlMessageOwned::ScmTimestampns(stamp) => Some(stamp.into()),
+            _ => None,
+        });
+        Ok(stamp.filter(|_| peeked.bytes > 0))
+    };
+    stream.async_io(Interest::READABLE, peek).await.ok()?
+}
+
+/// Has the system note when the bytes of a listener's connections come.
+pub(crate) fn stamp_connections(listener: &Socket) {
+    // Without it, a request counts as having come when it is read.
+    let _ = setsockopt(listener, sockopt::ReceiveTimestampns, &true);
+}
+
 /// Where a datagram came from and by which way; notes in `dropped` how many the system had thrown away
 /// before it, if any.
 fn to_incoming(message: &RecvMsg<'_, '_, SockaddrStorage>, dropped: &mut Option<u32>) -> Incoming {
@@ -205,10 +245,12 @@ fn to_incoming(message: &RecvMsg<'_, '_, SockaddrStorage>, dropped: &mut Option<
         reached: None,
         link: 0,
         is_for_all: false,
+        stamp: Duration::ZERO,
     };
     for info in message.cmsgs().into_iter().flatten() {
         match info {
             ControlMessageOwned::RxqOvfl(count) => *dropped = Some(count),
+            ControlMessageOwned::ScmTimestampns(stamp) => incoming.stamp = stamp.into(),
             ControlMessageOwned::Ipv4PacketInfo(info) => {
                 incoming.reached = Some(to_ipv4(info.ipi_spec_dst).into());
                 incoming.link = u32::try_from(info.ipi_ifindex).unwrap_or(0);
@@ -270,6 +312,8 @@ pub(crate) const RECEIVE_BUFFER_REMEDY: &str = "raise the limit with `sysctl net
 pub(crate) fn share_address(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_port(true)
 }
+
+pub(crate) use super::steering::steer;
 
 /// The most sockets that serve one address.
 pub(crate) const MOST_SOCKETS: usize = 8;

@@ -7,7 +7,11 @@
 
 mod batch;
 mod bind;
+mod clocks;
 mod interfaces;
+mod lane;
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+mod steering;
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 #[path = "linux.rs"]
 mod system;
@@ -16,12 +20,14 @@ mod system;
 mod system;
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 pub(crate) use batch::{Inbox, Outbox};
 pub use bind::BindError;
 pub(crate) use bind::{Plan, UdpEar, bind};
+pub(crate) use clocks::{Clocks, wall_clock};
 pub(crate) use interfaces::{Interfaces, SharedInterfaces};
-pub(crate) use system::raise_open_files;
+pub(crate) use system::{raise_open_files, stamp_of_first_bytes};
 
 /// A datagram that came in, and by which way.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +43,9 @@ pub(crate) struct Incoming {
     /// Whether it was sent to several at once: a broadcast or a multicast. Then every socket of the
     /// address hears it. Never so where the system does not tell; there is one socket then.
     pub(crate) is_for_all: bool,
+    /// When the system received it, by the wall clock, since its epoch; when it was read, where the
+    /// system does not stamp datagrams.
+    pub(crate) stamp: Duration,
 }
 
 /// The way an answer takes back.

@@ -2,10 +2,13 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::net::UdpSocket;
+use tokio::net::{TcpStream, UdpSocket};
 
 use super::batch::{Inbox, Outbox, send_all};
+use super::clocks::wall_clock;
 use super::interfaces::Interfaces;
 use super::{Incoming, Outgoing};
 use crate::dispatch::MAX_REQUEST;
@@ -45,9 +48,9 @@ impl DatagramSocket {
         self.socket.join_multicast_v6(&group, link)
     }
 
-    /// Waits until there may be a datagram.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.socket.readable().await
+    /// Whether there may be a datagram. The last task that polls is woken.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_recv_ready(cx)
     }
 
     /// Takes the datagrams that are there, as many as there is room for; tells whether none is left.
@@ -70,6 +73,11 @@ impl DatagramSocket {
         inbox.came = came;
         let is_empty = inbox.close();
         failure.map_or(Ok(is_empty), Err)
+    }
+
+    /// Like [`DatagramSocket::try_recv`].
+    pub(crate) fn recv_now(&self, inbox: &mut Inbox) -> io::Result<bool> {
+        self.try_recv(inbox)
     }
 
     fn recv(&self, buffer: &mut [u8]) -> io::Result<Incoming> {
@@ -98,7 +106,7 @@ impl DatagramSocket {
             SocketAddr::V6(source) => source.scope_id(),
             SocketAddr::V4(_) => 0,
         };
-        Ok(Incoming { len, source, reached, link, is_for_all: false })
+        Ok(Incoming { len, source, reached, link, is_for_all: false, stamp: wall_clock() })
     }
 
     /// Sends what is in the outbox, as far as there is room for it; tells what could not be sent.
@@ -124,6 +132,14 @@ impl DatagramSocket {
     }
 }
 
+/// When the first bytes of a connection arrived: not every system stamps them.
+pub(crate) fn stamp_of_first_bytes(_: &TcpStream) -> impl Future<Output = Option<Duration>> {
+    std::future::ready(None)
+}
+
+/// Has the system note when the bytes of a listener's connections come, if it can.
+pub(crate) fn stamp_connections(_: &socket2::Socket) {}
+
 /// The addresses to listen on beside `ip` to hear broadcasts: not every system can bind those.
 pub(crate) fn broadcast_addresses(_: IpAddr, _: &Interfaces) -> Vec<(Ipv4Addr, u32)> {
     Vec::new()
@@ -142,6 +158,11 @@ pub(crate) const RECEIVE_BUFFER_REMEDY: &str =
 
 /// Several sockets of one address share its datagrams only on some systems.
 pub(crate) fn share_address(_: &socket2::Socket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Hands each host's datagrams to one of the sockets that share an address: only some systems do.
+pub(crate) fn steer(_: &socket2::Socket, _: u32) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

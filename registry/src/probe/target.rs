@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 
 use super::ProbeConfig;
-use crate::table::{Asker, Directory, Host, Instance, Transport};
+use crate::table::{Arrival, Asker, Directory, Host, Instance, Transport};
 
 /// The addresses of an instance that may be probed, the best first.
 ///
@@ -22,6 +22,7 @@ pub(crate) fn allowed(
         reached: None,
         link: 0,
         transport: Transport::Tcp,
+        arrival: Arrival::UNKNOWN,
     };
     let told = directory.addressing.addresses_of(&here, instance).into_iter();
     let is_allowed = |host: Host| {
@@ -77,6 +78,7 @@ mod tests {
                 reached: None,
                 link: 2,
                 transport: Transport::Tcp,
+                arrival: Arrival::UNKNOWN,
             };
             let name = ServiceName::new("a").unwrap();
             let port = Port::tcp(1).unwrap();

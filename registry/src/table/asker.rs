@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::Host;
+use super::arrival::Arrival;
 
 /// By which way a request came, which decides how long an answer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,4 +52,6 @@ pub struct Asker {
     pub link: u32,
     /// By which way the request came.
     pub transport: Transport,
+    /// When the request arrived.
+    pub arrival: Arrival,
 }

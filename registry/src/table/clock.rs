@@ -59,6 +59,11 @@ impl LeaseClock {
         Self { start, credit: AtomicU64::new(0) }
     }
 
+    /// When the registry started.
+    pub(crate) fn start(&self) -> Instant {
+        self.start
+    }
+
     pub(crate) fn tick(&self, now: Instant) -> Tick {
         let elapsed = nanos(now.saturating_duration_since(self.start));
         Tick(elapsed.saturating_sub(self.credit.load(Ordering::Acquire)).saturating_add(1))

@@ -17,6 +17,7 @@ use rpyc_protocol::{FoldedName, ServiceName};
 
 use super::address_rule::AddressRule;
 use super::addressing::Addressing;
+use super::arrival::Arrival;
 use super::clock::{LeaseClock, Tick};
 use super::failure::Failure;
 use super::host::parse_host;
@@ -26,6 +27,7 @@ use super::lease::Lease;
 use super::places::{Held, Places, Secrets};
 use super::service::{FailingPolicy, Rank, Service, Slot};
 use super::title::{Numbered, Title};
+use super::turn::Turn;
 use super::{Asker, Host};
 use crate::store::Ticket;
 
@@ -60,6 +62,12 @@ const RENEWED_AT_ONCE: usize = 64;
 
 /// Spreads what differs in a few bits: an odd number without a pattern.
 const JITTER: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+
+/// Which part of an answer is for those that are answered last, where not everything fits.
+const SHARE_OF_LAST: usize = 8;
+
+/// What an entry takes at most, unless it is the path of a unix socket: an IPv6 address with a zone.
+const LONGEST_ENTRY: usize = 64;
 
 /// What became of a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,14 +119,39 @@ impl Directory {
         self.journal.revision()
     }
 
-    /// Renews the leases of all `names` that `host` serves on `port`, if it holds every one of them;
-    /// otherwise changes nothing.
+    /// Renews the leases of all `names` that the asker's host serves on `port`, if it holds every one
+    /// of them; otherwise changes nothing.
     #[must_use]
-    pub fn renew(&self, now: Instant, host: Host, port: &Port, names: Names<'_>) -> Renewal {
-        let tick = self.clock.tick(now);
-        let renewal =
-            self.places.look(&host, |held| renew(&held, tick.after(self.ttl), port, names.clone()));
+    pub fn renew(&self, now: Instant, asker: &Asker, port: &Port, names: Names<'_>) -> Renewal {
+        let deadline = self.clock.tick(now).after(self.ttl);
+        let renewal = self.places.look(&asker.host, |held| {
+            // A native registration of the same server has an owner; this is not how it is renewed.
+            let Some(leases) = renewable(&held, port, names.clone()) else {
+                return Renewal::ForTheRegistry;
+            };
+            let legacy = || leases.iter().filter(|lease| lease.instance.is_legacy());
+            if let Some(lease) = legacy().next() {
+                // Noted before the leases are renewed: see `Registry::unregister`.
+                self.note_arrival(&lease.instance, &asker.arrival);
+            }
+            // A sweep may end a lease between the look and the renewal; then the registry adds it anew.
+            if !renew_all(legacy().copied(), deadline) {
+                return Renewal::ForTheRegistry;
+            }
+            let tickets = leases.iter().map(|lease| lease.ticket());
+            Renewal::Done(tickets.max().unwrap_or_default())
+        });
         renewal.unwrap_or_else(|| renewed_nothing(names))
+    }
+
+    /// Notes that a registration of this instance has arrived.
+    pub(super) fn note_arrival(&self, instance: &Instance, arrival: &Arrival) {
+        instance.latest_arrival.note(self.clock.start(), arrival);
+    }
+
+    /// Whether a request arrived before the latest registration of this instance.
+    pub(super) fn is_late(&self, instance: &Instance, arrival: &Arrival) -> bool {
+        instance.latest_arrival.is_after(self.clock.start(), arrival)
     }
 
     /// Renews a native lease, if it is there and nothing speaks against it, and tells its registrant
@@ -144,7 +177,8 @@ impl Directory {
 
     /// Writes the answer to QUERY: as many whole entries as fit, beginning with another one each
     /// time, so that each is first in its turn and all are told sooner or later. Those that may not
-    /// be relied on come after all others.
+    /// be relied on come after all others, in their own turns: where not everything fits, the last
+    /// eighth of an answer is theirs.
     ///
     /// # Errors
     /// [`EncodeError`] cannot happen within the caps of the transports.
@@ -154,24 +188,39 @@ impl Directory {
         asker: &Asker,
         buffer: &'b mut Vec<u8>,
     ) -> Result<&'b [u8], EncodeError> {
-        let mut entries = Entries::new(buffer, asker.transport.query_cap());
+        let cap = asker.transport.query_cap();
+        let mut entries = Entries::new(buffer, cap);
         if let Some(service) = self.services.get::<str>(name) {
-            // Who cannot be told to this asker takes no room.
-            let mut fits = |slot: &&Slot| match slot.fragment.told(asker.is_here) {
-                Some(told) => entries.push(told),
-                None => {
-                    let told = self.addressing.entry_of(asker, &slot.lease.instance);
-                    told.is_none_or(|told| entries.push(&told))
-                }
+            let mut tell = |turn: &Turn, slots: &[Slot], spare: usize| {
+                // An instance that has no address for this asker takes no room.
+                let fits = |slot: &&Slot| match slot.fragment.told(asker.is_here) {
+                    Some(told) => entries.push_sparing(spare, told),
+                    None => {
+                        let told = self.addressing.entry_of(asker, &slot.lease.instance);
+                        told.is_none_or(|told| entries.push_sparing(spare, &told))
+                    }
+                };
+                let seen = in_turn(turn, slots).take_while(fits).count();
+                turn.advance(seen, slots.len());
             };
-            let len = service.first().len();
-            let at = service.turn.first(len);
-            let (before, from) = service.first().split_at_checked(at).unwrap_or_default();
-            let seen = from.iter().chain(before).take_while(&mut fits).count();
-            service.turn.advance(seen, len);
-            if seen == len {
-                // Counted, because they have no turns: what does not fit is not told.
-                let _ = service.last().iter().take_while(&mut fits).count();
+            let last = service.last();
+            let spare = if last.is_empty() {
+                0
+            } else {
+                let lens = in_turn(&service.turn_of_last, last).take(cap).map(|slot| {
+                    let told = slot.fragment.told(asker.is_here);
+                    told.map_or(LONGEST_ENTRY, <[u8]>::len)
+                });
+                lens.scan(0, |sum, len| {
+                    *sum += len;
+                    (*sum <= cap / SHARE_OF_LAST).then_some(*sum)
+                })
+                .last()
+                .unwrap_or(0)
+            };
+            tell(&service.turn_of_first, service.first(), spare);
+            if !last.is_empty() {
+                tell(&service.turn_of_last, last, 0);
             }
         }
         entries.finish()
@@ -454,27 +503,26 @@ impl Directory {
     }
 }
 
-/// Renews the leases of `names` on `port`, if all of them are held.
-fn renew(held: &Held<'_>, deadline: Tick, port: &Port, names: Names<'_>) -> Renewal {
+/// The slots, beginning with the one whose turn it is.
+fn in_turn<'s>(turn: &Turn, slots: &'s [Slot]) -> impl Iterator<Item = &'s Slot> + use<'s> {
+    let (before, from) = slots.split_at_checked(turn.first(slots.len())).unwrap_or_default();
+    from.iter().chain(before)
+}
+
+/// The leases of `names` on `port`, if all of them are held and need no more than a new deadline.
+fn renewable<'h>(
+    held: &'h Held<'_>,
+    port: &Port,
+    names: Names<'_>,
+) -> Option<ArrayVec<&'h Arc<Lease>, RENEWED_AT_ONCE>> {
     // Who has more names is renewed by the registry, which takes longer.
-    let mut leases = ArrayVec::<&Arc<Lease>, RENEWED_AT_ONCE>::new();
+    let mut leases = ArrayVec::new();
     for name in names {
-        let Ok(name) = FoldedName::new(name) else { return Renewal::ForTheRegistry };
+        let name = FoldedName::new(name).ok()?;
         let lease = held.at(port).find(|lease| lease.service.as_str() == &*name);
-        let Some(lease) = lease.filter(|lease| may_renew(lease)) else {
-            return Renewal::ForTheRegistry;
-        };
-        if leases.try_push(lease).is_err() {
-            return Renewal::ForTheRegistry;
-        }
+        leases.try_push(lease.filter(|lease| may_renew(lease))?).ok()?;
     }
-    // A native registration of the same server has an owner; this is not how it is renewed.
-    let legacy = leases.iter().filter(|lease| lease.instance.is_legacy());
-    // A sweep may end a lease between the look and the renewal; then the registry adds it anew.
-    if !renew_all(legacy.copied(), deadline) {
-        return Renewal::ForTheRegistry;
-    }
-    Renewal::Done(leases.iter().map(|lease| lease.ticket()).max().unwrap_or_default())
+    Some(leases)
 }
 
 fn in_order(leases: impl IntoIterator<Item = Arc<Lease>>) -> Vec<Arc<Lease>> {

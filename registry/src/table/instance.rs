@@ -9,6 +9,7 @@ use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::{Details, LeaseId, Target};
 
 use super::Host;
+use super::arrival::LatestArrival;
 use super::host::parse_host;
 use crate::store::Ticket;
 
@@ -30,6 +31,8 @@ pub(crate) struct Instance {
     pub(super) leases: AtomicU32,
     /// The last change that was kept of it: until that is durable, no renewal is acknowledged.
     ticket: AtomicU64,
+    /// When its latest registration in RPyC's own protocol arrived.
+    pub(super) latest_arrival: LatestArrival,
 }
 
 /// What a native registration has besides.
@@ -108,6 +111,7 @@ impl Instance {
             marks: AtomicU8::new(0),
             leases: AtomicU32::new(0),
             ticket: AtomicU64::new(0),
+            latest_arrival: LatestArrival::default(),
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod address_rule;
 mod addressing;
+mod arrival;
 mod asker;
 mod clock;
 mod directory;
@@ -27,6 +28,7 @@ mod view;
 
 pub use address_rule::{AddressRule, AddressRuleError};
 pub(crate) use addressing::Told;
+pub use arrival::Arrival;
 pub use asker::{Asker, Transport};
 pub use directory::{Directory, Renewal};
 pub(crate) use failure::Failure;

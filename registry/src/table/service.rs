@@ -17,7 +17,7 @@ use super::turn::Turn;
 pub(super) enum Rank {
     /// In its turn.
     First,
-    /// After all of the first.
+    /// After all of the first, in its turn among its own.
     Last,
     /// To nobody who asks for whom to connect to.
     Never,
@@ -63,8 +63,10 @@ pub(super) struct Service {
     first: u32,
     /// Where those begin that are told to nobody.
     last: u32,
-    /// Which of the first the next answer begins with.
-    pub(super) turn: Turn,
+    /// With which of the first the next answer begins.
+    pub(super) turn_of_first: Turn,
+    /// With which of the last the next answer goes on.
+    pub(super) turn_of_last: Turn,
 }
 
 impl Service {
@@ -295,6 +297,6 @@ mod tests {
 
     #[test]
     fn a_slot_is_as_small_as_it_is_meant_to_be() {
-        assert_eq!((size_of::<Slot>(), size_of::<Service>()), (40, 40));
+        assert_eq!((size_of::<Slot>(), size_of::<Service>()), (40, 48));
     }
 }

@@ -10,17 +10,20 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::framing::{Frame, Framing};
 use super::idle::Place;
+use super::line::{InLine, PATIENCE};
 use super::{Failure, lost};
 use crate::counters::Loss;
 use crate::dispatch::{Dispatcher, Outcome, Watch, not_ready};
 use crate::face::Shared;
+use crate::net::{Clocks, stamp_of_first_bytes};
 use crate::store::Ticket;
-use crate::table::Asker;
+use crate::table::{Arrival, Asker};
 
 /// How long a client may take to send a whole request, and as long again to take its answer.
 pub(super) const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
@@ -41,6 +44,11 @@ pub(super) struct Connection<S> {
     peer: SocketAddr,
     shared: Arc<Shared>,
     pub(super) place: Place,
+    /// Its turn among the connections of its host, until its first request has been served.
+    line: Option<InLine>,
+    accepted: Instant,
+    /// When the first bytes arrived, if the system stamps them, until the first request is served.
+    first_bytes: Option<Instant>,
     stop: CancellationToken,
     framing: Framing,
 }
@@ -53,15 +61,37 @@ enum Next {
     Watch(Box<Watch>),
 }
 
+impl Connection<TcpStream> {
+    /// Waits for the first bytes, but not long, and notes when they came.
+    pub(super) async fn meet(&mut self) {
+        let stamp = timeout_at(self.accepted + PATIENCE, stamp_of_first_bytes(&self.stream));
+        if let Ok(Some(stamp)) = stamp.await {
+            self.first_bytes = Some(Instant::from_std(Clocks::read().arrival(stamp)));
+        }
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn new(
         stream: S,
         (peer, asker): (SocketAddr, Asker),
         shared: Arc<Shared>,
-        place: Place,
+        (place, line): (Place, InLine),
         stop: CancellationToken,
     ) -> Self {
-        Self { stream, asker, peer, shared, place, stop, framing: Framing::new() }
+        let (line, accepted, framing) = (Some(line), Instant::now(), Framing::new());
+        Self {
+            stream,
+            asker,
+            peer,
+            shared,
+            place,
+            line,
+            accepted,
+            first_bytes: None,
+            stop,
+            framing,
+        }
     }
 
     /// Serves the client until it has its answer, goes, is too slow or must make room.
@@ -132,11 +162,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 deadline = deadline.min(Instant::now() + REQUEST_DEADLINE);
             }
             let stop = self.stop.clone();
+            let (is_in_line, patience) = (self.line.is_some(), self.accepted + PATIENCE);
             let received = tokio::select! {
                 biased;
                 // A client that has not begun has nothing to lose.
                 () = stop.cancelled(), if !had_begun => return Ok(None),
                 received = timeout_at(deadline, self.receive()) => received,
+                () = sleep_until(patience), if is_in_line => {
+                    self.line = None;
+                    continue;
+                }
             };
             let received = match received {
                 Ok(received) => received?,
@@ -191,9 +226,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     .map_err(|_elapsed| Failure::NotReady)?,
             },
         };
+        let line = self.wait_in_line().await;
         let mut reply = Vec::new();
         let now = Instant::now().into_std();
-        let answer = match dispatcher.handle(now, &self.asker, message, &mut reply) {
+        let outcome = dispatcher.handle(now, &self.asker, message, &mut reply);
+        // Later requests see the change, durable or not.
+        drop(line);
+        let answer = match outcome {
             Outcome::Reply(bytes) => bytes.to_vec(),
             Outcome::AfterCommit(ticket, bytes) => {
                 once_durable(dispatcher, &self.asker, message, ticket, bytes.to_vec()).await?
@@ -208,6 +247,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         self.send(&[&answer, line_end].concat()).await?;
         Ok(Next::Request)
+    }
+
+    /// Waits until those connections have been served that its host opened before this one, if the
+    /// first request of this one came soon; whoever opens one later waits for what this returns.
+    async fn wait_in_line(&mut self) -> Option<InLine> {
+        let received = self.first_bytes.take().unwrap_or_else(Instant::now);
+        self.asker.arrival =
+            Arrival::over_connection(self.accepted.into_std(), received.into_std());
+        let mut line = self.line.take();
+        if let Some(line) = &mut line {
+            line.first().await;
+        }
+        line
     }
 
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
@@ -276,7 +328,7 @@ mod tests {
     use tokio::sync::SetOnce;
     use tokio::task::JoinHandle;
 
-    use super::super::Places;
+    use super::super::{Lines, Places};
     use super::*;
     use crate::counters::Counters;
     use crate::dispatch::{Access, Listing};
@@ -316,12 +368,15 @@ mod tests {
             reached: None,
             link: 0,
             transport: Transport::Tcp,
+            arrival: Arrival::UNKNOWN,
         };
         let (stream, served) = duplex(64);
         let stop = CancellationToken::new();
         let (place, _) = Arc::new(Places::new(9)).take(Instant::now(), peer, &stop);
+        let line = Arc::new(Lines::default()).join(asker.host);
+        let at = (place, line);
         let connection =
-            Connection::new(served, (peer, asker), Arc::clone(&shared), place, stop.clone());
+            Connection::new(served, (peer, asker), Arc::clone(&shared), at, stop.clone());
         Client { stream, serving: tokio::spawn(connection.run()), stop, shared }
     }
 

@@ -3,6 +3,7 @@
 mod connection;
 mod framing;
 mod idle;
+mod line;
 mod watching;
 
 use std::io;
@@ -17,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::counters::Loss;
-use crate::table::{Asker, Host, Transport};
+use crate::table::{Arrival, Asker, Host, Transport};
 use connection::{Connection, REQUEST_DEADLINE};
 pub use framing::{Frame, Framing};
 pub(crate) use idle::Places;
+pub(crate) use line::Lines;
 
 /// Serves one listener until `stop`, then lets the connections finish their requests for at most
 /// `grace`; tells whether all did.
@@ -29,7 +31,7 @@ pub(crate) use idle::Places;
 pub(crate) async fn serve(
     listener: TcpListener,
     shared: Arc<Shared>,
-    places: Arc<Places>,
+    (places, lines): (Arc<Places>, Arc<Lines>),
     stop: CancellationToken,
     grace: Duration,
 ) -> bool {
@@ -40,8 +42,12 @@ pub(crate) async fn serve(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    if let Some(connection) = admit(stream, peer, &shared, &places, &stop) {
-                        connections.spawn(connection.run());
+                    let admitted = admit(stream, peer, &shared, (&places, &lines), &stop);
+                    if let Some(mut connection) = admitted {
+                        connections.spawn(async move {
+                            connection.meet().await;
+                            connection.run().await;
+                        });
                     }
                 }
                 Err(error) => {
@@ -64,9 +70,10 @@ fn admit(
     stream: TcpStream,
     peer: SocketAddr,
     shared: &Arc<Shared>,
-    places: &Arc<Places>,
+    (places, lines): (&Arc<Places>, &Arc<Lines>),
     stop: &CancellationToken,
 ) -> Option<Connection<TcpStream>> {
+    let accepted = Instant::now();
     let local = stream.local_addr().ok()?.ip().to_canonical();
     // An answer or an event is written at once and whole; none shall wait until the one before it has
     // been acknowledged.
@@ -78,13 +85,16 @@ fn admit(
         reached: Some(local),
         link: interfaces.link_of(local),
         transport: Transport::Tcp,
+        arrival: Arrival::UNKNOWN,
     };
     let peer = SocketAddr::new(asker.host.ip(), peer.port());
-    let (place, displaced) = places.take(Instant::now(), peer, stop);
+    let (place, displaced) = places.take(accepted, peer, stop);
     if let Some(displaced) = displaced {
         lost(shared, Loss::Displaced, displaced, "idle longest when another connection came");
     }
-    Some(Connection::new(stream, (peer, asker), Arc::clone(shared), place, stop.clone()))
+    let line = lines.join(asker.host);
+    let who = (peer, asker);
+    Some(Connection::new(stream, who, Arc::clone(shared), (place, line), stop.clone()))
 }
 
 fn lost(

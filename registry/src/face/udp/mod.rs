@@ -1,13 +1,17 @@
 //! Datagrams: one request each, answered from where it was sent to.
 //!
-//! They come and go many at a time. What a batch needs is looked up once for all of it, and nothing is
-//! waited for to fill one: what there is, is served.
+//! A task serves the sockets of one lane, and receives and answers many datagrams at a time. A batch
+//! looks up once what all of it needs, and never waits to be full. All datagrams of a host reach one
+//! task, which serves its changes in the order of their arrival, before the questions of the batch.
 
 mod class;
+mod inlets;
 mod pending;
 mod pressure;
 
+use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use crate::counters::Loss;
 use crate::dispatch::{Dispatcher, MAX_REQUEST, Outcome, not_ready};
-use crate::net::{Inbox, Incoming, Interfaces, Outbox, Outgoing, UdpEar};
+use crate::net::{Incoming, Interfaces, Outbox, Outgoing, UdpEar};
 use crate::refusal::Refusal;
 use crate::store::{Progress, Ticket};
-use crate::table::{Asker, Host, Transport};
+use crate::table::{Arrival, Asker, Host, Transport};
 use class::Class;
+use inlets::{Arrived, Inlets};
 pub(crate) use pending::PENDING;
 use pending::{Pending, Waiting};
 use pressure::{Pressure, Spare};
@@ -31,12 +36,12 @@ use pressure::{Pressure, Spare};
 /// does not keep the registry from ending.
 const LAST_BATCHES: usize = 256;
 
-/// Serves one socket until `stop`, then gives the answers that wait for the store, `pending_limit` of
+/// Serves the sockets of one lane until `stop`, then gives the answers that wait for the store, `pending_limit` of
 /// them at most, for at most `grace`.
 ///
 /// Cancel safe, but datagrams that were received may go unanswered.
 pub(crate) async fn serve(
-    ear: UdpEar,
+    ears: Vec<UdpEar>,
     shared: Arc<Shared>,
     stop: CancellationToken,
     grace: Duration,
@@ -44,22 +49,22 @@ pub(crate) async fn serve(
 ) {
     let mut progress = None;
     let mut stopped = pin!(stop.cancelled());
-    let mut inbox = Inbox::new();
+    let exits = ears.iter().map(|ear| (ear.clone(), Outbox::new())).collect();
+    let mut inlets = Inlets::new(ears);
     let mut face = UdpFace {
-        ear,
+        exits,
         shared: Arc::clone(&shared),
         pending: Pending::new(pending_limit),
         pressure: Pressure::new(now()),
         checks: JoinSet::new(),
         classes: Vec::new(),
         reply: Vec::new(),
-        outbox: Outbox::new(),
     };
     loop {
         let served = tokio::select! {
             () = &mut stopped => break,
-            ready = face.ear.hears.readable() => {
-                ready.and_then(|()| face.serve_batch(&mut inbox))
+            ready = poll_fn(|cx| inlets.poll_readable(cx)) => {
+                ready.and_then(|()| face.serve_batch(&mut inlets))
             }
             () = shared.store_moved(&mut progress) => {
                 face.send_committed();
@@ -82,7 +87,7 @@ pub(crate) async fn serve(
     }
     // What had arrived by then counts, above all servers that say that they end.
     for _ in 0..LAST_BATCHES {
-        if !matches!(face.serve_batch(&mut inbox), Ok(false)) {
+        if !matches!(face.serve_batch(&mut inlets), Ok(false)) {
             break;
         }
     }
@@ -103,7 +108,8 @@ fn now() -> Instant {
 }
 
 struct UdpFace {
-    ear: UdpEar,
+    /// By which answers leave, for each socket by which requests come.
+    exits: Vec<(UdpEar, Outbox)>,
     shared: Arc<Shared>,
     pending: Pending,
     pressure: Pressure,
@@ -113,7 +119,20 @@ struct UdpFace {
     classes: Vec<Option<Class>>,
     /// Room for the answer that is being made.
     reply: Vec<u8>,
-    outbox: Outbox,
+}
+
+/// The way an answer takes back.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    /// The number of the socket by which the request came.
+    inlet: usize,
+    outgoing: Outgoing,
+}
+
+impl Way {
+    fn to(&self) -> SocketAddr {
+        self.outgoing.to
+    }
 }
 
 /// An answer to a registration whose addresses have been tried.
@@ -121,7 +140,7 @@ struct Checked {
     asker: Asker,
     message: Vec<u8>,
     answer: Result<(Ticket, Vec<u8>), Refusal>,
-    way: Outgoing,
+    way: Way,
 }
 
 /// What all datagrams of one batch are served with.
@@ -139,10 +158,9 @@ impl<'a> Turn<'a> {
 
 impl UdpFace {
     /// Serves what is there; tells whether that was all of it.
-    fn serve_batch(&mut self, inbox: &mut Inbox) -> io::Result<bool> {
-        let is_empty = self.ear.hears.try_recv(inbox)?;
-        let now = now();
-        let dropped = inbox.take_dropped();
+    fn serve_batch(&mut self, inlets: &mut Inlets) -> io::Result<bool> {
+        let (now, is_empty) = inlets.receive()?;
+        let dropped = inlets.take_dropped();
         if dropped > 0 {
             let why = "more came than could be served, or there was little room for it; see \
                        docs/operations.md on load";
@@ -151,52 +169,58 @@ impl UdpFace {
         }
         self.pressure.observe(now, is_empty, dropped > 0);
         let (shared, interfaces) = (Arc::clone(&self.shared), self.shared.interfaces.get());
+        let batch = || (0..inlets.len()).filter_map(|at| inlets.get(at));
         if let Some(dispatcher) = shared.dispatcher.get() {
             let turn = Turn::new(now, dispatcher);
             let mut classes = std::mem::take(&mut self.classes);
             classes.clear();
-            classes.extend(inbox.iter().map(|(incoming, message)| {
-                message.filter(|_| self.is_for_us(incoming)).map(Class::of)
+            classes.extend(batch().map(|arrived| {
+                arrived.message.filter(|_| self.is_for_us(&arrived)).map(Class::of)
             }));
             for class in Class::IN_ORDER {
-                for ((incoming, message), its_class) in inbox.iter().zip(&classes) {
-                    if let Some(message) = message.filter(|_| *its_class == Some(class)) {
-                        self.serve_one(&turn, class, introduce(incoming, &interfaces), message);
+                for (arrived, its_class) in batch().zip(&classes) {
+                    if let Some(message) = arrived.message.filter(|_| *its_class == Some(class)) {
+                        self.serve_one(&turn, class, introduce(&arrived, &interfaces), message);
                     }
                 }
             }
             self.classes = classes;
         } else {
-            for (incoming, message) in inbox.iter() {
-                let Some(message) = message.filter(|_| self.is_for_us(incoming)) else { continue };
-                let (asker, way) = introduce(incoming, &interfaces);
+            for arrived in batch() {
+                let Some(message) = arrived.message.filter(|_| self.is_for_us(&arrived)) else {
+                    continue;
+                };
+                let (asker, way) = introduce(&arrived, &interfaces);
                 match not_ready(&asker, message) {
                     Some(told) => self.answer(now, &told, way),
-                    None => self.lost(now, Loss::NotReady, way.to, "the table is being read"),
+                    None => self.lost(now, Loss::NotReady, way.to(), "the table is being read"),
                 }
             }
         }
-        for (incoming, _) in inbox.iter().filter(|(_, message)| message.is_none()) {
-            if self.is_for_us(incoming) {
-                self.refused(now, incoming.source, &Refusal::TooLong { limit: MAX_REQUEST });
+        for arrived in batch().filter(|arrived| arrived.message.is_none()) {
+            if self.is_for_us(&arrived) {
+                let refusal = Refusal::TooLong { limit: MAX_REQUEST };
+                self.refused(now, arrived.incoming.source, &refusal);
             }
         }
         self.flush(now);
         Ok(is_empty)
     }
 
-    /// Whether this socket is to answer, rather than another one or another registry that hears the
-    /// same.
-    fn is_for_us(&self, incoming: &Incoming) -> bool {
-        self.ear.only_link.is_none_or(|link| link == incoming.link)
-            && !(self.ear.is_further && incoming.is_for_all)
+    /// Whether this task is to answer, rather than that of another lane or another registry that hears
+    /// the same.
+    fn is_for_us(&self, arrived: &Arrived<'_>) -> bool {
+        let Some((ear, _)) = self.exits.get(arrived.inlet) else { return false };
+        let Incoming { link, is_for_all, source, .. } = arrived.incoming;
+        ear.only_link.is_none_or(|only| only == *link)
+            && (!is_for_all || ear.lane.serves(source.ip()))
     }
 
     fn serve_one(
         &mut self,
         turn: &Turn<'_>,
         class: Class,
-        (asker, way): (Asker, Outgoing),
+        (asker, way): (Asker, Way),
         message: &[u8],
     ) {
         let is_shed = match class {
@@ -206,7 +230,7 @@ impl UdpFace {
             Class::List => self.pressure.sheds(Spare::List),
         };
         if is_shed {
-            self.refused(turn.now, way.to, &Refusal::Overloaded);
+            self.refused(turn.now, way.to(), &Refusal::Overloaded);
             return;
         }
         let mut reply = std::mem::take(&mut self.reply);
@@ -225,8 +249,8 @@ impl UdpFace {
                 });
             }
             // A watch over UDP has been refused before it came here.
-            Outcome::Watch(_) => self.refused(turn.now, way.to, &Refusal::NeedsTcp),
-            Outcome::Refused(refusal) => self.refused(turn.now, way.to, &refusal),
+            Outcome::Watch(_) => self.refused(turn.now, way.to(), &Refusal::NeedsTcp),
+            Outcome::Refused(refusal) => self.refused(turn.now, way.to(), &refusal),
         }
         self.reply = reply;
     }
@@ -238,7 +262,7 @@ impl UdpFace {
         (asker, message): (&Asker, &[u8]),
         ticket: Ticket,
         bytes: &[u8],
-        way: Outgoing,
+        way: Way,
     ) {
         if ticket <= turn.progress.committed {
             self.answer(turn.now, bytes, way);
@@ -247,7 +271,7 @@ impl UdpFace {
         {
             self.answer(turn.now, &told, way);
         } else if !self.pending.push(turn.now, ticket, bytes, way) {
-            self.lost(turn.now, Loss::NotQueued, way.to, "too many wait for the store");
+            self.lost(turn.now, Loss::NotQueued, way.to(), "too many wait for the store");
         }
     }
 
@@ -261,7 +285,7 @@ impl UdpFace {
                 self.once_durable(&turn, (&asker, &message), ticket, &bytes, way);
                 self.flush(turn.now);
             }
-            Err(refusal) => self.refused(turn.now, way.to, &refusal),
+            Err(refusal) => self.refused(turn.now, way.to(), &refusal),
         }
     }
 
@@ -275,29 +299,34 @@ impl UdpFace {
             if now < stale_at {
                 self.answer(now, &answer, way);
             } else {
-                self.lost(now, Loss::NotQueued, way.to, "the store did not commit in time");
+                self.lost(now, Loss::NotQueued, way.to(), "the store did not commit in time");
             }
         }
         self.flush(now);
     }
 
     /// Sends an answer with those of the same batch.
-    fn answer(&mut self, now: Instant, bytes: &[u8], way: Outgoing) {
-        if !self.outbox.has_room(bytes.len()) {
+    fn answer(&mut self, now: Instant, bytes: &[u8], way: Way) {
+        let has_room = |(_, outbox): &(UdpEar, Outbox)| outbox.has_room(bytes.len());
+        if !self.exits.get(way.inlet).is_some_and(has_room) {
             self.flush(now);
         }
-        self.outbox.push(bytes, way);
+        if let Some((_, outbox)) = self.exits.get_mut(way.inlet) {
+            outbox.push(bytes, way.outgoing);
+        }
     }
 
     fn flush(&mut self, now: Instant) {
         let counters = &self.shared.counters;
-        // A full send buffer or an unreachable asker costs this answer, never the next one.
-        self.ear.answers.send(&mut self.outbox, |way, error| {
-            counters.lost(now, Loss::NotSent, way.to, error);
-        });
+        for (ear, outbox) in &mut self.exits {
+            // A full send buffer or an unreachable asker costs this answer, never the next one.
+            ear.answers.send(outbox, |way, error| {
+                counters.lost(now, Loss::NotSent, way.to, error);
+            });
+        }
     }
 
-    fn refused(&self, now: Instant, source: std::net::SocketAddr, refusal: &Refusal) {
+    fn refused(&self, now: Instant, source: SocketAddr, refusal: &Refusal) {
         self.lost(now, Loss::from(refusal), source, refusal);
     }
 
@@ -313,8 +342,8 @@ impl UdpFace {
 }
 
 /// Who sent this, and the way back to them.
-fn introduce(incoming: &Incoming, interfaces: &Interfaces) -> (Asker, Outgoing) {
-    let &Incoming { source, reached, link, .. } = incoming;
+fn introduce(arrived: &Arrived<'_>, interfaces: &Interfaces) -> (Asker, Way) {
+    let &Incoming { source, reached, link, .. } = arrived.incoming;
     // A multicast reached no address of ours, but the interface that heard it has one.
     let reached = reached.or_else(|| interfaces.address_like(link, source.ip()));
     let asker = Asker {
@@ -323,6 +352,8 @@ fn introduce(incoming: &Incoming, interfaces: &Interfaces) -> (Asker, Outgoing) 
         reached,
         link,
         transport: if source.is_ipv4() { Transport::Udp4 } else { Transport::Udp6 },
+        arrival: Arrival::at(arrived.arrived),
     };
-    (asker, Outgoing { to: source, from: reached, link })
+    let outgoing = Outgoing { to: source, from: reached, link };
+    (asker, Way { inlet: arrived.inlet, outgoing })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::net::Outgoing;
+use super::Way;
 use crate::store::Ticket;
 
 /// Answers that may wait for the store, at all sockets together. Past that, requests go unacknowledged
@@ -28,7 +28,7 @@ pub(super) struct Pending {
 pub(super) struct Waiting {
     /// When nobody waits for it any more.
     pub(super) stale_at: Instant,
-    pub(super) way: Outgoing,
+    pub(super) way: Way,
     pub(super) answer: Box<[u8]>,
 }
 
@@ -43,13 +43,7 @@ impl Pending {
     }
 
     /// Keeps an answer until `ticket` is durable; tells whether there was room for it.
-    pub(super) fn push(
-        &mut self,
-        now: Instant,
-        ticket: Ticket,
-        answer: &[u8],
-        way: Outgoing,
-    ) -> bool {
+    pub(super) fn push(&mut self, now: Instant, ticket: Ticket, answer: &[u8], way: Way) -> bool {
         if self.waiting.len() >= self.limit {
             return false;
         }
@@ -69,13 +63,15 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Outgoing;
 
     #[test]
     fn answers_come_in_the_order_of_their_tickets_and_no_more_wait_than_there_is_room_for() {
         let now = Instant::now();
         let mut pending = Pending::new(3);
         let mut push = |ticket, answer: &[u8]| {
-            let way = Outgoing { to: ([127, 0, 0, 1], 1).into(), from: None, link: 0 };
+            let outgoing = Outgoing { to: ([127, 0, 0, 1], 1).into(), from: None, link: 0 };
+            let way = Way { inlet: 0, outgoing };
             pending.push(now, Ticket::new(ticket), answer, way)
         };
         assert!(push(7, b"c") && push(5, b"a") && push(5, b"b"));

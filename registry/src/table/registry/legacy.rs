@@ -66,6 +66,7 @@ impl Registry {
             }
         };
 
+        self.directory.note_arrival(&instance, &asker.arrival);
         renewed.retain(|lease| lease.instance.is_legacy());
         let renewed_ticket = renewed.iter().map(|lease| lease.ticket()).max().unwrap_or_default();
         self.hear_from(now, renewed);
@@ -86,13 +87,28 @@ impl Registry {
         Ok(self.keep(&instance))
     }
 
-    /// Ends whatever the asker's host registered by RPyC's own protocol on `port`.
+    /// Ends whatever the asker's host registered by RPyC's own protocol on `port`, unless a
+    /// registration that arrived later than this request has been served before it.
     ///
     /// The change is visible to queries when this returns; the ticket tells when it is durable.
     pub fn unregister(&mut self, asker: &Asker, port: &Port) -> Ticket {
         let (mut held, _) = self.directory.held(&asker.host, port);
-        held.retain(|lease| lease.instance.is_legacy());
-        self.end(&held, "unregistered");
+        held.retain(|lease| lease.instance.is_legacy() && self.ends(lease, asker));
+        self.finish(&held, "unregistered");
         self.store.last_ticket()
+    }
+
+    /// Ends a lease unless a later registration renewed it; returns whether it did.
+    fn ends(&self, lease: &Lease, asker: &Asker) -> bool {
+        while let Some(deadline) = lease.deadline() {
+            if self.directory.is_late(&lease.instance, &asker.arrival) {
+                return false;
+            }
+            // A renewal that comes in between has noted its arrival first.
+            if lease.end_if_still(deadline) {
+                return true;
+            }
+        }
+        false
     }
 }

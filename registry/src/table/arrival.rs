@@ -1,0 +1,106 @@
+//! What came before what among the changes of one host.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// When a request arrived.
+///
+/// RPyC's servers send UNREGISTER and do not wait for an answer. Its own registry serves one request at
+/// a time; here one that arrived earlier may be served later. It must not end what was registered since.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// When it was received, if that is known.
+    received: Option<Instant>,
+    /// When its connection was accepted, which orders connections among themselves.
+    accepted: Option<Instant>,
+}
+
+impl Arrival {
+    /// Of a request that comes neither before nor after others.
+    pub const UNKNOWN: Self = Self { received: None, accepted: None };
+
+    /// Of a datagram that the system received then.
+    #[must_use]
+    pub fn at(received: Instant) -> Self {
+        Self { received: Some(received), accepted: None }
+    }
+
+    /// Of a request that came over a connection. One that is slow to send counts, beside datagrams, as
+    /// having arrived when it was `received`.
+    #[must_use]
+    pub fn over_connection(accepted: Instant, received: Instant) -> Self {
+        Self { received: Some(received), accepted: Some(accepted) }
+    }
+}
+
+/// When the latest registration of an instance arrived, of those that have been served; shared between
+/// threads.
+#[derive(Debug, Default)]
+pub(super) struct LatestArrival(
+    /// Nanoseconds from the start of the registry, shifted by one bit that tells a connection, ordered
+    /// by when it was accepted, from a datagram. 0 before the first registration.
+    AtomicU64,
+);
+
+impl LatestArrival {
+    /// Notes a registration.
+    pub(super) fn note(&self, start: Instant, arrival: &Arrival) {
+        let Some(at) = arrival.accepted.or(arrival.received) else { return };
+        let (at, is_connection) = (nanos(start, at), u64::from(arrival.accepted.is_some()));
+        self.0.fetch_max(at << 1 | is_connection, Ordering::AcqRel);
+    }
+
+    /// Whether a request arrived before the latest registration that has been served.
+    pub(super) fn is_after(&self, start: Instant, arrival: &Arrival) -> bool {
+        let latest = self.0.load(Ordering::Acquire);
+        let is_connection = latest & 1 == 1;
+        let at = arrival.accepted.filter(|_| is_connection).or(arrival.received);
+        at.is_some_and(|at| nanos(start, at) < latest >> 1)
+    }
+}
+
+fn nanos(start: Instant, at: Instant) -> u64 {
+    u64::try_from(at.saturating_duration_since(start).as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn datagrams_are_ordered_by_their_arrival_and_connections_by_their_acceptance() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let datagram = |millis| Arrival::at(at(millis));
+        let connection = |accepted, received| Arrival::over_connection(at(accepted), at(received));
+        let check = |registered: Arrival, request: Arrival, is_late| {
+            let latest = LatestArrival::default();
+            assert!(!latest.is_after(start, &request), "nothing is registered yet");
+            latest.note(start, &registered);
+            assert_eq!(latest.is_after(start, &request), is_late, "{registered:?} {request:?}");
+        };
+        check(datagram(5), datagram(4), true);
+        check(datagram(5), datagram(5), false);
+        check(datagram(5), datagram(6), false);
+        check(connection(5, 5), connection(4, 9), true);
+        check(connection(4, 9), connection(5, 5), false);
+        // A connection that was open long before says now that a server ends.
+        check(datagram(5), connection(1, 9), false);
+        check(datagram(5), connection(4, 4), true);
+        check(connection(5, 5), datagram(4), true);
+        check(connection(5, 5), datagram(6), false);
+    }
+
+    #[test]
+    fn the_latest_arrival_counts_in_whatever_order_registrations_are_served() {
+        let start = Instant::now();
+        let at = |millis| Arrival::at(start + Duration::from_millis(millis));
+        let latest = LatestArrival::default();
+        for millis in [3, 9, 5] {
+            latest.note(start, &at(millis));
+        }
+        assert!(latest.is_after(start, &at(8)) && !latest.is_after(start, &at(9)));
+    }
+}
