@@ -37,6 +37,7 @@ macro_rules! scenarios {
 }
 
 mod bench;
+mod cut;
 mod ipv6;
 mod operator;
 mod ours;

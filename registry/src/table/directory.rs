@@ -18,6 +18,7 @@ use rpyc_protocol::{FoldedName, ServiceName};
 use super::address_rule::AddressRule;
 use super::addressing::Addressing;
 use super::clock::{LeaseClock, Tick};
+use super::cuts::Cuts;
 use super::failure::Failure;
 use super::host::parse_host;
 use super::instance::{Instance, Mark};
@@ -50,6 +51,8 @@ pub struct Directory {
     failures: DashMap<u64, Arc<Failure>>,
     /// The number of the service with which the next LIST begins that cannot hold every name.
     list_turn: AtomicU64,
+    /// The answers that could not hold everything.
+    pub(crate) cuts: Cuts,
 }
 
 /// Parts of the map of services, each with a lock: so many that none has many names to move when it grows.
@@ -91,6 +94,7 @@ impl Directory {
             titles: RwLock::new(BTreeSet::new()),
             failures: DashMap::new(),
             list_turn: AtomicU64::new(0),
+            cuts: Cuts::default(),
         }
     }
 
@@ -173,6 +177,10 @@ impl Directory {
                 // Counted, because they have no turns: what does not fit is not told.
                 let _ = service.last().iter().take_while(&mut fits).count();
             }
+            if entries.is_cut() {
+                let of = len + service.last().len();
+                self.cuts.note_query(name, entries.len(), of);
+            }
         }
         entries.finish()
     }
@@ -230,6 +238,7 @@ impl Directory {
             entries.clear();
             let stopped_at = fill(self.list_turn.load(Ordering::Relaxed), &mut entries)?;
             self.list_turn.store(stopped_at.unwrap_or(0), Ordering::Relaxed);
+            self.cuts.note_list(entries.len(), titles_from(0).count());
         }
         entries.finish()
     }
