@@ -41,6 +41,7 @@ mod cut;
 mod ipv6;
 mod operator;
 mod ours;
+mod registry_suite;
 mod shared;
 mod switches;
 
