@@ -1,4 +1,5 @@
-//! More than an answer in RPyC's protocol holds: RPyC's clients read some of it, ours find all of it.
+//! More than an answer in RPyC's protocol holds: RPyC's clients read some of it, ours find all of
+//! it.
 
 use std::collections::BTreeSet;
 use std::process::Command;

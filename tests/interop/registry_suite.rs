@@ -42,7 +42,8 @@ with_each_version! {
     by_broadcast_as_rpyc_tests_it,
 }
 
-/// Upstream's client over UDP has no address: it broadcasts, and the registry is on its own machine.
+/// Upstream's client over UDP has no address: it broadcasts, and the registry is on its own
+/// machine.
 fn by_broadcast_as_rpyc_tests_it(reference: Reference) {
     let Some(lab) = Lab::or_notice() else { return };
     let host = lab.host("alone", &[&lab.segment()]);

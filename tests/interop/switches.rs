@@ -93,8 +93,11 @@ from rpyc.cli.rpyc_registry import RegistryServer
 
 class Parsed(RegistryServer):
     def main(self):
-        Parsed.seen = {"mode": self.mode.lower(), "ipv6": self.ipv6, "port": self.port, "timeout": self.pruning_timeout,
-                       "listing": self.allow_listing, "quiet": bool(self.quiet), "logfile": self.logfile or None}
+        Parsed.seen = {
+            "mode": self.mode.lower(), "ipv6": self.ipv6, "port": self.port,
+            "timeout": self.pruning_timeout, "listing": self.allow_listing,
+            "quiet": bool(self.quiet), "logfile": self.logfile or None,
+        }
 
 answers = []
 for arguments in json.loads(sys.argv[1]):

@@ -1,10 +1,11 @@
-"""What RPyC's own test of its registry (`tests/test_registry.py`) does, in words of our own, over and over.
+"""RPyC's own test of its registry (`tests/test_registry.py`), in words of our own, many times.
 
     registry_suite.py default|udp|tcp HOST PORT ROUNDS PRUNING_TIMEOUT
 
-The registry must list, and forget a server after PRUNING_TIMEOUT seconds. As upstream, nothing waits between a
-request and the next: what was sent takes effect before what is asked afterwards. Each round has names and ports of
-its own, since all have one registry. Prints a JSON object: for each test, the rounds that failed and how.
+The registry must list, and forget a server after PRUNING_TIMEOUT seconds. As upstream, nothing
+waits between a request and the next: what was sent takes effect before what is asked afterwards.
+Each round has names and ports of its own, since all rounds share one registry. Prints a JSON
+object: for each test, the rounds that failed and how.
 """
 
 import json
@@ -35,7 +36,7 @@ class Round:
         return sorted(port for _, port in self.client.discover(name))
 
     def listed(self, **filters):
-        """Those of this round: which a list that is too long for one answer may leave out, so there are few."""
+        """The names of this round that are listed. A list too long for one answer leaves some out."""
         return sorted({self.foo, self.bar} & set(self.client.list(**filters)))
 
     def end(self, *ports):

@@ -180,8 +180,9 @@ class Fee:
 
 
 def beyond(function, *args):
-    """Has the server at PORT do something with an object of ours at a server beyond it: itself again."""
-    with rpyc.connect("127.0.0.1", PORT, config={"allow_setattr": True, "sync_request_timeout": 20}) as middle:
+    """Has the server at PORT pass an object of ours to a server beyond it, which is itself again."""
+    config = {"allow_setattr": True, "sync_request_timeout": 20}
+    with rpyc.connect("127.0.0.1", PORT, config=config) as middle:
         return getattr(middle.root, function)(PORT, *args)
 
 

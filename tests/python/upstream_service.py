@@ -205,7 +205,9 @@ class UpstreamService(rpyc.Service):
 
 
 def main():
-    config = {"include_local_traceback": False, "bind_threads": "--bind-threads" in sys.argv, "allow_setattr": True}
+    config = {"include_local_traceback": False, "bind_threads": "--bind-threads" in sys.argv}
+    # Clients have their objects changed.
+    config["allow_setattr"] = True
     server = ThreadedServer(UpstreamService, hostname="127.0.0.1", protocol_config=config)
     server._listen()
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()

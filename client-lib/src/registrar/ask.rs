@@ -148,7 +148,7 @@ impl Registrar {
             Transport::Tcp => tcp::ask(&route, asking, face).await,
         }?;
         if reply.is_native {
-            faces.is_native(transport, reply.from);
+            faces.set_native(transport, reply.from);
         }
         Ok(reply)
     }

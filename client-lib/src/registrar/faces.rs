@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::native::Face;
 use crate::Transport;
 
-/// What registries are known to speak, each by the address that it answers from.
+/// Which encodings registries are known to speak, by the address that each answers from.
 #[derive(Debug, Default)]
 pub(super) struct Faces(Mutex<HashMap<(Transport, SocketAddr), Face>>);
 
@@ -17,15 +17,16 @@ impl Faces {
     }
 
     /// Records that a registry has answered natively.
-    pub(super) fn is_native(&self, transport: Transport, registry: SocketAddr) {
+    pub(super) fn set_native(&self, transport: Transport, registry: SocketAddr) {
         self.map().insert((transport, registry), Face::Native);
     }
 
     /// Records that a registry answered nothing but RPyC's encoding.
     ///
-    /// RPyC's own never closes a TCP connection over which it was asked in another encoding, so none
-    /// is asked so twice. A lost datagram shows nothing, so over UDP only the opposite is forgotten.
-    pub(super) fn is_legacy(&self, transport: Transport, registry: SocketAddr) {
+    /// RPyC's own never closes a TCP connection over which it was asked in another encoding, so
+    /// none is asked so twice. A lost datagram shows nothing, so over UDP only the opposite is
+    /// forgotten.
+    pub(super) fn set_legacy(&self, transport: Transport, registry: SocketAddr) {
         match transport {
             Transport::Tcp => drop(self.map().insert((transport, registry), Face::Legacy)),
             Transport::Udp => drop(self.map().remove(&(transport, registry))),

@@ -144,8 +144,8 @@ impl Registrar {
     /// one. A link-local address without a zone gets the zone of the interface that the answer came
     /// by.
     ///
-    /// All endpoints are found at this project's registry, however many there are: an answer in RPyC's
-    /// encoding holds some 70, so the registry is asked for the others in its own.
+    /// All endpoints are found at this project's registry, however many there are: an answer in
+    /// RPyC's encoding holds some 70, so the registry is asked for the others in its own.
     ///
     /// # Errors
     /// [`LookupError::UnknownName`] if nobody serves it, [`LookupError::NoReply`] and others if
@@ -172,8 +172,8 @@ impl Registrar {
         Ok(endpoints)
     }
 
-    /// Asks for the endpoints that the registry recommends to the next client, all of them or as many
-    /// as one answer in RPyC's encoding holds: enough to connect to one.
+    /// Asks for the endpoints that the registry recommends to the next client, all of them or as
+    /// many as one answer in RPyC's encoding holds: enough to connect to one.
     ///
     /// # Errors
     /// As [`Registrar::discover`].

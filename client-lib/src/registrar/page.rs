@@ -117,8 +117,8 @@ pub(super) fn read_reply(bytes: &[u8]) -> Result<native::Reply, Fault> {
     }
 }
 
-/// Whether an answer to QUERY of `len` bytes may have left something out: this project's registry adds
-/// entries while they fit. RPyC's own writes any number, and a longer answer is all of it.
+/// Whether an answer to QUERY of `len` bytes may have left something out: this project's registry
+/// adds entries while they fit. RPyC's own writes any number, and a longer answer is all of it.
 pub(super) fn may_be_cut_query(len: usize) -> bool {
     (LEAST_QUERY_CAP - MAX_ENTRY..=MAX_READ).contains(&len)
 }
@@ -138,7 +138,8 @@ const MAX_READ: usize = 1500;
 /// The longest answer to QUERY over IPv6, where it is shortest.
 const LEAST_QUERY_CAP: usize = 1500 - 40 - 8;
 
-/// The longest entry of an answer to QUERY: an IPv6 address with its zone, and the path of a socket.
+/// The longest entry of an answer to QUERY: an IPv6 address with its zone, and the path of a
+/// socket.
 const MAX_ENTRY: usize = 1 + 3 + 64 + 3 + 255;
 
 /// The longest entry of an answer to LIST.

@@ -22,8 +22,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Asks by `route` until an answer comes or `deadline` has passed.
 ///
-/// A registry that is known to speak RPyC's encoding alone is asked in that; one that is known to speak
-/// both has half the time to answer in the better.
+/// A registry that is known to speak RPyC's encoding alone is asked in that; one that is known to
+/// speak both has half the time to answer in the better.
 ///
 /// # Cancel safety
 /// Dropping the future closes the connection; the request may have been sent.

@@ -145,6 +145,6 @@ impl<'a> Told<'a> {
     }
 
     pub(super) fn remember_legacy(&self) {
-        self.registrar.inner.faces.is_legacy(self.registry.transport(), self.reply_from);
+        self.registrar.inner.faces.set_legacy(self.registry.transport(), self.reply_from);
     }
 }

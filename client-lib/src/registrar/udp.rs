@@ -22,8 +22,8 @@ const MAX_DATAGRAM: usize = 65_535;
 /// another registry may know more, and what looks like no answer may be a stray.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// How long to wait for an answer in the preferred encoding before the others are tried, and, once an
-/// answer in another has come, at least: as long as that took if it was longer.
+/// How long to wait for an answer in the preferred encoding before the others are tried, and, once
+/// an answer in another has come, at least: as long as that took if it was longer.
 const LEAST_PATIENCE: Duration = Duration::from_millis(50);
 
 /// How long to listen for an answer from among many once somebody, wherever, has said that there is
@@ -32,8 +32,9 @@ const ENOUGH: Duration = Duration::from_millis(700);
 
 /// Asks by `route` until an answer comes or `deadline` has passed.
 ///
-/// The preferred encoding goes first and the others if it brings no answer at once: a registry that
-/// knows it has nothing to do with the others. One that is known to know it (`face`) has half the time.
+/// Sends the preferred encoding first, and the others if no answer comes at once: a registry that
+/// understands the preferred one has no use for the others. One that is known to understand it
+/// (`face`) has half of the time to answer.
 ///
 /// # Cancel safety
 /// Dropping the future abandons the answer; the request may have been sent.

@@ -13,11 +13,11 @@ const LOG_INTERVAL: Duration = Duration::from_secs(3600);
 /// Services of which cut answers are kept apart. Those of further ones are counted together.
 const SERVICES: usize = 256;
 
-/// Takes note of the answers in RPyC's protocol that left something out, because RPyC's clients read no
+/// Counts the answers in RPyC's protocol that left something out because RPyC's clients read no
 /// more bytes.
 ///
-/// Noting one takes a lock for a few instructions; an answer that is whole costs nothing. The log is
-/// written later, by whoever knows what time it is.
+/// Counting one takes a lock for a few instructions; an answer that is whole costs nothing. The
+/// dispatcher writes the log later, with the time at which it does so.
 #[derive(Debug, Default)]
 pub(crate) struct Cuts {
     total: AtomicU64,

@@ -180,6 +180,32 @@ async fn beyond(port: u16) -> Result<RemoteObject, Exception> {
     Ok(connection.root().await?)
 }
 
+/// An object of a client that servers change.
+pub(super) struct Fee(Mutex<String>);
+
+impl Default for Fee {
+    fn default() -> Self {
+        Self(Mutex::new("Fee".to_owned()))
+    }
+}
+
+#[object]
+impl Fee {
+    #[service(get)]
+    pub(super) fn msg(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
+
+    #[service(set)]
+    fn set_msg(&self, text: String) {
+        *self.0.lock().unwrap() = text;
+    }
+
+    fn __str__(&self) -> String {
+        self.msg()
+    }
+}
+
 struct Invoker {
     active: Arc<AtomicBool>,
 }
