@@ -31,3 +31,4 @@ mod netns;
 mod probes;
 mod resolver;
 mod rpc;
+mod rpyc_suite;

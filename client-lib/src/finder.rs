@@ -48,7 +48,7 @@ impl Finder {
     pub(crate) async fn find(&self, name: &ServiceName) -> Result<Vec<Candidate>, ConnectError> {
         match self {
             Self::Registrar(registrar) => {
-                let endpoints = registrar.discover(name).await?;
+                let endpoints = registrar.recommended(name).await?;
                 Ok(endpoints.into_iter().map(Candidate::from).collect())
             }
             Self::Resolver(resolver) => resolver.candidates(name).await,

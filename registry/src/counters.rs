@@ -13,6 +13,10 @@ use crate::refusal::Refusal;
 /// How often one kind of loss is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The counter of answers in RPyC's protocol that left something out. They were served, so they are
+/// no [`Loss`].
+pub const ANSWERS_CUT: &str = "answers-cut";
+
 /// What happened to a message or a connection that was not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -18,7 +18,7 @@ mod server;
 mod store;
 mod table;
 
-pub use counters::{Counters, Loss};
+pub use counters::{ANSWERS_CUT, Counters, Loss};
 pub use details::{
     DetailsError, MAX_DETAILS_BYTES, MAX_META, MAX_TAGS, MAX_VALUE_BYTES, MAX_WORD_BYTES,
 };

@@ -274,6 +274,10 @@ impl Server {
                 info!(kind = loss.as_str(), total, "messages that were not served");
             }
         }
+        let cuts = self.shared.dispatcher.get().map_or(0, |it| it.directory().cuts.total());
+        if cuts > 0 {
+            info!(total = cuts, "answers that left something out");
+        }
         has_drained &= end_of_store(self.shared, grace).await;
         failure.map_or(Ok(has_drained), Err)
     }

@@ -37,10 +37,12 @@ macro_rules! scenarios {
 }
 
 mod bench;
+mod cut;
 mod ipv6;
 mod operator;
 mod order;
 mod ours;
+mod registry_suite;
 mod shared;
 mod switches;
 

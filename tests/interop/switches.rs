@@ -1,12 +1,15 @@
 //! The switches of `rpyc_registry`, so that an init script keeps working.
 
+use std::process::Command;
 use std::time::Duration;
 
-use rpyc_tests::{Daemon, PATIENCE, Reference, Registrar, Scratch, Transport, Via, eventually};
-use serde_json::json;
+use rpyc_tests::{
+    Daemon, PATIENCE, Reference, Registrar, Scratch, Transport, Via, daemon, eventually, python,
+};
+use serde_json::{Value, json};
 
 /// The names that a daemon with these arguments lists to a program on this machine, or RPyC's refusal.
-fn list(arguments: &[&str]) -> Result<serde_json::Value, String> {
+fn list(arguments: &[&str]) -> Result<Value, String> {
     let registry = Daemon::start(arguments);
     let via = Via::Udp(registry.address(Transport::Udp));
     let mut client = Registrar::start(Reference::Rpyc6, via);
@@ -26,6 +29,8 @@ fn listing_takes_a_value_or_none_and_false_means_false() {
         (&["-l", "True"], &names),
         (&["--listing=false"], &forbidden),
         (&["-l", "false"], &forbidden),
+        (&["-l", ""], &forbidden),
+        (&["--listing="], &forbidden),
     ] {
         assert_eq!(&list(arguments), expected, "{arguments:?}");
     }
@@ -79,4 +84,155 @@ fn sigterm_ends_it_cleanly() {
     let registry = Daemon::start(&[]);
     let status = registry.terminate();
     assert!(status.success(), "{status}");
+}
+
+/// What RPyC's own command line makes of each list of arguments: `null` if it refuses them.
+const AS_RPYC: &str = r#"
+import contextlib, io, json, sys
+from rpyc.cli.rpyc_registry import RegistryServer
+
+class Parsed(RegistryServer):
+    def main(self):
+        Parsed.seen = {
+            "mode": self.mode.lower(), "ipv6": self.ipv6, "port": self.port,
+            "timeout": self.pruning_timeout, "listing": self.allow_listing,
+            "quiet": bool(self.quiet), "logfile": self.logfile or None,
+        }
+
+answers = []
+for arguments in json.loads(sys.argv[1]):
+    Parsed.seen = None
+    with contextlib.redirect_stdout(io.StringIO()):
+        Parsed.run(["rpyc_registry"] + arguments, exit=False)
+    answers.append(Parsed.seen)
+print(json.dumps(answers))
+"#;
+
+/// The same of ours, in the same words.
+fn as_ours(arguments: &[&str]) -> Value {
+    let mut command = Command::new(daemon::executable());
+    command.arg("check-config").args(arguments);
+    let output = command.output().unwrap();
+    if !output.status.success() {
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        return Value::Null;
+    }
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let get = |key: &str| {
+        let line = shown.lines().find_map(|line| line.strip_prefix(&format!("{key} = ")));
+        line.map(|line| line.split("  #").next().unwrap().trim().trim_matches('"'))
+    };
+    let timeout = get("timeout").unwrap();
+    let timeout = timeout.replace("4m", "240").trim_end_matches('s').parse::<u64>().unwrap();
+    json!({
+        // Ours serves both unless told otherwise.
+        "mode": get("mode").unwrap().replace("both", "udp"),
+        "ipv6": get("ipv6") == Some("true"),
+        "port": get("port").unwrap().parse::<u16>().unwrap(),
+        "timeout": timeout,
+        "listing": get("listing") == Some("everyone"),
+        "quiet": get("quiet") == Some("true"),
+        "logfile": get("logfile").filter(|path| !path.is_empty()),
+    })
+}
+
+with_each_version! {
+    what_rpycs_command_line_takes_is_taken_alike,
+}
+
+fn what_rpycs_command_line_takes_is_taken_alike(reference: Reference) {
+    let alike: &[&[&str]] = &[
+        &[],
+        &["-l", ""],
+        &["-l", "1"],
+        &["-lTrue"],
+        &["-l=True"],
+        &["--listing", "yes"],
+        &["--listing=on"],
+        &["-q", ""],
+        &["-q", "1"],
+        &["-q", "errors"],
+        &["--quiet=yes"],
+        &["-6"],
+        &["-6l", "1"],
+        &["-6", "-q", "x", "-l", ""],
+        &["-m", "udp"],
+        &["-m", "Tcp"],
+        &["-mTCP"],
+        &["--mode=UDP"],
+        &["-m", ""],
+        &["-m", " UDP"],
+        &["-p", "5"],
+        &["-p5"],
+        &["-p", "+5"],
+        &["-p", " 5 "],
+        &["-p", "0"],
+        &["-p", ""],
+        &["-p", "0x10"],
+        &["-p", "-1"],
+        &["-p", "70000"],
+        &["-t", "24"],
+        &["-t", " 24 "],
+        &["-t", "+24"],
+        &["-t", ""],
+        &["--logfile", ""],
+        &["--logfile", "-"],
+        &["--logfile", "/tmp/registry log"],
+        &["-l", "1", "-l", "1"],
+        &["--list", "1"],
+        &["somewhere"],
+    ];
+    // What ours means otherwise: as one would think, or more than RPyC takes.
+    let ours: &[(&[&str], Value)] = &[
+        (&["-l"], json!({"listing": true})),
+        (&["-l", "false"], json!({"listing": false})),
+        (&["-l", "0"], json!({"listing": false})),
+        // It could be anybody's misspelt "nobody".
+        (&["-l", "nobdy"], Value::Null),
+        (&["-q"], json!({"quiet": true})),
+        (&["-q", "false"], json!({"quiet": false})),
+        // With RPyC's nobody would ever be found.
+        (&["-t", "0"], Value::Null),
+        (&["-t", "-5"], Value::Null),
+    ];
+    let of_rpyc = json!(alike).to_string();
+    let of_rpyc = python::run(reference, None, AS_RPYC, &[&of_rpyc]);
+    for (arguments, expected) in alike.iter().zip(of_rpyc.as_array().unwrap()) {
+        assert_eq!(&as_ours(arguments), expected, "{arguments:?}");
+    }
+    for (arguments, expected) in ours {
+        let found = as_ours(arguments);
+        match expected.as_object() {
+            None => assert_eq!(found, Value::Null, "{arguments:?}"),
+            Some(expected) => {
+                for (key, value) in expected {
+                    assert_eq!(&found[key], value, "{arguments:?}");
+                }
+            }
+        }
+    }
+}
+
+/// RPyC's registry is started once for each transport.
+#[test]
+fn a_process_for_each_transport_is_told_that_one_serves_both() {
+    let of_udp = Daemon::start(&["-m", "udp"]);
+    let mut command = Command::new(daemon::executable());
+    command.args(["-m", "tcp", "-p", "0"]).env("STATE_DIRECTORY", of_udp.state());
+    let output = command.output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    for expected in [
+        format!("in use by process {}", of_udp.pid()).as_str(),
+        "one process serves both UDP and TCP",
+        "without --mode (-m)",
+        "--state-dir DIR",
+    ] {
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+
+    // What it says works.
+    let state = Scratch::new();
+    let of_tcp = Daemon::start(&["-m", "tcp", "--state-dir", state.path().to_str().unwrap()]);
+    assert_eq!(of_tcp.listeners().len(), 1);
 }

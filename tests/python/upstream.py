@@ -163,6 +163,57 @@ def test_get_id_pack_and_rpyc_over_rpyc(conn):
     raises(AssertionError, far.remote_assert, False)
 
 
+class Fee:
+    def __init__(self):
+        self.text = "Fee"
+
+    @property
+    def exposed_msg(self):
+        return self.text
+
+    @exposed_msg.setter
+    def exposed_msg(self, text):
+        self.text = text
+
+    def __str__(self):
+        return self.text
+
+
+def beyond(function, *args):
+    """Has the server at PORT pass an object of ours to a server beyond it, which is itself again."""
+    config = {"allow_setattr": True, "sync_request_timeout": 20}
+    with rpyc.connect("127.0.0.1", PORT, config=config) as middle:
+        return getattr(middle.root, function)(PORT, *args)
+
+
+def is_plain():
+    # The server's own connections are plain ones.
+    return MODE not in ("tls", "bind_threads")
+
+
+@scenario
+def test_rpyc_over_rpyc_immutable_object_return(conn):
+    if is_plain():
+        fee = Fee()
+        assert beyond("fee_str_beyond", fee) == str(fee) == "Fee"
+
+
+@scenario
+def test_rpyc_over_rpyc_return_of_unmodified_parameter(conn):
+    if is_plain():
+        fee = Fee()
+        assert beyond("fee_beyond", fee) is fee, "what comes back is what went away"
+        assert str(fee) == "Fee"
+
+
+@scenario
+def test_rpyc_over_rpyc_return_of_modified_parameter(conn):
+    if is_plain():
+        fee = Fee()
+        assert beyond("fie_update", fee) is fee
+        assert str(fee) == "Fee fie foe foo bar"
+
+
 @scenario
 def test_magic(conn):
     hashed = conn.root.hashed()

@@ -100,6 +100,10 @@ class Unhashable:
         return True
 
 
+def beyond(port):
+    return rpyc.connect("127.0.0.1", port, config={"allow_setattr": True})
+
+
 class UpstreamService(rpyc.Service):
     def on_connect(self, conn):
         self.released, self.seen = [], []
@@ -173,12 +177,37 @@ class UpstreamService(rpyc.Service):
     def exposed_sum_rows(self, rows):
         return sum(number for row in rows for number in row)
 
+    def exposed_fee(self, arg):
+        return arg
+
+    def exposed_fee_str(self, arg):
+        return str(arg)
+
+    def exposed_foe_update(self, arg, more):
+        arg.msg = arg.msg + " foe" + more
+        return arg
+
+    def exposed_fee_beyond(self, port, arg):
+        with beyond(port) as conn:
+            return conn.root.fee(arg)
+
+    def exposed_fee_str_beyond(self, port, arg):
+        with beyond(port) as conn:
+            return conn.root.fee_str(arg)
+
+    def exposed_fie_update(self, port, arg):
+        arg.msg = arg.msg + " fie"
+        with beyond(port) as conn:
+            return conn.root.foe_update(arg, " foo bar")
+
     def exposed_chained(self, port):
         return rpyc.connect("127.0.0.1", port).root
 
 
 def main():
     config = {"include_local_traceback": False, "bind_threads": "--bind-threads" in sys.argv}
+    # Clients have their objects changed.
+    config["allow_setattr"] = True
     server = ThreadedServer(UpstreamService, hostname="127.0.0.1", protocol_config=config)
     server._listen()
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()

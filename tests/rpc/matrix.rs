@@ -1,8 +1,8 @@
 //! A client in Rust with every kind of server that RPyC has, of a service and of classic mode.
 
 use rpyc_client::{Connection, ConnectionBuilder, Dialect, Local, RemoteObject, args, classic};
-use rpyc_tests::Reference;
 use rpyc_tests::process::Process;
+use rpyc_tests::{PATIENCE, Reference};
 
 use super::connecting::dialect;
 use super::{Python, run};
@@ -11,6 +11,7 @@ with_each_version! {
     services,
     classic_services,
     rpyc_classic_itself,
+    rpyc_classic_behind_pipes,
 }
 
 const SERVERS: [&str; 4] = ["threaded", "pool", "forking", "oneshot"];
@@ -47,8 +48,19 @@ fn services(reference: Reference) {
                     connection.close().await;
                 }
             });
+            if server == "oneshot" {
+                has_stopped(python);
+            }
         }
     }
+}
+
+/// A server that takes one connection ends with it: nothing listens there any more.
+fn has_stopped(mut python: Python) {
+    let status = python.process.wait();
+    assert!(status.success(), "{status}: {}", python.process.stderr());
+    let again = run(Connection::builder().connect(&python.address));
+    assert!(again.is_err(), "{}", python.address);
 }
 
 async fn uses_a_service(root: &RemoteObject) {
@@ -115,4 +127,23 @@ fn rpyc_classic_itself(reference: Reference) {
             }
         });
     }
+}
+
+/// The same program, started by its client and used through its standard streams.
+fn rpyc_classic_behind_pipes(reference: Reference) {
+    run(async {
+        let mut program = tokio::process::Command::new(reference.python());
+        program.args(["-u", "-c", "from rpyc.cli.rpyc_classic import main; main()"]);
+        program.args(["-q", "--mode", "stdio"]);
+        let builder = classic::builder().dialect(dialect(reference));
+        let (connection, mut child) = builder.spawn(program).unwrap();
+        let machine = classic::Classic::over(&connection).await.unwrap();
+        let path: RemoteObject = machine.modules("sys").await.unwrap().attr("path").await.unwrap();
+        path.call::<()>("append", args!["xxx"]).await.unwrap();
+        assert_eq!(path.call::<String>("pop", args![-1]).await.unwrap(), "xxx");
+        super::classic::uses_everything(machine).await;
+        connection.close().await;
+        let ended = tokio::time::timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
+        assert!(ended.success(), "{ended}");
+    });
 }

@@ -65,7 +65,7 @@ where
     });
 }
 
-fn run<T>(scenario: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(scenario: impl Future<Output = T>) -> T {
     Runtime::new().unwrap().block_on(scenario)
 }
 

@@ -1,10 +1,9 @@
 //! How one question goes to several registries, and to each by several ways.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rpyc_protocol::registry::native;
 use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
@@ -49,6 +48,18 @@ pub(super) struct Reply<A> {
     pub(super) from: SocketAddr,
     /// The address of this machine that was answered to.
     pub(super) local: SocketAddr,
+    /// How many bytes the answer has.
+    pub(super) len: usize,
+    /// Whether it is in the native encoding.
+    pub(super) is_native: bool,
+}
+
+impl<A> Reply<A> {
+    /// An answer that was read from `bytes`.
+    pub(super) fn new(answer: A, bytes: &[u8], from: SocketAddr, local: SocketAddr) -> Self {
+        let is_native = bytes.first().is_some_and(|&first| native::is_native(first));
+        Self { answer, from, local, len: bytes.len(), is_native }
+    }
 }
 
 /// Why one way to a registry led to nothing.
@@ -130,20 +141,16 @@ impl Registrar {
         route: Route,
         asking: &Asking<'_, A>,
     ) -> Result<Reply<A>, Failure> {
-        match transport {
-            Transport::Udp => udp::ask(&route, asking).await,
-            Transport::Tcp => {
-                let is_legacy = self.legacy_over_tcp().contains(&route.to);
-                let skip =
-                    if is_legacy { asking.question.requests.len().saturating_sub(1) } else { 0 };
-                tcp::ask(&route, asking, skip).await
-            }
+        let faces = &self.inner.faces;
+        let face = faces.of(transport, route.to);
+        let reply = match transport {
+            Transport::Udp => udp::ask(&route, asking, face).await,
+            Transport::Tcp => tcp::ask(&route, asking, face).await,
+        }?;
+        if reply.is_native {
+            faces.set_native(transport, reply.from);
         }
-    }
-
-    pub(super) fn legacy_over_tcp(&self) -> MutexGuard<'_, HashSet<SocketAddr>> {
-        // A set of addresses is as good as before whatever its last user did.
-        self.inner.legacy_over_tcp.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(reply)
     }
 
     /// The time between one start and the next, so that the last of `n` has half the timeout left.

@@ -1,9 +1,10 @@
 //! The settings of a registrar.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::faces::Faces;
 use super::{Inner, Registrar};
 use crate::Registries;
 
@@ -88,7 +89,7 @@ impl RegistrarBuilder {
                 timeout: self.timeout,
                 connect_timeout: self.connect_timeout,
                 source: self.source,
-                legacy_over_tcp: Mutex::default(),
+                faces: Faces::default(),
             }),
         }
     }

@@ -2,6 +2,7 @@
 
 mod ask;
 mod builder;
+mod faces;
 mod instance;
 pub(crate) mod native;
 mod page;
@@ -15,12 +16,13 @@ mod udp;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::Port;
+use rpyc_protocol::registry::native::Operation;
 use rpyc_protocol::registry::reply::Endpoint;
 use tokio::time::Instant;
 
@@ -29,7 +31,11 @@ pub use instance::{Instance, Service};
 pub(crate) use snapshot::Found;
 pub use snapshot::Snapshot;
 
+use ask::Reply;
+use faces::Faces;
+use page::Page;
 use question::Question;
+use told::Told;
 
 use crate::interfaces::{Interfaces, needs_zone};
 use crate::{Attempts, Fault, LookupError, RegisterError, Registries, RegistryAddr};
@@ -66,9 +72,7 @@ struct Inner {
     timeout: Duration,
     connect_timeout: Duration,
     source: Option<SocketAddr>,
-    /// Registries that speak nothing but RPyC's encoding over TCP. RPyC's own never closes a
-    /// connection over which it was asked in another, so none is asked so twice.
-    legacy_over_tcp: Mutex<HashSet<SocketAddr>>,
+    faces: Faces,
 }
 
 /// A registry's word that a registration, or the end of one, was taken.
@@ -140,6 +144,9 @@ impl Registrar {
     /// one. A link-local address without a zone gets the zone of the interface that the answer came
     /// by.
     ///
+    /// All endpoints are found at this project's registry, however many there are: an answer in
+    /// RPyC's encoding holds some 70, so the registry is asked for the others in its own.
+    ///
     /// # Errors
     /// [`LookupError::UnknownName`] if nobody serves it, [`LookupError::NoReply`] and others if
     /// that cannot be known; asking again is safe.
@@ -147,23 +154,52 @@ impl Registrar {
     /// # Cancel safety
     /// Cancel safe: dropping the future abandons the answer; a question leaves nothing to undo.
     pub async fn discover(&self, name: &ServiceName) -> Result<Vec<Endpoint>, LookupError> {
-        match self.ask(&self.inner.registries, &Question::query(name.as_str())).await {
-            Ok((_, reply)) => {
-                let mut endpoints = reply.answer;
-                complete_zones(
-                    endpoints.iter_mut().map(|endpoint| &mut endpoint.host),
-                    reply.local,
-                );
-                Ok(endpoints)
+        let fail = |attempts| LookupError::new(Some(name), attempts);
+        let (registry, reply) = self.query(name).await?;
+        let may_be_cut = page::may_be_cut_query(reply.len);
+        let told = Told::by(self, registry, &reply);
+        let mut endpoints = reply.answer;
+        if may_be_cut {
+            let whole = told.ask_on(registry.transport(), &Question::resolve(name.as_str())).await;
+            if let Page::Native(first) = whole.map_err(fail)?.answer {
+                let pages = told.all_pages(Operation::resolve(name.as_str()), *first).await;
+                let services = pages.map_err(fail)?.into_iter();
+                let all: Vec<_> =
+                    services.flat_map(|it| it.instances).map(|it| it.endpoint).collect();
+                endpoints = in_turn(endpoints, all);
             }
-            Err(attempts) => Err(LookupError::new(Some(name), attempts)),
         }
+        Ok(endpoints)
+    }
+
+    /// Asks for the endpoints that the registry recommends to the next client, all of them or as
+    /// many as one answer in RPyC's encoding holds: enough to connect to one.
+    ///
+    /// # Errors
+    /// As [`Registrar::discover`].
+    pub(crate) async fn recommended(
+        &self,
+        name: &ServiceName,
+    ) -> Result<Vec<Endpoint>, LookupError> {
+        self.query(name).await.map(|(_, reply)| reply.answer)
+    }
+
+    async fn query(
+        &self,
+        name: &ServiceName,
+    ) -> Result<(&RegistryAddr, Reply<Vec<Endpoint>>), LookupError> {
+        let asked = self.ask(&self.inner.registries, &Question::query(name.as_str())).await;
+        let (registry, mut reply) =
+            asked.map_err(|attempts| LookupError::new(Some(name), attempts))?;
+        let hosts = reply.answer.iter_mut().map(|endpoint| &mut endpoint.host);
+        complete_zones(hosts, reply.local);
+        Ok((registry, reply))
     }
 
     /// Asks which names are served, by anyone or from `host` alone.
     ///
     /// The names come as the registry tells them: RPyC's own tells of the dead, too. An empty list
-    /// means that no registry knows any.
+    /// means that no registry knows any. All names are found, as by [`Registrar::discover`].
     ///
     /// # Errors
     /// [`LookupError::ListingForbidden`] if the registry does not tell, as RPyC's own unless it was
@@ -172,10 +208,26 @@ impl Registrar {
     /// # Cancel safety
     /// Cancel safe, as [`Registrar::discover`].
     pub async fn list(&self, host: Option<&str>) -> Result<Vec<String>, LookupError> {
-        match self.ask(&self.inner.registries, &Question::list(host)).await {
-            Ok((_, reply)) => Ok(reply.answer),
+        match self.list_all(host).await {
+            Ok(names) => Ok(names),
             Err(attempts) if attempts.any(|fault| matches!(fault, Fault::Unknown)) => Ok(vec![]),
             Err(attempts) => Err(LookupError::new(None, attempts)),
+        }
+    }
+
+    async fn list_all(&self, host: Option<&str>) -> Result<Vec<String>, Attempts> {
+        let (registry, reply) = self.ask(&self.inner.registries, &Question::list(host)).await?;
+        let transport = registry.transport();
+        if !page::may_be_cut_list(transport, reply.len) {
+            return Ok(reply.answer);
+        }
+        let told = Told::by(self, registry, &reply);
+        match told.ask_on(transport, &Question::services(host)).await?.answer {
+            Page::Legacy(names) => Ok(names),
+            Page::Native(first) => {
+                let services = told.all_pages(Operation::list(host), *first).await?;
+                Ok(services.into_iter().map(|service| service.name).collect())
+            }
         }
     }
 
@@ -256,6 +308,15 @@ impl Registrar {
         }
         last
     }
+}
+
+/// Puts those of `all` first that are `recommended`, in that order.
+fn in_turn(recommended: Vec<Endpoint>, all: Vec<Endpoint>) -> Vec<Endpoint> {
+    let mut rest: HashSet<_> = all.iter().cloned().collect();
+    let first: Vec<_> = recommended.into_iter().filter(|endpoint| rest.remove(endpoint)).collect();
+    let others = all.into_iter().filter(|endpoint| rest.contains(endpoint));
+    let others: Vec<_> = others.collect();
+    first.into_iter().chain(others).collect()
 }
 
 /// Adds to link-local hosts without a zone that of the interface with the address `local`.

@@ -7,7 +7,7 @@ use rpyc_protocol::registry::reply::Endpoint;
 
 use super::native::Face;
 use super::question::{Question, Reading, encode, read_endpoints, read_names};
-use crate::Fault;
+use crate::{Fault, Transport};
 
 /// An answer in whichever of the two encodings the registry speaks.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Question<native::Reply> {
     }
 }
 
-/// Both encodings are asked in one breath; the legacy answer does unless the native one comes.
+/// The legacy answer does unless the native one comes.
 fn read_page<L>(bytes: &[u8], read_legacy: fn(&[u8]) -> Reading<L>) -> Reading<Page<L>> {
     if !bytes.first().is_some_and(|&first| native::is_native(first)) {
         return match read_legacy(bytes) {
@@ -116,6 +116,34 @@ pub(super) fn read_reply(bytes: &[u8]) -> Result<native::Reply, Fault> {
         reply => Ok(reply),
     }
 }
+
+/// Whether an answer to QUERY of `len` bytes may have left something out: this project's registry
+/// adds entries while they fit. RPyC's own writes any number, and a longer answer is all of it.
+pub(super) fn may_be_cut_query(len: usize) -> bool {
+    (LEAST_QUERY_CAP - MAX_ENTRY..=MAX_READ).contains(&len)
+}
+
+/// The same of an answer to LIST.
+pub(super) fn may_be_cut_list(transport: Transport, len: usize) -> bool {
+    let cap = match transport {
+        Transport::Udp => 10 * MAX_READ,
+        Transport::Tcp => MAX_READ,
+    };
+    (cap - MAX_NAME..=cap).contains(&len)
+}
+
+/// The most bytes that RPyC's clients read of an answer; ten times as many of a LIST over UDP.
+const MAX_READ: usize = 1500;
+
+/// The longest answer to QUERY over IPv6, where it is shortest.
+const LEAST_QUERY_CAP: usize = 1500 - 40 - 8;
+
+/// The longest entry of an answer to QUERY: an IPv6 address with its zone, and the path of a
+/// socket.
+const MAX_ENTRY: usize = 1 + 3 + 64 + 3 + 255;
+
+/// The longest entry of an answer to LIST.
+const MAX_NAME: usize = 3 + 255;
 
 /// What is readable and not an answer to what was asked.
 pub(super) fn not_a_reply() -> Fault {

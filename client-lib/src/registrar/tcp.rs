@@ -10,6 +10,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::ask::{Asking, Failure, Reply};
+use super::native::Face;
 use super::question::{LIMITS, Reading};
 use crate::Fault;
 use crate::route::Route;
@@ -19,22 +20,31 @@ use crate::route::Route;
 /// RPyC's own neither answers such a request nor closes the connection.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Asks by `route` until an answer comes or `deadline` has passed, leaving out the first `skip`
-/// encodings.
+/// Asks by `route` until an answer comes or `deadline` has passed.
+///
+/// A registry that is known to speak RPyC's encoding alone is asked in that; one that is known to
+/// speak both has half the time to answer in the better.
 ///
 /// # Cancel safety
 /// Dropping the future closes the connection; the request may have been sent.
 pub(super) async fn ask<A>(
     route: &Route,
     asking: &Asking<'_, A>,
-    skip: usize,
+    face: Option<Face>,
 ) -> Result<Reply<A>, Failure> {
+    let encodings = asking.question.requests.len();
+    let skip = if face == Some(Face::Legacy) { encodings.saturating_sub(1) } else { 0 };
+    let patience = match face {
+        Some(Face::Native) => asking.deadline.saturating_duration_since(Instant::now()) / 2,
+        _ => Duration::ZERO,
+    };
     let mut requests = asking.question.requests.iter().skip(skip).peekable();
     let mut outcome = Err(Fault::NoReply.into());
     while let Some(request) = requests.next() {
         let is_last = requests.peek().is_none();
-        outcome = match timeout_at(asking.deadline, ask_once(route, request, asking, is_last)).await
-        {
+        let patience = (!is_last).then_some(patience.max(PATIENCE));
+        let asked = ask_once(route, request, asking, patience);
+        outcome = match timeout_at(asking.deadline, asked).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Fault::NoReply.into()),
         };
@@ -50,21 +60,21 @@ async fn ask_once<A>(
     route: &Route,
     request: &[u8],
     asking: &Asking<'_, A>,
-    is_last: bool,
+    patience: Option<Duration>,
 ) -> Result<Reply<A>, Failure> {
     let started = Instant::now();
     let mut stream = connect(route).await?;
     let local = stream.local_addr().map_err(fault)?;
-    let patience = PATIENCE.max(started.elapsed() * 4);
+    let patience = patience.map(|least| least.max(started.elapsed() * 4));
     stream.write_all(request).await.map_err(fault)?;
-    let bytes = if is_last {
-        read_answer(&mut stream).await?
-    } else {
-        timeout(patience, read_answer(&mut stream)).await.unwrap_or(Err(Fault::NoReply))?
+    let answer = read_answer(&mut stream);
+    let bytes = match patience {
+        None => answer.await?,
+        Some(patience) => timeout(patience, answer).await.unwrap_or(Err(Fault::NoReply))?,
     };
     match (asking.question.read)(&bytes) {
         Reading::Answer(answer) | Reading::Provisional(answer) => {
-            Ok(Reply { answer, from: route.to, local })
+            Ok(Reply::new(answer, &bytes, route.to, local))
         }
         Reading::Fault(fault) => {
             asking.note(&fault);

@@ -145,8 +145,6 @@ impl<'a> Told<'a> {
     }
 
     pub(super) fn remember_legacy(&self) {
-        if self.registry.transport() == Transport::Tcp {
-            self.registrar.legacy_over_tcp().insert(self.reply_from);
-        }
+        self.registrar.inner.faces.set_legacy(self.registry.transport(), self.reply_from);
     }
 }

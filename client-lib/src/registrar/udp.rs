@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -9,6 +10,7 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
 use super::ask::{Asking, Failure, Reply};
+use super::native::Face;
 use super::question::{Question, Reading};
 use crate::Fault;
 use crate::route::Route;
@@ -20,8 +22,8 @@ const MAX_DATAGRAM: usize = 65_535;
 /// another registry may know more, and what looks like no answer may be a stray.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// The same for the better of two answers that one registry was asked for in one breath: as long as
-/// the first took, and this at least.
+/// How long to wait for an answer in the preferred encoding before the others are tried, and, once
+/// an answer in another has come, at least: as long as that took if it was longer.
 const LEAST_PATIENCE: Duration = Duration::from_millis(50);
 
 /// How long to listen for an answer from among many once somebody, wherever, has said that there is
@@ -30,9 +32,17 @@ const ENOUGH: Duration = Duration::from_millis(700);
 
 /// Asks by `route` until an answer comes or `deadline` has passed.
 ///
+/// Sends the preferred encoding first, and the others if no answer comes at once: a registry that
+/// understands the preferred one has no use for the others. One that is known to understand it
+/// (`face`) has half of the time to answer.
+///
 /// # Cancel safety
 /// Dropping the future abandons the answer; the request may have been sent.
-pub(super) async fn ask<A>(route: &Route, asking: &Asking<'_, A>) -> Result<Reply<A>, Failure> {
+pub(super) async fn ask<A>(
+    route: &Route,
+    asking: &Asking<'_, A>,
+    face: Option<Face>,
+) -> Result<Reply<A>, Failure> {
     let fault = |error| Failure::from(Fault::from_io(error, route.to_many));
     let (socket, local) = open(route)?;
     let mut buffer = vec![0; MAX_DATAGRAM];
@@ -41,7 +51,14 @@ pub(super) async fn ask<A>(route: &Route, asking: &Asking<'_, A>) -> Result<Repl
     let mut until = asking.deadline;
     let started = Instant::now();
     let enough = started + ENOUGH;
-    send(&socket, route, asking.question).await.map_err(fault)?;
+    let (preferred, all) = (1, asking.question.requests.len());
+    let mut encodings = preferred.min(all);
+    let mut others = started
+        + match face {
+            Some(Face::Native) => asking.deadline.saturating_duration_since(started) / 2,
+            _ => LEAST_PATIENCE,
+        };
+    send(&socket, route, asking.question, 0..encodings).await.map_err(fault)?;
     let mut resend = Instant::now() + gaps.next_gap();
     loop {
         tokio::select! {
@@ -54,8 +71,8 @@ pub(super) async fn ask<A>(route: &Route, asking: &Asking<'_, A>) -> Result<Repl
                 }
                 let bytes = buffer.get(..len).unwrap_or_default();
                 let outcome = match (asking.question.read)(bytes) {
-                    Reading::Answer(answer) => return Ok(Reply { answer, from, local }),
-                    Reading::Provisional(answer) => Ok(Reply { answer, from, local }),
+                    Reading::Answer(answer) => return Ok(Reply::new(answer, bytes, from, local)),
+                    Reading::Provisional(answer) => Ok(Reply::new(answer, bytes, from, local)),
                     Reading::Fault(fault) => {
                         asking.note(&fault);
                         Err(Failure { fault, responder: Some(from) })
@@ -67,6 +84,13 @@ pub(super) async fn ask<A>(route: &Route, asking: &Asking<'_, A>) -> Result<Repl
                 {
                     return outcome;
                 }
+                if outcome.is_err() {
+                    // Another encoding may do better.
+                    others = Instant::now();
+                } else if held.is_none() {
+                    // It may be a datagram that was lost.
+                    send(&socket, route, asking.question, 0..preferred).await.map_err(fault)?;
+                }
                 if held.is_none() {
                     let took = started.elapsed().clamp(LEAST_PATIENCE, PATIENCE);
                     let is_good = outcome.is_ok() && !route.to_many;
@@ -75,11 +99,15 @@ pub(super) async fn ask<A>(route: &Route, asking: &Asking<'_, A>) -> Result<Repl
                 held = Some(better(held, outcome));
             }
             _ = asking.is_unknown.wait(), if route.to_many && until > enough => until = enough,
+            () = sleep_until(others), if encodings < all => {
+                send(&socket, route, asking.question, encodings..all).await.map_err(fault)?;
+                encodings = all;
+            }
             () = sleep_until(resend.min(until)) => {
                 if Instant::now() >= until {
                     return held.unwrap_or_else(|| Err(Fault::NoReply.into()));
                 }
-                send(&socket, route, asking.question).await.map_err(fault)?;
+                send(&socket, route, asking.question, 0..encodings).await.map_err(fault)?;
                 resend = Instant::now() + gaps.next_gap();
             }
         }
@@ -98,8 +126,14 @@ fn better<A>(
     }
 }
 
-async fn send<A>(socket: &UdpSocket, route: &Route, question: &Question<A>) -> io::Result<()> {
-    for request in &question.requests {
+/// Sends some of the encodings of a question.
+async fn send<A>(
+    socket: &UdpSocket,
+    route: &Route,
+    question: &Question<A>,
+    which: Range<usize>,
+) -> io::Result<()> {
+    for request in question.requests.get(which).unwrap_or_default() {
         if route.to_many {
             socket.send_to(request, route.to).await?;
         } else {
@@ -190,7 +224,7 @@ mod tests {
         let route = Route { to, from: None, to_many };
         let question = Question::list(None);
         let asking = Asking::new(&question, Instant::now() + Duration::from_secs(20));
-        ask(&route, &asking).await.map(|reply| reply.answer)
+        ask(&route, &asking, None).await.map(|reply| reply.answer)
     }
 
     #[tokio::test]
@@ -219,7 +253,8 @@ mod tests {
         let asking = Asking::new(&question, Instant::now() + Duration::from_secs(20));
         asking.note(&Fault::Unknown);
         let started = Instant::now();
-        let failure = ask(&Route { to, from: None, to_many: true }, &asking).await.unwrap_err();
+        let route = Route { to, from: None, to_many: true };
+        let failure = ask(&route, &asking, None).await.unwrap_err();
         assert!(matches!(failure.fault, Fault::NoReply));
         assert!(started.elapsed() >= ENOUGH && started.elapsed() < Duration::from_secs(10));
     }

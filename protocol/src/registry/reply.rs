@@ -98,7 +98,7 @@ fn not_a_reply(offset: usize) -> DecodeError {
 /// let mut entries = Entries::new(&mut buffer, 8);
 /// assert!(entries.push(b"\x08\x0aA"));
 /// assert!(entries.push(b"\x08\x0aB"));
-/// assert!(!entries.push(b"\x08\x0aC"));
+/// assert!(!entries.push(b"\x08\x0aC") && entries.is_cut());
 /// assert_eq!(entries.finish()?, b"\x11\x08\x0aA\x08\x0aB");
 /// # Ok::<(), rpyc_protocol::brine::EncodeError>(())
 /// ```
@@ -107,6 +107,7 @@ pub struct Entries<'a> {
     buffer: &'a mut Vec<u8>,
     len: usize,
     cap: usize,
+    is_cut: bool,
 }
 
 impl<'a> Entries<'a> {
@@ -118,7 +119,7 @@ impl<'a> Entries<'a> {
     pub fn new(buffer: &'a mut Vec<u8>, cap: usize) -> Self {
         buffer.clear();
         buffer.extend([0; Self::HEAD_ROOM]);
-        Self { buffer, len: 0, cap }
+        Self { buffer, len: 0, cap, is_cut: false }
     }
 
     /// Adds an entry that is already brine, unless it does not fit; tells whether it did.
@@ -133,6 +134,8 @@ impl<'a> Entries<'a> {
         if fits {
             self.buffer.extend(entry);
             self.len += 1;
+        } else {
+            self.is_cut = true;
         }
         fits
     }
@@ -141,6 +144,13 @@ impl<'a> Entries<'a> {
     pub fn clear(&mut self) {
         self.buffer.truncate(Self::HEAD_ROOM);
         self.len = 0;
+        self.is_cut = false;
+    }
+
+    /// Whether an entry did not fit.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// How many entries there are.

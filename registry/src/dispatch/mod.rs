@@ -164,8 +164,9 @@ impl Dispatcher {
         outcome.unwrap_or_else(Outcome::Refused)
     }
 
-    /// Ends the leases whose time has come; tells when to call again.
+    /// Ends the leases whose time has come, and logs what else is due; tells when to call again.
     pub fn expire(&self, now: Instant) -> Instant {
+        self.directory.cuts.log(now);
         self.with_registry(|registry| registry.expire(now))
     }
 

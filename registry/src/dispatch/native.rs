@@ -10,7 +10,7 @@ use rpyc_protocol::registry::native::{
 };
 
 use super::{Check, Dispatcher, Outcome, Watch, registration};
-use crate::counters::Loss;
+use crate::counters::{ANSWERS_CUT, Loss};
 use crate::probe;
 use crate::refusal::Refusal;
 use crate::store::Ticket;
@@ -319,7 +319,9 @@ impl Dispatcher {
     fn status(&self, now: Instant) -> Status {
         let progress = self.progress.borrow().clone();
         let losses = Loss::ALL.into_iter();
-        let counters = losses.map(|it| (it.as_str().to_owned(), self.counters.total(it))).collect();
+        let losses = losses.map(|it| (it.as_str().to_owned(), self.counters.total(it)));
+        let cuts = (ANSWERS_CUT.to_owned(), self.directory.cuts.total());
+        let counters = losses.chain([cuts]).collect();
         let big = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let uptime = now.saturating_duration_since(self.start);
         let states = self.directory.states();

@@ -9,8 +9,7 @@ use std::path::PathBuf;
 pub enum StoreError {
     /// Another process uses the directory. Whoever started both is at fault.
     #[error(
-        "the state directory {} is in use by {}; stop that registry, or give this one another \
-         directory with --state-dir",
+        "cannot use the state directory {}: it is in use by {}",
         directory.display(),
         holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
     )]

@@ -19,6 +19,7 @@ use super::address_rule::AddressRule;
 use super::addressing::Addressing;
 use super::arrival::Arrival;
 use super::clock::{LeaseClock, Tick};
+use super::cuts::Cuts;
 use super::failure::Failure;
 use super::host::parse_host;
 use super::instance::{Instance, Mark};
@@ -52,6 +53,8 @@ pub struct Directory {
     failures: DashMap<u64, Arc<Failure>>,
     /// The number of the service with which the next LIST begins that cannot hold every name.
     list_turn: AtomicU64,
+    /// The answers that could not hold everything.
+    pub(crate) cuts: Cuts,
 }
 
 /// Parts of the map of services, each with a lock: so many that none has many names to move when it grows.
@@ -99,6 +102,7 @@ impl Directory {
             titles: RwLock::new(BTreeSet::new()),
             failures: DashMap::new(),
             list_turn: AtomicU64::new(0),
+            cuts: Cuts::default(),
         }
     }
 
@@ -204,23 +208,14 @@ impl Directory {
                 turn.advance(seen, slots.len());
             };
             let last = service.last();
-            let spare = if last.is_empty() {
-                0
-            } else {
-                let lens = in_turn(&service.turn_of_last, last).take(cap).map(|slot| {
-                    let told = slot.fragment.told(asker.is_here);
-                    told.map_or(LONGEST_ENTRY, <[u8]>::len)
-                });
-                lens.scan(0, |sum, len| {
-                    *sum += len;
-                    (*sum <= cap / SHARE_OF_LAST).then_some(*sum)
-                })
-                .last()
-                .unwrap_or(0)
-            };
+            let spare = if last.is_empty() { 0 } else { room_for_last(&service, asker) };
             tell(&service.turn_of_first, service.first(), spare);
             if !last.is_empty() {
                 tell(&service.turn_of_last, last, 0);
+            }
+            if entries.is_cut() {
+                let of = service.first().len() + last.len();
+                self.cuts.note_query(name, entries.len(), of);
             }
         }
         entries.finish()
@@ -279,6 +274,7 @@ impl Directory {
             entries.clear();
             let stopped_at = fill(self.list_turn.load(Ordering::Relaxed), &mut entries)?;
             self.list_turn.store(stopped_at.unwrap_or(0), Ordering::Relaxed);
+            self.cuts.note_list(entries.len(), titles_from(0).count());
         }
         entries.finish()
     }
@@ -501,6 +497,20 @@ impl Directory {
         }
         emptied
     }
+}
+
+/// The bytes that an answer keeps for the instances that come last: what the next few of them take.
+fn room_for_last(service: &Service, asker: &Asker) -> usize {
+    let limit = asker.transport.query_cap() / SHARE_OF_LAST;
+    let entries = in_turn(&service.turn_of_last, service.last());
+    let lens =
+        entries.map(|slot| slot.fragment.told(asker.is_here).map_or(LONGEST_ENTRY, <[u8]>::len));
+    lens.scan(0, |sum, len| {
+        *sum += len;
+        (*sum <= limit).then_some(*sum)
+    })
+    .last()
+    .unwrap_or(0)
 }
 
 /// The slots, beginning with the one whose turn it is.

@@ -9,6 +9,7 @@ mod addressing;
 mod arrival;
 mod asker;
 mod clock;
+mod cuts;
 mod directory;
 mod failure;
 mod fragment;

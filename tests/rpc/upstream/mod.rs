@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
-use self::service::{Record, Upstream};
+use self::service::{Fee, Record, Upstream};
 use super::tls::Papers;
 
 with_each_version! {
@@ -114,6 +114,7 @@ async fn play_in_rust(port: u16, is_rust: bool) {
     references(&root).await;
     callbacks(&root).await;
     comings_and_goings(&root, port).await;
+    passed_on(&root, port).await;
     // The root of another connection is passed on as any object is.
     let far: RemoteObject = root.call("chained", args![port]).await.unwrap();
     let point = args![(0, 0), (3, 4)];
@@ -232,6 +233,18 @@ async fn callbacks(root: &RemoteObject) {
         assert_eq!(told, Some(1.5));
     }
     invoker.call::<()>("stop", ()).await.unwrap();
+}
+
+/// `test_rpyc_over_rpyc`: an object of this program at a server beyond the one that it talks to.
+async fn passed_on(root: &RemoteObject, port: u16) {
+    let fee = Local::new(Fee::default());
+    let text: String = root.call("fee_str_beyond", args![port, &fee]).await.unwrap();
+    assert_eq!(text, "Fee");
+    let back: Local = root.call("fee_beyond", args![port, &fee]).await.unwrap();
+    assert!(back.is_same(&fee), "what comes back is what went away");
+    let back: Local = root.call("fie_update", args![port, &fee]).await.unwrap();
+    assert!(back.is_same(&fee));
+    assert_eq!(fee.downcast_ref::<Fee>().unwrap().msg(), "Fee fie foe foo bar");
 }
 
 async fn comings_and_goings(root: &RemoteObject, port: u16) {

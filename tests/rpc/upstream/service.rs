@@ -136,13 +136,73 @@ impl Upstream {
         rows.iter().flatten().sum()
     }
 
+    fn fee(&self, arg: RemoteObject) -> RemoteObject {
+        arg
+    }
+
+    async fn fee_str(&self, arg: RemoteObject) -> Result<String, Exception> {
+        Ok(arg.str().await?)
+    }
+
+    async fn foe_update(&self, arg: RemoteObject, more: String) -> Result<RemoteObject, Exception> {
+        let text: String = arg.attr("msg").await?;
+        arg.set_attr("msg", format!("{text} foe{more}")).await?;
+        Ok(arg)
+    }
+
+    /// Has a server further on give back an object of the client's.
+    async fn fee_beyond(&self, port: u16, arg: RemoteObject) -> Result<RemoteObject, Exception> {
+        Ok(beyond(port).await?.call("fee", args![arg]).await?)
+    }
+
+    async fn fee_str_beyond(&self, port: u16, arg: RemoteObject) -> Result<String, Exception> {
+        Ok(beyond(port).await?.call("fee_str", args![arg]).await?)
+    }
+
+    /// Changes an object of the client's and has a server further on change it as well.
+    async fn fie_update(&self, port: u16, arg: RemoteObject) -> Result<RemoteObject, Exception> {
+        let text: String = arg.attr("msg").await?;
+        arg.set_attr("msg", format!("{text} fie")).await?;
+        Ok(beyond(port).await?.call("foe_update", args![arg, " foo bar"]).await?)
+    }
+
     /// The root of a server further on.
     async fn chained(&self, port: u16) -> Result<RemoteObject, Exception> {
-        let address = format!("127.0.0.1:{port}");
-        let refused = |error: String| Exception::builtin("ConnectionError", error);
-        let connection =
-            rpyc_client::connect(address).await.map_err(|error| refused(error.to_string()))?;
-        Ok(connection.root().await?)
+        beyond(port).await
+    }
+}
+
+async fn beyond(port: u16) -> Result<RemoteObject, Exception> {
+    let address = format!("127.0.0.1:{port}");
+    let refused = |error: String| Exception::builtin("ConnectionError", error);
+    let connection =
+        rpyc_client::connect(address).await.map_err(|error| refused(error.to_string()))?;
+    Ok(connection.root().await?)
+}
+
+/// An object of a client that servers change.
+pub(super) struct Fee(Mutex<String>);
+
+impl Default for Fee {
+    fn default() -> Self {
+        Self(Mutex::new("Fee".to_owned()))
+    }
+}
+
+#[object]
+impl Fee {
+    #[service(get)]
+    pub(super) fn msg(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
+
+    #[service(set)]
+    fn set_msg(&self, text: String) {
+        *self.0.lock().unwrap() = text;
+    }
+
+    fn __str__(&self) -> String {
+        self.msg()
     }
 }
 

@@ -124,12 +124,134 @@ async fn a_legacy_registry_over_tcp_is_asked_natively_once() {
     for _ in 0..3 {
         registrar.services(None).await.unwrap();
     }
-    let mut natively = 0;
+    assert_eq!(encodings(&mut registry).await.0, 1);
+}
+
+/// How many of the requests that a registry has seen are native, and how many are not.
+async fn encodings(registry: &mut Scripted) -> (usize, usize) {
+    let (mut natively, mut others) = (0, 0);
     while registry.requests_len() > 0 {
         let (request, _) = registry.request().await;
-        natively += usize::from(native::is_native(request[0]));
+        *(if native::is_native(request[0]) { &mut natively } else { &mut others }) += 1;
     }
-    assert_eq!(natively, 1);
+    (natively, others)
+}
+
+#[tokio::test]
+async fn our_registry_is_not_asked_in_rpycs_encoding_as_well() {
+    let mut registry = Scripted::udp(|request| native(TABLE, request).into_iter().collect()).await;
+    asking(&registry).resolve(&ServiceName::new("bar").unwrap()).await.unwrap();
+    assert_eq!(encodings(&mut registry).await, (1, 0));
+}
+
+/// Answers its first native request, leaves `lost` of them without an answer, and goes on.
+fn lossy(lost: usize) -> impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'static {
+    let mut natively = 0;
+    move |request| {
+        let answer = native(TABLE, request);
+        natively += usize::from(answer.is_some());
+        if answer.is_some() && (2..2 + lost).contains(&natively) {
+            return None;
+        }
+        answer.or_else(|| legacy(TABLE, request))
+    }
+}
+
+#[tokio::test]
+async fn a_registry_known_to_be_ours_is_asked_natively_until_it_answers() {
+    let bar = ServiceName::new("bar").unwrap();
+    let mut script = lossy(2);
+    let registry = Scripted::udp(move |request| script(request).into_iter().collect()).await;
+    let registrar = asking(&registry);
+    for _ in 0..2 {
+        let found = registrar.resolve(&bar).await.unwrap();
+        assert!(found[0].age.is_some(), "it tells ages, so it was asked natively");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_known_to_be_ours_may_be_slow_over_tcp() {
+    let bar = ServiceName::new("bar").unwrap();
+    let mut asked = 0;
+    let registry = Scripted::tcp(move |request| {
+        asked += 1;
+        if asked == 2 {
+            // Not a wait for a state: longer than another registry is given.
+            std::thread::sleep(Duration::from_millis(800));
+        }
+        native(TABLE, request).or_else(|| legacy(TABLE, request)).map(|answer| vec![answer])
+    })
+    .await;
+    let registrar = asking(&registry);
+    for _ in 0..2 {
+        let found = registrar.resolve(&bar).await.unwrap();
+        assert!(found[0].age.is_some(), "it tells ages, so it was asked natively");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_was_replaced_by_rpycs_own_is_believed() {
+    let bar = ServiceName::new("bar").unwrap();
+    let (mut over_udp, mut over_tcp) = (lossy(100), lossy(100));
+    for registry in [
+        Scripted::udp(move |request| over_udp(request).into_iter().collect()).await,
+        Scripted::tcp(move |request| over_tcp(request).map(|answer| vec![answer])).await,
+    ] {
+        let registrar = Registrar::builder(Registries::from(registry.addr()));
+        let registrar = registrar.timeout(Duration::from_secs(2)).build();
+        assert!(registrar.resolve(&bar).await.unwrap()[0].age.is_some());
+        for _ in 0..2 {
+            assert!(registrar.resolve(&bar).await.unwrap()[0].age.is_none());
+        }
+    }
+}
+
+const PORTS: &[u16] = &{
+    let mut ports = [20_000; 200];
+    let mut at = 1;
+    while at < ports.len() {
+        ports[at] = ports[at - 1] + 1;
+        at += 1;
+    }
+    ports
+};
+
+#[tokio::test]
+async fn an_answer_that_may_be_cut_is_asked_for_again_natively() {
+    // As our registry tells it to RPyC's clients, beginning with the last.
+    let answer = |request: &[u8]| {
+        let table = [("FOO", PORTS)];
+        native(&table, request).or_else(|| {
+            let cut: Vec<_> = PORTS.iter().rev().take(73).copied().collect();
+            legacy(&[("FOO", cut.leak())], request)
+        })
+    };
+    let foo = ServiceName::new("foo").unwrap();
+    for registry in [
+        Scripted::udp(move |request| answer(request).into_iter().collect()).await,
+        Scripted::tcp(move |request| answer(request).map(|answer| vec![answer])).await,
+    ] {
+        let registrar = asking(&registry);
+        let found = registrar.discover(&foo).await.unwrap();
+        let ports: Vec<_> = found.iter().map(|it| it.port.clone()).collect();
+        let turn = PORTS.iter().rev().take(73).chain(&PORTS[..200 - 73]);
+        assert_eq!(ports, turn.map(|&it| port(it)).collect::<Vec<_>>());
+        assert_eq!(registrar.recommended(&foo).await.unwrap().len(), 73);
+    }
+}
+
+#[tokio::test]
+async fn what_rpycs_own_registry_tells_is_all_of_it_at_any_length() {
+    for count in [60, 73, 200] {
+        let answer = move |request: &[u8]| legacy(&[("FOO", &PORTS[..count])], request);
+        for registry in [
+            Scripted::udp(move |request| answer(request).into_iter().collect()).await,
+            Scripted::tcp(move |request| answer(request).map(|answer| vec![answer])).await,
+        ] {
+            let foo = ServiceName::new("foo").unwrap();
+            assert_eq!(asking(&registry).discover(&foo).await.unwrap().len(), count);
+        }
+    }
 }
 
 #[tokio::test]

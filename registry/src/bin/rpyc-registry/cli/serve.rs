@@ -5,12 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{
+    BoolishValueParser, FalseyValueParser, OsStringValueParser, TypedValueParser as _,
+};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum as _};
 use ipnet::IpNet;
 use rpyc_protocol::registry::REGISTRY_PORT;
 use rpyc_registry::{AddressRule, Limits, ProbeConfig, ProbeRule, ProtectionPolicy, TableConfig};
@@ -28,13 +32,14 @@ pub(crate) struct ServeArgs {
     pub(crate) mode: Mode,
 
     /// Fail where IPv6 is not available, rather than doing without it
-    #[arg(short = '6', long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL",
+    #[arg(short = '6', long, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL",
           hide_possible_values = true, value_parser = BoolishValueParser::new(),
           default_value_t = false, hide_default_value = true)]
     pub(crate) ipv6: bool,
 
     /// The port, for UDP and TCP; 0 lets the system choose
-    #[arg(short, long, default_value_t = REGISTRY_PORT)]
+    #[arg(short, long, default_value_t = REGISTRY_PORT, value_parser = parse_trimmed::<u16>)]
     pub(crate) port: u16,
 
     /// Forget a server that has not registered again for this long, if it does not say how long:
@@ -44,18 +49,17 @@ pub(crate) struct ServeArgs {
 
     /// Who may list the names: everyone (or true), this-machine, or nobody (or false)
     #[arg(short, long, num_args = 0..=1, default_missing_value = "everyone", value_name = "WHO",
-          value_enum, ignore_case = true, hide_possible_values = true,
-          default_value_t = ListingFor::ThisMachine)]
+          value_parser = parse_listing, default_value = "this-machine")]
     pub(crate) listing: ListingFor,
 
     /// Log errors only
     #[arg(short, long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL",
-          hide_possible_values = true, value_parser = BoolishValueParser::new(),
+          value_parser = FalseyValueParser::new(), hide_possible_values = true,
           default_value_t = false, hide_default_value = true)]
     pub(crate) quiet: bool,
 
     /// Append the log to this file [default: standard error]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub(crate) logfile: Option<PathBuf>,
 
     /// Listen on this address and to broadcasts of its network (repeatable) [default: all]
@@ -208,6 +212,20 @@ fn parse_network(text: &str) -> Result<IpNet, String> {
     let alone = |ip: IpAddr| IpNet::from(ip);
     let network = text.parse::<IpNet>().or_else(|_| text.parse().map(alone));
     network.map_err(|_neither| "it is no network, like 10.0.0.0/8 or fd00::/8".to_owned())
+}
+
+/// Reads a number as RPyC's command line does: white space around it means nothing.
+fn parse_trimmed<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
+    text.trim().parse().map_err(|error: T::Err| error.to_string())
+}
+
+/// Reads who may list. Nothing at all is RPyC's only way to say "nobody".
+fn parse_listing(text: &str) -> Result<ListingFor, String> {
+    if text.is_empty() {
+        return Ok(ListingFor::Nobody);
+    }
+    let unknown = "write everyone (or true), this-machine, or nobody (or false)";
+    ListingFor::from_str(text, true).map_err(|_unknown| unknown.to_owned())
 }
 
 fn parse_at_least_one(text: &str) -> Result<usize, String> {

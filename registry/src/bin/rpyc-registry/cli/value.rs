@@ -10,7 +10,7 @@ use serde::Serialize;
 
 /// Reads seconds, as RPyC does, or a duration with units.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let duration = match text.parse::<f64>() {
+    let duration = match text.trim().parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
         Err(_) => humantime::parse_duration(text)
             .map_err(|error| format!("{error}; write seconds, or units as in 90s or 4m"))?,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use rpyc_registry::{
     Access, Claim, Config, FailingPolicy, FileStore, Limits, Listener, Listing, ProbeConfig,
-    ProtectionPolicy, Server, TableConfig,
+    ProtectionPolicy, Server, StoreError, TableConfig,
 };
 use tracing::{info, warn};
 
@@ -25,7 +25,9 @@ pub(crate) fn run(switches: Switches) -> anyhow::Result<ExitCode> {
     let Resolved { args, remarks, .. } = config::resolve(switches, &Environment::of_process())?;
     let default_level = if args.quiet { LogLevel::Error } else { LogLevel::Info };
     let level = args.log_level.unwrap_or(default_level);
-    logging::start(level, args.log_format, args.logfile.as_deref())?;
+    // An empty name is RPyC's standard error.
+    let logfile = args.logfile.as_deref().filter(|path| !path.as_os_str().is_empty());
+    logging::start(level, args.log_format, logfile)?;
     for remark in remarks {
         warn!("{remark}");
     }
@@ -34,12 +36,31 @@ pub(crate) fn run(switches: Switches) -> anyhow::Result<ExitCode> {
         StoreKind::File => {
             let directory =
                 state_dir::choose(args.state_dir.clone(), |name| std::env::var_os(name))?;
-            Some(FileStore::claim(&directory)?)
+            Some(FileStore::claim(&directory).map_err(|error| advised(error, args.mode))?)
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the threads of the registry")?;
     runtime.block_on(serve(setup(args), claim))
+}
+
+/// Adds to an error what to do about it on this command line.
+fn advised(error: StoreError, mode: Mode) -> anyhow::Error {
+    let apart =
+        "give each a directory of its own with --state-dir DIR, or none with --store memory";
+    let advice = match (&error, mode) {
+        // As RPyC's registry is started twice, for each transport.
+        (StoreError::InUse { .. }, Mode::Udp | Mode::Tcp) => format!(
+            "one process serves both UDP and TCP: start one alone, without --mode (-m). To run two \
+             that do not share what they know, {apart}"
+        ),
+        (StoreError::InUse { .. }, Mode::Both) => format!(
+            "stop that one: one process serves both UDP and TCP. To run two that do not share what \
+             they know, {apart}"
+        ),
+        _ => return error.into(),
+    };
+    anyhow::anyhow!("{error}; {advice}")
 }
 
 async fn serve(config: Config, claim: Option<Claim>) -> anyhow::Result<ExitCode> {

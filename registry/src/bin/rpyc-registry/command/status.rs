@@ -6,6 +6,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use rpyc_client::native::{Answer, Status};
 use rpyc_client::{Registrar, Registries};
+use rpyc_registry::ANSWERS_CUT;
 use serde_json::{Value, json};
 
 use super::{block_on, chosen};
@@ -117,7 +118,14 @@ fn lines(answer: &Answer<Status>) -> Vec<(Style, String)> {
         }
     }
     tell(plain, "watchers", status.watchers.to_string());
-    let losses: Vec<_> = status.counters.iter().filter(|(_, count)| **count > 0).collect();
+    let cut = status.counters.get(ANSWERS_CUT).filter(|count| **count > 0);
+    if let Some(count) = cut {
+        let why =
+            "they held what RPyC's clients read; `lookup`, `list` and the Rust client find all";
+        tell(warning, "answers cut", format!("{count} ({why})"));
+    }
+    let is_loss = |(kind, count): &(&String, &u64)| **count > 0 && *kind != ANSWERS_CUT;
+    let losses: Vec<_> = status.counters.iter().filter(is_loss).collect();
     if losses.is_empty() {
         tell(plain, "not served", "nothing".to_owned());
     }

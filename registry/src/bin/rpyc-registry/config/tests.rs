@@ -133,7 +133,7 @@ fn everything_that_is_wrong_is_told_with_its_line() {
         ("config = 'x'\n", "FILE:1: unknown key"),
         ("help = true\n", "FILE:1: unknown key"),
         ("port = 99999\n", "FILE:1: invalid value '99999'"),
-        ("quiet = 'maybe'\n", "FILE:1: invalid value 'maybe'"),
+        ("ipv6 = 'maybe'\n", "FILE:1: invalid value 'maybe'"),
         (
             "min-ttl = '2h'\nmax-ttl = '1h'\n",
             "min-ttl 2h (FILE:1) is longer than max-ttl 1h (FILE:2)",
