@@ -91,6 +91,9 @@ class EverythingService(rpyc.Service):
         """Monthly salary."""
         return {"Mertz": 5000.5}[last] if first else 0.0
 
+    def exposed_text_of(self, value):
+        return repr(value)
+
     def exposed_echo(self, value):
         return value
 
