@@ -12,6 +12,7 @@
 use std::error::Error;
 
 use rpyc_client::{Connection, Local, connect};
+use rpyc_server::shutdown_signal;
 use tokio::net::{TcpListener, TcpStream};
 
 /// Serves one client. It has a connection of its own to the server, where nothing outlives it.
@@ -32,8 +33,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         <[String; 2]>::try_from(words).map_err(|_words| "use: gateway LOCAL:PORT SERVER:PORT")?;
     let listener = TcpListener::bind(local).await?;
     println!("listening on {}", listener.local_addr()?);
+    let mut shutdown = std::pin::pin!(shutdown_signal());
     loop {
-        let (near, _) = listener.accept().await?;
+        let (near, _) = tokio::select! {
+            accepted = listener.accept() => accepted?,
+            () = &mut shutdown => return Ok(()),
+        };
         let server = server.clone();
         tokio::spawn(async move {
             if let Err(error) = serve(near, &server).await {

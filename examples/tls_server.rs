@@ -10,7 +10,7 @@
 use std::error::Error;
 use std::fs;
 
-use rpyc_server::{Server, ServerTls, service};
+use rpyc_server::{Server, ServerTls, service, shutdown_signal};
 
 struct Safe;
 
@@ -36,6 +36,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for address in server.addrs() {
         println!("listening on {address}");
     }
-    server.serve(tokio::signal::ctrl_c()).await;
+    server.serve(shutdown_signal()).await;
     Ok(())
 }

@@ -230,7 +230,7 @@ fn people_chat_in_a_room_in_python(reference: Reference) {
 }
 
 /// Makes a certificate for the server, an authority for clients, and a certificate of one.
-fn write_papers(folder: &Path) {
+pub(super) fn write_papers(folder: &Path) {
     let authority = || {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
