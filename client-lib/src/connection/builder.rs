@@ -267,6 +267,6 @@ impl ConnectionBuilder {
 
 /// What a side offers that offers nothing.
 #[derive(Debug)]
-struct Nothing;
+pub(super) struct Nothing;
 
 impl Object for Nothing {}
