@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use rpyc_server::builtins::ValueError;
-use rpyc_server::{RemoteObject, Server, args, service};
+use rpyc_server::{RemoteObject, Server, args, service, shutdown_signal};
 use tokio::sync::Mutex;
 
 /// Everybody's function that hears, by name.
@@ -76,6 +76,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for address in server.addrs() {
         println!("listening on {address}");
     }
-    server.serve(tokio::signal::ctrl_c()).await;
+    server.serve(shutdown_signal()).await;
     Ok(())
 }

@@ -11,6 +11,7 @@
 use std::error::Error;
 
 use rpyc_client::classic;
+use rpyc_server::shutdown_signal;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -31,8 +32,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .map_err(|_words| "use: forward SERVER:PORT TARGET:PORT LOCAL:PORT")?;
     let listener = TcpListener::bind(local).await?;
     println!("listening on {}", listener.local_addr()?);
+    let mut shutdown = std::pin::pin!(shutdown_signal());
     loop {
-        let (near, _) = listener.accept().await?;
+        let (near, _) = tokio::select! {
+            accepted = listener.accept() => accepted?,
+            () = &mut shutdown => return Ok(()),
+        };
         let (server, target) = (server.clone(), target.clone());
         tokio::spawn(async move {
             if let Err(error) = carry(near, &server, &target).await {

@@ -5,22 +5,33 @@
 //! ```
 //!
 //! Clients connect to the first address as if it were the second. Those of RPyC 5 so get on with a server
-//! of RPyC 6, and the other way round.
+//! of RPyC 6, and the other way round. The server can use what a client serves, as its `conn.root`.
+//! Classes arrive as objects: they can be called, but `isinstance` knows nothing of them.
 #![expect(clippy::print_stdout, reason = "tells the address")]
 #![expect(clippy::print_stderr, reason = "tells what fails")]
 
 use std::error::Error;
 
-use rpyc_client::{Connection, Local, connect};
+use rpyc_client::{Connection, Exception, Local};
+use rpyc_server::shutdown_signal;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 /// Serves one client. It has a connection of its own to the server, where nothing outlives it.
 async fn serve(near: TcpStream, server: &str) -> Result<(), Box<dyn Error>> {
     near.set_nodelay(true)?;
-    let root = connect(server).await?.root().await?;
-    let builder = Connection::builder().serving(Local::forwarding(root)).peer(near.peer_addr()?);
+    let (tell, told) = oneshot::channel::<Connection>();
+    let root_of_client = Local::forwarding_later(async {
+        let gone = |_| Exception::builtin("ConnectionError", "the client is gone");
+        Ok(told.await.map_err(gone)?.root().await?)
+    });
+    let far = Connection::builder().serving(root_of_client).connect(server).await?;
+    let root_of_server = Local::forwarding(far.root().await?);
+    let builder = Connection::builder().serving(root_of_server).peer(near.peer_addr()?);
     let (client, driver) = builder.accept(near);
+    let _ = tell.send(client.clone());
     let why = driver.await;
+    far.close().await;
     println!("{} has left: {why}", client.peer());
     Ok(())
 }
@@ -32,8 +43,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         <[String; 2]>::try_from(words).map_err(|_words| "use: gateway LOCAL:PORT SERVER:PORT")?;
     let listener = TcpListener::bind(local).await?;
     println!("listening on {}", listener.local_addr()?);
+    let mut shutdown = std::pin::pin!(shutdown_signal());
     loop {
-        let (near, _) = listener.accept().await?;
+        let (near, _) = tokio::select! {
+            accepted = listener.accept() => accepted?,
+            () = &mut shutdown => return Ok(()),
+        };
         let server = server.clone();
         tokio::spawn(async move {
             if let Err(error) = serve(near, &server).await {

@@ -16,7 +16,7 @@ use std::error::Error;
 use futures_util::future::try_join_all;
 use rpyc_client::classic::{self, Stdio};
 use rpyc_client::{RemoteObject, args, connect, kwargs};
-use rpyc_server::{Server, service};
+use rpyc_server::{Server, service, shutdown_signal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn listing_1() -> Result<(), Box<dyn Error>> {
@@ -127,7 +127,7 @@ async fn listing_8(address: &str) -> Result<(), Box<dyn Error>> {
     for address in server.addrs() {
         println!("listening on {address}");
     }
-    server.serve(tokio::signal::ctrl_c()).await;
+    server.serve(shutdown_signal()).await;
     Ok(())
 }
 

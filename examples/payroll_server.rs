@@ -10,7 +10,7 @@
 use std::error::Error;
 
 use rpyc_server::builtins::KeyError;
-use rpyc_server::{Server, service};
+use rpyc_server::{Server, service, shutdown_signal};
 
 struct Payroll;
 
@@ -27,6 +27,6 @@ impl Payroll {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    Server::builder(Payroll).bind("0.0.0.0:0").register().serve(tokio::signal::ctrl_c()).await?;
+    Server::builder(Payroll).bind("0.0.0.0:0").register().serve(shutdown_signal()).await?;
     Ok(())
 }

@@ -8,7 +8,7 @@
 //! print(conn.root.shout('hello'))"
 //! ```
 
-use rpyc_server::{Server, service};
+use rpyc_server::{Server, service, shutdown_signal};
 
 struct Shouter;
 
@@ -22,5 +22,5 @@ impl Shouter {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    Server::builder(Shouter).serve_stdio(tokio::signal::ctrl_c()).await;
+    Server::builder(Shouter).serve_stdio(shutdown_signal()).await;
 }

@@ -5,12 +5,15 @@
 //! cargo run --example tls_server -- localhost:18871 server.crt server.key [clients.crt]
 //! cargo run --example tls_client -- localhost:18871 server.crt    # or: python3 examples/python/tls_client.py
 //! ```
+//!
+//! `clients.crt` holds authorities for clients, or the clients' own certificates if they signed them
+//! themselves, as the first command does. The log says why a client is not let in.
 #![expect(clippy::print_stdout, reason = "tells the address")]
 
 use std::error::Error;
 use std::fs;
 
-use rpyc_server::{Server, ServerTls, service};
+use rpyc_server::{Server, ServerTls, service, shutdown_signal};
 
 struct Safe;
 
@@ -24,6 +27,7 @@ impl Safe {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let words: Vec<_> = std::env::args().skip(1).collect();
     let [address, certificate, key, authority @ ..] = &*words else {
         return Err("use: tls_server HOST:PORT server.crt server.key [clients.crt]".into());
@@ -36,6 +40,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for address in server.addrs() {
         println!("listening on {address}");
     }
-    server.serve(tokio::signal::ctrl_c()).await;
+    server.serve(shutdown_signal()).await;
     Ok(())
 }

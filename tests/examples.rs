@@ -230,7 +230,7 @@ fn people_chat_in_a_room_in_python(reference: Reference) {
 }
 
 /// Makes a certificate for the server, an authority for clients, and a certificate of one.
-fn write_papers(folder: &Path) {
+pub(super) fn write_papers(folder: &Path) {
     let authority = || {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -249,6 +249,13 @@ fn write_papers(folder: &Path) {
     params.distinguished_name.push(DnType::CommonName, "David");
     write("client.crt", params.signed_by(&key, &clients).unwrap().pem());
     write("client.key", key.serialize_pem());
+    // As the command in the header of the example makes it, of a client.
+    let key = KeyPair::generate().unwrap();
+    let mut params = authority();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "Ada");
+    write("alone.crt", params.self_signed(&key).unwrap().pem());
+    write("alone.key", key.serialize_pem());
 }
 
 /// Clients reach a safe that is open to all, and one that wants to know them.
@@ -256,20 +263,30 @@ fn open_safe(server: impl Fn() -> Command, clients: impl Fn() -> Vec<Command>) {
     let scratch = Scratch::new();
     write_papers(scratch.path());
     let path = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
-    let [certificate, key, authority] = ["server.crt", "server.key", "clients.crt"].map(path);
-    let [shown, shown_key] = ["client.crt", "client.key"].map(path);
-    let arguments = ["127.0.0.1:0", &*certificate, &*key, &*authority];
-    for wants_to_know in [false, true] {
-        let arguments = if wants_to_know { &arguments[..] } else { &arguments[..3] };
-        let (_safe, address) = listening("the safe", server(), arguments);
-        let known = [&*address, &*certificate, &*shown, &*shown_key];
-        let shown = if wants_to_know { &known[..] } else { &known[..2] };
+    let [certificate, key] = ["server.crt", "server.key"].map(path);
+    // Whom the server lets in, and what clients show.
+    let ways = [None, Some(("clients.crt", "client")), Some(("alone.crt", "alone"))];
+    for way in ways {
+        let known = way.map(|(listed, shown)| {
+            (path(listed), [path(&format!("{shown}.crt")), path(&format!("{shown}.key"))])
+        });
+        let mut arguments = vec!["127.0.0.1:0", &certificate, &key];
+        arguments.extend(known.as_ref().map(|(listed, _)| &**listed));
+        let (_safe, address) = listening("the safe", server(), &arguments);
+        let mut shown = vec![&*address, &*certificate];
+        shown.extend(known.iter().flat_map(|(_, shown)| shown).map(String::as_str));
         for client in clients() {
-            assert_eq!(printed(client, shown, ""), "in the safe: twelve gold coins\n");
+            assert_eq!(printed(client, &shown, ""), "in the safe: twelve gold coins\n");
         }
-        if wants_to_know {
-            for mut stranger in clients() {
-                assert!(!stranger.args(&known[..2]).output().unwrap().status.success());
+        let Some((listed, _)) = way else { continue };
+        // Nobody without a certificate, and nobody with that of another.
+        let other = if listed == "alone.crt" { "client" } else { "alone" };
+        let other = [path(&format!("{other}.crt")), path(&format!("{other}.key"))];
+        for (mut stranger, mut other_stranger) in clients().into_iter().zip(clients()) {
+            stranger.args(&shown[..2]);
+            other_stranger.args(&shown[..2]).args(&other);
+            for mut refused in [stranger, other_stranger] {
+                assert!(!refused.output().unwrap().status.success(), "{listed}");
             }
         }
     }

@@ -21,6 +21,7 @@ macro_rules! with_each_version {
 mod announcing;
 mod durability;
 mod embedded;
+mod ending;
 mod examples;
 mod golden;
 mod guide;

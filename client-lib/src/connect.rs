@@ -240,6 +240,39 @@ mod tests {
         }
     }
 
+    /// Each of them takes the connection and says nothing.
+    #[tokio::test]
+    async fn the_timeout_bounds_all_servers_together() {
+        let mut listeners = Vec::new();
+        let mut endpoints = Vec::new();
+        for _ in 0..4 {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            endpoints.push(("127.0.0.1", Port::tcp(port).unwrap()));
+            listeners.push(listener);
+        }
+        let (_registry, registrar) = telling(&endpoints).await;
+        let start = std::time::Instant::now();
+        let builder = Connection::builder().connect_timeout(Duration::from_secs(1));
+        let error = builder.connect_through(&registrar, &payroll()).await.unwrap_err();
+        assert!(error.is_all_failed(), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test]
+    async fn the_timeout_bounds_the_search_for_a_registry_that_answers() {
+        let silent = Scripted::udp(|_| Vec::new()).await;
+        let registries = Registries::from(silent.addr());
+        let registrar = Registrar::builder(registries).timeout(Duration::from_secs(20)).build();
+        let limit = Duration::from_millis(200);
+        let builder = Connection::builder().connect_timeout(limit);
+        let start = std::time::Instant::now();
+        let error = builder.connect_through(&registrar, &payroll()).await.unwrap_err();
+        assert!(matches!(error, ConnectError::TimedOut { after, .. } if after == limit), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert_eq!(error.to_string(), "no connection to PAYROLL within 200.0ms");
+    }
+
     #[tokio::test]
     async fn an_unknown_name_is_told_as_such() {
         let (_registry, registrar) = telling(&[]).await;

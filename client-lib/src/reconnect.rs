@@ -4,16 +4,19 @@ use std::fmt::{self, Display};
 use std::future::IntoFuture;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rpyc_protocol::ServiceName;
 use serde::de::DeserializeOwned;
-use tokio::sync::OnceCell;
-use tokio::time::Instant;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
+use crate::connection::TimeLimit;
 use crate::parcel::IntoArgs;
-use crate::{Args, CallError, ConnectError, ConnectionBuilder, Finder, RemoteObject, Resolver};
+use crate::{
+    Args, CallError, ConnectError, ConnectionBuilder, Disconnect, Finder, RemoteObject, Resolver,
+};
 
 /// How long a lost service is looked for, unless told otherwise.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(10);
@@ -47,22 +50,38 @@ struct Inner {
     builder: ConnectionBuilder,
     target: Target,
     patience: Duration,
-    /// The root of the connection, once there is one; replaced when that is lost.
-    current: Mutex<Arc<OnceCell<RemoteObject>>>,
+    /// The connection of the moment; replaced when it is lost.
+    current: Mutex<Arc<Current>>,
 }
 
+/// A connection, or the attempt to make one.
+#[derive(Default)]
+struct Current {
+    /// The root of the connection, once there is one.
+    root: OnceLock<RemoteObject>,
+    /// At most one attempt. It is a task, so it goes on when a caller has no time left; else calls
+    /// with short timeouts would never get a connection that takes longer to make.
+    attempt: tokio::sync::Mutex<JoinSet<Result<RemoteObject, ConnectError>>>,
+}
+
+#[derive(Clone)]
 enum Target {
     Address(String),
     Name(Finder, ServiceName),
 }
 
+impl Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => f.write_str(address),
+            Self::Name(_, name) => f.write_str(name.as_str()),
+        }
+    }
+}
+
 impl fmt::Debug for Reconnecting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let target: &dyn Display = match &self.0.target {
-            Target::Address(address) => address,
-            Target::Name(_, name) => name,
-        };
-        f.debug_tuple("Reconnecting").field(&format_args!("{target}")).finish()
+        f.debug_tuple("Reconnecting").field(&format_args!("{}", self.0.target)).finish()
     }
 }
 
@@ -102,15 +121,11 @@ impl Reconnecting {
         Self(Arc::new(Inner { builder, target, patience: DEFAULT_PATIENCE, current }))
     }
 
-    /// The same service, looked for so long before a call fails. Default 10 s. It has a connection of
-    /// its own.
+    /// The same service, looked for so long before a call fails. Default 10 s; the timeout of a call
+    /// may end it before. It has a connection of its own.
     #[must_use]
     pub fn with_patience(&self, patience: Duration) -> Self {
-        let target = match &self.0.target {
-            Target::Address(address) => Target::Address(address.clone()),
-            Target::Name(finder, name) => Target::Name(finder.clone(), name.clone()),
-        };
-        let builder = self.0.builder.clone();
+        let (builder, target) = (self.0.builder.clone(), self.0.target.clone());
         Self(Arc::new(Inner { builder, target, patience, current: Mutex::default() }))
     }
 
@@ -135,20 +150,30 @@ impl Reconnecting {
     /// # Errors
     /// [`ConnectError`], after looking for the service for a while.
     ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    ///
     /// # Cancel safety
-    /// Cancel safe.
+    /// Cancel safe: an attempt to connect goes on for those who come next, as long as there is a clone
+    /// of this.
     pub async fn root(&self) -> Result<RemoteObject, ConnectError> {
         self.root_until(Instant::now() + self.0.patience).await
     }
 
     async fn root_until(&self, deadline: Instant) -> Result<RemoteObject, ConnectError> {
+        let start = Instant::now();
         let mut pause = PAUSES.0;
+        let mut last = None;
         loop {
-            let cell = self.cell();
-            // Several tasks that find nothing there make one connection.
-            let error = match cell.get_or_try_init(|| self.connect()).await {
-                Ok(root) => return Ok(root.clone()),
-                Err(error) => error,
+            let current = self.current();
+            let error = match timeout_at(deadline, self.connected(&current)).await {
+                Ok(Ok(root)) => return Ok(root),
+                Ok(Err(error)) => error,
+                Err(_elapsed) => {
+                    let target = self.0.target.to_string().into();
+                    let after = deadline.saturating_duration_since(start);
+                    return Err(last.unwrap_or(ConnectError::TimedOut { target, after }));
+                }
             };
             // So that not all clients of a server that comes back come at once.
             let wait = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
@@ -156,33 +181,58 @@ impl Reconnecting {
                 return Err(error);
             }
             tracing::debug!(%error, "no connection; trying again");
+            last = Some(error);
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(PAUSES.1);
         }
     }
 
-    /// The cell of the connection of the moment; a new one if that is lost.
-    fn cell(&self) -> Arc<OnceCell<RemoteObject>> {
+    /// The connection of the moment; a new one if that is lost.
+    fn current(&self) -> Arc<Current> {
         let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.get().is_some_and(|root| root.connection().is_closed()) {
+        if current.root.get().is_some_and(|root| root.connection().is_closed()) {
             *current = Arc::default();
         }
         current.clone()
     }
 
-    async fn connect(&self) -> Result<RemoteObject, ConnectError> {
-        let builder = self.0.builder.clone();
-        let connection = match &self.0.target {
-            Target::Address(address) => builder.connect(address).await?,
-            Target::Name(finder, name) => builder.connect_through(finder.clone(), name).await?,
-        };
-        let address = || match &self.0.target {
-            Target::Address(address) => address.as_str().into(),
-            Target::Name(_, name) => name.as_str().into(),
-        };
-        let root = connection.root().await;
-        root.map_err(|error| ConnectError::NoRoot { address: address(), error: Box::new(error) })
+    /// The root of `current`. Several tasks that find none make one connection.
+    async fn connected(&self, current: &Current) -> Result<RemoteObject, ConnectError> {
+        let mut attempt = current.attempt.lock().await;
+        if let Some(root) = current.root.get() {
+            return Ok(root.clone());
+        }
+        let mut done = attempt.try_join_next();
+        // An attempt that failed while nobody waited may have failed long ago.
+        if !matches!(done, Some(Ok(Ok(_)))) {
+            if attempt.is_empty() {
+                attempt.spawn(connect(self.0.builder.clone(), self.0.target.clone()));
+            }
+            done = attempt.join_next().await;
+        }
+        match done {
+            Some(Ok(connected)) => connected.map(|root| current.root.get_or_init(|| root).clone()),
+            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // It ended with its runtime.
+            Some(Err(_)) | None => {
+                let reason = Disconnect::Aborted;
+                let error = CallError::Disconnected { reason, may_have_run: false };
+                Err(no_root(&self.0.target, error))
+            }
+        }
     }
+}
+
+async fn connect(builder: ConnectionBuilder, target: Target) -> Result<RemoteObject, ConnectError> {
+    let connection = match &target {
+        Target::Address(address) => builder.connect(address).await?,
+        Target::Name(finder, name) => builder.connect_through(finder.clone(), name).await?,
+    };
+    connection.root().await.map_err(|error| no_root(&target, error))
+}
+
+fn no_root(target: &Target, error: CallError) -> ConnectError {
+    ConnectError::NoRoot { address: target.to_string().into(), error: Box::new(error) }
 }
 
 /// Whether it may be otherwise soon.
@@ -203,8 +253,12 @@ pub struct ReconnectingCall<T> {
 }
 
 impl<T> ReconnectingCall<T> {
-    /// How long to wait for the answer each time; `None` for ever. Default: what the connection was
-    /// told, and if it was told nothing, 30 s.
+    /// How long the whole call may take: looking for the service, connecting, and every attempt
+    /// together; `None` for ever, but for the patience. Default: the timeout of the connection, which
+    /// is 30 s unless it was set.
+    ///
+    /// If the time ends without a connection, the error is why the last attempt to connect failed, or a
+    /// [`CallError::Timeout`] if none had.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = Some(timeout.into());
         self
@@ -227,16 +281,32 @@ impl<T: DeserializeOwned + 'static> IntoFuture for ReconnectingCall<T> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let deadline = Instant::now() + self.service.0.patience;
+            let timeout = self.timeout.unwrap_or(self.service.0.builder.timeout);
+            let limit = TimeLimit::from_now(timeout);
+            let patience = Instant::now() + self.service.0.patience;
+            let deadline = limit.deadline().map_or(patience, |end| end.min(patience));
+            let mut may_have_run = false;
             loop {
-                let root = self.service.root_until(deadline).await?;
-                let mut call = root.call::<T>(&self.name, self.args.clone());
-                if let Some(timeout) = self.timeout {
-                    call = call.timeout(timeout);
+                let root = match self.service.root_until(deadline).await {
+                    Ok(root) => root,
+                    Err(ConnectError::TimedOut { .. }) if limit.left() == Some(Duration::ZERO) => {
+                        return Err(limit.expired(may_have_run).into());
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+                if limit.left() == Some(Duration::ZERO) {
+                    return Err(limit.expired(may_have_run).into());
                 }
+                let call = root.call::<T>(&self.name, self.args.clone()).timeout(limit.left());
                 match call.await {
                     Ok(result) => return Ok(result),
-                    Err(error) if self.may_repeat(&error) && Instant::now() < deadline => {}
+                    Err(error) if self.may_repeat(&error) && Instant::now() < deadline => {
+                        may_have_run |= error.may_have_run();
+                    }
+                    // Of the last attempt, that is told how long all of them took.
+                    Err(CallError::Timeout { may_have_run: this_one, .. }) => {
+                        return Err(limit.expired(may_have_run || this_one).into());
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -311,7 +381,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let root = root.clone();
         let serving = tokio::spawn(async move {
-            let mut drivers = tokio::task::JoinSet::new();
+            let mut drivers = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let builder = Connection::builder().serving(root.clone());
@@ -360,5 +430,84 @@ mod tests {
         let nowhere = Connection::builder().reconnecting("nowhere");
         let error = nowhere.call::<i64>("count", ()).await.unwrap_err();
         assert!(matches!(error, ReconnectError::Connect(ConnectError::Address(_))));
+    }
+
+    /// An address that takes connections and then says nothing, and one where nobody listens.
+    async fn silent_and_dead() -> (TcpListener, SocketAddr, SocketAddr) {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let silent_address = silent.local_addr().unwrap();
+        let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        (silent, silent_address, dead)
+    }
+
+    #[tokio::test]
+    async fn a_timeout_bounds_looking_for_the_service_and_connecting() {
+        let (_kept, silent, dead) = silent_and_dead().await;
+        let short = Duration::from_millis(200);
+        let by_default = Connection::builder().timeout(short);
+        for (address, builder) in [
+            (dead, Connection::builder()),
+            (silent, Connection::builder()),
+            (dead, by_default.clone()),
+            (silent, by_default),
+        ] {
+            let is_default = builder.timeout == Some(short);
+            let service = builder.reconnecting(address);
+            let start = Instant::now();
+            let call = service.call::<i64>("count", ());
+            let call = if is_default { call } else { call.timeout(short) };
+            let error = call.await.unwrap_err();
+            assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+            assert!(!error.may_have_run(), "{error}");
+            match error {
+                ReconnectError::Connect(ConnectError::Unreached(_)) => assert_eq!(address, dead),
+                ReconnectError::Call(CallError::Timeout { after, .. }) => {
+                    assert_eq!((address, after), (silent, short));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let patient = Connection::builder().reconnecting(silent).with_patience(short);
+        let error = patient.root().await.unwrap_err();
+        assert!(matches!(error, ConnectError::TimedOut { after, .. } if after <= short), "{error}");
+    }
+
+    /// The same server takes its time for each connection: longer than any caller has.
+    #[tokio::test]
+    async fn an_attempt_to_connect_outlives_the_call_that_began_it() {
+        let root = Local::new(Fragile(Mutex::new(0)));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let service = Connection::builder().reconnecting(listener.local_addr().unwrap());
+        let call = service.call::<i64>("count", ()).timeout(Duration::from_millis(50));
+        assert!(call.await.is_err());
+        // Only now the server looks at its connections.
+        let serving = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (connection, driver) = Connection::builder().serving(root).accept(stream);
+            driver.await;
+            drop(connection);
+            listener
+        });
+        assert_eq!(service.call::<i64>("count", ()).await.unwrap(), 1);
+        // The one connection is that of the first call, and ends with the last clone.
+        drop(service);
+        let listener = serving.await.unwrap();
+        let more = tokio::time::timeout(Duration::from_millis(1), listener.accept()).await;
+        assert!(more.is_err());
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_on_for_a_service_that_was_dropped() {
+        use tokio::io::AsyncReadExt;
+
+        let (listener, silent, _) = silent_and_dead().await;
+        let service = Connection::builder().reconnecting(silent);
+        let call = service.call::<i64>("count", ()).timeout(Duration::from_millis(50));
+        assert!(call.await.is_err());
+        let (mut stream, _) = listener.accept().await.unwrap();
+        drop(service);
+        let mut said = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut said));
+        ended.await.unwrap().unwrap();
     }
 }

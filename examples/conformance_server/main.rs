@@ -21,7 +21,7 @@ use std::time::Duration;
 use rpyc_server::builtins::{MemoryError, OverflowError, StopIteration, TypeError, ValueError};
 use rpyc_server::{
     Args, Connection, Context, Dict, Exception, List, Local, Parcel, Peer, Registries,
-    RegistryAddr, Server, Value, args, service,
+    RegistryAddr, Server, Value, args, service, shutdown_signal,
 };
 
 use counter::Counter;
@@ -210,6 +210,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for addr in server.addrs() {
         println!("listening on {addr}");
     }
-    server.serve(tokio::signal::ctrl_c()).await;
+    server.serve(shutdown_signal()).await;
     Ok(())
 }

@@ -5,7 +5,7 @@
 //!
 //! ```no_run
 //! use rpyc_server::builtins::KeyError;
-//! use rpyc_server::{Server, service};
+//! use rpyc_server::{Server, service, shutdown_signal};
 //!
 //! struct Payroll;
 //!
@@ -22,7 +22,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! Server::builder(Payroll).bind("0.0.0.0:0").register().serve(tokio::signal::ctrl_c()).await?;
+//! Server::builder(Payroll).bind("0.0.0.0:0").register().serve(shutdown_signal()).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -34,7 +34,7 @@
 //! | lists and dicts by reference | [`List`], [`Dict`] |
 //! | functions, iterators | [`Local`] |
 //! | exceptions | [`trait@IntoException`] and its [derivation](derive@IntoException), [`builtins`], [`Exception`] |
-//! | a server, and who connects to it | [`Server`], [`Peer`] |
+//! | a server, what ends it, and who connects to it | [`Server`], [`shutdown_signal`], [`Peer`] |
 //! | an announcement without a server | [`Announcer`] |
 //!
 //! Clients are of any version of RPyC since 4.1, or use `rpyc-client`. What is served may call them back:
@@ -56,6 +56,7 @@ mod exception;
 mod pickle;
 mod server;
 mod service;
+mod shutdown;
 mod signature;
 #[cfg(feature = "tls")]
 mod tls;
@@ -182,6 +183,7 @@ pub use rpyc_server_macros::IntoException;
 pub use rpyc_server_macros::object;
 pub use server::{BoundAddr, Ended, ListenError, Server, ServerBuilder};
 pub use service::Service;
+pub use shutdown::shutdown_signal;
 #[cfg(feature = "tls")]
 pub use {
     rpyc_client::{Fingerprint, TlsError},

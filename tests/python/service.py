@@ -91,6 +91,17 @@ class EverythingService(rpyc.Service):
         """Monthly salary."""
         return {"Mertz": 5000.5}[last] if first else 0.0
 
+    def exposed_slowly_nested(self, depth):
+        def level(depth):
+            time.sleep(0.1)
+            if depth:
+                yield level(depth - 1)
+
+        return level(depth)
+
+    def exposed_text_of(self, value):
+        return repr(value)
+
     def exposed_echo(self, value):
         return value
 

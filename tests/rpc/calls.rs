@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rpyc_client::{Comparison, Parcel, RemoteObject, Value, args, kwargs};
 use rpyc_tests::Reference;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Python, run, with_root};
 
@@ -26,6 +26,14 @@ struct Record {
     tags: Vec<String>,
 }
 
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+struct Bounds {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    minimum: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    maximum: Option<i64>,
+}
+
 fn values(reference: Reference) {
     with_root(reference, async |root| {
         let pay: f64 = root.call("get_salary", args!["Mertz", "David"]).await.unwrap();
@@ -37,6 +45,12 @@ fn values(reference: Reference) {
         let record: Record = root.call("record", ()).await.unwrap();
         let tags = vec!["a".to_owned(), "b".to_owned()];
         assert_eq!(record, Record { name: "Mertz".into(), salary: 5000.5, tags });
+
+        // A field that is skipped travels as None, or Python takes the next field for it.
+        let bounds = Bounds { minimum: None, maximum: Some(10) };
+        let text: String = root.call("text_of", args![bounds]).await.unwrap();
+        assert_eq!(text, "(None, 10)");
+        assert_eq!(root.call::<Bounds>("echo", args![bounds]).await.unwrap(), bounds);
 
         let big: i128 = -(1 << 100);
         let args = args![(), true, 7, big, 1.5, "text", Parcel::bytes(*b"b"), (1, 2)];

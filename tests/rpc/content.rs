@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rpyc_client::{RemoteObject, args};
+use std::time::{Duration, Instant};
+
+use rpyc_client::{CallError, Connection, Parcel, RemoteObject, args};
 use rpyc_tests::Reference;
 
-use super::with_root;
+use super::{Python, run, with_root};
 
 with_each_version! {
     lists,
     dicts,
     nested,
     iterators,
+    a_timeout_bounds_all_round_trips,
 }
 
 fn lists(reference: Reference) {
@@ -66,4 +69,56 @@ fn iterators(reference: Reference) {
         let all: Vec<usize> = root.call("numbers", args![9000]).await.unwrap();
         assert!(all.iter().copied().eq(0..9000));
     });
+}
+
+/// Each level costs a tenth of a second, so no single round trip is late.
+fn a_timeout_bounds_all_round_trips(reference: Reference) {
+    let python = Python::start(reference, &[]);
+    let limit = Duration::from_millis(400);
+    let check = |start: Instant, error: CallError| {
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert!(error.is_timeout() && error.may_have_run(), "{error}");
+        assert!(error.to_string().starts_with("no answer within 400.0ms"), "{error}");
+    };
+    run(async {
+        let root = python.connect().await.root().await.unwrap();
+        let start = Instant::now();
+        let call = root.call::<Vec<Parcel>>("slowly_nested", args![40]).timeout(limit);
+        check(start, call.await.unwrap_err());
+        let start = Instant::now();
+        let call = root.call::<Vec<Parcel>>("slowly_nested", args![40]).timeout(limit);
+        check(start, call.spawn().await.unwrap_err());
+        // A deep one is had with more time.
+        let call = root.call::<Vec<Parcel>>("slowly_nested", args![5]).timeout(None);
+        assert_eq!(call.await.unwrap().len(), 1);
+
+        // The timeout of the connection is no other.
+        let short = python.connect_with(Connection::builder().timeout(limit)).await;
+        let root = short.root().await.unwrap();
+        let start = Instant::now();
+        check(start, root.call::<Vec<Parcel>>("slowly_nested", args![40]).await.unwrap_err());
+        for way in 0..3 {
+            let nested = root.call::<RemoteObject>("slowly_nested", args![40]).await.unwrap();
+            let start = Instant::now();
+            let error = match way {
+                0 => nested.fetch::<Vec<Parcel>>().await.unwrap_err(),
+                1 => nested.to_vec::<Vec<Parcel>>().await.unwrap_err(),
+                _ => nested.items().await.unwrap().next::<Vec<Parcel>>().await.unwrap_err(),
+            };
+            check(start, error);
+        }
+    });
+    let connection = rpyc_client::blocking::connect(&python.address).unwrap();
+    let root = connection.root().unwrap().with_timeout(limit);
+    let start = Instant::now();
+    check(start, root.call::<Vec<Parcel>>("slowly_nested", args![40]).unwrap_err());
+    let nested = || {
+        let nested = root.call::<rpyc_client::blocking::RemoteObject>("slowly_nested", args![40]);
+        nested.unwrap().with_timeout(limit)
+    };
+    let (first, second) = (nested(), nested());
+    let start = Instant::now();
+    check(start, first.to_vec::<Vec<Parcel>>().unwrap_err());
+    let start = Instant::now();
+    check(start, second.items::<Vec<Parcel>>().unwrap().next().unwrap().unwrap_err());
 }

@@ -1,5 +1,7 @@
 //! A Rust program in the middle: Python clients use the objects of a server that they cannot reach.
 
+use std::process::Command;
+
 use rpyc_client::{RemoteObject, connect};
 use rpyc_server::{Server, service};
 use rpyc_tests::process::Process;
@@ -13,6 +15,7 @@ use super::conformance::{self, Language, SCENARIOS, failures};
 with_each_version! {
     a_gateway_is_as_good_as_the_server,
     a_service_hands_on_what_it_was_given,
+    a_gateway_passes_on_the_root_of_the_client,
 }
 
 /// Every scenario of the conformance service goes through, whatever versions speak: also between
@@ -30,6 +33,66 @@ fn a_gateway_is_as_good_as_the_server(reference: Reference) {
         let failed = failures(reference, port, SCENARIOS, &[mode, "python"]);
         let told: Vec<_> = failed.iter().map(|(name, why)| format!("{name}:\n{why}")).collect();
         assert!(failed.is_empty(), "{far:?}: {}\n{}", told.join("\n"), gateway.stderr());
+    }
+}
+
+/// The server uses what its client serves, when it connects and in a call, as without a gateway.
+fn a_gateway_passes_on_the_root_of_the_client(reference: Reference) {
+    let server = "
+import rpyc, sys
+from rpyc.utils.server import ThreadedServer
+class Asking(rpyc.Service):
+    def on_connect(self, conn):
+        self.conn = conn
+        print('came', flush=True)
+    def exposed_ask(self, number):
+        root = self.conn.root
+        return root.double(number), root.echo(root) == root, root.make()(number)
+    def on_disconnect(self, conn):
+        print('left', flush=True)
+server = ThreadedServer(Asking, hostname='127.0.0.1', port=0)
+print(f'listening on {server.host}:{server.port}', flush=True)
+server.start()
+";
+    let client = "
+import json, rpyc, sys
+class Client(rpyc.Service):
+    def exposed_double(self, number):
+        return number * 2
+    def exposed_echo(self, value):
+        assert value is self, value
+        return value
+    def exposed_make(self):
+        return lambda number: number + 1
+conn = rpyc.connect('127.0.0.1', int(sys.argv[1]), service=Client())
+print(json.dumps([conn.root.ask(n) for n in range(3)]))
+conn.close()
+";
+    let expected = json!([[0, true, 1], [2, true, 2], [4, true, 3]]);
+    let port = |process: &Process| -> String {
+        process.wait_for("address", |lines| Some(lines.first()?.rsplit_once(':')?.1.to_owned()))
+    };
+    for far in Reference::ALL {
+        let mut command = Command::new(far.python());
+        command.args(["-c", server]);
+        let server = Process::start("the server", command);
+        let server_port = port(&server);
+        let mut gateway = examples::rust("gateway");
+        gateway.args(["127.0.0.1:0", &format!("127.0.0.1:{server_port}")]);
+        let gateway = Process::start("the gateway", gateway);
+        let gateway_port = port(&gateway);
+        // RPyC's own connection is the control, where both speak one dialect.
+        let direct = (far == reference).then_some(&server_port);
+        let ways: Vec<_> = direct.into_iter().chain([&gateway_port, &gateway_port]).collect();
+        for way in &ways {
+            assert_eq!(python::run(reference, None, client, &[way]), expected, "{far:?}");
+        }
+        // A connection of the gateway ends with that of its client.
+        server.wait_for("the end of all connections", |lines| {
+            let [came, left] =
+                ["came", "left"].map(|word| lines.iter().filter(|line| *line == word).count());
+            (left == came && came >= ways.len()).then_some(())
+        });
     }
 }
 

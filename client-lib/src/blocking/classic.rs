@@ -147,7 +147,7 @@ impl Classic {
     /// # Errors
     /// [`CallError`].
     pub fn obtain<T: DeserializeOwned>(&self, object: &RemoteObject) -> Result<T, CallError> {
-        wait(self.machine.obtain(object.as_async()))
+        wait(object.as_async().content_within(object.timeout()))
     }
 
     /// Does `act` while the server's standard streams lead here; see

@@ -37,7 +37,7 @@ impl<'de> serde::Deserialize<'de> for RemoteObject {
 }
 
 impl RemoteObject {
-    /// The same object, whose calls wait so long for their answers; `None` for ever.
+    /// The same object, each of whose calls and fetches may take so long as a whole; `None` for ever.
     #[must_use]
     pub fn with_timeout(&self, timeout: impl Into<Option<Duration>>) -> Self {
         Self { object: self.object.clone(), timeout: Some(timeout.into()) }
@@ -47,6 +47,10 @@ impl RemoteObject {
     #[must_use]
     pub fn as_async(&self) -> &Remote {
         &self.object
+    }
+
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.timeout.unwrap_or_else(|| self.object.default_timeout())
     }
 
     fn timed<T>(&self, call: Call<T>) -> Call<T> {
@@ -257,7 +261,7 @@ impl RemoteObject {
     /// # Errors
     /// [`CallError`].
     pub fn to_vec<T: DeserializeOwned>(&self) -> Result<Vec<T>, CallError> {
-        wait(self.object.to_vec())
+        wait(self.object.to_vec_within(self.timeout()))
     }
 
     /// Fetches all items of a dict.
@@ -270,7 +274,7 @@ impl RemoteObject {
         V: DeserializeOwned,
         M: FromIterator<(K, V)>,
     {
-        wait(self.object.to_map())
+        wait(self.object.to_map_within(self.timeout()))
     }
 
     /// Iterates over it, many items at a time.
@@ -280,7 +284,7 @@ impl RemoteObject {
     pub fn items<T: DeserializeOwned>(
         &self,
     ) -> Result<impl Iterator<Item = Result<T, CallError>>, CallError> {
-        let mut items = wait(self.object.items())?;
+        let mut items = wait(self.object.items_within(self.timeout()))?;
         let mut has_failed = false;
         Ok(std::iter::from_fn(move || {
             if has_failed {

@@ -56,7 +56,7 @@ pub struct ConnectionBuilder {
     #[cfg(feature = "tls")]
     pub(super) tls: Option<crate::Tls>,
     root: Option<Local>,
-    timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     config: Config,
     is_frame_by_frame: bool,
     pub(super) peer: Peer,
@@ -107,14 +107,17 @@ impl ConnectionBuilder {
         self
     }
 
-    /// How long calls wait for their answers; `None` for ever. Default 30 s. Too short, and slow
-    /// calls fail although they run; `None`, and a peer that hangs is noticed by nobody.
+    /// How long each call may take as a whole, including every round trip that brings the content of
+    /// its result; `None` for ever. Default 30 s. Too short, and slow calls fail although they run;
+    /// `None`, and a peer that hangs is noticed by nobody.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
         self
     }
 
-    /// How long connecting may take, the search for the dialect included. Default 10 s.
+    /// How long connecting may take as a whole: asking registries, trying servers one after another,
+    /// and finding the dialect. Default 10 s. Of several servers, one that accepts a connection and
+    /// then says nothing gets a part of that time only, so that the others are tried as well.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -264,6 +267,6 @@ impl ConnectionBuilder {
 
 /// What a side offers that offers nothing.
 #[derive(Debug)]
-struct Nothing;
+pub(super) struct Nothing;
 
 impl Object for Nothing {}

@@ -13,9 +13,9 @@ use rpyc_protocol::rpc::{
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use super::Handle;
 use super::serve::serving_thread;
 use super::shared::{Outcome, Shared, State};
+use super::{Handle, TimeLimit};
 use crate::error::RequestFailure;
 use crate::{Args, CallError, ConvertError, Parcel, RemoteObject};
 
@@ -98,8 +98,11 @@ impl<T> Call<T> {
         Self { handle, errand, timeout: None, result: PhantomData }
     }
 
-    /// How long to wait for the answer; `None` for ever. Default: what the connection was told, and
-    /// if it was told nothing, 30 s.
+    /// How long the whole call may take; `None` for ever. Default: the timeout of the connection,
+    /// which is 30 s unless it was set.
+    ///
+    /// It includes the time that the request waits to be sent, and every round trip that brings the
+    /// content of a list or a dict.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = Some(timeout.into());
         self
@@ -121,15 +124,13 @@ impl<T: DeserializeOwned + 'static> Call<T> {
     pub(crate) async fn begin(
         self,
     ) -> Result<impl Future<Output = Result<T, CallError>> + Send + 'static, CallError> {
-        let timeout = self.timeout.unwrap_or(self.handle.shared.timeout);
-        let start = tokio::time::Instant::now();
-        let deadline = timeout.and_then(|timeout| start.checked_add(timeout));
-        wait_for_room(&self.handle.shared, deadline, timeout).await?;
-        let begun = begin(&self.handle, self.errand, deadline)?;
+        let limit = TimeLimit::from_now(self.timeout.unwrap_or(self.handle.shared.timeout));
+        wait_for_room(&self.handle.shared, limit).await?;
+        let begun = begin(&self.handle, self.errand, limit.deadline())?;
         Ok(async move {
             match begun {
                 Begun::Waiting(waiting) => {
-                    crate::remote::take(waiting.outcome(timeout).await?, timeout).await
+                    crate::remote::take(waiting.outcome(limit).await?, limit).await
                 }
                 Begun::Closed => {
                     let reason = self.handle.shared.has_ended().await;
@@ -146,24 +147,22 @@ impl<T: DeserializeOwned> IntoFuture for Call<T> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let timeout = self.timeout.unwrap_or(self.handle.shared.timeout);
-            let parcel = perform(&self.handle, self.errand, timeout).await?;
-            crate::remote::take(parcel, timeout).await
+            let limit = TimeLimit::from_now(self.timeout.unwrap_or(self.handle.shared.timeout));
+            let parcel = perform(&self.handle, self.errand, limit).await?;
+            crate::remote::take(parcel, limit).await
         })
     }
 }
 
 /// Makes a call and waits for its answer.
-pub(crate) async fn perform(
+async fn perform(
     handle: &Arc<Handle>,
     errand: Errand,
-    timeout: Option<Duration>,
+    limit: TimeLimit,
 ) -> Result<Parcel, CallError> {
-    let start = tokio::time::Instant::now();
-    let deadline = timeout.and_then(|timeout| start.checked_add(timeout));
-    wait_for_room(&handle.shared, deadline, timeout).await?;
-    match begin(handle, errand, deadline)? {
-        Begun::Waiting(waiting) => waiting.outcome(timeout).await,
+    wait_for_room(&handle.shared, limit).await?;
+    match begin(handle, errand, limit.deadline())? {
+        Begun::Waiting(waiting) => waiting.outcome(limit).await,
         Begun::Closed => {
             let reason = handle.shared.has_ended().await;
             Err(CallError::Disconnected { reason, may_have_run: false })
@@ -212,7 +211,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    async fn outcome(self, timeout: Option<Duration>) -> Result<Parcel, CallError> {
+    async fn outcome(self, limit: TimeLimit) -> Result<Parcel, CallError> {
         let Self { mut guard, outcome } = self;
         let outcome = outcome.await;
         guard.call = None;
@@ -226,9 +225,7 @@ impl Waiting {
             CallFailure::Closed { may_have_run } => {
                 CallError::Disconnected { reason: guard.shared.has_ended().await, may_have_run }
             }
-            CallFailure::Expired { may_have_run } => {
-                CallError::Timeout { after: timeout.unwrap_or_default(), may_have_run }
-            }
+            CallFailure::Expired { may_have_run } => limit.expired(may_have_run),
             CallFailure::Raised(exception) => CallError::Remote(exception),
             other => {
                 CallError::Remote(Box::new(Exception::builtin("RuntimeError", other.to_string())))
@@ -238,22 +235,12 @@ impl Waiting {
 }
 
 /// Waits until the peer has read enough of what it was sent, and has spoken if it must speak first.
-async fn wait_for_room(
-    shared: &Shared,
-    deadline: Option<tokio::time::Instant>,
-    timeout: Option<Duration>,
-) -> Result<(), CallError> {
-    let Some(deadline) = deadline else {
-        shared.has_room().await;
-        return Ok(());
-    };
+async fn wait_for_room(shared: &Shared, limit: TimeLimit) -> Result<(), CallError> {
     // Without a timer, which costs more than the look, when there is room, as there nearly always is.
-    if shared.with(|state| state.is_ready()) {
+    if limit.deadline().is_some() && shared.with(|state| state.is_ready()) {
         return Ok(());
     }
-    tokio::time::timeout_at(deadline, shared.has_room()).await.map_err(|_elapsed| {
-        CallError::Timeout { after: timeout.unwrap_or_default(), may_have_run: false }
-    })
+    limit.bound(shared.has_room()).await.ok_or_else(|| limit.expired(false))
 }
 
 /// A call that is given up if this is dropped.

@@ -32,6 +32,10 @@ const REMEMBERED: usize = 1024;
 /// How long a peer may be silent before another dialect is tried beside.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
+/// The least time for a server that accepts a connection, if there are others to be tried after it:
+/// enough for both dialects.
+const LEAST_SHARE: Duration = Duration::from_secs(3);
+
 /// The dialects of the servers that were connected to.
 static DIALECTS: LazyLock<Mutex<HashMap<Endpoint, Dialect>>> = LazyLock::new(Mutex::default);
 
@@ -83,12 +87,14 @@ impl ConnectionBuilder {
     /// Connects to a server of `name`, found through a [`Registrar`] or a
     /// [`Resolver`](crate::Resolver).
     ///
-    /// They are tried as [`Registrar::open`] or [`Resolver::connect`](crate::Resolver::connect) do. One that can be connected to but does not speak
-    /// RPyC counts as one that cannot.
+    /// They are tried as [`Registrar::open`] or [`Resolver::connect`](crate::Resolver::connect) do. One
+    /// that can be connected to but does not speak RPyC counts as one that cannot. All of it takes no
+    /// longer than [`connect_timeout`](Self::connect_timeout).
     ///
     /// # Errors
     /// [`ConnectError::Lookup`] if it is not known who serves the name, [`ConnectError::AllFailed`]
-    /// if none of them could be connected to.
+    /// if none of them could be connected to, [`ConnectError::TimedOut`] if the time ended before any
+    /// of this was known.
     ///
     /// # Cancel safety
     /// Cancel safe: dropping the future closes whatever was opened.
@@ -98,19 +104,24 @@ impl ConnectionBuilder {
         name: &ServiceName,
     ) -> Result<Connection, ConnectError> {
         let finder = through.into();
-        let mut candidates = finder.find(name).await?;
+        let deadline = Instant::now() + self.connect_timeout;
+        let timed_out =
+            || ConnectError::TimedOut { target: name.as_str().into(), after: self.connect_timeout };
+        let found = timeout_at(deadline, finder.find(name)).await;
+        let mut candidates = found.map_err(|_elapsed| timed_out())??;
         let mut failures = Vec::new();
         loop {
-            let limit = finder.connect_timeout();
-            let (stream, record) = match open_one(&candidates, limit).await {
-                Ok((candidate, stream)) => (stream, candidate.record.clone()),
-                Err(unreached) => {
-                    failures.extend(unreached);
+            let opened = open_one(&candidates, finder.connect_timeout());
+            let (stream, record) = match timeout_at(deadline, opened).await {
+                Ok(Ok((candidate, stream))) => (stream, candidate.record.clone()),
+                Err(_elapsed) if failures.is_empty() => return Err(timed_out()),
+                ended => {
+                    failures.extend(ended.ok().and_then(Result::err).unwrap_or_default());
                     return Err(ConnectError::AllFailed { name: name.clone(), failures });
                 }
             };
-            let deadline = Instant::now() + self.connect_timeout;
             candidates.retain(|candidate| !candidate.endpoints.contains(stream.endpoint()));
+            let deadline = share_until(deadline, candidates.len());
             let mut builder = self.clone();
             builder.seat = record.as_ref().map(Record::seat);
             match builder.converse(stream, deadline).await {
@@ -232,6 +243,14 @@ impl ConnectionBuilder {
     }
 }
 
+/// When a server must have answered, if so many others are to be tried after it.
+fn share_until(deadline: Instant, others: usize) -> Instant {
+    let now = Instant::now();
+    let left = deadline.saturating_duration_since(now);
+    let shares = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
+    deadline.min(now + (left / shares).max(LEAST_SHARE))
+}
+
 fn late() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "it does not answer")
 }
@@ -279,6 +298,19 @@ fn endpoint(address: &str) -> Option<Endpoint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_nothing_leaves_time_for_those_after_it() {
+        let check = |left: u64, others, expected: u64| {
+            let until = share_until(Instant::now() + Duration::from_secs(left), others);
+            assert_eq!(until - Instant::now(), Duration::from_secs(expected));
+        };
+        check(10, 0, 10);
+        check(10, 1, 5);
+        check(10, 9, 3);
+        check(2, 9, 2);
+        check(0, usize::MAX, 0);
+    }
 
     #[test]
     fn addresses() {

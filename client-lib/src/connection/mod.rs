@@ -22,6 +22,7 @@ mod serve;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod time_limit;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -38,6 +39,7 @@ pub use pending::PendingCall;
 
 pub(crate) use self::call::{Errand, Wish};
 use self::shared::Shared;
+pub(crate) use self::time_limit::TimeLimit;
 use crate::{CallError, Disconnect, Parcel, Peer, RemoteObject};
 
 /// How long a call waits for its answer, unless told otherwise.

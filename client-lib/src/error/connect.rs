@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use rpyc_protocol::registry::reply::Endpoint;
 use rpyc_protocol::{NameError, ServiceName};
@@ -57,6 +58,15 @@ pub enum ConnectError {
     /// The environment does not name registries properly; the fault of whoever set it.
     #[error(transparent)]
     Registries(#[from] RegistryAddrError),
+    /// Nothing was connected to in time, and no attempt had failed yet: a registry or a server is
+    /// silent, or the time is too short. Trying again is safe.
+    #[error("no connection to {target} within {after:.1?}")]
+    TimedOut {
+        /// The name or the address.
+        target: Box<str>,
+        /// The time that connecting had.
+        after: Duration,
+    },
     /// The server cannot be connected to, or it does not speak RPyC.
     #[error("{0} cannot be connected to: {error}", error = .0.error)]
     Unreached(Unreached),

@@ -2,8 +2,11 @@
 
 use std::any::Any;
 use std::future::IntoFuture;
+use std::pin::Pin;
+use std::sync::OnceLock;
 
-use rpyc_protocol::rpc::{Action, Class};
+use rpyc_protocol::rpc::{Action, Class, Exception};
+use tokio::sync::Mutex;
 
 use super::{Answer, Ask, Context, Erased};
 use crate::connection::Wish;
@@ -13,22 +16,57 @@ use crate::{Parcel, RemoteObject};
 /// an object of that class.
 const CLASS_OF_CLASSES: &str = "builtins.type";
 
+/// The class of an object that is not known yet. Python asks for the methods of its objects.
+const CLASS_TO_COME: &str = "rpyc_client.Forwarded";
+
+/// What gives an object that is not known yet.
+type Coming = Pin<Box<dyn Future<Output = Result<RemoteObject, Exception>> + Send>>;
+
 /// An object of another connection's peer: what is asked of it is asked of its owner.
-#[derive(Debug)]
 pub(super) struct Forwarded {
     class: Class,
-    remote: RemoteObject,
+    remote: OnceLock<RemoteObject>,
+    /// What gives the object, until it has; a request that waits for it may be given up.
+    coming: Mutex<Option<Coming>>,
 }
 
 impl Forwarded {
     pub(super) fn new(remote: RemoteObject) -> Self {
         let is_class = remote.id().is_class();
         let name = if is_class { CLASS_OF_CLASSES } else { remote.class_name() };
-        Self { class: super::class(name), remote }
+        let class = super::class(name);
+        Self { class, remote: remote.into(), coming: Mutex::new(None) }
     }
 
-    pub(super) fn remote(&self) -> &RemoteObject {
-        &self.remote
+    /// The object that `coming` gives, which is awaited with the first request.
+    pub(super) fn later(
+        coming: impl Future<Output = Result<RemoteObject, Exception>> + Send + 'static,
+    ) -> Self {
+        let coming = Mutex::new(Some(Box::pin(coming) as Coming));
+        Self { class: super::class(CLASS_TO_COME), remote: OnceLock::new(), coming }
+    }
+
+    /// The object, if it is known already.
+    pub(super) fn remote(&self) -> Option<&RemoteObject> {
+        self.remote.get()
+    }
+
+    /// The object, once it is known.
+    async fn found(&self) -> Result<&RemoteObject, Exception> {
+        if let Some(remote) = self.remote.get() {
+            return Ok(remote);
+        }
+        let mut coming = self.coming.lock().await;
+        if let Some(remote) = self.remote.get() {
+            return Ok(remote);
+        }
+        let found = match coming.as_mut() {
+            Some(coming) => coming.await,
+            None => Err(Exception::builtin("ConnectionError", "there is no object to forward to")),
+        };
+        *coming = None;
+        let found = found?;
+        Ok(self.remote.get_or_init(|| found))
     }
 }
 
@@ -44,7 +82,10 @@ impl Erased for Forwarded {
     fn serve<'a>(&'a self, _: &'a Context, ask: Ask) -> Answer<'a> {
         Box::pin(async move {
             match wish(ask) {
-                Some(wish) => Ok(self.remote.wish::<Parcel>(wish).into_future().await?),
+                Some(wish) => {
+                    let remote = self.found().await?;
+                    Ok(remote.wish::<Parcel>(wish).into_future().await?)
+                }
                 None => Ok(false.into()),
             }
         })

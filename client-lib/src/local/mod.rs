@@ -104,9 +104,42 @@ impl Local {
     /// networks or between the versions of RPyC, which do not understand each other.
     ///
     /// What comes back is what it was: to this program the remote object, to either side its own.
+    ///
+    /// A class is offered on as an object: it can be called and has its attributes, but Python's
+    /// `isinstance` cannot be asked about it, since the peers name their classes by numbers of their own.
     #[must_use]
     pub fn forwarding(object: RemoteObject) -> Self {
         Self(Arc::new(Forwarded::new(object)))
+    }
+
+    /// As [`forwarding`](Self::forwarding), for an object that is known only later: `object` is awaited
+    /// with the first request for it.
+    ///
+    /// A gateway needs it to offer each side's root to the other: one of the two connections must be
+    /// made first. It keeps the other connection open until its own has ended.
+    ///
+    /// ```no_run
+    /// # async fn example(near: tokio::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
+    /// use rpyc_client::{Connection, Exception, Local};
+    ///
+    /// let (tell, told) = tokio::sync::oneshot::channel::<Connection>();
+    /// let root_of_client = Local::forwarding_later(async {
+    ///     let gone = |_| Exception::builtin("ConnectionError", "the client is gone");
+    ///     Ok(told.await.map_err(gone)?.root().await?)
+    /// });
+    /// let far = Connection::builder().serving(root_of_client).connect("localhost:18861").await?;
+    /// let root_of_server = Local::forwarding(far.root().await?);
+    /// let (client, driver) = Connection::builder().serving(root_of_server).accept(near);
+    /// let _ = tell.send(client);
+    /// driver.await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn forwarding_later(
+        object: impl Future<Output = Result<RemoteObject, Exception>> + Send + 'static,
+    ) -> Self {
+        Self(Arc::new(Forwarded::later(object)))
     }
 
     /// Whether both are the same object.
@@ -127,7 +160,7 @@ impl Local {
 
     /// The object of another connection that it stands for, if it does.
     pub(crate) fn forwarded(&self) -> Option<&RemoteObject> {
-        self.0.object().downcast_ref().map(Forwarded::remote)
+        self.0.object().downcast_ref().and_then(Forwarded::remote)
     }
 
     /// Where the object is; tells it from all others that are.

@@ -12,7 +12,7 @@ use serde::de::{
 };
 
 use super::ser::{TOKEN, pass, passed};
-use super::{ConvertError, Parcel};
+use super::{ConvertError, Parcel, fields};
 use crate::{Local, RemoteObject};
 
 /// A parcel, or the content of an object of the peer's that was fetched.
@@ -76,6 +76,11 @@ impl Node {
             }
             _ => false,
         }
+    }
+
+    /// Whether it is Python's `None`.
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self, Self::Parcel(parcel) if parcel.is_none())
     }
 
     /// The Python name of its type, unless it is an object of the peer's, whose content may do.
@@ -295,11 +300,11 @@ impl<'de> Deserializer<'de> for Node {
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         _: usize,
         visitor: V,
     ) -> Result<V::Value, ConvertError> {
-        self.deserialize_seq(visitor)
+        self.visit_positions(&format_args!("struct {name}"), visitor)
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
@@ -308,19 +313,11 @@ impl<'de> Deserializer<'de> for Node {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ConvertError> {
-        let members = match self {
-            Self::Map(pairs) => return visit_map(pairs, visitor),
-            other => other.into_members().map_err(|other| other.unexpected(&visitor))?,
-        };
-        if !members.is_empty() && members.iter().all(|member| member.is_field(fields)) {
-            visit_map(Self::Seq(members).into_pairs()?, visitor)
-        } else {
-            visit_seq(members, visitor)
-        }
+        self.visit_fields(&format_args!("struct {name}"), fields, visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -379,6 +376,36 @@ impl<'de> Deserializer<'de> for Node {
 }
 
 impl Node {
+    /// Takes it for the fields of `owner`, by name or by position.
+    fn visit_fields<'de, V: Visitor<'de>>(
+        self,
+        owner: &dyn fmt::Display,
+        names: &[&str],
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        let members = match self {
+            Self::Map(pairs) => return visit_map(pairs, visitor),
+            other => other.into_members().map_err(|other| other.unexpected(&visitor))?,
+        };
+        if !members.is_empty() && members.iter().all(|member| member.is_field(names)) {
+            visit_map(Self::Seq(members).into_pairs()?, visitor)
+        } else {
+            fields::visit(members, owner, visitor)
+        }
+    }
+
+    /// Takes it for the fields of `owner`, which have no names.
+    fn visit_positions<'de, V: Visitor<'de>>(
+        self,
+        owner: &dyn fmt::Display,
+        visitor: V,
+    ) -> Result<V::Value, ConvertError> {
+        match self.into_members() {
+            Ok(members) => fields::visit(members, owner, visitor),
+            Err(other) => other.deserialize_seq(visitor),
+        }
+    }
+
     /// The parcel; what was fetched becomes tuples.
     fn into_parcel(self) -> Parcel {
         match self {
@@ -418,17 +445,23 @@ impl<'de> EnumAccess<'de> for Variant {
         self,
         seed: V,
     ) -> Result<(V::Value, Content), ConvertError> {
-        let name: StringDeserializer<ConvertError> = self.name.into_deserializer();
-        Ok((seed.deserialize(name)?, Content(self.content)))
+        let Self { name, content } = self;
+        let variant: StringDeserializer<ConvertError> = name.clone().into_deserializer();
+        Ok((seed.deserialize(variant)?, Content { name, content }))
     }
 }
 
-/// What a variant holds.
-struct Content(Option<Node>);
+/// What a variant holds, and its name.
+struct Content {
+    name: String,
+    content: Option<Node>,
+}
 
 impl Content {
-    fn node(self) -> Result<Node, ConvertError> {
-        self.0.ok_or_else(|| ConvertError::new("a variant without its content"))
+    fn take(self) -> Result<(String, Node), ConvertError> {
+        let node =
+            self.content.ok_or_else(|| ConvertError::new("a variant without its content"))?;
+        Ok((format!("variant {}", self.name), node))
     }
 }
 
@@ -443,7 +476,7 @@ impl<'de> VariantAccess<'de> for Content {
         self,
         seed: T,
     ) -> Result<T::Value, ConvertError> {
-        seed.deserialize(self.node()?)
+        seed.deserialize(self.take()?.1)
     }
 
     fn tuple_variant<V: Visitor<'de>>(
@@ -451,7 +484,8 @@ impl<'de> VariantAccess<'de> for Content {
         _: usize,
         visitor: V,
     ) -> Result<V::Value, ConvertError> {
-        self.node()?.deserialize_seq(visitor)
+        let (variant, node) = self.take()?;
+        node.visit_positions(&variant, visitor)
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -459,7 +493,8 @@ impl<'de> VariantAccess<'de> for Content {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ConvertError> {
-        self.node()?.deserialize_struct("", fields, visitor)
+        let (variant, node) = self.take()?;
+        node.visit_fields(&variant, fields, visitor)
     }
 }
 

@@ -3,6 +3,7 @@
 mod args;
 mod de;
 mod error;
+mod fields;
 mod ser;
 
 use rpyc_protocol::brine::{Int, Value};
@@ -47,6 +48,18 @@ pub(crate) fn passed_as(name: &str) -> Option<Parcel> {
 ///
 /// The way back is the same, and more liberal: a sequence is also made of `bytes` and `frozenset`, a
 /// struct also of pairs of its fields' names and values, `()` of anything.
+///
+/// # Fields
+/// The fields of a struct travel by position. A field that `skip_serializing_if` skips travels as
+/// `None`; if it cannot be `None`, the reader gives it its `#[serde(default)]`. A field under
+/// `#[serde(skip)]` does not travel. The reader refuses a tuple with fewer members than the struct has
+/// fields, because nothing shows which one is missing.
+///
+/// The wire cannot carry, and this library cannot notice:
+/// - an `Option` that is skipped for another value than `None`: it comes back as `None`;
+/// - one field with `skip_serializing` and another with `skip_deserializing` in the same struct;
+/// - a field of a flattened enum's variant, or a member of a tuple struct, that is skipped inside an
+///   untagged, internally tagged or flattened type, which serde itself takes apart.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "the wire's vocabulary is closed")]
 pub enum Parcel {

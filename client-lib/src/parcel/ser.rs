@@ -229,7 +229,7 @@ impl Members {
 }
 
 macro_rules! members {
-    ($($builder:ident $method:ident ($($key:ident)?)),* $(,)?) => {$(
+    ($($builder:ident $method:ident ($($key:ident)?) $($skip:ident)?),* $(,)?) => {$(
         impl ser::$builder for Members {
             type Ok = Parcel;
             type Error = ConvertError;
@@ -243,6 +243,14 @@ macro_rules! members {
                 self.push(member)
             }
 
+            $(
+                /// Keeps the place of the field, or those after it would be taken for others.
+                fn $skip(&mut self, _: &'static str) -> Result<(), ConvertError> {
+                    self.members.push(Parcel::NONE);
+                    Ok(())
+                }
+            )?
+
             fn end(self) -> Result<Parcel, ConvertError> {
                 Ok(self.finish())
             }
@@ -254,8 +262,8 @@ members! {
     SerializeTuple serialize_element (),
     SerializeTupleStruct serialize_field (),
     SerializeTupleVariant serialize_field (),
-    SerializeStruct serialize_field (key),
-    SerializeStructVariant serialize_field (key),
+    SerializeStruct serialize_field (key) skip_field,
+    SerializeStructVariant serialize_field (key) skip_field,
 }
 
 /// The pairs of a map in the making.

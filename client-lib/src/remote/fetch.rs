@@ -10,6 +10,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
 
 use super::RemoteObject;
+use crate::connection::TimeLimit;
 use crate::parcel::{Node, from_node};
 use crate::{CallError, ConvertError, Parcel};
 
@@ -28,7 +29,7 @@ const ITEMS: usize = 4_000_000;
 /// Takes what came for a `T`, fetching what stayed at the peer if that is needed.
 pub(crate) async fn take<T: DeserializeOwned>(
     parcel: Parcel,
-    timeout: Option<Duration>,
+    limit: TimeLimit,
 ) -> Result<T, CallError> {
     if matches!(parcel, Parcel::Value(_)) {
         return parcel.parse().map_err(CallError::Result);
@@ -37,13 +38,27 @@ pub(crate) async fn take<T: DeserializeOwned>(
         Err(error) if error.is_by_reference() => {}
         done => return done.map_err(CallError::Result),
     }
-    let fetch = Fetch { timeout, left: Arc::new(AtomicUsize::new(ITEMS)) };
-    let node = fetch.content(parcel, DEPTH).await?;
+    let node = limit.bound(Fetch::new().content(parcel, DEPTH)).await;
+    let node = node.unwrap_or_else(|| Err(limit.expired(true))).map_err(after_running)?;
     from_node(node).map_err(CallError::Result)
 }
 
+/// An error of a fetch, as that of the call whose result is fetched: the call has run.
+fn after_running(error: CallError) -> CallError {
+    match error {
+        CallError::Disconnected { reason, .. } => {
+            CallError::Disconnected { reason, may_have_run: true }
+        }
+        CallError::TooMany(error) => {
+            CallError::Result(ConvertError::new(format!("its content cannot be fetched: {error}")))
+        }
+        other => other,
+    }
+}
+
 impl RemoteObject {
-    /// Fetches all items: `list(object)`. One round trip for a list of values that is not long.
+    /// Fetches all items: `list(object)`. One round trip for a list of values that is not long. The
+    /// timeout of the connection bounds all round trips together.
     ///
     /// # Errors
     /// [`CallError`].
@@ -51,13 +66,23 @@ impl RemoteObject {
     /// # Cancel safety
     /// Cancel safe, but for the items of an iterator, which are lost.
     pub async fn to_vec<T: DeserializeOwned>(&self) -> Result<Vec<T>, CallError> {
-        let fetch = self.fetching();
-        let members = fetch.members(self, DEPTH).await?;
-        members.into_iter().map(|member| from_node(member).map_err(CallError::Result)).collect()
+        self.to_vec_within(self.default_timeout()).await
+    }
+
+    /// As [`to_vec`](Self::to_vec), with another timeout.
+    pub(crate) async fn to_vec_within<T: DeserializeOwned>(
+        &self,
+        timeout: Option<Duration>,
+    ) -> Result<Vec<T>, CallError> {
+        let members =
+            fetch_within(timeout, |fetch| async move { fetch.members(self, DEPTH).await });
+        let members = members.await?.into_iter();
+        members.map(|member| from_node(member).map_err(CallError::Result)).collect()
     }
 
     /// Fetches all items of a dict as pairs of key and value: `dict(object).items()`. Two round
-    /// trips for one that is not large. They can be collected into any map.
+    /// trips for one that is not large. They can be collected into any map. The timeout of the
+    /// connection bounds all round trips together.
     ///
     /// # Errors
     /// [`CallError`].
@@ -70,13 +95,27 @@ impl RemoteObject {
         V: DeserializeOwned,
         M: FromIterator<(K, V)>,
     {
-        let fetch = self.fetching();
-        let pairs = fetch.pairs(self, DEPTH).await?;
+        self.to_map_within(self.default_timeout()).await
+    }
+
+    /// As [`to_map`](Self::to_map), with another timeout.
+    pub(crate) async fn to_map_within<K, V, M>(
+        &self,
+        timeout: Option<Duration>,
+    ) -> Result<M, CallError>
+    where
+        K: DeserializeOwned,
+        V: DeserializeOwned,
+        M: FromIterator<(K, V)>,
+    {
+        let pairs = fetch_within(timeout, |fetch| async move { fetch.pairs(self, DEPTH).await });
+        let pairs = pairs.await?;
         let pair = |(key, value)| Ok((from_node(key)?, from_node(value)?));
         pairs.into_iter().map(pair).collect::<Result<M, _>>().map_err(CallError::Result)
     }
 
-    /// Fetches the content of a list, a dict or the like, and of those in it.
+    /// Fetches the content of a list, a dict or the like, and of those in it. The timeout of the
+    /// connection bounds all round trips together.
     ///
     /// # Errors
     /// [`CallError`].
@@ -84,14 +123,35 @@ impl RemoteObject {
     /// # Cancel safety
     /// Cancel safe, but for the items of an iterator, which are lost.
     pub async fn fetch<T: DeserializeOwned>(&self) -> Result<T, CallError> {
-        let node = self.fetching().content(self.clone().into(), DEPTH).await?;
+        self.content_within(self.default_timeout()).await
+    }
+
+    /// As [`fetch`](Self::fetch), with another timeout.
+    pub(crate) async fn content_within<T: DeserializeOwned>(
+        &self,
+        timeout: Option<Duration>,
+    ) -> Result<T, CallError> {
+        let content = |fetch: Fetch| fetch.content(self.clone().into(), DEPTH);
+        let node = fetch_within(timeout, content).await?;
         from_node(node).map_err(CallError::Result)
     }
 
-    fn fetching(&self) -> Fetch {
-        let timeout = self.0.handle.shared.timeout;
-        Fetch { timeout, left: Arc::new(AtomicUsize::new(ITEMS)) }
+    /// The timeout of the connection.
+    pub(crate) fn default_timeout(&self) -> Option<Duration> {
+        self.0.handle.shared.timeout
     }
+}
+
+/// Does all of a fetch within `timeout`.
+async fn fetch_within<T, F>(
+    timeout: Option<Duration>,
+    fetch: impl FnOnce(Fetch) -> F,
+) -> Result<T, CallError>
+where
+    F: Future<Output = Result<T, CallError>>,
+{
+    let limit = TimeLimit::from_now(timeout);
+    limit.bound(fetch(Fetch::new())).await.unwrap_or_else(|| Err(limit.expired(true)))
 }
 
 /// How the content of an object is had.
@@ -143,10 +203,9 @@ impl Form {
     }
 }
 
-/// One fetch, however many objects it takes.
+/// One fetch, however many objects it takes. Its calls have no timeout: what fetches bounds them all.
 #[derive(Clone)]
 struct Fetch {
-    timeout: Option<Duration>,
     /// How many more items it may bring.
     left: Arc<AtomicUsize>,
 }
@@ -154,6 +213,10 @@ struct Fetch {
 type Fetching<T> = Pin<Box<dyn Future<Output = Result<T, CallError>> + Send>>;
 
 impl Fetch {
+    fn new() -> Self {
+        Self { left: Arc::new(AtomicUsize::new(ITEMS)) }
+    }
+
     /// The parcel with the content of the lists and dicts in it.
     fn content(&self, parcel: Parcel, depth: usize) -> Fetching<Node> {
         let fetch = self.clone();
@@ -195,7 +258,7 @@ impl Fetch {
         if first.len() < CHUNK {
             return Ok(first);
         }
-        let iterator: RemoteObject = object.call("__iter__", ()).timeout(self.timeout).await?;
+        let iterator: RemoteObject = object.call("__iter__", ()).timeout(None).await?;
         // What iterates over itself has given its first items away.
         let mut items = if iterator.is_same(object) { first } else { Vec::new() };
         loop {
@@ -208,7 +271,7 @@ impl Fetch {
     }
 
     async fn chunk(&self, object: &RemoteObject) -> Result<Vec<Parcel>, CallError> {
-        let items = object.take_items(CHUNK).timeout(self.timeout).await?;
+        let items = object.take_items(CHUNK).timeout(None).await?;
         let items = items.into_members().map_err(|other| {
             CallError::Result(ConvertError::new(format!("items that are a {}", other.type_name())))
         })?;
@@ -229,7 +292,7 @@ impl Fetch {
         object: &RemoteObject,
         depth: usize,
     ) -> Result<Vec<(Node, Node)>, CallError> {
-        let view = object.call::<RemoteObject>("items", ()).timeout(self.timeout);
+        let view = object.call::<RemoteObject>("items", ()).timeout(None);
         let (view, keys) = tokio::join!(view.into_future(), self.items(object));
         let items = match view {
             Ok(view) => Some(self.items(&view).await?),
@@ -246,7 +309,7 @@ impl Fetch {
                 let keys = keys?;
                 let values: Vec<_> = keys
                     .iter()
-                    .map(|key| object.item::<Parcel>(key).timeout(self.timeout).into_future())
+                    .map(|key| object.item::<Parcel>(key).timeout(None).into_future())
                     .collect();
                 let values = stream::iter(values).buffered(PIPELINED);
                 (keys, values.try_collect::<Vec<Parcel>>().await?)

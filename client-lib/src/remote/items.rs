@@ -1,12 +1,13 @@
 //! Iteration over an object of the peer's, many items at a time.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use rpyc_protocol::rpc::Action;
 use serde::de::DeserializeOwned;
 
 use super::RemoteObject;
-use crate::connection::Call;
+use crate::connection::{Call, TimeLimit};
 use crate::{CallError, Parcel};
 
 /// How many items come in the first answer. The number doubles with each.
@@ -34,10 +35,12 @@ pub struct Items {
     ready: VecDeque<Parcel>,
     chunk: usize,
     is_done: bool,
+    timeout: Option<Duration>,
 }
 
 impl Items {
-    /// The next item, or none at the end.
+    /// The next item, or none at the end. The timeout of the connection bounds all round trips that it
+    /// takes.
     ///
     /// # Errors
     /// [`CallError`]. If an item is of another type, it is lost and the next one can be taken.
@@ -45,8 +48,9 @@ impl Items {
     /// # Cancel safety
     /// Items that are on their way are lost if the future is dropped.
     pub async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, CallError> {
+        let limit = TimeLimit::from_now(self.timeout);
         if self.ready.is_empty() && !self.is_done {
-            let items = self.iterator.take_items(self.chunk).await?;
+            let items = self.iterator.take_items(self.chunk).timeout(self.timeout).await?;
             let items = items.into_members().map_err(|other| {
                 let message = format!("items that are a {}", other.type_name());
                 CallError::Result(crate::ConvertError::new(message))
@@ -56,7 +60,7 @@ impl Items {
             self.chunk = (self.chunk * 2).min(MOST);
         }
         match self.ready.pop_front() {
-            Some(item) => super::take(item, self.iterator.0.handle.shared.timeout).await.map(Some),
+            Some(item) => super::take(item, limit).await.map(Some),
             None => Ok(None),
         }
     }
@@ -72,8 +76,13 @@ impl RemoteObject {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn items(&self) -> Result<Items, CallError> {
-        let iterator = self.call("__iter__", ()).await?;
-        Ok(Items { iterator, ready: VecDeque::new(), chunk: FIRST, is_done: false })
+        self.items_within(self.default_timeout()).await
+    }
+
+    /// As [`items`](Self::items), with another timeout, which is that of each item too.
+    pub(crate) async fn items_within(&self, timeout: Option<Duration>) -> Result<Items, CallError> {
+        let iterator = self.call("__iter__", ()).timeout(timeout).await?;
+        Ok(Items { iterator, ready: VecDeque::new(), chunk: FIRST, is_done: false, timeout })
     }
 
     /// The next items of an iterator, a tuple of at most so many.

@@ -88,7 +88,7 @@ pub(super) enum Announce {
 ///     .register()
 ///     .connections(100)
 ///     .limits(limits)
-///     .serve(tokio::signal::ctrl_c())
+///     .serve(rpyc_server::shutdown_signal())
 ///     .await?;
 /// # Ok(())
 /// # }

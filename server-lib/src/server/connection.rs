@@ -94,11 +94,11 @@ async fn shake_hands(
             Some((Box::new(stream), peer))
         }
         Ok(Err(error)) => {
-            tracing::debug!(%peer, %error, "no TLS with a client");
+            tracing::info!(%peer, %error, "no TLS with a client");
             None
         }
         Err(_elapsed) => {
-            tracing::debug!(%peer, "a client is too slow to begin TLS");
+            tracing::info!(%peer, "a client is too slow to begin TLS");
             None
         }
     }

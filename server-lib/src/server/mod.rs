@@ -59,7 +59,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// for addr in server.addrs() {
 ///     println!("listening on {addr}");
 /// }
-/// server.serve(tokio::signal::ctrl_c()).await;
+/// server.serve(rpyc_server::shutdown_signal()).await;
 /// # Ok(())
 /// # }
 /// ```
@@ -119,7 +119,7 @@ impl<S: Service> Server<S> {
     ///
     /// # async fn example() -> Result<(), rpyc_server::ListenError> {
     /// let server = Server::per_connection(|peer| Session { peer: peer.clone() });
-    /// server.bind("0.0.0.0:18861").serve(tokio::signal::ctrl_c()).await?;
+    /// server.bind("0.0.0.0:18861").serve(rpyc_server::shutdown_signal()).await?;
     /// # Ok(())
     /// # }
     /// ```

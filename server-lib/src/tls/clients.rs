@@ -22,6 +22,9 @@ use tokio_rustls::rustls;
 pub(super) struct Clients {
     /// Who issues their certificates.
     authorities: Option<Arc<RootCertStore>>,
+    /// The certificates of the authorities themselves, which clients may show too: one that signed
+    /// itself is its own authority, and is marked as one, so the chain's rules would not let it in.
+    listed: BTreeSet<Fingerprint>,
     /// Those that are known by their certificates alone.
     pinned: BTreeSet<Fingerprint>,
 }
@@ -37,8 +40,12 @@ impl fmt::Debug for Clients {
 }
 
 impl Clients {
-    pub(super) fn with_authorities(self, authorities: RootCertStore) -> Self {
-        Self { authorities: Some(Arc::new(authorities)), ..self }
+    pub(super) fn with_authorities(
+        self,
+        authorities: RootCertStore,
+        listed: BTreeSet<Fingerprint>,
+    ) -> Self {
+        Self { authorities: Some(Arc::new(authorities)), listed, ..self }
     }
 
     pub(super) fn with_pinned(mut self, pinned: impl IntoIterator<Item = Fingerprint>) -> Self {
@@ -55,10 +62,9 @@ impl Clients {
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
             verifier.map_err(|_empty| TlsError::Missing)
         });
-        Ok(match issued.transpose()? {
-            Some(issued) if self.pinned.is_empty() => issued,
-            issued => Arc::new(Known { issued, pinned: self.pinned.clone(), algorithms }),
-        })
+        let known = self.listed.union(&self.pinned).copied().collect();
+        let has_hints = self.pinned.is_empty();
+        Ok(Arc::new(Known { issued: issued.transpose()?, known, has_hints, algorithms }))
     }
 }
 
@@ -68,14 +74,19 @@ impl Clients {
 #[derive(Debug)]
 struct Known {
     issued: Option<Arc<dyn ClientCertVerifier>>,
-    pinned: BTreeSet<Fingerprint>,
+    known: BTreeSet<Fingerprint>,
+    /// Whether clients are told whose certificates are accepted.
+    has_hints: bool,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ClientCertVerifier for Known {
-    /// None, so that a client shows whatever certificate it has.
+    /// The authorities. None if there are pinned certificates, so that a client shows whatever it has.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
+        match &self.issued {
+            Some(issued) if self.has_hints => issued.root_hint_subjects(),
+            _ => &[],
+        }
     }
 
     fn verify_client_cert(
@@ -85,7 +96,7 @@ impl ClientCertVerifier for Known {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         match &self.issued {
-            _ if self.pinned.contains(&Fingerprint::of_der(certificate)) => {
+            _ if self.known.contains(&Fingerprint::of_der(certificate)) => {
                 Ok(ClientCertVerified::assertion())
             }
             Some(issued) => issued.verify_client_cert(certificate, intermediates, now),

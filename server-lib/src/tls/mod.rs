@@ -2,6 +2,7 @@
 
 mod clients;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -56,17 +57,22 @@ impl ServerTls {
         Self::build(chain, Arc::new(key), None)
     }
 
-    /// Lets in only clients that show a certificate issued by one of these authorities, in PEM.
-    /// [`Peer::certificate`](crate::Peer::certificate) is what they show.
+    /// Lets in only clients that show a certificate issued by one of these authorities, or one of these
+    /// very certificates, in PEM. [`Peer::certificate`](crate::Peer::certificate) is what they show.
+    ///
+    /// So a client with a self-signed certificate can be listed by that certificate, as with Python's
+    /// `SSLAuthenticator`. The dates of the listed certificates are of no account.
     ///
     /// # Errors
     /// [`TlsError`] if there is no certificate, or one that cannot be read.
     pub fn requiring_clients_of(self, authorities: &[u8]) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
+        let mut listed = BTreeSet::new();
         for certificate in certificates(authorities)? {
+            listed.insert(Fingerprint::of_der(&certificate));
             roots.add(certificate).map_err(TlsError::Certificate)?;
         }
-        let clients = self.clients.unwrap_or_default().with_authorities(roots);
+        let clients = self.clients.unwrap_or_default().with_authorities(roots, listed);
         Self::build(self.chain, self.key, Some(clients))
     }
 

@@ -14,6 +14,7 @@ use rpyc_protocol::rpc::{
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::Handle;
+use super::builder::Nothing;
 use crate::local::Ask;
 use crate::{Disconnect, Local, Parcel, RemoteObject};
 
@@ -213,7 +214,9 @@ impl Shared {
             state.forwarded = BTreeMap::new();
             let requests =
                 if has_left { VecDeque::new() } else { std::mem::take(&mut state.requests) };
-            let garbage = (requests, std::mem::take(&mut state.waiting));
+            // The root may hold another connection, whose root may hold this one.
+            let root = std::mem::replace(&mut state.root, Local::new(Nothing));
+            let garbage = (requests, std::mem::take(&mut state.waiting), root);
             (garbage, std::mem::take(&mut state.exports))
         });
         drop(garbage);
