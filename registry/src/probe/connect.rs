@@ -80,18 +80,17 @@ async fn tls(address: SocketAddr, limit: Duration) -> Result<Shown, Fault> {
 
 async fn rpyc(address: SocketAddr, limit: Duration, known: Shown) -> Result<Shown, Fault> {
     let ping = async {
-        // The limit below is for all of it.
-        let mut builder = Connection::builder().timeout(None).connect_timeout(2 * limit);
-        if let Some(dialect) = known.dialect {
-            builder = builder.dialect(dialect);
-        }
-        let connection = builder.connect(address).await.map_err(|error| match error {
+        // The limit below is for all of it. The first ping finds the dialect.
+        let builder = Connection::builder().timeout(None).connect_timeout(2 * limit);
+        let builder = builder.greet_with_ping();
+        let builder = match known.dialect {
+            Some(dialect) => builder.try_first(dialect),
+            None => builder,
+        };
+        builder.connect(address).await.map_err(|error| match error {
             ConnectError::Unreached(unreached) => fault(address, &unreached.error),
             error => Fault::Theirs(error.to_string()),
-        })?;
-        let answered = connection.ping().await;
-        let theirs = |error| Fault::Theirs(format!("{address} does not answer a ping: {error}"));
-        answered.map(|_took| connection).map_err(theirs)
+        })
     };
     let connection = match timeout(limit, ping).await {
         Ok(pinged) => pinged?,

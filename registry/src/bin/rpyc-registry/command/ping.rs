@@ -1,18 +1,16 @@
 //! `rpyc-registry ping`: whether the servers of a name answer, how fast, and what they speak.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rpyc_client::{CallError, Connection, Registries, ServiceName, Version};
+use anyhow::Context;
+use rpyc_client::{Dialect, Opening, Registries, ServiceName};
 use serde_json::json;
 
 use super::target::Target;
 use super::{block_on, registrar};
-use crate::cli::{OutputFormat, PingArgs};
+use crate::cli::{OutputFormat, PingArgs, SpeakArgs};
 use crate::output;
-
-/// Asked of a server so that it refuses: a refusal tells the version, and changes nothing.
-const NO_SUCH_ATTRIBUTE: &str = "_rpyc_registry_ping";
 
 struct Pong {
     address: String,
@@ -20,10 +18,11 @@ struct Pong {
 }
 
 struct Answer {
-    connect: Duration,
+    /// How long connecting took, and the first answer.
+    opening: Opening,
+    /// The time of one PING on the open connection.
     round_trip: Duration,
-    dialect: &'static str,
-    version: Option<String>,
+    dialect: Dialect,
 }
 
 pub(crate) fn run(args: &PingArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
@@ -39,7 +38,8 @@ pub(crate) fn run(args: &PingArgs, registries: Option<Registries>) -> anyhow::Re
         };
         let mut pongs = Vec::new();
         for address in addresses {
-            let outcome = ping(&address, timeout).await.map_err(|error| format!("{error:#}"));
+            let outcome =
+                ping(&address, args.speak, timeout).await.map_err(|error| format!("{error:#}"));
             pongs.push(Pong { address, outcome });
         }
         Ok(pongs)
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &PingArgs, registries: Option<Registries>) -> anyhow::Re
             output::lines(alive.map(|pong| pong.address.clone()))?;
         }
         OutputFormat::Table => {
-            let headings = ["ADDRESS", "CONNECT", "ROUND TRIP", "DIALECT", "VERSION", "STATE"];
+            let headings = ["ADDRESS", "CONNECT", "FIRST ANSWER", "ROUND TRIP", "DIALECT", "STATE"];
             output::table(headings, pongs.iter().map(row))?;
         }
     }
@@ -59,33 +59,30 @@ pub(crate) fn run(args: &PingArgs, registries: Option<Registries>) -> anyhow::Re
     Ok(if all_answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn ping(address: &str, timeout: Duration) -> anyhow::Result<Answer> {
-    let started = Instant::now();
-    let builder = Connection::builder().timeout(timeout).connect_timeout(timeout);
-    let connection = builder.connect(address).await?;
-    let connect = started.elapsed();
+/// Pings a server and does nothing else: where the dialect is not known, the first ping finds it.
+async fn ping(address: &str, speak: SpeakArgs, timeout: Duration) -> anyhow::Result<Answer> {
+    let builder = speak.builder().timeout(timeout).connect_timeout(timeout);
+    let connection = builder.greet_with_ping().connect(address).await?;
     let round_trip = connection.ping().await?;
-    let dialect = match connection.dialect().map(|dialect| dialect.version) {
-        Some(Version::V5) => "5",
-        Some(Version::V6) | None => "6",
-    };
-    let refused = connection.root().await?.attr::<()>(NO_SUCH_ATTRIBUTE).timeout(timeout).await;
-    let version = match refused {
-        Err(CallError::Remote(exception)) => exception.remote_version().map(str::to_owned),
-        Ok(()) | Err(_) => None,
-    };
+    let opening = connection.opening().cloned().context("the connection has no beginning")?;
+    let dialect = connection.dialect().unwrap_or(Dialect::V6);
     connection.close().await;
-    Ok(Answer { connect, round_trip, dialect, version })
+    Ok(Answer { opening, round_trip, dialect })
 }
 
 fn row(pong: &Pong) -> [String; 6] {
     let address = pong.address.clone();
     let dash = || "-".to_owned();
     match &pong.outcome {
-        Ok(answer) => {
-            let version = answer.version.clone().unwrap_or_else(dash);
-            let (connect, trip) = (micros(answer.connect), micros(answer.round_trip));
-            [address, connect, trip, answer.dialect.to_owned(), version, "answers".to_owned()]
+        Ok(Answer { opening, round_trip, dialect }) => {
+            let connect = micros(opening.connect);
+            let first_answer = opening.first_answer.map_or_else(dash, micros);
+            let dialect = dialect.version.as_str().to_owned();
+            let state = match opening.not_understood {
+                Some(tried) => format!("answers, after {tried} was tried first"),
+                None => "answers".to_owned(),
+            };
+            [address, connect, first_answer, micros(*round_trip), dialect, state]
         }
         Err(error) => [address, dash(), dash(), dash(), dash(), error.clone()],
     }
@@ -93,12 +90,13 @@ fn row(pong: &Pong) -> [String; 6] {
 
 fn document(pong: &Pong) -> serde_json::Value {
     match &pong.outcome {
-        Ok(answer) => json!({
+        Ok(Answer { opening, round_trip, dialect }) => json!({
             "address": pong.address,
-            "connect_us": answer.connect.as_micros(),
-            "round_trip_us": answer.round_trip.as_micros(),
-            "dialect": answer.dialect,
-            "version": answer.version,
+            "connect_us": opening.connect.as_micros(),
+            "first_answer_us": opening.first_answer.map(|time| time.as_micros()),
+            "round_trip_us": round_trip.as_micros(),
+            "dialect": dialect.version.as_str(),
+            "not_understood": opening.not_understood.map(|tried| tried.version.as_str()),
         }),
         Err(error) => json!({ "address": pong.address, "error": error }),
     }
