@@ -2,8 +2,8 @@
 
 use std::process::{Command, Output};
 
-use rpyc_client::{Connection, args};
-use rpyc_tests::{Daemon, Reference, Transport, daemon, examples};
+use rpyc_client::{Connection, Registrar, Registries, ServiceName, args};
+use rpyc_tests::{Daemon, PATIENCE, Reference, Transport, daemon, eventually, examples};
 
 use super::{Python, run};
 
@@ -116,6 +116,72 @@ fn a_ping_touches_nothing_but_ping(reference: Reference) {
     let (connections, log) = epilogue(server);
     assert_eq!(connections, 1, "{log}");
     assert!(!log.contains("Error") && !log.contains("Traceback"), "{log}");
+}
+
+/// What `describe` tells of the dialect of PAYROLL.
+fn dialect_at(registry: &str) -> Option<String> {
+    let registries: Registries = registry.parse().unwrap();
+    let registrar = Registrar::new(registries);
+    let name = ServiceName::new("payroll").unwrap();
+    let instances = run(async { registrar.resolve(&name).await.unwrap() });
+    instances.iter().find_map(|it| it.dialect).map(|dialect| dialect.as_str().to_owned())
+}
+
+/// The first client has to try; every later process is told by the registry.
+#[test]
+fn a_registry_remembers_what_a_client_found_a_server_to_speak() {
+    let daemon = Daemon::start(&[]);
+    let registry = daemon.address(Transport::Udp).to_string();
+    let server = Python::start(Reference::Rpyc5, &["--tell-connections"]);
+    register(&registry, &server);
+    let call = || {
+        let words = ["call", "payroll", "echo", "1", "--registry", &registry];
+        let said = command_line(&words);
+        assert!(said.status.success(), "{said:?}");
+    };
+    call();
+    assert_eq!(dialect_at(&registry).as_deref(), Some("5"));
+    let log = server.process.stderr();
+    let tracebacks = |log: &str| log.matches("Traceback").count();
+    for _ in 0..3 {
+        call();
+    }
+    let (connections, after) = epilogue(server);
+    assert_eq!(connections, 2 + 3, "one connection for each later client: {after}");
+    assert_eq!(tracebacks(&after), 2.max(tracebacks(&log)), "{after}");
+}
+
+/// Jobs that each serve one client and start anew on another port.
+#[test]
+fn a_registry_expects_of_a_one_shot_server_what_the_last_of_its_name_spoke() {
+    let daemon = Daemon::start(&[]);
+    let registry = daemon.address(Transport::Udp).to_string();
+    let call = || {
+        let server = one_shot(Reference::Rpyc5);
+        register(&registry, &server);
+        let call = ["call", "payroll", "echo", "1", "--registry", &registry];
+        let said = command_line(&call);
+        let port = server.address.rsplit(':').next().unwrap();
+        command_line(&["unregister", "--port", port, "--registry", &registry]);
+        said
+    };
+    let first = call();
+    assert!(!first.status.success(), "nobody could know: {first:?}");
+    for _ in 0..3 {
+        let later = call();
+        assert!(later.status.success(), "{later:?}");
+    }
+}
+
+#[test]
+fn a_probe_tells_the_dialect_to_clients() {
+    let daemon = Daemon::start(&["--probe", "rpyc,interval=200ms"]);
+    let registry = daemon.address(Transport::Udp).to_string();
+    let server = Python::start(Reference::Rpyc5, &[]);
+    register(&registry, &server);
+    eventually("the registry knows the dialect", PATIENCE, || {
+        dialect_at(&registry).filter(|dialect| dialect == "5")
+    });
 }
 
 /// A thread pool of rpyc 5 does not answer another dialect, so the other one is tried after a while:

@@ -53,6 +53,8 @@ pub struct ConnectionBuilder {
     pub(super) dialect: Option<Dialect>,
     /// The dialect to try first if none is stated and the server is not known.
     pub(super) try_first: Option<Dialect>,
+    /// What a registry tells about the dialect of the server.
+    pub(super) hint: Option<Dialect>,
     pub(super) greeting: Greeting,
     pub(super) connect_timeout: Duration,
     pub(super) keep_alive: Option<Duration>,
@@ -73,6 +75,7 @@ impl Default for ConnectionBuilder {
         Self {
             dialect: None,
             try_first: None,
+            hint: None,
             greeting: Greeting::Root,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             keep_alive: Some(DEFAULT_KEEP_ALIVE),
@@ -102,8 +105,8 @@ impl ConnectionBuilder {
     }
 
     /// Tries this dialect first where none is stated, and then the others. Default: the one in which
-    /// the server has last answered this process, else that of [`DIALECT_VARIABLE`], else
-    /// [`Dialect::V6`].
+    /// the server has last answered this process, else the one that a registry of this project tells
+    /// (both count more than this), else that of [`DIALECT_VARIABLE`], else [`Dialect::V6`].
     ///
     /// [`DIALECT_VARIABLE`]: crate::DIALECT_VARIABLE
     pub fn try_first(mut self, dialect: Dialect) -> Self {

@@ -11,6 +11,7 @@ use rpyc_protocol::registry::reply::Endpoint;
 use rpyc_protocol::rpc::{Dialect, DialectError};
 
 use super::ConnectionBuilder;
+use crate::finder::Candidate;
 
 /// The environment variable that names the dialect to try first with servers of which nothing is
 /// known: `5` or `6`. Where it is not set or empty, that is `6`.
@@ -44,6 +45,13 @@ fn from_env() -> Result<Option<Dialect>, DialectError> {
     }
 }
 
+impl Candidate {
+    /// Whether neither this process nor a registry has told anything about it.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.told.is_none() && !self.endpoints.iter().any(|it| remembered(it).is_some())
+    }
+}
+
 impl ConnectionBuilder {
     /// The builder with a dialect to try first, from the environment unless one is set already.
     pub(super) fn or_dialect_from_env(mut self) -> Result<Self, DialectError> {
@@ -55,6 +63,6 @@ impl ConnectionBuilder {
 
     /// The dialect to speak first to the server at `endpoint`.
     pub(super) fn first_dialect(&self, endpoint: &Endpoint) -> Dialect {
-        remembered(endpoint).or(self.try_first).unwrap_or(Dialect::V6)
+        remembered(endpoint).or(self.hint).or(self.try_first).unwrap_or(Dialect::V6)
     }
 }

@@ -15,10 +15,10 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::time::{Instant, timeout_at};
 
 use super::address::Address;
-use super::dialects::remember;
+use super::dialects::{remember, remembered};
 use super::{Connection, ConnectionBuilder, Opening};
 use crate::connect::dial;
-use crate::finder::{Finder, open_one};
+use crate::finder::{Candidate, Finder, open_one};
 use crate::race::first_success;
 use crate::resolver::Record;
 use crate::{
@@ -87,12 +87,15 @@ impl ConnectionBuilder {
         let builder = self.or_dialect_from_env()?;
         let finder = through.into();
         let mut candidates = finder.find(name).await?;
+        if builder.dialect.is_none() && candidates.iter().any(Candidate::is_unknown) {
+            finder.add_hints(name, &mut candidates).await;
+        }
         let mut failures = Vec::new();
         loop {
             let limit = finder.connect_timeout();
             let started = Instant::now();
-            let (stream, record) = match open_one(&candidates, limit).await {
-                Ok((candidate, stream)) => (stream, candidate.record.clone()),
+            let (stream, record, told) = match open_one(&candidates, limit).await {
+                Ok((candidate, stream)) => (stream, candidate.record.clone(), candidate.told),
                 Err(unreached) => {
                     failures.extend(unreached);
                     return Err(ConnectError::AllFailed { name: name.clone(), failures });
@@ -103,7 +106,13 @@ impl ConnectionBuilder {
             candidates.retain(|candidate| !candidate.endpoints.contains(stream.endpoint()));
             let mut builder = builder.clone();
             builder.seat = record.as_ref().map(Record::seat);
-            match builder.converse(stream, connect, deadline).await {
+            builder.hint = told.and_then(|told| told.dialect);
+            let endpoint = stream.endpoint().clone();
+            let conversed = builder.converse(stream, connect, deadline).await;
+            if let (Some(told), Some(found)) = (told, remembered(&endpoint)) {
+                finder.tell_dialect(told, found).await;
+            }
+            match conversed {
                 Ok(connection) => {
                     record.inspect(Record::succeeded);
                     return Ok(connection);

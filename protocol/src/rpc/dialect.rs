@@ -55,6 +55,16 @@ impl Dialect {
     /// rpyc 6, the current one.
     pub const V6: Self = Self { version: Version::V6, bind_threads: false };
 
+    /// The text of the dialect, which can be parsed.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match (self.version, self.bind_threads) {
+            (version, false) => version.as_str(),
+            (Version::V5, true) => "5-bind-threads",
+            (Version::V6, true) => "6-bind-threads",
+        }
+    }
+
     /// The length of what bound threads put before a payload.
     pub(super) const THREADS_LEN: usize = 16;
 

@@ -8,6 +8,7 @@ mod address_rule;
 mod addressing;
 mod asker;
 mod clock;
+mod dialects;
 mod directory;
 mod failure;
 mod fragment;

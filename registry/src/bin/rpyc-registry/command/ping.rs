@@ -4,12 +4,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use rpyc_client::{Dialect, Opening, Registries, ServiceName};
+use rpyc_client::{ConnectionBuilder, Dialect, Opening, Registries, ServiceName, native};
 use serde_json::json;
 
 use super::target::Target;
 use super::{block_on, registrar};
-use crate::cli::{OutputFormat, PingArgs, SpeakArgs};
+use crate::cli::{OutputFormat, PingArgs};
 use crate::output;
 
 struct Pong {
@@ -28,21 +28,29 @@ struct Answer {
 pub(crate) fn run(args: &PingArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
     let timeout = args.ask.timeout;
     let pongs = block_on(async {
-        let addresses = match &args.target {
-            Target::Address(address) => vec![address.clone()],
-            Target::Name(name) => {
-                let instances =
-                    registrar(registries, timeout)?.resolve(&ServiceName::new(name)?).await?;
-                instances.iter().map(|instance| instance.endpoint.to_string()).collect()
-            }
-        };
         let mut pongs = Vec::new();
-        for address in addresses {
-            let outcome =
-                ping(&address, args.speak, timeout).await.map_err(|error| format!("{error:#}"));
-            pongs.push(Pong { address, outcome });
+        match &args.target {
+            Target::Address(address) => {
+                pongs.push(Pong::of(address, args.speak.builder(), timeout).await);
+            }
+            Target::Name(name) => {
+                let registrar = registrar(registries, timeout)?;
+                for instance in registrar.resolve(&ServiceName::new(name)?).await? {
+                    let builder = match instance.dialect {
+                        Some(dialect) => args.speak.builder().try_first(dialect),
+                        None => args.speak.builder(),
+                    };
+                    let pong = Pong::of(&instance.endpoint.to_string(), builder, timeout).await;
+                    if let (Some(id), Some(found)) = (instance.id, pong.discovery()) {
+                        let target = native::Target { instance: Some(id), ..Default::default() };
+                        // For those who connect next; whether it succeeds says nothing here.
+                        let _ = registrar.native().speaks(target, found).await;
+                    }
+                    pongs.push(pong);
+                }
+            }
         }
-        Ok(pongs)
+        anyhow::Ok(pongs)
     })?;
     match args.ask.output {
         OutputFormat::Json => output::json(&pongs.iter().map(document).collect())?,
@@ -59,9 +67,26 @@ pub(crate) fn run(args: &PingArgs, registries: Option<Registries>) -> anyhow::Re
     Ok(if all_answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+impl Pong {
+    async fn of(address: &str, builder: ConnectionBuilder, timeout: Duration) -> Self {
+        let outcome = ping(address, builder, timeout).await;
+        Self { address: address.to_owned(), outcome: outcome.map_err(|error| format!("{error:#}")) }
+    }
+
+    /// The dialect, if the one that was expected was wrong.
+    fn discovery(&self) -> Option<Dialect> {
+        let answer = self.outcome.as_ref().ok()?;
+        answer.opening.not_understood.map(|_| answer.dialect)
+    }
+}
+
 /// Pings a server and does nothing else: where the dialect is not known, the first ping finds it.
-async fn ping(address: &str, speak: SpeakArgs, timeout: Duration) -> anyhow::Result<Answer> {
-    let builder = speak.builder().timeout(timeout).connect_timeout(timeout);
+async fn ping(
+    address: &str,
+    builder: ConnectionBuilder,
+    timeout: Duration,
+) -> anyhow::Result<Answer> {
+    let builder = builder.timeout(timeout).connect_timeout(timeout);
     let connection = builder.greet_with_ping().connect(address).await?;
     let round_trip = connection.ping().await?;
     let opening = connection.opening().cloned().context("the connection has no beginning")?;
