@@ -3,16 +3,24 @@
 use std::time::Duration;
 
 use rpyc_protocol::ServiceName;
+use rpyc_protocol::registry::native::{Filter, Target};
 use rpyc_protocol::registry::reply::Endpoint;
-use tokio::time::Instant;
+use rpyc_protocol::rpc::Dialect;
+use tokio::time::{Instant, timeout};
 
 use crate::connect::dial;
 use crate::race::first_success;
 use crate::resolver::Record;
-use crate::{ConnectError, Registrar, Resolver, ServiceStream, Unreached, blocking};
+use crate::{ConnectError, Instance, Registrar, Resolver, ServiceStream, Unreached, blocking};
 
 /// The time between trying one server and trying the next beside it.
 const STAGGER: Duration = Duration::from_millis(250);
+
+/// How long to wait for what a registry knows about dialects, which RPyC's own does not answer.
+const HINT_PATIENCE: Duration = Duration::from_millis(50);
+
+/// How long to wait until a registry has taken note of a dialect.
+const TELL_PATIENCE: Duration = Duration::from_millis(250);
 
 /// What finds the servers of a name: a [`Registrar`], which asks each time, or a [`Resolver`], which
 /// keeps what it is asked for.
@@ -62,6 +70,39 @@ impl Finder {
         }
     }
 
+    /// Asks what the registry knows about the dialects of servers of `name`, unless it has told.
+    ///
+    /// RPyC's own registry says nothing, so it is not waited for long.
+    pub(crate) async fn add_hints(&self, name: &ServiceName, candidates: &mut [Candidate]) {
+        let Self::Registrar(registrar) = self else { return };
+        let native = registrar.native();
+        let asked = native.resolve(name, Filter::default());
+        let Ok(Ok(answer)) = timeout(HINT_PATIENCE, asked).await else { return };
+        for candidate in candidates {
+            let is_it = |instance: &&Instance| {
+                instance.endpoints().any(|endpoint| candidate.endpoints.contains(endpoint))
+            };
+            candidate.told = answer.value.iter().find(is_it).and_then(Hint::of);
+        }
+    }
+
+    /// Tells the registry which dialect a server was found to speak, if it told otherwise.
+    pub(crate) async fn tell_dialect(&self, told: Hint, found: Dialect) {
+        if told.dialect.unwrap_or(Dialect::V6) == found {
+            return;
+        }
+        let registrar = match self {
+            Self::Registrar(registrar) => registrar,
+            Self::Resolver(resolver) => resolver.registrar(),
+        };
+        let target = Target { instance: Some(told.instance), ..Target::default() };
+        // It is a hint for others: this connection does not depend on it.
+        let native = registrar.native();
+        if let Ok(Err(error)) = timeout(TELL_PATIENCE, native.speaks(target, found)).await {
+            tracing::debug!(%error, "the registry does not take note of a dialect");
+        }
+    }
+
     pub(crate) async fn open(&self, name: &ServiceName) -> Result<ServiceStream, ConnectError> {
         let candidates = self.find(name).await?;
         let opened = open_one(&candidates, self.connect_timeout()).await;
@@ -82,11 +123,28 @@ pub(crate) struct Candidate {
     pub(crate) endpoints: Vec<Endpoint>,
     /// Where is written down how it went.
     pub(crate) record: Option<Record>,
+    /// What a registry of this project tells about it.
+    pub(crate) told: Option<Hint>,
+}
+
+/// What a registry of this project knows about the dialect of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hint {
+    /// The registry's number for the server.
+    pub(crate) instance: u64,
+    /// The dialect that somebody found it to speak.
+    pub(crate) dialect: Option<Dialect>,
+}
+
+impl Hint {
+    pub(crate) fn of(instance: &Instance) -> Option<Self> {
+        Some(Self { instance: instance.id?, dialect: instance.dialect })
+    }
 }
 
 impl From<Endpoint> for Candidate {
     fn from(endpoint: Endpoint) -> Self {
-        Self { endpoints: vec![endpoint], record: None }
+        Self { endpoints: vec![endpoint], record: None, told: None }
     }
 }
 

@@ -106,7 +106,8 @@ mod tls;
 pub use address::{RegistryAddr, RegistryAddrError, Transport};
 pub use connect::{connect, connect_by_service, open_by_service};
 pub use connection::{
-    Call, Connection, ConnectionBuilder, ConnectionId, DEFAULT_TIMEOUT, Driver, PendingCall,
+    Call, Connection, ConnectionBuilder, ConnectionId, DEFAULT_TIMEOUT, DIALECT_VARIABLE, Driver,
+    Opening, PendingCall,
 };
 pub use error::{
     Attempt, Attempts, CallError, ConnectError, Disconnect, Fault, LookupError, RegisterError,
@@ -129,8 +130,8 @@ pub use rpyc_protocol::brine::{Int, Value};
 pub use rpyc_protocol::registry::Port;
 pub use rpyc_protocol::registry::reply::Endpoint;
 pub use rpyc_protocol::rpc::{
-    CloseReason, Comparison, Dialect, Exception, ExportError, Refusal, SessionLimits, Stats,
-    Unsendable, Version,
+    CloseReason, Comparison, Dialect, DialectError, Exception, ExportError, Refusal, SessionLimits,
+    Stats, Unsendable, Version,
 };
 pub use rpyc_protocol::{NameError, ServiceName};
 pub use stream::{ServiceStream, Socket};

@@ -101,6 +101,7 @@ impl From<&Refusal> for Loss {
         match refusal {
             Refusal::Address(_)
             | Refusal::Details(_)
+            | Refusal::Dialect(_)
             | Refusal::Host(_)
             | Refusal::Name(_)
             | Refusal::Native(_)

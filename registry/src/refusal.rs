@@ -2,6 +2,7 @@
 
 use rpyc_protocol::brine::EncodeError;
 use rpyc_protocol::registry::{Port, PortError, RequestError, native};
+use rpyc_protocol::rpc::DialectError;
 use rpyc_protocol::{NameError, ServiceName};
 
 use crate::details::DetailsError;
@@ -26,6 +27,9 @@ pub enum Refusal {
     /// What a registrant tells about its instance is too much.
     #[error(transparent)]
     Details(#[from] DetailsError),
+    /// What a client tells is no dialect of RPyC.
+    #[error(transparent)]
+    Dialect(#[from] DialectError),
     /// A host that is no address.
     #[error("{0:?} is no IP address")]
     Host(String),

@@ -3,6 +3,7 @@
 Prints `READY <port or path>` once it listens. It closes when its standard input ends.
 """
 import argparse
+import logging
 import os
 import sys
 import threading
@@ -82,8 +83,12 @@ class Counter:
 
 
 class EverythingService(rpyc.Service):
+    tells_connections = False
+
     def on_connect(self, conn):
         self.conn = conn
+        if self.tells_connections:
+            os.write(1, b"CONNECTED\n")
 
     exposed_greeting = "hello"
 
@@ -194,6 +199,8 @@ def parse():
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--socket-path")
     parser.add_argument("--stdio", action="store_true", help="serve on standard input and output")
+    parser.add_argument("--tell-connections", action="store_true", help="print CONNECTED for each client")
+    parser.add_argument("--debug", action="store_true", help="log everything")
     parser.add_argument("--keyfile")
     parser.add_argument("--certfile")
     parser.add_argument("--cafile")
@@ -203,6 +210,9 @@ def parse():
 def main():
     options = parse()
     service = SERVICES.get(options.service, EverythingService)
+    EverythingService.tells_connections = options.tell_connections
+    if options.debug:
+        logging.basicConfig(level=logging.DEBUG)
     config = {"bind_threads": True} if options.bind_threads else {}
     if options.stdio:
         connection = rpyc.utils.factory.connect_stdpipes(service, config=config)

@@ -97,15 +97,17 @@ fn every_server_of_a_name_is_pinged() {
     let (_daemon, registry, mut servers) = everything();
     let (code, out, error) = run(&registry, &["ping", "everything"]);
     assert_eq!(code, Some(0), "{error}");
-    for (server, (dialect, version)) in servers.iter().zip([("5", "5.3.1"), ("6", "6.0.2")]) {
+    for (server, dialect) in servers.iter().zip(["5", "6"]) {
         let row = out.lines().find(|line| line.starts_with(&server.address)).unwrap();
         let row: Vec<_> = row.split_whitespace().collect();
-        assert_eq!(row[3..], [dialect, version, "answers"], "{out}");
+        assert_eq!(row[4], dialect, "{out}");
+        assert!(row[5].starts_with("answers"), "{out}");
     }
     let gone = servers.pop().unwrap().address;
     let (code, out, _) = run(&registry, &["ping", "everything", "-o", "json"]);
     assert_eq!(code, Some(1), "one does not answer");
     let pongs: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(out.matches("first_answer_us").count(), 1, "{out}");
     let of = |address: &str| pongs.as_array().unwrap().iter().find(|it| it["address"] == address);
     assert!(of(&gone).unwrap()["error"].is_string(), "{out}");
     assert!(of(&servers[0].address).unwrap()["round_trip_us"].is_u64(), "{out}");

@@ -17,6 +17,7 @@ mod compression;
 mod conformance;
 mod connecting;
 mod content;
+mod dialects;
 mod differential;
 mod forwarding;
 mod matrix;

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rpyc_protocol::rpc::{Config, Dialect, Session, SessionLimits};
@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
+use super::handshake::Greeting;
 use super::shared::Shared;
 use super::{Connection, DEFAULT_TIMEOUT, Driver, Handle};
 use crate::local::Object;
@@ -50,6 +51,11 @@ const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(60);
 #[must_use]
 pub struct ConnectionBuilder {
     pub(super) dialect: Option<Dialect>,
+    /// The dialect to try first if none is stated and the server is not known.
+    pub(super) try_first: Option<Dialect>,
+    /// What a registry tells about the dialect of the server.
+    pub(super) hint: Option<Dialect>,
+    pub(super) greeting: Greeting,
     pub(super) connect_timeout: Duration,
     pub(super) keep_alive: Option<Duration>,
     ping_every: Option<Duration>,
@@ -68,6 +74,9 @@ impl Default for ConnectionBuilder {
     fn default() -> Self {
         Self {
             dialect: None,
+            try_first: None,
+            hint: None,
+            greeting: Greeting::Root,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             keep_alive: Some(DEFAULT_KEEP_ALIVE),
             ping_every: None,
@@ -84,14 +93,31 @@ impl Default for ConnectionBuilder {
 }
 
 impl ConnectionBuilder {
-    /// Tells which dialect the peer speaks.
+    /// States the dialect that the peer speaks.
     ///
-    /// Default: [`Dialect::V6`] over a stream that is given; where this library connects, it finds
-    /// out, at the price of one more round trip and, with an old peer, one more connection. It needs to
-    /// be told of a server that takes only one connection, and of a thread pool that binds threads,
-    /// which neither answers another dialect nor hangs up.
+    /// Default: [`Dialect::V6`] over a stream that is given; where this library connects, it tries. A
+    /// server of another dialect than the one that is tried first logs an error, and sees one
+    /// connection more. State the dialect of a server that takes only one connection, and of a thread
+    /// pool that binds threads, which neither answers another dialect nor closes the connection.
     pub fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = Some(dialect);
+        self
+    }
+
+    /// Tries this dialect first where none is stated, and then the others. Default: the one in which
+    /// the server has last answered this process, else the one that a registry of this project tells
+    /// (both count more than this), else that of [`DIALECT_VARIABLE`], else [`Dialect::V6`].
+    ///
+    /// [`DIALECT_VARIABLE`]: crate::DIALECT_VARIABLE
+    pub fn try_first(mut self, dialect: Dialect) -> Self {
+        self.try_first = Some(dialect);
+        self
+    }
+
+    /// Finds the dialect by a ping instead of by asking for the root, so that the connection touches
+    /// nothing of the service: for programs that only want to know whether a server answers.
+    pub fn greet_with_ping(mut self) -> Self {
+        self.greeting = Greeting::Ping;
         self
     }
 
@@ -254,7 +280,7 @@ impl ConnectionBuilder {
         let handle = Arc::new_cyclic(|handle| {
             let shared =
                 Shared::new(number, session, root, self.timeout, self.ping_every, handle.clone());
-            Handle { shared: Arc::new(shared), number, peer: self.peer }
+            Handle { shared: Arc::new(shared), number, peer: self.peer, opening: OnceLock::new() }
         });
         #[cfg(feature = "tls")]
         let is_frame_by_frame = self.is_frame_by_frame || self.tls.is_some();

@@ -1,33 +1,29 @@
 //! From an address to a conversation: which dialect does the peer speak?
 //!
 //! RPyC negotiates nothing. A peer that hears another dialect than its own drops the connection, so
-//! the question can only be tried: a first request (for the root, which is needed anyway) in one
-//! dialect, and on a new connection in the other. What was learnt about an address is remembered.
+//! where the dialect is not known it can only be tried: a first request in one dialect, and on a new
+//! connection in the other. `dialects` knows what to try first.
 
-use std::collections::HashMap;
 use std::fmt::Display;
 use std::io;
-use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use rpyc_protocol::ServiceName;
-use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::reply::Endpoint;
 use rpyc_protocol::rpc::{CloseReason, Dialect, MessageError, Version};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Connection, ConnectionBuilder};
+use super::address::Address;
+use super::dialects::{remember, remembered};
+use super::{Connection, ConnectionBuilder, Opening};
 use crate::connect::dial;
-use crate::finder::{Finder, open_one};
+use crate::finder::{Candidate, Finder, open_one};
 use crate::race::first_success;
 use crate::resolver::Record;
 use crate::{
     CallError, ConnectError, Disconnect, Peer, Registrar, ServiceStream, Socket, Unreached,
 };
-
-/// How many addresses are remembered.
-const REMEMBERED: usize = 1024;
 
 /// How long a peer may be silent before another dialect is tried beside.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -36,38 +32,29 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 /// enough for both dialects.
 const LEAST_SHARE: Duration = Duration::from_secs(3);
 
-/// The dialects of the servers that were connected to.
-static DIALECTS: LazyLock<Mutex<HashMap<Endpoint, Dialect>>> = LazyLock::new(Mutex::default);
-
-fn remembered(endpoint: &Endpoint) -> Option<Dialect> {
-    DIALECTS.lock().unwrap_or_else(PoisonError::into_inner).get(endpoint).copied()
-}
-
-fn remember(endpoint: &Endpoint, dialect: Dialect) {
-    let mut dialects = DIALECTS.lock().unwrap_or_else(PoisonError::into_inner);
-    // Forgetting costs a round trip, so there is no need to be clever about whom to forget.
-    if dialects.len() >= REMEMBERED {
-        dialects.clear();
-    }
-    dialects.insert(endpoint.clone(), dialect);
-}
-
 impl ConnectionBuilder {
     /// Connects to the server at `address`: `host:port`, or the path of a unix socket, which has a
-    /// `/` in it.
+    /// `/` in it. Either may state the dialect, as in `payroll.example:18861?dialect=5`; that counts
+    /// more than [`dialect`](Self::dialect).
     ///
     /// # Errors
     /// [`ConnectError::Address`] if it is none, [`ConnectError::Unreached`] if there is no RPyC
-    /// server.
+    /// server, [`ConnectError::Dialect`] if the environment names no dialect properly.
     ///
     /// # Cancel safety
     /// Cancel safe: dropping the future closes whatever was opened.
     pub async fn connect(self, address: impl Display) -> Result<Connection, ConnectError> {
-        let address = address.to_string();
-        let endpoint = endpoint(&address).ok_or_else(|| ConnectError::Address(address.into()))?;
-        let deadline = Instant::now() + self.connect_timeout;
-        let stream = dial(endpoint, self.connect_timeout).await.map_err(ConnectError::Unreached)?;
-        self.converse(stream, deadline).await.map_err(ConnectError::Unreached)
+        let text = address.to_string();
+        let address = Address::parse(&text).ok_or_else(|| ConnectError::Address(text.into()))?;
+        let mut builder = self;
+        builder.dialect = address.dialect.or(builder.dialect);
+        let builder = builder.or_dialect_from_env()?;
+        let started = Instant::now();
+        let deadline = started + builder.connect_timeout;
+        let dialled = dial(address.endpoint, builder.connect_timeout).await;
+        let stream = dialled.map_err(ConnectError::Unreached)?;
+        let conversed = builder.converse(stream, started.elapsed(), deadline).await;
+        conversed.map_err(ConnectError::Unreached)
     }
 
     /// Connects to a server of `name`, found through the registries that the environment names or
@@ -103,28 +90,41 @@ impl ConnectionBuilder {
         through: impl Into<Finder>,
         name: &ServiceName,
     ) -> Result<Connection, ConnectError> {
+        let builder = self.or_dialect_from_env()?;
         let finder = through.into();
-        let deadline = Instant::now() + self.connect_timeout;
-        let timed_out =
-            || ConnectError::TimedOut { target: name.as_str().into(), after: self.connect_timeout };
+        let deadline = Instant::now() + builder.connect_timeout;
+        let after = builder.connect_timeout;
+        let timed_out = || ConnectError::TimedOut { target: name.as_str().into(), after };
         let found = timeout_at(deadline, finder.find(name)).await;
         let mut candidates = found.map_err(|_elapsed| timed_out())??;
+        if builder.dialect.is_none() && candidates.iter().any(Candidate::is_unknown) {
+            // Without hints, or with some of them, a wrong dialect may be tried first.
+            let _ = timeout_at(deadline, finder.add_hints(name, &mut candidates)).await;
+        }
         let mut failures = Vec::new();
         loop {
+            let started = Instant::now();
             let opened = open_one(&candidates, finder.connect_timeout());
-            let (stream, record) = match timeout_at(deadline, opened).await {
-                Ok(Ok((candidate, stream))) => (stream, candidate.record.clone()),
+            let (stream, record, told) = match timeout_at(deadline, opened).await {
+                Ok(Ok((candidate, stream))) => (stream, candidate.record.clone(), candidate.told),
                 Err(_elapsed) if failures.is_empty() => return Err(timed_out()),
                 ended => {
                     failures.extend(ended.ok().and_then(Result::err).unwrap_or_default());
                     return Err(ConnectError::AllFailed { name: name.clone(), failures });
                 }
             };
+            let connect = started.elapsed();
             candidates.retain(|candidate| !candidate.endpoints.contains(stream.endpoint()));
             let deadline = share_until(deadline, candidates.len());
-            let mut builder = self.clone();
+            let mut builder = builder.clone();
             builder.seat = record.as_ref().map(Record::seat);
-            match builder.converse(stream, deadline).await {
+            builder.hint = told.and_then(|told| told.dialect);
+            let endpoint = stream.endpoint().clone();
+            let conversed = builder.converse(stream, connect, deadline).await;
+            if let (Some(told), Some(found)) = (told, remembered(&endpoint)) {
+                finder.tell_dialect(told, found).await;
+            }
+            match conversed {
                 Ok(connection) => {
                     record.inspect(Record::succeeded);
                     return Ok(connection);
@@ -137,27 +137,31 @@ impl ConnectionBuilder {
         }
     }
 
-    /// Finds the dialect of a server, unless it was told, and speaks it.
+    /// Finds the dialect of a server, unless it is stated, and speaks it. `connect` is how long opening
+    /// the stream took.
     ///
-    /// Most servers hang up when they hear a dialect that is not theirs. Thread pools of rpyc 5 say
-    /// nothing instead, so the other dialect is tried beside after a while.
+    /// Most servers close the connection when they hear a dialect that is not theirs. Thread pools of
+    /// rpyc 5 say nothing instead, so the other dialect is tried beside after a while.
     async fn converse(
         self,
         stream: ServiceStream,
+        connect: Duration,
         deadline: Instant,
     ) -> Result<Connection, Unreached> {
         self.keep_alive_on(&stream);
+        let started = Instant::now();
+        let endpoint = stream.endpoint().clone();
         if self.dialect.is_some() {
-            let endpoint = stream.endpoint().clone();
-            let dressed = timeout_at(deadline, self.over_socket(stream)).await;
-            return match dressed {
-                Ok(Ok(connection)) => Ok(connection),
+            return match timeout_at(deadline, self.over_socket(stream)).await {
+                Ok(Ok(connection)) => {
+                    let opening = Opening { connect, first_answer: None, not_understood: None };
+                    Ok(connection.opened(opening))
+                }
                 Ok(Err(error)) => Err(Unreached { endpoint, error }),
                 Err(_elapsed) => Err(Unreached { endpoint, error: late() }),
             };
         }
-        let endpoint = stream.endpoint().clone();
-        let first = remembered(&endpoint).unwrap_or(Dialect::V6);
+        let first = self.first_dialect(&endpoint);
         let second = match first.version {
             Version::V6 => Dialect::V5,
             Version::V5 => Dialect::V6,
@@ -170,7 +174,9 @@ impl ConnectionBuilder {
         let error = match timeout_at(deadline, race).await {
             Ok(Ok((connection, dialect))) => {
                 remember(&endpoint, dialect);
-                return Ok(connection);
+                let first_answer = Some(started.elapsed());
+                let not_understood = Some(first).filter(|first| *first != dialect);
+                return Ok(connection.opened(Opening { connect, first_answer, not_understood }));
             }
             // The dialect that is more likely tells more.
             Ok(Err(faults)) => faults.into_iter().next().map_or_else(late, io::Error::other),
@@ -229,14 +235,19 @@ impl ConnectionBuilder {
             Some(stream) => stream,
             None => open().await?,
         };
+        let greeting = self.greeting;
         let connection = self.clone().dialect(dialect).over_socket(stream).await;
         let connection = connection.map_err(Fault::Lost)?;
-        match greet(&connection).await {
+        match greet(&connection, greeting).await {
             Err(Fault::Spoke(found)) if found != dialect => {
-                let stream = open().await?;
+                // Whatever happens next, the next connection knows.
+                remember(endpoint, found);
+                let again = |error| Fault::Once { found, error };
+                let stream = open().await.map_err(|fault| again(fault.into()))?;
                 let connection = self.dialect(found).over_socket(stream).await;
-                let connection = connection.map_err(Fault::Lost)?;
-                greet(&connection).await.map(|()| (connection, found))
+                let connection = connection.map_err(again)?;
+                let greeted = greet(&connection, greeting).await;
+                greeted.map(|()| (connection, found)).map_err(|fault| again(fault.into()))
             }
             greeted => greeted.map(|()| (connection, dialect)),
         }
@@ -262,15 +273,43 @@ enum Fault {
     Hung(Disconnect),
     #[error(transparent)]
     Lost(io::Error),
+    #[error(
+        "it speaks {found}, was spoken to in another dialect, and takes no second connection: {error}; \
+         state its dialect"
+    )]
+    Once { found: Dialect, error: io::Error },
     #[error("it does not answer: {0}")]
     Silent(CallError),
     #[error("it speaks {0}")]
     Spoke(Dialect),
 }
 
+impl From<Fault> for io::Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Lost(error) => error,
+            fault => Self::other(fault),
+        }
+    }
+}
+
+/// What is asked first of a server whose dialect is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Greeting {
+    /// Its root, which most clients need anyway.
+    #[default]
+    Root,
+    /// Nothing but whether it answers.
+    Ping,
+}
+
 /// Says the first words and waits for an answer, of whatever kind.
-async fn greet(connection: &Connection) -> Result<(), Fault> {
-    match connection.root().await {
+async fn greet(connection: &Connection, greeting: Greeting) -> Result<(), Fault> {
+    let answered = match greeting {
+        Greeting::Root => connection.root().await.map(drop),
+        Greeting::Ping => connection.ping().await.map(drop),
+    };
+    match answered {
         Err(CallError::Disconnected { reason, .. }) => Err(match reason {
             Disconnect::Closed(CloseReason::Message(MessageError::OtherDialect {
                 found, ..
@@ -280,19 +319,6 @@ async fn greet(connection: &Connection) -> Result<(), Fault> {
         Err(error @ CallError::Timeout { .. }) => Err(Fault::Silent(error)),
         _ => Ok(()),
     }
-}
-
-/// Reads an address.
-fn endpoint(address: &str) -> Option<Endpoint> {
-    if address.contains('/') {
-        let path = address.strip_prefix("unix:").unwrap_or(address);
-        return Some(Endpoint { host: "localhost".into(), port: Port::path(path).ok()? });
-    }
-    let (host, port) = address.rsplit_once(':')?;
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let host = bracketed.or_else(|| (!host.contains(':')).then_some(host))?;
-    let port = Port::tcp(port.parse().ok()?).ok()?;
-    (!host.is_empty()).then(|| Endpoint { host: host.into(), port })
 }
 
 #[cfg(test)]
@@ -310,20 +336,5 @@ mod tests {
         check(10, 9, 3);
         check(2, 9, 2);
         check(0, usize::MAX, 0);
-    }
-
-    #[test]
-    fn addresses() {
-        let check = |address: &str, expected: Option<&str>| {
-            assert_eq!(endpoint(address).map(|found| found.to_string()).as_deref(), expected);
-        };
-        check("localhost:18861", Some("localhost:18861"));
-        check("[::1]:18861", Some("[::1]:18861"));
-        check("/run/payroll.sock", Some("localhost:/run/payroll.sock"));
-        check("unix:/run/payroll.sock", Some("localhost:/run/payroll.sock"));
-        check("localhost", None);
-        check("::1", None);
-        check("localhost:0", None);
-        check(":18861", None);
     }
 }

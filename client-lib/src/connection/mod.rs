@@ -12,11 +12,14 @@
 //! driver, and waits for its answer. Nothing is queued but in that buffer, whose fill holds new
 //! calls back. So a handle can also be dropped, and a call be cancelled, without waiting.
 
+mod address;
 mod builder;
 mod call;
+mod dialects;
 mod driver;
 mod handshake;
 mod heartbeat;
+mod opening;
 mod pending;
 mod serve;
 mod shared;
@@ -26,7 +29,7 @@ mod time_limit;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rpyc_protocol::brine::Value;
@@ -34,7 +37,9 @@ use rpyc_protocol::rpc::{Dialect, Stats};
 
 pub use builder::ConnectionBuilder;
 pub use call::Call;
+pub use dialects::DIALECT_VARIABLE;
 pub use driver::Driver;
+pub use opening::Opening;
 pub use pending::PendingCall;
 
 pub(crate) use self::call::{Errand, Wish};
@@ -85,6 +90,7 @@ pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) number: u64,
     peer: Peer,
+    opening: OnceLock<Opening>,
 }
 
 impl Drop for Handle {

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use rpyc_protocol::registry::reply::Endpoint;
+use rpyc_protocol::rpc::DialectError;
 use rpyc_protocol::{NameError, ServiceName};
 
 use super::{CallError, LookupError};
@@ -15,7 +16,9 @@ use crate::RegistryAddrError;
 #[non_exhaustive]
 pub enum ConnectError {
     /// What should be an address is none; the fault of the caller.
-    #[error("{0:?} is no address: HOST:PORT or the path of a unix socket is needed")]
+    #[error(
+        "{0:?} is no address: HOST:PORT or the path of a unix socket is needed, which ?dialect=5 or ?dialect=6 may follow"
+    )]
     Address(Box<str>),
     /// The registry knows servers, and all of them are draining: they take nobody new, since they
     /// are about to go or an operator wants it so.
@@ -40,6 +43,9 @@ pub enum ConnectError {
         /// Each server in the order in which they were tried.
         failures: Vec<Unreached>,
     },
+    /// The environment names no dialect properly; the fault of whoever set it.
+    #[error(transparent)]
+    Dialect(#[from] DialectError),
     /// It is not known who serves the name.
     #[error(transparent)]
     Lookup(#[from] LookupError),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::{self, Details, State};
 use rpyc_protocol::registry::reply::Endpoint;
+use rpyc_protocol::rpc::Dialect;
 
 use super::complete_zones;
 
@@ -43,6 +44,8 @@ pub struct Instance {
     pub ttl: Option<Duration>,
     /// Whether it registered by RPyC's own protocol, so that anybody on its host can end it.
     pub is_legacy: bool,
+    /// The dialect of RPyC that a client or a probe last found it to speak, where the registry knows.
+    pub dialect: Option<Dialect>,
     /// What its registrant tells about it: tags, metadata, weight, zone.
     pub details: Details,
 }
@@ -62,6 +65,7 @@ impl Instance {
             left: None,
             ttl: None,
             is_legacy: true,
+            dialect: None,
             details: Details::default(),
         }
     }
@@ -89,6 +93,7 @@ impl Instance {
             left: Some(Duration::from_millis(told.left_ms)),
             ttl: told.ttl_ms.map(Duration::from_millis),
             is_legacy: told.legacy,
+            dialect: told.dialect.and_then(|dialect| dialect.parse().ok()),
             details: told.details,
         }
     }

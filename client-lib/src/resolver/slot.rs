@@ -13,7 +13,7 @@ use super::known::{Bounds, Known};
 use super::outliers::Outliers;
 use super::shared::Shared;
 use super::status::{Freshness, Notice, Resolved};
-use crate::finder::Candidate;
+use crate::finder::{Candidate, Hint};
 
 /// One name that is kept.
 #[derive(Debug)]
@@ -137,6 +137,7 @@ impl Slot {
         let candidate = |instance: &crate::Instance| Candidate {
             endpoints: instance.endpoints().cloned().collect(),
             record: Some(Record { slot: Arc::clone(self), key: instance.endpoint.clone() }),
+            told: Hint::of(instance),
         };
         ordered.into_iter().map(candidate).collect()
     }

@@ -1,6 +1,7 @@
 //! The forms of the protocol that do not understand each other, and how to tell them apart.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// Which form of the protocol a connection speaks.
 ///
@@ -13,7 +14,10 @@ use std::fmt;
 /// | `12` | [`Dialect::V5`] | brine of `(kind, seq, body)` |
 /// | `00` | either, with bound threads | `sender: u64`, `recipient: u64`, then the above |
 ///
-/// Framing, values, boxes and operations are the same in all of them.
+/// Framing, values, boxes and operations are the same in all of them. No payload is valid in two of
+/// them, so a client that does not know the dialect can only try one.
+///
+/// Its text is `5` or `6`, with `-bind-threads` behind it for bound threads.
 ///
 /// ```
 /// use rpyc_protocol::rpc::Dialect;
@@ -21,6 +25,8 @@ use std::fmt;
 /// assert_eq!(Dialect::detect(b"\x01\x11\x50\x11\x53\x11\x51\x02"), Some(Dialect::V6));
 /// assert_eq!(Dialect::detect(b"\x12\x51\x50\x11\x53\x11\x51\x02"), Some(Dialect::V5));
 /// assert_eq!(Dialect::detect(b"GET / HTTP/1.1"), None);
+/// assert_eq!("5".parse(), Ok(Dialect::V5));
+/// assert_eq!("6-bind-threads".parse(), Ok(Dialect::V6.with_bind_threads()));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "the wire's vocabulary is closed")]
@@ -48,6 +54,16 @@ impl Dialect {
 
     /// rpyc 6, the current one.
     pub const V6: Self = Self { version: Version::V6, bind_threads: false };
+
+    /// The text of the dialect, which can be parsed.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match (self.version, self.bind_threads) {
+            (version, false) => version.as_str(),
+            (Version::V5, true) => "5-bind-threads",
+            (Version::V6, true) => "6-bind-threads",
+        }
+    }
 
     /// The length of what bound threads put before a payload.
     pub(super) const THREADS_LEN: usize = 16;
@@ -85,6 +101,15 @@ impl Version {
         }
     }
 
+    /// The major version of rpyc: `5` or `6`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V5 => "5",
+            Self::V6 => "6",
+        }
+    }
+
     fn of(first: u8) -> Option<Self> {
         match first {
             0x01..=0x03 => Some(Self::V6),
@@ -96,10 +121,26 @@ impl Version {
 
 impl fmt::Display for Dialect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.version {
-            Version::V5 => "rpyc 5",
-            Version::V6 => "rpyc 6",
-        })?;
+        write!(f, "rpyc {}", self.version.as_str())?;
         if self.bind_threads { f.write_str(" with bound threads") } else { Ok(()) }
+    }
+}
+
+/// A text names no dialect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no dialect of RPyC: 5 or 6 is needed, with -bind-threads for bound threads")]
+pub struct DialectError(Box<str>);
+
+impl FromStr for Dialect {
+    type Err = DialectError;
+
+    fn from_str(text: &str) -> Result<Self, DialectError> {
+        let bare = text.strip_suffix("-bind-threads");
+        let version = match bare.unwrap_or(text) {
+            "5" => Version::V5,
+            "6" => Version::V6,
+            _ => return Err(DialectError(text.into())),
+        };
+        Ok(Self { version, bind_threads: bare.is_some() })
     }
 }

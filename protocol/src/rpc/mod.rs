@@ -47,7 +47,7 @@ mod vectors;
 
 pub use action::{Action, Arguments, Comparison};
 pub use boxed::{Boxed, Unsendable};
-pub use dialect::{Dialect, Version};
+pub use dialect::{Dialect, DialectError, Version};
 pub use exception::Exception;
 pub use frame::{FrameDecoder, FrameError, PayloadTooLong, encode_frame, frame_len};
 pub use id::{Class, IdPack, ObjectId};

@@ -254,6 +254,15 @@ impl Dispatcher {
                     Watch::new((&self.directory, &self.lines), *asker, names, since, envelope.id);
                 Done::Watch(Box::new(watch))
             }
+            Operation::Speaks { target, dialect } => {
+                let dialect = dialect.parse()?;
+                let leases = self.with_registry(|registry| registry.find(&target))?;
+                for lease in &leases {
+                    self.directory.learn_dialect(&lease.instance, dialect);
+                }
+                let changed = u64::try_from(leases.len()).ok();
+                Reply { changed, ..Reply::default() }.into()
+            }
             Operation::Status => {
                 self.check_listing(asker)?;
                 let status = Some(Box::new(self.status(now)));

@@ -23,11 +23,13 @@ pub(crate) enum Fault {
     Ours(String),
 }
 
-/// What a server that passed has shown of itself.
+/// What is known of a server before it is probed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shown {
-    /// The dialect that it speaks, so that the next probe need not find out.
+    /// The dialect in which it answered the last probe, so that the next one speaks no other.
     pub(crate) dialect: Option<Dialect>,
+    /// The dialect that others of its name on its host speak, which is tried first.
+    pub(crate) expected: Option<Dialect>,
 }
 
 /// Tries addresses one after another until one passes, each for at most `limit`.
@@ -80,18 +82,23 @@ async fn tls(address: SocketAddr, limit: Duration) -> Result<Shown, Fault> {
 
 async fn rpyc(address: SocketAddr, limit: Duration, known: Shown) -> Result<Shown, Fault> {
     let ping = async {
-        // The limit below is for all of it.
-        let mut builder = Connection::builder().timeout(None).connect_timeout(2 * limit);
-        if let Some(dialect) = known.dialect {
-            builder = builder.dialect(dialect);
-        }
+        // The limit below is for all of it. Where the dialect is not known, the first ping finds it.
+        let builder = Connection::builder().timeout(None).connect_timeout(2 * limit);
+        let builder = match (known.dialect, known.expected) {
+            (Some(dialect), _) => builder.dialect(dialect),
+            (None, Some(expected)) => builder.greet_with_ping().try_first(expected),
+            (None, None) => builder.greet_with_ping(),
+        };
         let connection = builder.connect(address).await.map_err(|error| match error {
             ConnectError::Unreached(unreached) => fault(address, &unreached.error),
             error => Fault::Theirs(error.to_string()),
         })?;
-        let answered = connection.ping().await;
-        let theirs = |error| Fault::Theirs(format!("{address} does not answer a ping: {error}"));
-        answered.map(|_took| connection).map_err(theirs)
+        if known.dialect.is_some() {
+            let theirs =
+                |error| Fault::Theirs(format!("{address} does not answer a ping: {error}"));
+            connection.ping().await.map_err(theirs)?;
+        }
+        Ok(connection)
     };
     let connection = match timeout(limit, ping).await {
         Ok(pinged) => pinged?,
@@ -100,7 +107,7 @@ async fn rpyc(address: SocketAddr, limit: Duration, known: Shown) -> Result<Show
     let dialect = connection.dialect();
     // It has passed, however it takes the goodbye.
     let _ = timeout(FAREWELL, connection.close()).await;
-    Ok(Shown { dialect })
+    Ok(Shown { dialect, ..known })
 }
 
 fn silence(what: &str, address: SocketAddr, limit: Duration) -> Fault {

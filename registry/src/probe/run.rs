@@ -122,11 +122,12 @@ impl Shell {
         let Some(rule) = self.config.rule_for(&names) else { return self.forget(instance.id) };
         self.prober.watch(now, instance.id, rule.pace(), fastrand::u32(..));
         let (kind, limit) = (rule.kind, rule.timeout);
+        let directory = self.dispatcher.directory();
         let watched = self.watched.entry(instance.id).or_insert_with(|| Watched {
             instance: Arc::clone(instance),
             kind,
             limit,
-            shown: Shown::default(),
+            shown: Shown { dialect: None, expected: directory.dialect_of(instance) },
         });
         (watched.kind, watched.limit) = (kind, limit);
     }
@@ -163,6 +164,9 @@ impl Shell {
             Some(Ok(shown)) => {
                 if let Some(watched) = self.watched.get_mut(&start.id) {
                     watched.shown = shown;
+                    if let Some(dialect) = shown.dialect {
+                        self.dispatcher.directory().learn_dialect(&watched.instance, dialect);
+                    }
                 }
                 (Outcome::Passed, String::new())
             }

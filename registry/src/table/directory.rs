@@ -13,6 +13,7 @@ use rpyc_protocol::brine::{EncodeError, Writer};
 use rpyc_protocol::registry::native::{Granted, LeaseId, Revision, State};
 use rpyc_protocol::registry::reply::Entries;
 use rpyc_protocol::registry::{Names, Port};
+use rpyc_protocol::rpc::Dialect;
 use rpyc_protocol::{FoldedName, ServiceName};
 
 use super::address_rule::AddressRule;
@@ -20,6 +21,7 @@ use super::addressing::Addressing;
 use super::arrival::Arrival;
 use super::clock::{LeaseClock, Tick};
 use super::cuts::Cuts;
+use super::dialects::Dialects;
 use super::failure::Failure;
 use super::host::parse_host;
 use super::instance::{Instance, Mark};
@@ -51,6 +53,7 @@ pub struct Directory {
     titles: RwLock<BTreeSet<Numbered>>,
     /// What probes say against instances, by their numbers, while they do.
     failures: DashMap<u64, Arc<Failure>>,
+    dialects: Dialects,
     /// The number of the service with which the next LIST begins that cannot hold every name.
     list_turn: AtomicU64,
     /// The answers that could not hold everything.
@@ -101,6 +104,7 @@ impl Directory {
             secrets: Secrets::new(),
             titles: RwLock::new(BTreeSet::new()),
             failures: DashMap::new(),
+            dialects: Dialects::default(),
             list_turn: AtomicU64::new(0),
             cuts: Cuts::default(),
         }
@@ -335,15 +339,37 @@ impl Directory {
 
     /// The names that an instance has now.
     pub(crate) fn names_of(&self, instance: &Arc<Instance>) -> Vec<ServiceName> {
-        let (mut held, _) = self.held(&instance.host, &instance.port);
-        held.retain(|lease| Arc::ptr_eq(&lease.instance, instance));
-        held.into_iter().map(|lease| lease.service.name.clone()).collect()
+        self.leases_of(instance).into_iter().map(|lease| lease.service.name.clone()).collect()
     }
 
     /// What probes say against an instance, while they do.
     pub(crate) fn failure(&self, instance: &Instance) -> Option<Arc<Failure>> {
         let failure = || self.failures.get(&instance.id).map(|failure| Arc::clone(&failure));
         instance.has(Mark::Failing).then(failure).flatten()
+    }
+
+    /// The dialect that the server of a lease was last found to speak, or another one of its name on
+    /// its host.
+    pub(crate) fn dialect(&self, lease: &Lease) -> Option<Dialect> {
+        self.dialects.of(lease)
+    }
+
+    /// The dialect that an instance was last found to speak, or another one of its name on its host.
+    pub(crate) fn dialect_of(&self, instance: &Arc<Instance>) -> Option<Dialect> {
+        self.leases_of(instance).iter().find_map(|lease| self.dialect(lease))
+    }
+
+    /// Remembers that `instance` was found to speak `dialect`, under each of its names.
+    pub(crate) fn learn_dialect(&self, instance: &Arc<Instance>, dialect: Dialect) {
+        for lease in self.leases_of(instance) {
+            self.dialects.learn(&lease, dialect);
+        }
+    }
+
+    fn leases_of(&self, instance: &Arc<Instance>) -> Vec<Arc<Lease>> {
+        let (mut held, _) = self.held(&instance.host, &instance.port);
+        held.retain(|lease| Arc::ptr_eq(&lease.instance, instance));
+        held
     }
 
     /// The instance of a native lease.

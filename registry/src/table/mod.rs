@@ -10,6 +10,7 @@ mod arrival;
 mod asker;
 mod clock;
 mod cuts;
+mod dialects;
 mod directory;
 mod failure;
 mod fragment;

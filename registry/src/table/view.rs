@@ -170,6 +170,7 @@ impl View<'_> {
             left_ms: millis(left),
             ttl_ms: self.is_full.then(|| millis(ttl)),
             legacy: instance.is_legacy(),
+            dialect: self.directory.dialect(lease).map(|dialect| dialect.as_str().to_owned()),
             details: (*instance.details()).clone(),
         })
     }

@@ -10,6 +10,7 @@ use rpyc_protocol::registry::native::{
     self, DetailsUpdate, Filter, Granted, LeaseId, Operation, Page, Registration, Revision, Status,
     Target,
 };
+use rpyc_protocol::rpc::Dialect;
 
 pub use answer::{Answer, Face, Query};
 pub use watch::{Change, Watch, WatchError, What};
@@ -159,6 +160,21 @@ impl Native {
     pub async fn release(&self, name: Option<&ServiceName>) -> Result<Answer<u64>, RequestError> {
         let name = name.map(ToString::to_string);
         self.request(Operation::Release { name }, |reply| reply.changed).await
+    }
+
+    /// Tells the registry which dialect of RPyC some instances were found to speak, for those who
+    /// connect next. Tells how many registrations that concerns.
+    ///
+    /// # Errors
+    /// [`RequestError`]; declined with [`UnknownTarget`](native::ErrorCode::UnknownTarget) if there
+    /// is none.
+    pub async fn speaks(
+        &self,
+        target: Target,
+        dialect: Dialect,
+    ) -> Result<Answer<u64>, RequestError> {
+        let dialect = dialect.as_str().to_owned();
+        self.request(Operation::Speaks { target, dialect }, |reply| reply.changed).await
     }
 
     /// How the registry does, with all its counters.

@@ -150,6 +150,9 @@ pub struct Instance {
     /// Whether it registered by RPyC's own protocol: anybody on its host can end it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub legacy: bool,
+    /// The dialect of RPyC that it was last found to speak, by a client or a probe: a hint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<String>,
     /// What its registrant tells about it.
     #[serde(flatten)]
     pub details: Details,
@@ -171,6 +174,7 @@ impl Instance {
             left_ms: 0,
             ttl_ms: None,
             legacy: false,
+            dialect: None,
             details: Details::default(),
         }
     }

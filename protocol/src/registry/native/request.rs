@@ -129,6 +129,14 @@ pub enum Operation {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
     },
+    /// Some instances were found to speak a dialect of RPyC; the registry tells it to others.
+    Speaks {
+        /// Which.
+        #[serde(flatten)]
+        target: Target,
+        /// The dialect: `5` or `6`, with `-bind-threads` for bound threads.
+        dialect: String,
+    },
     /// How the registry does: all its counters.
     Status,
     /// Whether the registry answers.

@@ -3,10 +3,34 @@
 use std::time::Duration;
 
 use clap::Args;
+use rpyc_client::{Connection, ConnectionBuilder, Dialect};
 
 use super::value::parse_duration;
 use super::{AskArgs, OutputFormat};
 use crate::command::Target;
+
+/// How to speak to a server.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct SpeakArgs {
+    /// The dialect of the server: 5 for RPyC 4.1 to 5.3, 6 for RPyC 6. Without it, the dialect that
+    /// `RPYC_DIALECT` names is tried first, else 6; a wrong first try ends a one-shot server
+    #[arg(long, value_name = "5|6")]
+    dialect: Option<Dialect>,
+}
+
+impl SpeakArgs {
+    /// The options of a connection with the dialect.
+    pub(crate) fn apply(self, builder: ConnectionBuilder) -> ConnectionBuilder {
+        match self.dialect {
+            Some(dialect) => builder.dialect(dialect),
+            None => builder,
+        }
+    }
+
+    pub(crate) fn builder(self) -> ConnectionBuilder {
+        self.apply(Connection::builder())
+    }
+}
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CallArgs {
@@ -20,6 +44,9 @@ pub(crate) struct CallArgs {
     /// Its arguments
     #[arg(value_name = "ARG|KEY=VALUE", allow_negative_numbers = true)]
     pub(crate) arguments: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) speak: SpeakArgs,
 
     /// How long to wait for the registry, the connection and the answer, each: seconds, or like 500ms
     #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "30")]
@@ -37,6 +64,9 @@ pub(crate) struct InspectArgs {
     pub(crate) target: Target,
 
     #[command(flatten)]
+    pub(crate) speak: SpeakArgs,
+
+    #[command(flatten)]
     pub(crate) ask: AskArgs,
 }
 
@@ -47,6 +77,9 @@ pub(crate) struct PingArgs {
     pub(crate) target: Target,
 
     #[command(flatten)]
+    pub(crate) speak: SpeakArgs,
+
+    #[command(flatten)]
     pub(crate) ask: AskArgs,
 }
 
@@ -55,6 +88,9 @@ pub(crate) struct ShellArgs {
     /// A host, HOST:PORT, or a name
     #[arg(value_name = "HOST|NAME")]
     pub(crate) target: Target,
+
+    #[command(flatten)]
+    pub(crate) speak: SpeakArgs,
 
     /// How long to wait for the registry and the connection, each: seconds, or like 500ms
     #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "3")]

@@ -16,7 +16,7 @@ pub(crate) use ask::{
     AskArgs, DescribeArgs, ListArgs, LookupArgs, OutputFormat, WatchArgs, WatchFormat,
 };
 pub(crate) use bench::{BenchArgs, BenchFormat, Mix};
-pub(crate) use call::{CallArgs, InspectArgs, PingArgs, ShellArgs};
+pub(crate) use call::{CallArgs, InspectArgs, PingArgs, ShellArgs, SpeakArgs};
 pub(crate) use operate::{MeantArgs, OperateArgs, ReleaseArgs, StatusArgs};
 pub(crate) use register::{RegisterArgs, UnregisterArgs};
 pub(crate) use serve::{LeaseArgs, LimitArgs, ServeArgs, Switches};

@@ -14,7 +14,7 @@ use crate::output;
 
 pub(crate) fn run(args: &CallArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
     block_on(async {
-        let connection = args.target.connect(registries, args.timeout).await?;
+        let connection = args.target.connect(registries, args.speak, args.timeout).await?;
         let called = async {
             let root = connection.root().await?;
             let result: Parcel =

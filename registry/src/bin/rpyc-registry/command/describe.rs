@@ -121,6 +121,7 @@ fn facts(instance: &Instance) -> Vec<(&'static str, String)> {
     tell("zone", details.zone.clone());
     tell("weight", details.weight.map(|weight| weight.to_string()));
     tell("protocol", details.protocol.clone());
+    tell("dialect", instance.dialect.map(|dialect| dialect.to_string()));
     for (place, (key, value)) in details.meta.iter().enumerate() {
         tell(if place == 0 { "meta" } else { "" }, Some(format!("{key} = {value}")));
     }

@@ -18,7 +18,7 @@ type Offer = (String, Option<String>);
 pub(crate) fn run(args: &InspectArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
     let timeout = args.ask.timeout;
     let (class, offers) = block_on(async {
-        let connection = args.target.connect(registries, timeout).await?;
+        let connection = args.target.connect(registries, args.speak, timeout).await?;
         let root = connection.root().await?;
         let methods = root.methods().timeout(timeout).await?;
         connection.close().await;

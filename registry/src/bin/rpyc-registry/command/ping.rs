@@ -1,9 +1,10 @@
 //! `rpyc-registry ping`: whether the servers of a name answer, how fast, and what they speak.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rpyc_client::{CallError, Connection, Registries, ServiceName, Version};
+use anyhow::Context;
+use rpyc_client::{ConnectionBuilder, Dialect, Opening, Registries, ServiceName, native};
 use serde_json::json;
 
 use super::target::Target;
@@ -11,38 +12,45 @@ use super::{block_on, registrar};
 use crate::cli::{OutputFormat, PingArgs};
 use crate::output;
 
-/// Asked of a server so that it refuses: a refusal tells the version, and changes nothing.
-const NO_SUCH_ATTRIBUTE: &str = "_rpyc_registry_ping";
-
 struct Pong {
     address: String,
     outcome: Result<Answer, String>,
 }
 
 struct Answer {
-    connect: Duration,
+    /// How long connecting took, and the first answer.
+    opening: Opening,
+    /// The time of one PING on the open connection.
     round_trip: Duration,
-    dialect: &'static str,
-    version: Option<String>,
+    dialect: Dialect,
 }
 
 pub(crate) fn run(args: &PingArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
     let timeout = args.ask.timeout;
     let pongs = block_on(async {
-        let addresses = match &args.target {
-            Target::Address(address) => vec![address.clone()],
-            Target::Name(name) => {
-                let instances =
-                    registrar(registries, timeout)?.resolve(&ServiceName::new(name)?).await?;
-                instances.iter().map(|instance| instance.endpoint.to_string()).collect()
-            }
-        };
         let mut pongs = Vec::new();
-        for address in addresses {
-            let outcome = ping(&address, timeout).await.map_err(|error| format!("{error:#}"));
-            pongs.push(Pong { address, outcome });
+        match &args.target {
+            Target::Address(address) => {
+                pongs.push(Pong::of(address, args.speak.builder(), timeout).await);
+            }
+            Target::Name(name) => {
+                let registrar = registrar(registries, timeout)?;
+                for instance in registrar.resolve(&ServiceName::new(name)?).await? {
+                    let builder = match instance.dialect {
+                        Some(dialect) => args.speak.builder().try_first(dialect),
+                        None => args.speak.builder(),
+                    };
+                    let pong = Pong::of(&instance.endpoint.to_string(), builder, timeout).await;
+                    if let (Some(id), Some(found)) = (instance.id, pong.discovery()) {
+                        let target = native::Target { instance: Some(id), ..Default::default() };
+                        // For those who connect next; whether it succeeds says nothing here.
+                        let _ = registrar.native().speaks(target, found).await;
+                    }
+                    pongs.push(pong);
+                }
+            }
         }
-        Ok(pongs)
+        anyhow::Ok(pongs)
     })?;
     match args.ask.output {
         OutputFormat::Json => output::json(&pongs.iter().map(document).collect())?,
@@ -51,7 +59,7 @@ pub(crate) fn run(args: &PingArgs, registries: Option<Registries>) -> anyhow::Re
             output::lines(alive.map(|pong| pong.address.clone()))?;
         }
         OutputFormat::Table => {
-            let headings = ["ADDRESS", "CONNECT", "ROUND TRIP", "DIALECT", "VERSION", "STATE"];
+            let headings = ["ADDRESS", "CONNECT", "FIRST ANSWER", "ROUND TRIP", "DIALECT", "STATE"];
             output::table(headings, pongs.iter().map(row))?;
         }
     }
@@ -59,33 +67,47 @@ pub(crate) fn run(args: &PingArgs, registries: Option<Registries>) -> anyhow::Re
     Ok(if all_answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn ping(address: &str, timeout: Duration) -> anyhow::Result<Answer> {
-    let started = Instant::now();
-    let builder = Connection::builder().timeout(timeout).connect_timeout(timeout);
-    let connection = builder.connect(address).await?;
-    let connect = started.elapsed();
+impl Pong {
+    async fn of(address: &str, builder: ConnectionBuilder, timeout: Duration) -> Self {
+        let outcome = ping(address, builder, timeout).await;
+        Self { address: address.to_owned(), outcome: outcome.map_err(|error| format!("{error:#}")) }
+    }
+
+    /// The dialect, if the one that was expected was wrong.
+    fn discovery(&self) -> Option<Dialect> {
+        let answer = self.outcome.as_ref().ok()?;
+        answer.opening.not_understood.map(|_| answer.dialect)
+    }
+}
+
+/// Pings a server and does nothing else: where the dialect is not known, the first ping finds it.
+async fn ping(
+    address: &str,
+    builder: ConnectionBuilder,
+    timeout: Duration,
+) -> anyhow::Result<Answer> {
+    let builder = builder.timeout(timeout).connect_timeout(timeout);
+    let connection = builder.greet_with_ping().connect(address).await?;
     let round_trip = connection.ping().await?;
-    let dialect = match connection.dialect().map(|dialect| dialect.version) {
-        Some(Version::V5) => "5",
-        Some(Version::V6) | None => "6",
-    };
-    let refused = connection.root().await?.attr::<()>(NO_SUCH_ATTRIBUTE).timeout(timeout).await;
-    let version = match refused {
-        Err(CallError::Remote(exception)) => exception.remote_version().map(str::to_owned),
-        Ok(()) | Err(_) => None,
-    };
+    let opening = connection.opening().cloned().context("the connection has no beginning")?;
+    let dialect = connection.dialect().unwrap_or(Dialect::V6);
     connection.close().await;
-    Ok(Answer { connect, round_trip, dialect, version })
+    Ok(Answer { opening, round_trip, dialect })
 }
 
 fn row(pong: &Pong) -> [String; 6] {
     let address = pong.address.clone();
     let dash = || "-".to_owned();
     match &pong.outcome {
-        Ok(answer) => {
-            let version = answer.version.clone().unwrap_or_else(dash);
-            let (connect, trip) = (micros(answer.connect), micros(answer.round_trip));
-            [address, connect, trip, answer.dialect.to_owned(), version, "answers".to_owned()]
+        Ok(Answer { opening, round_trip, dialect }) => {
+            let connect = micros(opening.connect);
+            let first_answer = opening.first_answer.map_or_else(dash, micros);
+            let dialect = dialect.version.as_str().to_owned();
+            let state = match opening.not_understood {
+                Some(tried) => format!("answers, after {tried} was tried first"),
+                None => "answers".to_owned(),
+            };
+            [address, connect, first_answer, micros(*round_trip), dialect, state]
         }
         Err(error) => [address, dash(), dash(), dash(), dash(), error.clone()],
     }
@@ -93,12 +115,13 @@ fn row(pong: &Pong) -> [String; 6] {
 
 fn document(pong: &Pong) -> serde_json::Value {
     match &pong.outcome {
-        Ok(answer) => json!({
+        Ok(Answer { opening, round_trip, dialect }) => json!({
             "address": pong.address,
-            "connect_us": answer.connect.as_micros(),
-            "round_trip_us": answer.round_trip.as_micros(),
-            "dialect": answer.dialect,
-            "version": answer.version,
+            "connect_us": opening.connect.as_micros(),
+            "first_answer_us": opening.first_answer.map(|time| time.as_micros()),
+            "round_trip_us": round_trip.as_micros(),
+            "dialect": dialect.version.as_str(),
+            "not_understood": opening.not_understood.map(|tried| tried.version.as_str()),
         }),
         Err(error) => json!({ "address": pong.address, "error": error }),
     }

@@ -9,14 +9,14 @@ use rpyc_client::{Connection, Registries, ServiceName};
 
 use super::target::Target;
 use super::{block_on, registrar};
-use crate::cli::ShellArgs;
+use crate::cli::{ShellArgs, SpeakArgs};
 
 /// The port of `rpyc_classic`.
 const CLASSIC_PORT: u16 = 18812;
 
 pub(crate) fn run(args: &ShellArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
     block_on(async {
-        let connection = connect(&args.target, registries, args.timeout).await?;
+        let connection = connect(&args.target, registries, args.speak, args.timeout).await?;
         let machine = Classic::over(&connection).await?;
         let is_classic = machine.modules("sys").await;
         is_classic.with_context(|| {
@@ -32,9 +32,10 @@ pub(crate) fn run(args: &ShellArgs, registries: Option<Registries>) -> anyhow::R
 async fn connect(
     target: &Target,
     registries: Option<Registries>,
+    speak: SpeakArgs,
     timeout: Duration,
 ) -> anyhow::Result<Connection> {
-    let builder = || classic::builder().connect_timeout(timeout);
+    let builder = || speak.apply(classic::builder()).connect_timeout(timeout);
     let name = match target {
         Target::Address(address) => {
             return builder().connect(address).await.context(address.clone());

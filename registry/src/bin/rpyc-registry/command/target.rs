@@ -9,8 +9,10 @@ use anyhow::Context;
 use rpyc_client::{Connection, Registrar, Registries, ServiceName};
 
 use super::registrar;
+use crate::cli::SpeakArgs;
 
-/// A server, as written on the command line: `HOST:PORT`, the path of a unix socket, or a name.
+/// A server, as written on the command line: `HOST:PORT` or the path of a unix socket, either perhaps
+/// with `?dialect=5` or `?dialect=6` behind it, or a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Address(String),
@@ -21,8 +23,9 @@ impl FromStr for Target {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        let has_port = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let is_address = has_port || text.contains('/');
+        let place = text.rsplit_once("?dialect=").map_or(text, |(place, _)| place);
+        let has_port = place.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let is_address = has_port || place.contains('/');
         Ok(if is_address { Self::Address(text.to_owned()) } else { Self::Name(text.to_owned()) })
     }
 }
@@ -40,9 +43,10 @@ impl Target {
     pub(crate) async fn connect(
         &self,
         registries: Option<Registries>,
+        speak: SpeakArgs,
         timeout: Duration,
     ) -> anyhow::Result<Connection> {
-        let builder = Connection::builder().timeout(timeout).connect_timeout(timeout);
+        let builder = speak.builder().timeout(timeout).connect_timeout(timeout);
         let connecting = match self {
             Self::Address(address) => builder.connect(address).await,
             Self::Name(name) => {
@@ -61,7 +65,9 @@ mod tests {
 
     #[test]
     fn an_address_has_a_port_or_a_path() {
-        for address in ["localhost:18861", "[::1]:18861", "10.0.0.5:1", "/run/x.sock", "./x"] {
+        for address in
+            ["localhost:18861", "[::1]:18861", "10.0.0.5:1", "/run/x.sock", "./x", "a:1?dialect=5"]
+        {
             assert_eq!(address.parse(), Ok(Target::Address(address.to_owned())));
         }
         for name in ["PAYROLL", "a:b", "x:99999", ""] {

@@ -111,5 +111,6 @@ pub(crate) fn as_json(instance: &Instance) -> Value {
         "weight": details.weight,
         "zone": details.zone,
         "protocol": details.protocol,
+        "dialect": instance.dialect.map(|dialect| dialect.as_str()),
     })
 }

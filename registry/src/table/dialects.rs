@@ -1,0 +1,66 @@
+//! Which dialects of RPyC servers were found to speak.
+//!
+//! RPyC's registrations do not tell the dialect, so clients and probes tell it. What they tell is a
+//! hint for the next client: it tries that dialect first, and the other one if the hint is wrong.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
+
+use rpyc_protocol::ServiceName;
+use rpyc_protocol::registry::Port;
+use rpyc_protocol::rpc::Dialect;
+
+use super::lease::Lease;
+
+/// How many places, and how many services of hosts, are remembered.
+const REMEMBERED: usize = 4096;
+
+/// The dialects of servers, by place, and of the services of each host, by name.
+///
+/// A server that comes back on another port, as a `OneShotServer` does, probably speaks what the last
+/// one of its name on its host spoke.
+#[derive(Debug, Default)]
+pub(super) struct Dialects(RwLock<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    by_place: HashMap<(IpAddr, Port), Dialect>,
+    by_name: HashMap<(IpAddr, ServiceName), Dialect>,
+}
+
+impl Dialects {
+    /// The dialect that the server of a lease probably speaks.
+    pub(super) fn of(&self, lease: &Lease) -> Option<Dialect> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if known.by_place.is_empty() {
+            return None;
+        }
+        let instance = &lease.instance;
+        let ip = instance.host.ip();
+        let by_place = known.by_place.get(&(ip, instance.port.clone()));
+        let by_name = || known.by_name.get(&(ip, lease.service.name.clone()));
+        by_place.or_else(by_name).copied()
+    }
+
+    /// Remembers what the server of a lease was found to speak.
+    pub(super) fn learn(&self, lease: &Lease, dialect: Dialect) {
+        let (host, port) = (lease.instance.host.ip(), lease.instance.port.clone());
+        let mut known = self.write();
+        insert(&mut known.by_place, (host, port), dialect);
+        insert(&mut known.by_name, (host, lease.service.name.clone()), dialect);
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Adds to a bounded map. A dialect that is forgotten costs the next client one more connection.
+fn insert<K: Eq + Hash>(map: &mut HashMap<K, Dialect>, key: K, dialect: Dialect) {
+    if map.len() >= REMEMBERED && !map.contains_key(&key) {
+        map.clear();
+    }
+    map.insert(key, dialect);
+}
