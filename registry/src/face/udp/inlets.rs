@@ -7,7 +7,7 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::net::{Clocks, Inbox, Incoming, UdpEar, wall_clock};
+use crate::net::{Clocks, Inbox, Incoming, UdpEar};
 
 /// The sockets of one lane, each with the datagrams that were read from it last.
 #[derive(Debug)]
@@ -22,19 +22,29 @@ pub(super) struct Inlets {
 #[derive(Debug)]
 struct Inlet {
     ear: UdpEar,
-    inbox: Inbox,
-    /// How many datagrams of the inbox are, or were, in a batch.
-    taken: usize,
-    /// Whatever has reached this socket with a stamp up to this one is in the inbox, or was.
-    known_up_to: Duration,
-    /// Whether nothing was left when it was read last.
+    /// What was read before the latest reading.
+    older: Batch,
+    /// What the latest reading brought.
+    newer: Batch,
+    /// Whether nothing was left after the latest reading.
     was_emptied: bool,
 }
 
-/// Where a datagram is: the number of its socket, and its own in the inbox.
+/// Datagrams that were read at once.
+#[derive(Debug)]
+struct Batch {
+    inbox: Inbox,
+    /// How many of them have been in [`Inlets::batch`].
+    taken: usize,
+}
+
+/// Where a datagram is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Position {
+    /// The number of its socket.
     inlet: usize,
+    is_newer: bool,
+    /// Its number in the inbox.
     at: usize,
     stamp: Duration,
     arrived: Instant,
@@ -54,12 +64,9 @@ pub(super) struct Arrived<'a> {
 
 impl Inlets {
     pub(super) fn new(ears: Vec<UdpEar>) -> Self {
-        let inlet = |ear| Inlet {
-            ear,
-            inbox: Inbox::new(),
-            taken: 0,
-            known_up_to: Duration::ZERO,
-            was_emptied: true,
+        let inlet = |ear| {
+            let [older, newer] = [(); 2].map(|()| Batch { inbox: Inbox::new(), taken: 0 });
+            Inlet { ear, older, newer, was_emptied: true }
         };
         let inlets = ears.into_iter().map(inlet).collect();
         Self { inlets, batch: Vec::new(), latest: None }
@@ -85,22 +92,25 @@ impl Inlets {
     /// time, and whether nothing is left to read or to serve.
     pub(super) fn receive(&mut self) -> io::Result<(Instant, bool)> {
         self.batch.clear();
-        let is_everything = match &mut self.inlets[..] {
+        let (is_empty, until) = match &mut self.inlets[..] {
             [only] => {
-                (only.taken, only.known_up_to) = (0, Duration::MAX);
-                only.ear.hears.try_recv(&mut only.inbox)?
+                only.newer.taken = 0;
+                (only.ear.hears.try_recv(&mut only.newer.inbox)?, Duration::MAX)
             }
-            several => read_all(several)?,
+            several => (read_all(several)?, settled_until(several)),
         };
         let clocks = Clocks::read();
-        // What comes after this may come after something that is still to be read elsewhere.
-        let known = self.inlets.iter().map(|inlet| inlet.known_up_to).min().unwrap_or_default();
         for (number, inlet) in self.inlets.iter_mut().enumerate() {
-            let came = inlet.inbox.iter().enumerate().skip(inlet.taken);
-            let came = came.map(|(at, (incoming, _))| (at, incoming.stamp));
-            for (at, stamp) in came.take_while(|(_, stamp)| *stamp <= known) {
-                inlet.taken += 1;
-                self.batch.push(Position { inlet: number, at, stamp, arrived: clocks.now });
+            for (is_newer, part) in [(false, &mut inlet.older), (true, &mut inlet.newer)] {
+                for (at, stamp) in part.untaken().take_while(|(_, stamp)| *stamp <= until) {
+                    let arrived = clocks.now;
+                    self.batch.push(Position { inlet: number, is_newer, at, stamp, arrived });
+                }
+            }
+        }
+        for position in &self.batch {
+            if let Some(inlet) = self.inlets.get_mut(position.inlet) {
+                inlet.part_mut(position.is_newer).taken += 1;
             }
         }
         self.batch.sort_by_key(|position| position.stamp);
@@ -110,7 +120,7 @@ impl Inlets {
             position.arrived = self.latest.map_or(arrival, |latest| latest.max(arrival));
             self.latest = Some(position.arrived);
         }
-        Ok((clocks.now, is_everything && self.inlets.iter().all(Inlet::is_taken)))
+        Ok((clocks.now, is_empty && self.inlets.iter().all(Inlet::is_taken)))
     }
 
     /// How many datagrams may be served now.
@@ -120,37 +130,80 @@ impl Inlets {
 
     /// One of the datagrams that may be served now, which are in the order of their arrival.
     pub(super) fn get(&self, at: usize) -> Option<Arrived<'_>> {
-        let Position { inlet, at, arrived, .. } = *self.batch.get(at)?;
-        let (incoming, message) = self.inlets.get(inlet)?.inbox.get(at)?;
+        let Position { inlet, is_newer, at, arrived, .. } = *self.batch.get(at)?;
+        let (incoming, message) = self.inlets.get(inlet)?.part(is_newer).inbox.get(at)?;
         Some(Arrived { incoming, message, inlet, arrived })
     }
 
     /// How many datagrams the system has thrown away since the last time that this was asked.
     pub(super) fn take_dropped(&mut self) -> u64 {
-        self.inlets.iter_mut().map(|inlet| inlet.inbox.take_dropped()).sum()
+        let inlets = self.inlets.iter_mut();
+        inlets.map(|it| it.older.inbox.take_dropped() + it.newer.inbox.take_dropped()).sum()
     }
 }
 
 impl Inlet {
     fn is_taken(&self) -> bool {
-        self.taken >= self.inbox.len()
+        self.older.is_taken() && self.newer.is_taken()
+    }
+
+    fn part(&self, is_newer: bool) -> &Batch {
+        if is_newer { &self.newer } else { &self.older }
+    }
+
+    fn part_mut(&mut self, is_newer: bool) -> &mut Batch {
+        if is_newer { &mut self.newer } else { &mut self.older }
     }
 }
 
-/// Reads each socket of which everything has been taken; tells whether nothing was left at any.
+impl Batch {
+    fn is_taken(&self) -> bool {
+        self.taken >= self.inbox.len()
+    }
+
+    /// The numbers and stamps of the datagrams that have not been taken.
+    fn untaken(&self) -> impl Iterator<Item = (usize, Duration)> {
+        let stamps = self.inbox.iter().map(|(incoming, _)| incoming.stamp);
+        stamps.enumerate().skip(self.taken)
+    }
+}
+
+/// Reads each socket that has room for it; returns whether nothing was left at any.
 fn read_all(inlets: &mut [Inlet]) -> io::Result<bool> {
-    for inlet in inlets.iter_mut().filter(|inlet| inlet.is_taken()) {
-        inlet.taken = 0;
-        let before = wall_clock();
-        inlet.was_emptied = inlet.ear.hears.try_recv(&mut inlet.inbox)?;
-        if inlet.inbox.len() == 0 {
-            // The runtime may have been told later of this socket than of the others.
-            inlet.was_emptied = inlet.ear.hears.recv_now(&mut inlet.inbox)?;
+    for inlet in inlets.iter_mut() {
+        if inlet.older.is_taken() {
+            std::mem::swap(&mut inlet.older, &mut inlet.newer);
+            inlet.newer.taken = inlet.newer.inbox.len();
         }
-        let last = inlet.inbox.iter().map(|(incoming, _)| incoming.stamp).max();
-        inlet.known_up_to = last.max(inlet.was_emptied.then_some(before)).unwrap_or(before);
+        if !inlet.newer.is_taken() {
+            // Since then, more may have come.
+            inlet.was_emptied = false;
+            continue;
+        }
+        let Batch { inbox, taken } = &mut inlet.newer;
+        *taken = 0;
+        inlet.was_emptied = inlet.ear.hears.try_recv(inbox)?;
+        if inbox.len() == 0 {
+            // The runtime may learn later of this socket than of the others.
+            inlet.was_emptied = inlet.ear.hears.recv_now(inbox)?;
+        }
     }
     Ok(inlets.iter().all(|inlet| inlet.was_emptied))
+}
+
+/// Up to which stamp the order of the datagrams at these sockets is settled.
+///
+/// The system stamps a datagram shortly before it reaches its socket. So a datagram may be missing that
+/// has a lower stamp than one that was read elsewhere. It is no longer missing once all sockets have been
+/// read again: what was read before that is settled. A socket that was not emptied is settled as far as
+/// it was read.
+fn settled_until(inlets: &[Inlet]) -> Duration {
+    let last = |part: &Batch| part.inbox.iter().map(|(incoming, _)| incoming.stamp).max();
+    let before = inlets.iter().filter(|inlet| !inlet.older.is_taken());
+    let before = before.filter_map(|inlet| last(&inlet.older)).max();
+    let read = inlets.iter().filter(|inlet| !inlet.was_emptied);
+    let read = read.filter_map(|inlet| last(&inlet.newer).max(last(&inlet.older))).min();
+    before.unwrap_or_default().min(read.unwrap_or(Duration::MAX))
 }
 
 #[cfg(test)]
@@ -187,6 +240,24 @@ mod tests {
         numbers
     }
 
+    /// Waits until the system stamps datagrams when they arrive: it begins, on each processor, shortly
+    /// after it is asked to.
+    #[cfg(all(target_os = "linux", not(feature = "portable")))]
+    async fn wait_for_stamps(inlets: &mut Inlets, client: &UdpSocket, to: (IpAddr, u16)) {
+        let mut in_a_row = 0;
+        while in_a_row < 100 {
+            client.send_to(&[0; 4], to).unwrap();
+            poll_fn(|cx| inlets.poll_readable(cx)).await.unwrap();
+            let read = crate::net::wall_clock();
+            inlets.receive().unwrap();
+            while inlets.len() == 0 || !inlets.inlets.iter().all(Inlet::is_taken) {
+                inlets.receive().unwrap();
+            }
+            let is_stamped = inlets.get(0).unwrap().incoming.stamp < read;
+            in_a_row = if is_stamped { in_a_row + 1 } else { 0 };
+        }
+    }
+
     #[cfg(all(target_os = "linux", not(feature = "portable")))]
     #[tokio::test]
     async fn datagrams_to_several_addresses_are_served_in_the_order_of_their_arrival() {
@@ -194,6 +265,7 @@ mod tests {
         let hosts = [1, 2, 3].map(|last| IpAddr::from([127, 0, 0, last]));
         let (mut inlets, port) = listen(&hosts);
         let client = UdpSocket::bind("127.0.0.9:0").unwrap();
+        wait_for_stamps(&mut inlets, &client, (hosts[0], port)).await;
         let to = move |number: u32| {
             // Long runs to one address as well as changes from each to the next.
             let host = (number / 7 + number % 5 * (number / 300 % 2)) as usize % hosts.len();
