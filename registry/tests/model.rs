@@ -185,7 +185,11 @@ impl StateMachineTest for Table {
                 table.model.register(place, &names);
             }
             Transition::Unregister { place } => {
-                table.registry.unregister(&asker(place.0), &Port::tcp(place.1).unwrap());
+                table.registry.unregister(
+                    table.now(),
+                    &asker(place.0),
+                    &Port::tcp(place.1).unwrap(),
+                );
                 table.model.leases.retain(|(_, at), _| *at != place);
             }
             Transition::Run(duration) => {

@@ -90,6 +90,11 @@ impl Run {
         self.store.record(Change::Put(Box::new(record)))
     }
 
+    fn remove(&mut self, record: Record) -> Ticket {
+        let Record { id, host, port, .. } = record;
+        self.store.record(Change::Removed { id, host, port })
+    }
+
     async fn committed(&mut self, ticket: Ticket) {
         let committed = self.progress.wait_for(|progress| progress.committed >= ticket);
         timeout(PATIENCE, committed).await.unwrap().unwrap();
@@ -145,7 +150,7 @@ async fn what_is_committed_survives_a_crash_and_all_survives_an_end() {
     assert_eq!(found.records, expected);
 
     // Not waited for: an orderly end commits what is pending, whatever it is.
-    run.store.record(Change::Removed(1));
+    run.remove(legacy(1));
     run.put(Record { is_draining: true, ..legacy(2) });
     for id in 4..1000 {
         run.put(native(id));
@@ -189,7 +194,7 @@ async fn numbers_rise_whatever_happens() {
     run.committed(ticket).await;
     let crashed = open(Run::crashed(directory.path()).path()).await.unwrap().origin;
     assert!(crashed.revision > 1 << 32, "half a block before it is used, the next is durable");
-    run.store.record(Change::Removed(9));
+    run.remove(legacy(9));
     let told = crashed.revision + 5;
     run.store.reserve(told);
     run.end().await;

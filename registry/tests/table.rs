@@ -201,9 +201,9 @@ fn unregistering_ends_only_what_was_there() {
     table.register(secs(0), &one, &["a", "b"], 1);
     table.register(secs(0), &one, &["a"], 2);
     table.register(secs(0), &other, &["a"], 1);
-    table.registry.unregister(&other, &Port::tcp(2).unwrap());
+    table.registry.unregister(table.start, &other, &Port::tcp(2).unwrap());
     assert_eq!(table.registry.leases(), 4, "nobody registered that");
-    table.registry.unregister(&one, &Port::tcp(1).unwrap());
+    table.registry.unregister(table.start, &one, &Port::tcp(1).unwrap());
     assert_eq!(table.list(&one, None), ["A"]);
     assert_eq!((table.registry.instances(), table.registry.leases()), (2, 2));
     // What ended by itself leaves nothing behind to expire.
@@ -481,7 +481,7 @@ fn each_limit_holds_and_refuses_without_a_trace() {
         table.try_register(at, &asker("10.0.0.8"), &["a"], 1),
         Err(Refusal::TooManyRegistrations { limit: 8 })
     ));
-    table.registry.unregister(&one, &Port::tcp(1).unwrap());
+    table.registry.unregister(table.start, &one, &Port::tcp(1).unwrap());
     table.register(at, &asker("10.0.0.8"), &["a"], 1);
     assert!(matches!(
         table.try_register(at, &asker("10.0.0.9"), &["a"], 1),

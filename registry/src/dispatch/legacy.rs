@@ -34,7 +34,7 @@ impl Dispatcher {
             }
             Request::List { .. } => Outcome::Reply(reply::FORBIDDEN),
             Request::Unregister { port } => {
-                let ticket = self.with_registry(|registry| registry.unregister(asker, &port));
+                let ticket = self.with_registry(|registry| registry.unregister(now, asker, &port));
                 Outcome::AfterCommit(ticket, reply::ACKNOWLEDGEMENT)
             }
         })

@@ -174,22 +174,22 @@ impl Dispatcher {
                 committed(ticket, Reply { lease: Some(granted), ..Reply::default() })
             }
             Operation::Update { lease, details } => {
-                let ticket = self.with_registry(|registry| registry.update(lease, details))?;
+                let ticket = self.with_registry(|registry| registry.update(now, lease, details))?;
                 committed(ticket, Reply { changed: Some(1), ..Reply::default() })
             }
             Operation::Deregister(target) => {
                 self.check_owner(asker, &target)?;
                 let (changed, ticket) =
-                    self.with_registry(|registry| registry.deregister(&target))?;
+                    self.with_registry(|registry| registry.deregister(now, &target))?;
                 committed(ticket, Reply { changed: Some(changed), ..Reply::default() })
             }
-            Operation::Drain(target) => self.drain(asker, &target, true)?,
-            Operation::Undrain(target) => self.drain(asker, &target, false)?,
+            Operation::Drain(target) => self.drain(now, asker, &target, true)?,
+            Operation::Undrain(target) => self.drain(now, asker, &target, false)?,
             Operation::Release { name } => {
                 self.check_operator(asker)?;
                 let name = name.as_deref().map(FoldedName::new).transpose()?;
                 let (changed, ticket) =
-                    self.with_registry(|registry| registry.release(name.as_ref()));
+                    self.with_registry(|registry| registry.release(now, name.as_ref()));
                 committed(ticket, Reply { changed: Some(changed), ..Reply::default() })
             }
             Operation::Resolve { name, filter, page } => {
@@ -296,10 +296,16 @@ impl Dispatcher {
         self.with_registry(|registry| registry.renew_native(now, asker, lease))
     }
 
-    fn drain(&self, asker: &Asker, target: &Target, is_draining: bool) -> Result<Done, Refusal> {
+    fn drain(
+        &self,
+        now: Instant,
+        asker: &Asker,
+        target: &Target,
+        is_draining: bool,
+    ) -> Result<Done, Refusal> {
         self.check_owner(asker, target)?;
         let (changed, ticket) =
-            self.with_registry(|registry| registry.drain(target, is_draining))?;
+            self.with_registry(|registry| registry.drain(now, target, is_draining))?;
         let reply = Reply { changed: Some(changed), ..Reply::default() };
         Ok(Done::AfterCommit(ticket, Box::new(reply)))
     }

@@ -12,6 +12,7 @@ mod record;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
+use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::StoreId;
 use tokio::sync::watch;
 
@@ -19,6 +20,8 @@ pub use error::StoreError;
 pub use file::{Claim, FileStore};
 pub use memory::MemoryStore;
 pub use record::{NativeRecord, Record};
+
+use crate::table::Host;
 
 /// The number of a change in a store. It is durable once the store has committed this number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,17 +57,28 @@ pub struct Progress {
     pub failure: Option<Arc<str>>,
 }
 
-/// One change of what is kept.
+/// One change of the table, and of what a store keeps of it.
+///
+/// A [`Registry`](crate::Registry) changes its table in no other way, whether a command, a restart or
+/// another registry is the reason. So a table is a function of the changes that it has applied.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "stores must handle every change")]
 pub enum Change {
-    /// An instance is there, or is not as it was.
+    /// An instance is new, or its names, its details or its draining have changed. The place, the lease
+    /// and the addresses of an instance never change.
     Put(Box<Record>),
     /// An instance that was kept, by its number, has been heard from for the first time since the
     /// registry started. Told once a run, so that heartbeats cost a store nothing.
     Heard(u64),
-    /// An instance, by its number, is gone.
-    Removed(u64),
+    /// An instance is gone.
+    Removed {
+        /// Its number.
+        id: u64,
+        /// The host that served it.
+        host: Host,
+        /// The port on which it did.
+        port: Port,
+    },
 }
 
 /// What a registry begins with.

@@ -31,6 +31,22 @@ pub struct Record {
     pub native: Option<NativeRecord>,
 }
 
+impl Record {
+    /// A new registration in RPyC's own protocol, without a name yet.
+    pub(crate) fn legacy(id: u64, host: Host, port: &Port, registered_at: u64) -> Self {
+        let port = port.clone();
+        let (names, native) = (Vec::new(), None);
+        Self { id, names, host, port, registered_at, is_draining: false, restarts: 0, native }
+    }
+
+    /// Changes what its registrant tells about it, if it can tell anything.
+    pub(crate) fn set_details(&mut self, details: Details) {
+        if let Some(native) = &mut self.native {
+            native.details = details;
+        }
+    }
+}
+
 /// What is kept of a native registration besides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "stores take it apart")]

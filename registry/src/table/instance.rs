@@ -123,6 +123,11 @@ impl Instance {
         self.ticket.store(ticket.get(), Ordering::Release);
     }
 
+    /// How many leases it has.
+    pub(super) fn lease_count(&self) -> usize {
+        usize::try_from(self.leases.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
     /// As it is taken up after a restart: not heard from yet.
     pub(super) fn unheard(mut self, restarts: u32) -> Self {
         self.restarts = u8::try_from(restarts).unwrap_or(u8::MAX);

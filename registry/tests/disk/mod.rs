@@ -39,7 +39,7 @@ impl Store for DiskStore {
                 kept.records.insert(record.id, *record);
             }
             Change::Heard(id) => kept.records.get_mut(&id).unwrap().restarts = 0,
-            Change::Removed(id) => drop(kept.records.remove(&id)),
+            Change::Removed { id, .. } => drop(kept.records.remove(&id)),
         }
         let committed = Ticket::new(kept.last);
         self.progress.send_replace(Progress { committed, failure: None });

@@ -144,8 +144,8 @@ impl State {
                 Entry::Put(record) => record.restarts = 0,
                 Entry::Heard | Entry::Removed => {}
             },
-            Change::Removed(id) if id > self.highest_given => drop(self.entries.remove(&id)),
-            Change::Removed(id) => drop(self.entries.insert(id, Entry::Removed)),
+            Change::Removed { id, .. } if id > self.highest_given => drop(self.entries.remove(&id)),
+            Change::Removed { id, .. } => drop(self.entries.insert(id, Entry::Removed)),
         }
     }
 
@@ -181,6 +181,11 @@ mod tests {
         })
     }
 
+    fn removed(id: u64) -> Change {
+        let Record { host, port, .. } = *record(id, 0, 1);
+        Change::Removed { id, host, port }
+    }
+
     /// The entries of the next group, and its number.
     fn next(pending: &Pending) -> (u64, Vec<(u64, Entry)>) {
         let group = pending.next_group().unwrap();
@@ -197,7 +202,7 @@ mod tests {
             Change::Put(record(3, 0, 1)),
             Change::Put(record(3, 0, 2)),
             Change::Heard(4),
-            Change::Removed(4),
+            removed(4),
             Change::Heard(4),
         ] {
             pending.add(change);
@@ -212,12 +217,12 @@ mod tests {
         let pending = Pending::new(0, REVISION_BLOCK, 5);
         for id in 6..1000 {
             pending.add(Change::Put(record(id, 0, 1)));
-            pending.add(Change::Removed(id));
+            pending.add(removed(id));
         }
         assert_eq!(next(&pending), (1988, vec![]), "but it is acknowledged");
         pending.add(Change::Put(record(1000, 0, 1)));
         next(&pending);
-        pending.add(Change::Removed(1000));
+        pending.add(removed(1000));
         assert_eq!(next(&pending).1, [(1000, Entry::Removed)], "it may have been written");
     }
 

@@ -4,16 +4,24 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rpyc_protocol::ServiceName;
-use rpyc_protocol::registry::native::EventKind;
 use rpyc_protocol::registry::{Names, Port};
-use tracing::info;
 
+use super::plan::Plan;
 use super::{Registry, Wanted};
 use crate::refusal::Refusal;
-use crate::store::Ticket;
+use crate::store::{Record, Ticket};
 use crate::table::Asker;
 use crate::table::instance::Instance;
 use crate::table::lease::Lease;
+
+/// What becomes of a registration.
+pub(super) struct Decision {
+    /// The leases that it renews.
+    renewed: Vec<Arc<Lease>>,
+    /// The instance that it is about, if that is known already.
+    known: Option<Arc<Instance>>,
+    pub(super) plan: Plan,
+}
 
 impl Registry {
     /// Registers `names` on `port` of the asker's host, or renews those it holds already.
@@ -30,10 +38,37 @@ impl Registry {
         names: Names<'_>,
         port: &Port,
     ) -> Result<Ticket, Refusal> {
+        let Decision { renewed, known, plan } =
+            self.decide_registration(now, asker, names, port)?;
+        if let Some(instance) = &known {
+            self.directory.note_arrival(instance, &asker.arrival);
+        }
+        let ticket = renewed.iter().map(|lease| lease.ticket()).max().unwrap_or_default();
+        self.hear_from(now, &renewed);
+        if let Some(instance) = &known {
+            self.heard(instance);
+        }
+        if plan.changes.is_empty() {
+            return Ok(ticket);
+        }
+        let applied = self.carry_out(now, plan, "registered");
+        if let (None, Some(lease)) = (known, applied.added.first()) {
+            self.directory.note_arrival(&lease.instance, &asker.arrival);
+        }
+        Ok(self.store.last_ticket())
+    }
+
+    pub(super) fn decide_registration(
+        &self,
+        now: Instant,
+        asker: &Asker,
+        names: Names<'_>,
+        port: &Port,
+    ) -> Result<Decision, Refusal> {
         let host = asker.host;
         let (held, ports_of_host) = self.directory.held(&host, port);
         let mut fresh: Vec<ServiceName> = Vec::new();
-        let mut renewed: Vec<&Arc<Lease>> = Vec::new();
+        let mut renewed: Vec<Arc<Lease>> = Vec::new();
         // A message may repeat names, so it is bounded apart from what the instance ends up with.
         let limit = self.config.limits.names_per_instance;
         if names.clone().nth(limit).is_some() {
@@ -43,58 +78,42 @@ impl Registry {
             let name = ServiceName::new(name)?;
             self.check_name(&name)?;
             if let Some(lease) = held.iter().find(|lease| lease.service.name == name) {
-                renewed.push(lease);
+                renewed.push(Arc::clone(lease));
             } else if !fresh.contains(&name) {
                 fresh.push(name);
             }
         }
-        let legacy = held.iter().filter(|lease| lease.instance.is_legacy());
+        renewed.retain(|lease| lease.instance.is_legacy());
+        let known = held.iter().find(|lease| lease.instance.is_legacy());
+        let known = known.map(|lease| Arc::clone(&lease.instance));
         let wanted = Wanted {
-            held: legacy.clone().count(),
+            held: known.as_ref().map_or(0, |instance| instance.lease_count()),
             fresh: fresh.len(),
             is_new: held.is_empty(),
             ports_of_host,
         };
         self.check_room(asker, &wanted)?;
-        let known = legacy.map(|lease| &lease.instance).next().cloned();
-        let instance = match known {
-            Some(instance) => instance,
-            None => {
-                let wall_clock = self.wall_clock(now);
-                let id = self.next_instance;
-                Arc::new(Instance::new(id, (host, port.clone()), None, wall_clock))
-            }
-        };
-
-        self.directory.note_arrival(&instance, &asker.arrival);
-        renewed.retain(|lease| lease.instance.is_legacy());
-        let renewed_ticket = renewed.iter().map(|lease| lease.ticket()).max().unwrap_or_default();
-        self.hear_from(now, renewed);
-        self.heard(&instance);
-        if fresh.is_empty() {
-            return Ok(renewed_ticket);
+        let mut plan = Plan::default();
+        if !fresh.is_empty() {
+            let mut record = match &known {
+                Some(instance) => Record { restarts: 0, ..self.record_of(instance) },
+                None => Record::legacy(self.next_instance, host, port, self.wall_clock(now)),
+            };
+            record.names.extend(fresh);
+            plan.put(known.as_deref(), record);
         }
-        self.next_instance = self.next_instance.max(instance.id + 1);
-        let deadline = self.directory.clock.tick(now).after(self.directory.ttl());
-        let begun = self.begin(self.directory.clock.since(now), &instance, fresh, deadline);
-        for lease in begun.iter().filter(|_| self.telling.is_told()) {
-            info!(
-                name = ?lease.service.as_str(), host = %host, ?port, instance = instance.id,
-                "registered"
-            );
-        }
-        self.note(EventKind::Added, &begun);
-        Ok(self.keep(&instance))
+        Ok(Decision { renewed, known, plan })
     }
 
     /// Ends whatever the asker's host registered by RPyC's own protocol on `port`, unless a
     /// registration that arrived later than this request has been served before it.
     ///
     /// The change is visible to queries when this returns; the ticket tells when it is durable.
-    pub fn unregister(&mut self, asker: &Asker, port: &Port) -> Ticket {
+    pub fn unregister(&mut self, now: Instant, asker: &Asker, port: &Port) -> Ticket {
         let (mut held, _) = self.directory.held(&asker.host, port);
         held.retain(|lease| lease.instance.is_legacy() && self.ends(lease, asker));
-        self.finish(&held, "unregistered");
+        let plan = self.plan_end(&held);
+        self.carry_out(now, plan, "unregistered");
         self.store.last_ticket()
     }
 

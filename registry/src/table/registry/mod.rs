@@ -1,38 +1,37 @@
 //! The half of the table that has one owner: leases begin and end here.
 
+mod apply;
 mod legacy;
 mod native;
 mod operator;
-mod restore;
+mod plan;
 mod sweep;
 mod telling;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::DEFAULT_TTL;
 use rpyc_protocol::registry::native::EventKind;
 use tokio::sync::watch;
-use tracing::info;
 
-use super::clock::{Since, Tick};
 use super::instance::{Instance, Mark};
 use super::journal::Journal;
-use super::lease::{Lease, Suspicion};
+use super::lease::Lease;
 use super::protection::{Losses, ProtectionPolicy};
 use super::queue::Queue;
 use super::service::FailingPolicy;
-use super::title::Title;
 use super::{AddressRule, Asker, Directory};
 use crate::limits::Limits;
 use crate::refusal::Refusal;
-use crate::store::{Change, NativeRecord, Origin, Progress, Record, Store, Ticket};
+use crate::store::{Change, Origin, Progress, Store, Ticket};
+pub use apply::MAX_GRACES;
 pub use native::{NewInstance, Place};
-pub use restore::MAX_GRACES;
 pub use sweep::SWEEP_INTERVAL;
 use sweep::Sweep;
 use telling::Telling;
@@ -78,7 +77,10 @@ impl Default for TableConfig {
 /// Gives numbers that nobody can guess.
 pub type Entropy = Box<dyn FnMut() -> u128 + Send>;
 
-/// Adds and ends leases, in memory first and then in the store.
+/// Decides what commands and the passing of time change, and applies it.
+///
+/// Each command is decided from the table as it is (a [`Plan`](plan::Plan)), the store orders its changes,
+/// and `apply` makes them.
 pub struct Registry {
     directory: Arc<Directory>,
     config: TableConfig,
@@ -236,38 +238,6 @@ impl Registry {
         self.config.wall_clock + now.saturating_duration_since(self.start).as_secs()
     }
 
-    /// Begins the leases of `names`, under an instance that is counted if it is new. They are
-    /// suspects if nobody has heard from it yet.
-    fn begin(
-        &mut self,
-        since: Since,
-        instance: &Arc<Instance>,
-        names: Vec<ServiceName>,
-        deadline: Tick,
-    ) -> Vec<Arc<Lease>> {
-        if instance.leases.load(Ordering::Relaxed) == 0 && !names.is_empty() {
-            self.instances += 1;
-        }
-        self.leases += names.len();
-        let begin = |name: ServiceName| {
-            let title = || {
-                self.next_service += 1;
-                Title { name: name.clone(), number: self.next_service - 1 }
-            };
-            let id = self.next_lease;
-            self.next_lease += 1;
-            let lease = self.directory.insert(&name, title, |title| {
-                let lease = Lease::new(id, title, Arc::clone(instance), since, deadline);
-                let is_unheard = instance.has(Mark::Unheard);
-                lease.set_suspicion(is_unheard.then_some(Suspicion::Restarted));
-                lease
-            });
-            self.queue.push(deadline, Arc::clone(&lease));
-            lease
-        };
-        names.into_iter().map(begin).collect()
-    }
-
     /// Moves the deadlines of leases that have been heard from, whatever was thought of them.
     fn hear_from<'l>(&mut self, now: Instant, leases: impl IntoIterator<Item = &'l Arc<Lease>>) {
         let tick = self.directory.clock.tick(now);
@@ -296,69 +266,6 @@ impl Registry {
         if instance.set(Mark::Unheard, false) {
             self.store.record(Change::Heard(instance.id));
         }
-    }
-
-    /// Ends leases, whoever holds them.
-    fn end(&mut self, leases: &[Arc<Lease>], why: &'static str) {
-        for lease in leases {
-            lease.end();
-        }
-        self.finish(leases, why);
-    }
-
-    /// Takes ended leases out of everything and tells the store and the watchers.
-    fn finish(&mut self, ended: &[Arc<Lease>], why: &'static str) {
-        for lease in ended {
-            if !self.queue.remove(lease) && self.held.remove(lease) {
-                self.uncount_held(lease);
-            }
-        }
-        self.leases -= ended.len();
-        self.instances -= self.directory.remove(ended);
-        self.note(EventKind::Removed, ended);
-        let mut touched = BTreeMap::new();
-        for lease in ended {
-            let Lease { service, instance, .. } = &**lease;
-            if self.telling.is_told() {
-                info!(
-                    name = ?service.as_str(), host = %instance.host, port = ?instance.port,
-                    instance = instance.id, "{why}"
-                );
-            }
-            touched.insert(instance.id, Arc::clone(instance));
-        }
-        for instance in touched.into_values() {
-            if instance.leases.load(Ordering::Relaxed) == 0 {
-                self.store.record(Change::Removed(instance.id));
-            } else {
-                self.keep(&instance);
-            }
-        }
-    }
-
-    /// Tells the store how an instance is now.
-    fn keep(&mut self, instance: &Arc<Instance>) -> Ticket {
-        let leases = self.leases_of(instance);
-        let native = instance.native.as_ref().map(|native| NativeRecord {
-            lease: native.lease,
-            registrant: native.registrant,
-            key: native.key.clone(),
-            ttl_ms: millis(native.ttl()),
-            addresses: native.addresses.to_vec(),
-            details: (*native.details()).clone(),
-        });
-        let ticket = self.store.record(Change::Put(Box::new(Record {
-            id: instance.id,
-            names: leases.iter().map(|lease| lease.service.name.clone()).collect(),
-            host: instance.host,
-            port: instance.port.clone(),
-            registered_at: instance.registered_at,
-            is_draining: instance.has(Mark::Draining),
-            restarts: instance.restarts(),
-            native,
-        })));
-        instance.set_ticket(ticket);
-        ticket
     }
 
     /// The leases of one instance.

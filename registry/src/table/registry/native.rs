@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::Port;
-use rpyc_protocol::registry::native::{Details, DetailsUpdate, EventKind, Granted, LeaseId};
-use tracing::info;
+use rpyc_protocol::registry::native::{Details, DetailsUpdate, Granted, LeaseId};
 
+use super::plan::{Condition, Plan};
 use super::{Registry, Wanted, millis};
 use crate::refusal::Refusal;
-use crate::store::Ticket;
-use crate::table::instance::{Instance, Native};
+use crate::store::{NativeRecord, Record, Ticket};
+use crate::table::instance::Instance;
 use crate::table::lease::Lease;
 use crate::table::{Asker, Directory, Host};
 
@@ -79,45 +79,63 @@ impl Registry {
                 return self.register_again(now, asker, &Arc::clone(instance), new);
             }
         }
-        self.check_names(&new, &held)?;
+        let lease = LeaseId::new((self.entropy)());
+        let plan = self.decide_native(now, asker, lease, new, &held, ports_of_host)?;
+        let applied = self.carry_out(now, plan, "replaced");
+        let Some(begun) = applied.added.first() else { return Err(Refusal::NoNames) };
+        Ok((self.granted(asker, &begun.instance), self.store.last_ticket()))
+    }
+
+    /// The registration of a server that is new, or has started anew at its place.
+    pub(super) fn decide_native(
+        &self,
+        now: Instant,
+        asker: &Asker,
+        lease: LeaseId,
+        new: NewInstance,
+        held: &[Arc<Lease>],
+        ports_of_host: usize,
+    ) -> Result<Plan, Refusal> {
+        self.check_names(&new, held)?;
         let wanted =
             Wanted { held: 0, fresh: new.names.len(), is_new: held.is_empty(), ports_of_host };
         self.check_room(asker, &wanted)?;
-
         let config = &self.config;
         let ttl = new.ttl.unwrap_or(config.ttl).clamp(config.min_ttl, config.max_ttl);
-        let lease = LeaseId::new((self.entropy)());
-        let addresses = new.addresses.into();
-        let native = Native::new(lease, asker.host, new.key, ttl, addresses, new.details);
-        let wall_clock = self.wall_clock(now);
-        let place = (*host, port.clone());
-        let instance = Instance::new(self.next_instance, place, Some(Box::new(native)), wall_clock);
-        let instance = Arc::new(instance);
-        self.next_instance += 1;
-        // The new one is there before the old one goes, so that nobody finds nothing.
-        let deadline = self.directory.clock.tick(now).after(ttl);
-        let since = self.directory.clock.since(now);
-        let begun = self.begin(since, &instance, new.names, deadline);
-        self.note(EventKind::Added, &begun);
-        for lease in begun.iter().filter(|_| self.telling.is_told()) {
-            info!(
-                name = ?lease.service.as_str(), %host, ?port, instance = instance.id,
-                ttl = %humantime::format_duration(ttl), "registered"
-            );
-        }
-        let ticket = self.keep(&instance);
+        let Place { host, port } = new.place;
         // A legacy registration is its host's own.
-        let is_same_server = asker.host == instance.host;
+        let is_same_server = asker.host == host;
         let replaced: Vec<_> = held
-            .into_iter()
+            .iter()
             .filter(|old| {
-                let has_name = || begun.iter().any(|new| new.service_id() == old.service_id());
+                let has_name = || new.names.contains(&old.service.name);
                 old.instance.native.is_some() || (is_same_server && has_name())
             })
+            .cloned()
             .collect();
-        self.end(&replaced, "replaced");
-        let ticket = ticket.max(self.store.last_ticket());
-        Ok((self.granted(asker, &instance), ticket))
+        let native = NativeRecord {
+            lease,
+            registrant: asker.host,
+            key: new.key,
+            ttl_ms: millis(ttl),
+            addresses: new.addresses,
+            details: new.details,
+        };
+        let mut plan = Plan::default();
+        if new.is_exclusive {
+            let alone = |name: &ServiceName| Condition::Alone {
+                name: name.clone(),
+                instance: self.next_instance,
+            };
+            plan.conditions.extend(new.names.iter().map(alone));
+        }
+        let record = Record::legacy(self.next_instance, host, &port, self.wall_clock(now));
+        plan.put(None, Record { names: new.names, native: Some(native), ..record });
+        // The new one is there before the old one goes, so that nobody finds nothing.
+        let ending = self.plan_end(&replaced);
+        plan.changes.extend(ending.changes);
+        plan.conditions.extend(ending.conditions);
+        Ok(plan)
     }
 
     /// The same registration once more: what it says now counts.
@@ -128,35 +146,38 @@ impl Registry {
         instance: &Arc<Instance>,
         new: NewInstance,
     ) -> Result<(Granted, Ticket), Refusal> {
-        let held = self.leases_of(instance);
-        let has = |name: &ServiceName| held.iter().any(|lease| lease.service.name == *name);
-        let fresh: Vec<_> = new.names.iter().filter(|name| !has(name)).cloned().collect();
+        let plan = self.decide_again(asker, instance, new)?;
+        self.hear_from(now, &self.leases_of(instance));
+        self.carry_out(now, plan, "replaced");
+        Ok((self.granted(asker, instance), instance.ticket()))
+    }
+
+    pub(super) fn decide_again(
+        &self,
+        asker: &Asker,
+        instance: &Arc<Instance>,
+        new: NewInstance,
+    ) -> Result<Plan, Refusal> {
+        let mut record = Record { restarts: 0, ..self.record_of(instance) };
+        let mut fresh = new.names;
+        fresh.retain(|name| !record.names.contains(name));
         if new.is_exclusive {
             self.check_alone(&fresh, instance.id)?;
         }
         for name in &fresh {
             self.check_name(name)?;
         }
-        let wanted =
-            Wanted { held: held.len(), fresh: fresh.len(), is_new: false, ports_of_host: 0 };
+        let held = record.names.len();
+        let wanted = Wanted { held, fresh: fresh.len(), is_new: false, ports_of_host: 0 };
         self.check_room(asker, &wanted)?;
-        self.hear_from(now, &held);
-        let mut ticket = held.iter().map(|lease| lease.ticket()).max().unwrap_or_default();
-        if !fresh.is_empty() {
-            let ttl = self.directory.ttl();
-            let ttl = instance.native.as_ref().map_or(ttl, |native| native.ttl());
-            let deadline = self.directory.clock.tick(now).after(ttl);
-            let since = self.directory.clock.since(now);
-            let begun = self.begin(since, instance, fresh, deadline);
-            self.note(EventKind::Added, &begun);
-            ticket = self.keep(instance);
+        let mut plan = Plan::default();
+        if fresh.is_empty() && *instance.details() == new.details {
+            return Ok(plan);
         }
-        if let Some(native) = &instance.native
-            && *native.details() != new.details
-        {
-            ticket = self.change(instance, new.details);
-        }
-        Ok((self.granted(asker, instance), ticket))
+        record.names.extend(fresh);
+        record.set_details(new.details);
+        plan.put(Some(instance), record);
+        Ok(plan)
     }
 
     /// Renews a lease, whatever was thought of it.
@@ -182,22 +203,23 @@ impl Registry {
     /// # Errors
     /// [`Refusal::UnknownLease`] if there is none, or it has ended; [`Refusal::Details`] if it would
     /// be too much.
-    pub fn update(&mut self, lease: LeaseId, update: DetailsUpdate) -> Result<Ticket, Refusal> {
+    pub fn update(
+        &mut self,
+        now: Instant,
+        lease: LeaseId,
+        update: DetailsUpdate,
+    ) -> Result<Ticket, Refusal> {
         let held = self.directory.native(lease);
         let instance = held.first().map(|lease| Arc::clone(&lease.instance));
         let instance = instance.ok_or(Refusal::UnknownLease)?;
         let details = update.apply(&instance.details());
         crate::details::check(&details)?;
-        Ok(self.change(&instance, details))
-    }
-
-    fn change(&mut self, instance: &Arc<Instance>, details: Details) -> Ticket {
-        if let Some(native) = &instance.native {
-            native.set_details(details);
-        }
-        let leases = self.leases_of(instance);
-        self.note(EventKind::Updated, &leases);
-        self.keep(instance)
+        let mut plan = Plan::default();
+        let mut record = self.record_of(&instance);
+        record.set_details(details);
+        plan.put(Some(&instance), record);
+        self.carry_out(now, plan, "updated");
+        Ok(instance.ticket())
     }
 
     fn check_names(&self, new: &NewInstance, replaced: &[Arc<Lease>]) -> Result<(), Refusal> {

@@ -1,14 +1,16 @@
 //! What operators, registrants with their lease, and probes say of instances.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rpyc_protocol::FoldedName;
 use rpyc_protocol::registry::native::{EventKind, Target};
 use tracing::{info, warn};
 
 use super::Registry;
+use super::plan::Plan;
 use crate::refusal::Refusal;
-use crate::store::Ticket;
+use crate::store::{Record, Ticket};
 use crate::table::failure::Failure;
 use crate::table::host::parse_host;
 use crate::table::instance::{Instance, Mark};
@@ -32,10 +34,11 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Registry::drain`].
-    pub fn deregister(&mut self, target: &Target) -> Result<(u64, Ticket), Refusal> {
+    pub fn deregister(&mut self, now: Instant, target: &Target) -> Result<(u64, Ticket), Refusal> {
         let leases = self.find(target)?;
         let concerned = instances(&leases).len();
-        self.end(&leases, "deregistered");
+        let plan = self.plan_end(&leases);
+        self.carry_out(now, plan, "deregistered");
         Ok((u64::try_from(concerned).unwrap_or(u64::MAX), self.store.last_ticket()))
     }
 
@@ -43,19 +46,22 @@ impl Registry {
     ///
     /// # Errors
     /// [`Refusal::UnknownLease`] and [`Refusal::UnknownTarget`] if no instance is meant.
-    pub fn drain(&mut self, target: &Target, is_draining: bool) -> Result<(u64, Ticket), Refusal> {
-        let leases = self.find(target)?;
-        let changed: Vec<_> = instances(&leases)
-            .into_iter()
-            .filter(|instance| instance.set(Mark::Draining, is_draining))
-            .collect();
+    pub fn drain(
+        &mut self,
+        now: Instant,
+        target: &Target,
+        is_draining: bool,
+    ) -> Result<(u64, Ticket), Refusal> {
+        let mut changing = instances(&self.find(target)?);
+        changing.retain(|instance| instance.has(Mark::Draining) != is_draining);
         let what = if is_draining { "drained" } else { "undrained" };
-        for instance in &changed {
+        let mut plan = Plan::default();
+        for instance in &changing {
             info!(host = %instance.host, port = ?instance.port, instance = instance.id, "{what}");
-            self.state_changed(instance);
-            self.keep(instance);
+            plan.put(Some(instance), Record { is_draining, ..self.record_of(instance) });
         }
-        Ok((u64::try_from(changed.len()).unwrap_or(u64::MAX), self.store.last_ticket()))
+        self.carry_out(now, plan, what);
+        Ok((u64::try_from(changing.len()).unwrap_or(u64::MAX), self.store.last_ticket()))
     }
 
     /// Takes note of what probes say against an instance, or that they say nothing any more.
@@ -78,12 +84,13 @@ impl Registry {
 
     /// Ends the protection of suspects, of one name or of all: those that are overdue go at once.
     /// Tells how many leases went.
-    pub fn release(&mut self, name: Option<&FoldedName>) -> (u64, Ticket) {
+    pub fn release(&mut self, now: Instant, name: Option<&FoldedName>) -> (u64, Ticket) {
         let is_meant =
             |lease: &&Arc<Lease>| name.is_none_or(|name| lease.service.as_str() == &**name);
         let mut ended: Vec<_> = self.held.iter().filter(is_meant).cloned().collect();
         ended.retain(|lease| lease.deadline().is_some_and(|it| lease.end_if_still(it)));
-        self.finish(&ended, "expired; an operator ended its protection");
+        let plan = self.plan_end(&ended);
+        self.carry_out(now, plan, "expired; an operator ended its protection");
         (u64::try_from(ended.len()).unwrap_or(u64::MAX), self.store.last_ticket())
     }
 

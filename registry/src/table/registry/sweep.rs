@@ -85,7 +85,7 @@ impl Registry {
         self.has_swept = true;
         let tick = self.directory.clock.tick(now);
         self.telling.turn(tick);
-        self.next_sweep = if self.sweep(tick) {
+        self.next_sweep = if self.sweep(now, tick) {
             let next = now + SWEEP_INTERVAL;
             self.next_expiry().map_or(next, |expiry| expiry.clamp(now, next))
         } else {
@@ -102,15 +102,15 @@ impl Registry {
     }
 
     /// Goes on with a sweep; tells whether that was all of it.
-    fn sweep(&mut self, tick: Tick) -> bool {
+    fn sweep(&mut self, now: Instant, tick: Tick) -> bool {
         let mut budget = BUDGET;
         while budget > 0 {
             let is_done = match self.sweep.stage {
                 Stage::Find => self.find_overdue(tick, &mut budget),
                 Stage::Judge => self.judge_services(&mut budget),
-                Stage::CarryOut => self.carry_out(tick, &mut budget),
-                Stage::Release => self.end_released(&mut budget),
-                Stage::EndProtection => self.end_of_protection(tick, &mut budget),
+                Stage::CarryOut => self.end_or_keep(now, tick, &mut budget),
+                Stage::Release => self.end_released(now, &mut budget),
+                Stage::EndProtection => self.end_of_protection(now, tick, &mut budget),
             };
             if !is_done {
                 return false;
@@ -193,9 +193,9 @@ impl Registry {
     }
 
     /// Ends or keeps some of those that have been judged; tells whether that was all of them.
-    fn carry_out(&mut self, tick: Tick, budget: &mut usize) -> bool {
+    fn end_or_keep(&mut self, now: Instant, tick: Tick, budget: &mut usize) -> bool {
         let ending = some_of(&mut self.sweep.ending, budget, ENDING);
-        self.evict(tick, ending);
+        self.evict(now, tick, ending);
         let keeping = some_of(&mut self.sweep.keeping, budget, KEEPING);
         self.hold(tick, keeping);
         self.sweep.ending.is_empty() && self.sweep.keeping.is_empty()
@@ -237,7 +237,7 @@ impl Registry {
     }
 
     /// Ends leases that are still overdue.
-    fn evict(&mut self, tick: Tick, overdue: Vec<Arc<Lease>>) {
+    fn evict(&mut self, now: Instant, tick: Tick, overdue: Vec<Arc<Lease>>) {
         let mut ended = Vec::with_capacity(overdue.len());
         for lease in overdue {
             if self.end_if_overdue(tick, &lease) {
@@ -245,7 +245,8 @@ impl Registry {
                 ended.push(lease);
             }
         }
-        self.finish(&ended, "expired");
+        let plan = self.plan_end(&ended);
+        self.carry_out(now, plan, "expired");
     }
 
     /// Ends a lease unless it has been renewed meanwhile.
@@ -306,19 +307,20 @@ impl Registry {
     }
 
     /// Ends some of those; tells whether that was all of them.
-    fn end_released(&mut self, budget: &mut usize) -> bool {
+    fn end_released(&mut self, now: Instant, budget: &mut usize) -> bool {
         let mut released = some_of(&mut self.sweep.releasing, budget, ENDING);
         // One may have renewed or gone since it was found.
         released.retain(|lease| {
             lease.suspicion() == Some(Suspicion::Overdue)
                 && lease.deadline().is_some_and(|it| lease.end_if_still(it))
         });
-        self.finish(&released, "expired");
+        let plan = self.plan_end(&released);
+        self.carry_out(now, plan, "expired");
         self.sweep.releasing.is_empty()
     }
 
     /// Ends what has been held for a whole TTL, whatever protects it; tells whether that was all.
-    fn end_of_protection(&mut self, tick: Tick, budget: &mut usize) -> bool {
+    fn end_of_protection(&mut self, now: Instant, tick: Tick, budget: &mut usize) -> bool {
         let mut ended = Vec::new();
         let mut is_all = false;
         while *budget > 0 {
@@ -343,7 +345,8 @@ impl Registry {
                 None => self.uncount_held(&lease),
             }
         }
-        self.finish(&ended, "expired after a TTL as a suspect");
+        let plan = self.plan_end(&ended);
+        self.carry_out(now, plan, "expired after a TTL as a suspect");
         is_all
     }
 
