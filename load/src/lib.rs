@@ -1,5 +1,6 @@
-//! A load generator for registries that speak RPyC's registry protocol over UDP: this project's,
-//! and RPyC's own. `rpyc-registry bench` is its command line.
+#![doc = include_str!("../README.md")]
+//!
+//! # Design
 //!
 //! A [`LoadTest`] simulates a population of instances. It registers them, sends a mix of queries
 //! and renewals, and unregisters them. It measures the latency of each reply and checks that the

@@ -19,19 +19,6 @@ use crate::window::MAX_WINDOW;
 /// The phases are [`register`](Self::register), [`measure`](Self::measure) and
 /// [`unregister`](Self::unregister). Each blocks its thread until it ends, or shortly after `stop`
 /// becomes true.
-///
-/// ```no_run
-/// use std::sync::Arc;
-/// use rpyc_load::{LoadTest, Settings};
-///
-/// let settings = Settings::new("127.0.0.1:18811".parse()?, "BENCH".parse()?);
-/// let mut test = LoadTest::new(settings, Arc::default())?;
-/// let registered = test.register()?;
-/// let report = test.measure()?;
-/// test.unregister(registered.reached)?;
-/// println!("{} replies in {:?}", report.tally.sum().answered, report.time);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
 #[derive(Debug)]
 pub struct LoadTest {
     settings: Settings,
