@@ -73,10 +73,16 @@
 //! Everything needs a tokio runtime, but for [`blocking`], which has its own. Only a [`Connection`] and a
 //! [`PendingCall`] start tasks, which end with them: what is dropped is over.
 //!
+//! The module `_examples` of the documentation shows whole programs.
+//!
 //! # Features
 //! `tls` (off by default): connections over TLS, with `Tls`, `Fingerprint` and the certificate of a
 //! [`Peer`].
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(all(doc, not(doctest)))]
+pub mod _examples;
 mod address;
 pub mod blocking;
 pub mod classic;
@@ -137,3 +143,8 @@ pub use rpyc_protocol::{NameError, ServiceName};
 pub use stream::{ServiceStream, Socket};
 #[cfg(feature = "tls")]
 pub use tls::{Fingerprint, Tls, TlsError};
+
+/// The example of README.md compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -31,3 +31,8 @@ pub mod rpc;
 
 pub use limits::Limits;
 pub use name::{FoldedName, NameError, ServiceName};
+
+/// The example of README.md compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

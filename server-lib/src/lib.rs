@@ -41,12 +41,18 @@
 //! a [`RemoteObject`] among the arguments is theirs, and [`Connection::root`] of the `&Connection` that a
 //! method may take is what they serve.
 //!
+//! The module `_examples` of the documentation shows whole programs.
+//!
 //! # Features
 //! `tls` (off by default): serving over TLS, with `ServerTls` and the certificates of clients.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 // The attributes' code names this crate by its name, also in here.
 extern crate self as rpyc_server;
 
+#[cfg(all(doc, not(doctest)))]
+pub mod _examples;
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
@@ -189,3 +195,8 @@ pub use {
     rpyc_client::{Fingerprint, TlsError},
     tls::ServerTls,
 };
+
+/// The example of README.md compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use rpyc_client::{Fingerprint, TlsError};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{RootCertStore, ServerConfig};
@@ -109,7 +109,7 @@ impl ServerTls {
         key: Arc<PrivateKeyDer<'static>>,
         clients: Option<Clients>,
     ) -> Result<Self, TlsError> {
-        let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
+        let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Certificate)?;

@@ -1,11 +1,11 @@
 //! The verb that puts a registry under load.
 
 use std::net::Ipv4Addr;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use rpyc_client::{RegistryAddr, ServiceName};
+use rpyc_load::Mix;
 
 use super::value::parse_duration;
 
@@ -93,59 +93,6 @@ pub(crate) enum BenchFormat {
     Json,
 }
 
-/// How often each kind of request is made, by weight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mix {
-    pub(crate) query: u32,
-    pub(crate) register: u32,
-    pub(crate) list: u32,
-}
-
-/// The largest weight, so that sums stay small.
-const MAX_WEIGHT: u32 = 1_000_000;
-
-impl FromStr for Mix {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut mix = Self { query: 0, register: 0, list: 0 };
-        for part in text.split(',') {
-            let (kind, weight) = part.split_once('=').ok_or("write KIND=WEIGHT")?;
-            let weight = weight.trim().parse().ok().filter(|weight| *weight <= MAX_WEIGHT);
-            let weight = weight.ok_or("a weight is a whole number up to a million")?;
-            match kind.trim() {
-                "query" => mix.query = weight,
-                "register" => mix.register = weight,
-                "list" => mix.list = weight,
-                _ => return Err("the kinds are query, register and list".to_owned()),
-            }
-        }
-        if mix.sum() == 0 { Err("nothing would be asked".to_owned()) } else { Ok(mix) }
-    }
-}
-
-impl Mix {
-    /// All weights together.
-    pub(crate) fn sum(&self) -> u32 {
-        self.query + self.register + self.list
-    }
-}
-
 fn parse_duration_or_none(text: &str) -> Result<Duration, String> {
     if text == "0" { Ok(Duration::ZERO) } else { parse_duration(text) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mix_has_weights_of_kinds() {
-        let mix = |query, register, list| Ok(Mix { query, register, list });
-        assert_eq!("query=90,register=10,list=0".parse(), mix(90, 10, 0));
-        assert_eq!("list=1".parse(), mix(0, 0, 1));
-        for text in ["", "query", "query=", "query=-1", "query=0", "ping=1", "query=1000001"] {
-            text.parse::<Mix>().unwrap_err();
-        }
-    }
 }

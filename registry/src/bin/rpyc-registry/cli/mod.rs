@@ -15,7 +15,7 @@ use rpyc_client::Registries;
 pub(crate) use ask::{
     AskArgs, DescribeArgs, ListArgs, LookupArgs, OutputFormat, WatchArgs, WatchFormat,
 };
-pub(crate) use bench::{BenchArgs, BenchFormat, Mix};
+pub(crate) use bench::{BenchArgs, BenchFormat};
 pub(crate) use call::{CallArgs, InspectArgs, PingArgs, ShellArgs, SpeakArgs};
 pub(crate) use operate::{MeantArgs, OperateArgs, ReleaseArgs, StatusArgs};
 pub(crate) use register::{RegisterArgs, UnregisterArgs};

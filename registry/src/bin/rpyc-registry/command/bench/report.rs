@@ -1,12 +1,10 @@
-//! What is told about a run.
+//! The report of a load test, for people and for programs.
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
+use rpyc_load::{BulkReport, Counts, LoadReport};
 use serde_json::{Map, Value, json};
 
-use super::errand::Outcome;
-use super::tally::{Counts, Tally};
 use crate::output;
 
 /// The percentiles that are told, and how they are called.
@@ -18,55 +16,47 @@ const PERCENTILES: [(f64, &str, &str); 5] = [
     (100.0, "MAX", "max_us"),
 ];
 
-/// Registering or unregistering, and how long it took.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
-    pub(super) outcome: Outcome,
-    pub(super) time: Duration,
-}
-
+/// What became of each phase that ran.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    pub(super) registered: Option<Told>,
-    pub(super) load: Option<(Tally, Duration)>,
-    pub(super) unregistered: Option<Told>,
+    pub(super) registered: Option<BulkReport>,
+    pub(super) load: Option<LoadReport>,
+    pub(super) unregistered: Option<BulkReport>,
 }
 
-impl Told {
-    pub(super) fn line(&self, what: &str) -> String {
-        let outcome = &self.outcome;
-        let line = format!(
-            "{what} in {:.2}s ({:.0}/s)",
-            self.time.as_secs_f64(),
-            per_second(outcome.acknowledged.into(), self.time)
-        );
-        match outcome.asked_again {
-            0 => line,
-            again => format!("{line}; {again} told again because no acknowledgement came"),
-        }
+/// What became of registering or unregistering, in a line.
+pub(super) fn line(bulk: &BulkReport, what: &str) -> String {
+    let line = format!(
+        "{what} in {:.2}s ({:.0}/s)",
+        bulk.time.as_secs_f64(),
+        per_second(bulk.acknowledged.into(), bulk.time)
+    );
+    match bulk.asked_again {
+        0 => line,
+        again => format!("{line}; {again} told again because no acknowledgement came"),
     }
+}
 
-    fn document(&self) -> Value {
-        json!({
-            "instances": self.outcome.acknowledged,
-            "seconds": self.time.as_secs_f64(),
-            "per_second": per_second(self.outcome.acknowledged.into(), self.time),
-            "asked_again": self.outcome.asked_again,
-        })
-    }
+fn bulk_document(bulk: &BulkReport) -> Value {
+    json!({
+        "instances": bulk.acknowledged,
+        "seconds": bulk.time.as_secs_f64(),
+        "per_second": per_second(bulk.acknowledged.into(), bulk.time),
+        "asked_again": bulk.asked_again,
+    })
 }
 
 impl Report {
     pub(super) fn has_wrong_answers(&self) -> bool {
-        self.load.as_ref().is_some_and(|(tally, _)| tally.sum().wrong > 0)
+        self.load.as_ref().is_some_and(|load| load.tally.sum().wrong > 0)
     }
 
     pub(super) fn document(&self) -> Value {
         let mut document = Map::new();
-        if let Some(told) = &self.registered {
-            document.insert("registered".to_owned(), told.document());
+        if let Some(bulk) = &self.registered {
+            document.insert("registered".to_owned(), bulk_document(bulk));
         }
-        if let Some((tally, time)) = &self.load {
+        if let Some(LoadReport { tally, time, .. }) = &self.load {
             let mut kinds: Map<_, _> = tally
                 .kinds()
                 .map(|(kind, counts)| (kind.word().to_owned(), counts_document(counts, *time)))
@@ -77,20 +67,21 @@ impl Report {
             document.insert("not_sent".to_owned(), tally.unasked.into());
             document.insert("requests".to_owned(), kinds.into());
         }
-        if let Some(told) = &self.unregistered {
-            document.insert("unregistered".to_owned(), told.document());
+        if let Some(bulk) = &self.unregistered {
+            document.insert("unregistered".to_owned(), bulk_document(bulk));
         }
         document.into()
     }
 }
 
 /// Prints what became of the requests.
-pub(super) fn print(tally: &Tally, time: Duration) -> std::io::Result<()> {
+pub(super) fn print(load: &LoadReport) -> std::io::Result<()> {
+    let LoadReport { tally, time, .. } = load;
     let [p50, p90, p99, p999, max] = PERCENTILES.map(|(_, heading, _)| heading);
     let headings = ["KIND", "SENT", "ANSWERED", "LOST", "WRONG", "RATE", p50, p90, p99, p999, max];
     let sum = tally.sum();
-    let kinds = tally.kinds().map(|(kind, counts)| row(kind.word(), counts, time));
-    let all = (tally.kinds().count() > 1).then(|| row("all", &sum, time));
+    let kinds = tally.kinds().map(|(kind, counts)| row(kind.word(), counts, *time));
+    let all = (tally.kinds().count() > 1).then(|| row("all", &sum, *time));
     output::table(headings, kinds.chain(all))?;
     let mut notes = Vec::new();
     if tally.unasked > 0 {
@@ -107,7 +98,7 @@ pub(super) fn print(tally: &Tally, time: Duration) -> std::io::Result<()> {
 
 fn row(kind: &str, counts: &Counts, time: Duration) -> [String; 11] {
     let [p50, p90, p99, p999, max] =
-        PERCENTILES.map(|(percentile, ..)| match quantile(&counts.latency, percentile) {
+        PERCENTILES.map(|(percentile, ..)| match counts.latency(percentile) {
             Some(latency) => short(latency),
             None => "-".to_owned(),
         });
@@ -127,17 +118,12 @@ fn counts_document(counts: &Counts, time: Duration) -> Value {
     });
     if let Value::Object(document) = &mut document {
         for (percentile, _, key) in PERCENTILES {
-            let latency = quantile(&counts.latency, percentile);
+            let latency = counts.latency(percentile);
             let micros = latency.map(|latency| latency.as_secs_f64() * 1e6);
             document.insert(key.to_owned(), micros.into());
         }
     }
     document
-}
-
-fn quantile(latency: &Histogram<u64>, percentile: f64) -> Option<Duration> {
-    let is_known = !latency.is_empty();
-    is_known.then(|| Duration::from_nanos(latency.value_at_percentile(percentile)))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate is told to a few digits")]

@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, sendmmsg};
 
 use super::ANSWER;
-use crate::command::bench::train::MAX_TRAIN;
+use crate::window::MAX_WINDOW;
 
 /// Answers taken by one call.
 const TAKEN: usize = 64;
@@ -25,7 +25,7 @@ impl Batch {
         Self {
             buffer: vec![0; TAKEN * ANSWER],
             received: MultiHeaders::preallocate(TAKEN, None),
-            sent: MultiHeaders::preallocate(MAX_TRAIN, None),
+            sent: MultiHeaders::preallocate(MAX_WINDOW, None),
         }
     }
 
@@ -38,9 +38,9 @@ impl Batch {
         if messages.len() == 1 {
             return messages.next().map_or(Ok(0), |message| socket.send(message).map(|_| 1));
         }
-        let parts: ArrayVec<[IoSlice<'_>; 1], MAX_TRAIN> =
-            messages.take(MAX_TRAIN).map(|message| [IoSlice::new(message)]).collect();
-        let to = [None; MAX_TRAIN];
+        let parts: ArrayVec<[IoSlice<'_>; 1], MAX_WINDOW> =
+            messages.take(MAX_WINDOW).map(|message| [IoSlice::new(message)]).collect();
+        let to = [None; MAX_WINDOW];
         let (fd, flags) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
         Ok(sendmmsg(fd, &mut self.sent, &parts, to, [], flags)?.count())
     }

@@ -1,20 +1,21 @@
-//! Each instance registered, or unregistered: as fast as nothing is lost, and until all is acknowledged.
+//! Registers or unregisters every instance: as fast as nothing is lost, until the registry has
+//! acknowledged all.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::engine::Work;
-use super::population::Request;
-use super::train::{Asked, MAX_TRAIN, Settled, Train};
+use crate::engine::Work;
+use crate::population::Request;
+use crate::window::{Asked, MAX_WINDOW, Settled, Window};
 
 /// Requests under way at first: what a system's default buffers have room for.
 const FIRST_ALLOWED: usize = 128;
 
 /// How many timeouts without any acknowledgement mean that there will be none.
-pub(super) const PATIENCE: u32 = 5;
+pub(crate) const PATIENCE: u32 = 5;
 
-pub(super) struct Errand<'a> {
+pub(crate) struct Bulk<'a> {
     request: fn(u32) -> Request,
     queues: BTreeMap<u32, Queue>,
     patience: Duration,
@@ -35,17 +36,17 @@ struct Queue {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Outcome {
-    pub(super) acknowledged: u32,
-    pub(super) asked_again: u64,
+pub(crate) struct Outcome {
+    pub(crate) acknowledged: u32,
+    pub(crate) asked_again: u64,
     /// No instance from this one on has been told of.
-    pub(super) reached: u32,
+    pub(crate) reached: u32,
     last: Option<Instant>,
     gave_up: bool,
 }
 
 impl Outcome {
-    pub(super) fn and(self, other: Self) -> Self {
+    pub(crate) fn and(self, other: Self) -> Self {
         Self {
             acknowledged: self.acknowledged + other.acknowledged,
             asked_again: self.asked_again + other.asked_again,
@@ -56,14 +57,15 @@ impl Outcome {
     }
 
     /// Whether the registry fell silent before all was told.
-    pub(super) fn gave_up(&self) -> bool {
+    pub(crate) fn gave_up(&self) -> bool {
         self.gave_up
     }
 }
 
-impl<'a> Errand<'a> {
-    /// Makes `request` for every instance below `instances` that one of `own` of `sources` speaks for.
-    pub(super) fn new(
+impl<'a> Bulk<'a> {
+    /// Makes `request` for the instances below `instances` that belong to one of `own`, out of
+    /// `sources` sources.
+    pub(crate) fn new(
         request: fn(u32) -> Request,
         instances: u32,
         sources: u32,
@@ -85,7 +87,7 @@ impl<'a> Errand<'a> {
     }
 
     /// Ends it.
-    pub(super) fn finish(self) -> Outcome {
+    pub(crate) fn finish(self) -> Outcome {
         let reached = self.queues.values().map(|queue| queue.next.min(queue.end)).max();
         Outcome { reached: reached.unwrap_or(0), ..self.outcome }
     }
@@ -111,15 +113,15 @@ impl Iterator for Queue {
     }
 }
 
-impl Work for Errand<'_> {
-    fn fill(&mut self, now: Instant, source: u32, train: &mut Train) {
+impl Work for Bulk<'_> {
+    fn fill(&mut self, now: Instant, source: u32, window: &mut Window) {
         if self.is_stopped() {
             return;
         }
-        let room = self.allowed.saturating_sub(self.under_way).min(MAX_TRAIN);
+        let room = self.allowed.saturating_sub(self.under_way).min(MAX_WINDOW);
         let Some(queue) = self.queues.get_mut(&source) else { return };
         for instance in queue.take(room) {
-            train.push(Asked { request: (self.request)(instance), since: now });
+            window.push(Asked { request: (self.request)(instance), since: now });
             self.under_way += 1;
         }
     }
@@ -160,7 +162,7 @@ impl Work for Errand<'_> {
     }
 }
 
-impl Errand<'_> {
+impl Bulk<'_> {
     fn again(&mut self, source: u32, request: Request) {
         let (Request::Register(instance) | Request::Unregister(instance)) = request else { return };
         if let Some(queue) = self.queues.get_mut(&source) {
@@ -174,16 +176,16 @@ impl Errand<'_> {
 mod tests {
     use super::*;
 
-    /// A source that asks and, of each train, gets an answer to all but `lost`.
-    fn play(errand: &mut Errand<'_>, source: u32, lost: impl Fn(Request) -> bool) -> usize {
-        let (mut train, now) = (Train::default(), Instant::now());
-        errand.fill(now, source, &mut train);
-        let asked: Vec<_> = train.unanswered().collect();
+    /// A source that asks and, of each window, gets an answer to all but `lost`.
+    fn play(bulk: &mut Bulk<'_>, source: u32, lost: impl Fn(Request) -> bool) -> usize {
+        let (mut window, now) = (Window::default(), Instant::now());
+        bulk.fill(now, source, &mut window);
+        let asked: Vec<_> = window.unanswered().collect();
         for request in asked.iter().copied().filter(|request| !lost(*request)) {
             let asked = Asked { request, since: now };
-            errand.answered(now, source, Settled { asked, is_right: true });
+            bulk.answered(now, source, Settled { asked, is_right: true });
         }
-        errand.over(now, source, asked.iter().copied().filter(|request| lost(*request)));
+        bulk.over(now, source, asked.iter().copied().filter(|request| lost(*request)));
         asked.len()
     }
 
@@ -191,31 +193,31 @@ mod tests {
     fn what_is_lost_is_told_again_and_slower() {
         let stop = AtomicBool::new(false);
         let timeout = Duration::from_secs(1);
-        let mut errand = Errand::new(Request::Register, 1000, 2, 0..2, timeout, &stop);
-        assert_eq!(play(&mut errand, 0, |_| false), FIRST_ALLOWED);
-        assert!(errand.allowed > FIRST_ALLOWED);
-        let before = errand.allowed;
-        play(&mut errand, 1, |request| request == Request::Register(3));
-        assert!(errand.allowed < before);
-        while !errand.is_over(Instant::now()) {
-            play(&mut errand, 0, |_| false);
-            play(&mut errand, 1, |_| false);
+        let mut bulk = Bulk::new(Request::Register, 1000, 2, 0..2, timeout, &stop);
+        assert_eq!(play(&mut bulk, 0, |_| false), FIRST_ALLOWED);
+        assert!(bulk.allowed > FIRST_ALLOWED);
+        let before = bulk.allowed;
+        play(&mut bulk, 1, |request| request == Request::Register(3));
+        assert!(bulk.allowed < before);
+        while !bulk.is_over(Instant::now()) {
+            play(&mut bulk, 0, |_| false);
+            play(&mut bulk, 1, |_| false);
         }
-        assert_eq!((errand.outcome.acknowledged, errand.outcome.asked_again), (1000, 1));
-        assert!(!errand.outcome.gave_up());
+        assert_eq!((bulk.outcome.acknowledged, bulk.outcome.asked_again), (1000, 1));
+        assert!(!bulk.outcome.gave_up());
     }
 
     #[test]
     fn silence_ends_it() {
         let stop = AtomicBool::new(false);
         let timeout = Duration::from_secs(1);
-        let mut errand = Errand::new(Request::Register, 10, 1, 0..1, timeout, &stop);
+        let mut bulk = Bulk::new(Request::Register, 10, 1, 0..1, timeout, &stop);
         let now = Instant::now();
-        let mut train = Train::default();
-        errand.fill(now, 0, &mut train);
-        errand.over(now + timeout, 0, train.unanswered());
-        assert!(!errand.is_over(now));
-        errand.over(now + timeout * PATIENCE * 2, 0, train.unanswered());
-        assert!(errand.is_over(now) && errand.outcome.gave_up());
+        let mut window = Window::default();
+        bulk.fill(now, 0, &mut window);
+        bulk.over(now + timeout, 0, window.unanswered());
+        assert!(!bulk.is_over(now));
+        bulk.over(now + timeout * PATIENCE * 2, 0, window.unanswered());
+        assert!(bulk.is_over(now) && bulk.outcome.gave_up());
     }
 }

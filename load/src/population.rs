@@ -1,27 +1,36 @@
-//! Whom the load pretends to be: instances of names on hosts, what is asked about them, and which answers
-//! are right.
+//! The simulated instances: their names and hosts, the requests about them, and which replies are
+//! right.
 
 use std::net::Ipv4Addr;
 
-use rpyc_client::ServiceName;
-use rpyc_protocol::Limits;
-use rpyc_protocol::brine::{Token, Tokens};
+use rpyc_protocol::brine::{EncodeError, Token, Tokens};
 use rpyc_protocol::registry::{Names, Port, Request as Wire, reply};
+use rpyc_protocol::{Limits, ServiceName};
+
+use crate::error::LoadError;
 
 /// Ports that an instance may have on its host.
 const PORTS: u32 = u16::MAX as u32;
 
-/// Where the instances are.
+/// Where the simulated instances are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hosts {
+#[non_exhaustive]
+pub enum Hosts {
     /// On this machine, under whichever address the registry knows it by.
     This,
-    /// On so many loopback addresses from the first on.
-    Loopback { first: Ipv4Addr, count: u32 },
+    /// On consecutive loopback addresses. The registry must listen on 127.x.y.z.
+    Loopback {
+        /// The first of them.
+        first: Ipv4Addr,
+        /// How many there are, at least 1.
+        count: u32,
+    },
 }
 
 impl Hosts {
-    pub(super) fn count(self) -> u32 {
+    /// How many hosts there are.
+    #[must_use]
+    pub fn count(self) -> u32 {
         match self {
             Self::This => 1,
             Self::Loopback { count, .. } => count,
@@ -29,7 +38,7 @@ impl Hosts {
     }
 
     /// The address of one of them, if it is to have a certain one.
-    pub(super) fn address(self, host: u32) -> Option<Ipv4Addr> {
+    pub(crate) fn address(self, host: u32) -> Option<Ipv4Addr> {
         match self {
             Self::This => None,
             Self::Loopback { first, .. } => Some(Ipv4Addr::from_bits(first.to_bits() + host)),
@@ -50,7 +59,7 @@ impl Hosts {
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Request {
+pub(crate) enum Request {
     /// Who serves the name of this number.
     Query(u32),
     /// That the instance of this number is there, or still is.
@@ -62,7 +71,7 @@ pub(super) enum Request {
 
 /// What came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Acknowledged,
     /// Instances of the name of this number, and no others.
     Serves(u32),
@@ -75,10 +84,10 @@ pub(super) enum Answer {
 
 /// Every instance and every request about it, written beforehand.
 ///
-/// Instance `i` is on host `i % hosts` at port `1 + i / hosts`, and serves name `i % names`. So an answer
-/// to a query tells by itself which name it is about.
+/// Instance `i` is on host `i % hosts` at port `1 + i / hosts`, and serves name `i % names`. So a
+/// reply to a query shows by itself which name it is about.
 #[derive(Debug)]
-pub(super) struct Population {
+pub(crate) struct Population {
     hosts: Hosts,
     instances: u32,
     names: u32,
@@ -92,20 +101,24 @@ impl Population {
     /// `instances` instances that share `names` names.
     ///
     /// # Errors
-    /// Whatever there are too many of.
-    pub(super) fn new(
+    /// [`LoadError`] if there are more instances than ports, or a name is too long.
+    pub(crate) fn new(
         hosts: Hosts,
         instances: u32,
         names: u32,
         prefix: &ServiceName,
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self, LoadError> {
         let most = hosts.count().saturating_mul(PORTS);
-        anyhow::ensure!(
-            instances <= most,
-            "{} can have {most} instances, one a port; for more, simulate more with --hosts, which only a \
-             registry at 127.x.y.z allows",
-            crate::output::plural(hosts.count().into(), "host")
-        );
+        let too_many = || LoadError::TooManyInstances { hosts: hosts.count(), most };
+        if instances > most {
+            return Err(too_many());
+        }
+        let port = |number: u32| {
+            u16::try_from(1 + number)
+                .ok()
+                .and_then(|port| Port::tcp(port).ok())
+                .ok_or_else(too_many)
+        };
         let names = names.min(instances);
         let name = |number: u32| ServiceName::new(&format!("{prefix}-{number}"));
         let (mut queries, mut registers) = (Texts::default(), Texts::default());
@@ -114,32 +127,32 @@ impl Population {
             queries.push(&Wire::Query { name: name(number)?.as_str() })?;
         }
         for number in 0..instances {
-            let port = Port::tcp(u16::try_from(1 + number / hosts.count())?)?;
+            let port = port(number / hosts.count())?;
             let name = [name(number % names)?];
             registers.push(&Wire::Register { names: Names::from(&name[..]), port })?;
         }
         for number in 0..instances.div_ceil(hosts.count()) {
-            unregisters.push(&Wire::Unregister { port: Port::tcp(u16::try_from(1 + number)?)? })?;
+            unregisters.push(&Wire::Unregister { port: port(number)? })?;
         }
         let mut list = Vec::new();
         Wire::List { host: None }.encode(&mut list)?;
         Ok(Self { hosts, instances, names, queries, registers, unregisters, list })
     }
 
-    pub(super) fn hosts(&self) -> Hosts {
+    pub(crate) fn hosts(&self) -> Hosts {
         self.hosts
     }
 
-    pub(super) fn instances(&self) -> u32 {
+    pub(crate) fn instances(&self) -> u32 {
         self.instances
     }
 
-    pub(super) fn names(&self) -> u32 {
+    pub(crate) fn names(&self) -> u32 {
         self.names
     }
 
     /// The bytes of a request.
-    pub(super) fn bytes(&self, request: Request) -> &[u8] {
+    pub(crate) fn bytes(&self, request: Request) -> &[u8] {
         match request {
             Request::Query(name) => self.queries.get(name),
             Request::Register(instance) => self.registers.get(instance),
@@ -149,7 +162,7 @@ impl Population {
     }
 
     /// What an answer says.
-    pub(super) fn read(&self, bytes: &[u8]) -> Answer {
+    pub(crate) fn read(&self, bytes: &[u8]) -> Answer {
         if reply::is_acknowledgement(bytes) {
             return Answer::Acknowledged;
         }
@@ -201,7 +214,7 @@ struct Texts {
 }
 
 impl Texts {
-    fn push(&mut self, request: &Wire<'_>) -> anyhow::Result<()> {
+    fn push(&mut self, request: &Wire<'_>) -> Result<(), EncodeError> {
         request.encode(&mut self.bytes)?;
         self.ends.push(self.bytes.len());
         Ok(())
@@ -285,7 +298,7 @@ mod tests {
     fn a_host_has_as_many_instances_as_ports() {
         let name = ServiceName::new("x").unwrap();
         Population::new(Hosts::This, 65_535, 1, &name).unwrap();
-        let error = Population::new(Hosts::This, 65_536, 1, &name).unwrap_err().to_string();
-        assert!(error.contains("--hosts"), "{error}");
+        let error = Population::new(Hosts::This, 65_536, 1, &name).unwrap_err();
+        assert!(matches!(error, LoadError::TooManyInstances { hosts: 1, most: 65_535 }), "{error}");
     }
 }

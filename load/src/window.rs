@@ -1,34 +1,35 @@
-//! Requests that leave a socket together, and which of them an answer is for.
+//! The requests that a socket sends together, and which of them a reply belongs to.
 //!
-//! An answer in RPyC's protocol does not tell what it answers. So a socket asks again only when all that it
-//! asked before is answered or lost: then what is lost can put no later answer to the wrong request. Within
-//! a train, an answer to a query is known by its name, and other answers go to the first request that they
-//! fit: their order may be wrong by the microseconds that lie between the requests of one train.
+//! A reply in RPyC's protocol does not say which request it answers. So a socket sends the next
+//! window only when every request of the last one is answered or lost: a lost reply then shifts no
+//! later one. Within a window, the name in a reply to a query tells which query it answers. Any
+//! other reply goes to the first request that it fits, which may be wrong by the microseconds
+//! between the requests of one window.
 
 use std::time::Instant;
 
-use super::population::{Answer, Request};
+use crate::population::{Answer, Request};
 
-/// The most requests of a train. A socket's default receive buffer has room for twice as many answers.
-pub(super) const MAX_TRAIN: usize = 128;
+/// The most requests of a window. A default receive buffer holds twice as many replies.
+pub(crate) const MAX_WINDOW: usize = 128;
 
 /// A request, and since when an answer is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Asked {
-    pub(super) request: Request,
-    pub(super) since: Instant,
+pub(crate) struct Asked {
+    pub(crate) request: Request,
+    pub(crate) since: Instant,
 }
 
 /// What an answer turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Settled {
-    pub(super) asked: Asked,
+pub(crate) struct Settled {
+    pub(crate) asked: Asked,
     /// Whether it is what a registry that works would have answered.
-    pub(super) is_right: bool,
+    pub(crate) is_right: bool,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Train {
+pub(crate) struct Window {
     /// In the order of sending; `None` where an answer has come.
     waiting: Vec<Option<Asked>>,
     sent: usize,
@@ -37,49 +38,49 @@ pub(super) struct Train {
     first: usize,
 }
 
-impl Train {
-    pub(super) fn clear(&mut self) {
+impl Window {
+    pub(crate) fn clear(&mut self) {
         self.waiting.clear();
         (self.sent, self.settled, self.first) = (0, 0, 0);
     }
 
-    pub(super) fn push(&mut self, asked: Asked) {
-        debug_assert!(self.waiting.len() < MAX_TRAIN, "a train is bounded");
+    pub(crate) fn push(&mut self, asked: Asked) {
+        debug_assert!(self.waiting.len() < MAX_WINDOW, "a window is bounded");
         self.waiting.push(Some(asked));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// Whether everything is answered.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.settled == self.waiting.len()
     }
 
     /// What has not been sent yet.
-    pub(super) fn unsent(&self) -> impl ExactSizeIterator<Item = Request> + '_ {
+    pub(crate) fn unsent(&self) -> impl ExactSizeIterator<Item = Request> + '_ {
         let unsent = self.waiting.get(self.sent..).unwrap_or_default();
         // What was not sent has no answer.
         unsent.iter().map(|asked| asked.map_or(Request::List, |asked| asked.request))
     }
 
-    pub(super) fn has_sent(&mut self, count: usize) {
+    pub(crate) fn has_sent(&mut self, count: usize) {
         self.sent += count;
     }
 
     /// How many answers may still come.
-    pub(super) fn expected(&self) -> usize {
+    pub(crate) fn expected(&self) -> usize {
         self.sent - self.settled
     }
 
     /// What has no answer.
-    pub(super) fn unanswered(&self) -> impl Iterator<Item = Request> + '_ {
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = Request> + '_ {
         self.waiting.iter().flatten().map(|asked| asked.request)
     }
 
     /// Finds what an answer is for; `None` if nothing waits for one.
-    pub(super) fn settle(&mut self, answer: Answer) -> Option<Settled> {
+    pub(crate) fn settle(&mut self, answer: Answer) -> Option<Settled> {
         let right = self.find(|request| match (answer, request) {
             (Answer::Acknowledged, Request::Register(_) | Request::Unregister(_))
             | (Answer::Names, Request::List) => true,
@@ -111,17 +112,17 @@ impl Train {
 mod tests {
     use super::*;
 
-    fn train(requests: &[Request]) -> Train {
-        let (mut train, since) = (Train::default(), Instant::now());
-        requests.iter().for_each(|request| train.push(Asked { request: *request, since }));
-        train.has_sent(requests.len());
-        train
+    fn window(requests: &[Request]) -> Window {
+        let (mut window, since) = (Window::default(), Instant::now());
+        requests.iter().for_each(|request| window.push(Asked { request: *request, since }));
+        window.has_sent(requests.len());
+        window
     }
 
     #[test]
     fn an_answer_is_for_the_first_request_that_it_fits() {
         use Request::{List, Query, Register, Unregister};
-        let mut train = train(&[Query(1), Register(7), Query(2), List, Query(1), Unregister(8)]);
+        let mut window = window(&[Query(1), Register(7), Query(2), List, Query(1), Unregister(8)]);
         for (answer, request, is_right) in [
             (Answer::Serves(2), Query(2), true),
             (Answer::Acknowledged, Register(7), true),
@@ -130,28 +131,28 @@ mod tests {
             (Answer::Serves(3), Query(1), false),
             (Answer::Nobody, Unregister(8), false),
         ] {
-            let settled = train.settle(answer).unwrap();
+            let settled = window.settle(answer).unwrap();
             assert_eq!((settled.asked.request, settled.is_right), (request, is_right));
         }
-        assert!(train.is_settled());
-        assert_eq!(train.settle(Answer::Acknowledged), None);
+        assert!(window.is_settled());
+        assert_eq!(window.settle(Answer::Acknowledged), None);
     }
 
     #[test]
     fn what_is_lost_is_known_by_what_is_not() {
-        let mut train = train(&[Request::Query(1), Request::Query(2), Request::Query(3)]);
-        train.settle(Answer::Serves(3)).unwrap();
-        train.settle(Answer::Serves(1)).unwrap();
-        assert_eq!(train.unanswered().collect::<Vec<_>>(), [Request::Query(2)]);
-        assert!(!train.is_settled());
-        assert_eq!(train.expected(), 1);
+        let mut window = window(&[Request::Query(1), Request::Query(2), Request::Query(3)]);
+        window.settle(Answer::Serves(3)).unwrap();
+        window.settle(Answer::Serves(1)).unwrap();
+        assert_eq!(window.unanswered().collect::<Vec<_>>(), [Request::Query(2)]);
+        assert!(!window.is_settled());
+        assert_eq!(window.expected(), 1);
     }
 
     #[test]
     fn what_was_not_sent_has_no_answer() {
-        let mut train = Train::default();
-        train.push(Asked { request: Request::List, since: Instant::now() });
-        assert_eq!(train.settle(Answer::Names), None);
-        assert_eq!(train.unsent().collect::<Vec<_>>(), [Request::List]);
+        let mut window = Window::default();
+        window.push(Asked { request: Request::List, since: Instant::now() });
+        assert_eq!(window.settle(Answer::Names), None);
+        assert_eq!(window.unsent().collect::<Vec<_>>(), [Request::List]);
     }
 }

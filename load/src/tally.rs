@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::population::Request;
-use super::train::Settled;
+use crate::population::Request;
+use crate::window::Settled;
 
 /// Digits to which a latency is kept.
 const DIGITS: u8 = 3;
@@ -13,17 +13,22 @@ const DIGITS: u8 = 3;
 /// The longest latency that is told apart from longer ones: an hour, in nanoseconds.
 const LONGEST: u64 = 3_600_000_000_000;
 
+/// A kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+#[non_exhaustive]
+pub enum Kind {
+    /// Which servers have a name.
     Query,
+    /// A server is there, or is still there.
     Register,
+    /// Which names there are.
     List,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 3] = [Self::Query, Self::Register, Self::List];
+    pub(crate) const ALL: [Self; 3] = [Self::Query, Self::Register, Self::List];
 
-    pub(super) fn of(request: Request) -> Self {
+    pub(crate) fn of(request: Request) -> Self {
         match request {
             Request::Query(_) => Self::Query,
             Request::Register(_) | Request::Unregister(_) => Self::Register,
@@ -31,7 +36,9 @@ impl Kind {
         }
     }
 
-    pub(super) fn word(self) -> &'static str {
+    /// Its name in a [`Mix`](crate::Mix) and in reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
         match self {
             Self::Query => "query",
             Self::Register => "register",
@@ -40,26 +47,33 @@ impl Kind {
     }
 }
 
+/// What became of the requests of a load.
 #[derive(Debug)]
-pub(super) struct Tally {
+#[non_exhaustive]
+pub struct Tally {
     start: Instant,
     last: Instant,
     kinds: [Counts; 3],
-    /// Answers that nobody waited for.
-    pub(super) strays: u64,
-    /// Requests that were due and could not be sent, since all sources waited for answers.
-    pub(super) unasked: u64,
+    /// Replies that no request waited for.
+    pub strays: u64,
+    /// Requests that were due and could not be sent, because all sources waited for replies.
+    pub unasked: u64,
 }
 
 /// What became of the requests of one kind.
 #[derive(Clone, Debug)]
-pub(super) struct Counts {
-    pub(super) asked: u64,
-    pub(super) answered: u64,
-    pub(super) wrong: u64,
-    pub(super) lost: u64,
-    /// Nanoseconds to the right answers.
-    pub(super) latency: Histogram<u64>,
+#[non_exhaustive]
+pub struct Counts {
+    /// How many were sent.
+    pub asked: u64,
+    /// How many got a reply in time, right or wrong.
+    pub answered: u64,
+    /// How many got a reply that a correct registry would not have sent.
+    pub wrong: u64,
+    /// How many got no reply in time.
+    pub lost: u64,
+    /// Nanoseconds until the right replies.
+    latency: Histogram<u64>,
 }
 
 impl Counts {
@@ -67,6 +81,14 @@ impl Counts {
         let latency = Histogram::new_with_bounds(1, LONGEST, DIGITS);
         let latency = latency.expect("a histogram of these bounds exists");
         Self { asked: 0, answered: 0, wrong: 0, lost: 0, latency }
+    }
+
+    /// The latency that `percentile` percent of the right replies did not exceed; `None` if there
+    /// was no right reply.
+    #[must_use]
+    pub fn latency(&self, percentile: f64) -> Option<Duration> {
+        let is_known = !self.latency.is_empty();
+        is_known.then(|| Duration::from_nanos(self.latency.value_at_percentile(percentile)))
     }
 
     fn add(&mut self, other: &Self) {
@@ -79,16 +101,16 @@ impl Counts {
 }
 
 impl Tally {
-    pub(super) fn new(start: Instant) -> Self {
+    pub(crate) fn new(start: Instant) -> Self {
         let kinds = std::array::from_fn(|_| Counts::new());
         Self { start, last: start, kinds, strays: 0, unasked: 0 }
     }
 
-    pub(super) fn asked(&mut self, kind: Kind) {
+    pub(crate) fn asked(&mut self, kind: Kind) {
         self.of(kind).asked += 1;
     }
 
-    pub(super) fn answered(&mut self, now: Instant, settled: Settled) {
+    pub(crate) fn answered(&mut self, now: Instant, settled: Settled) {
         self.last = now;
         let counts = self.of(Kind::of(settled.asked.request));
         counts.answered += 1;
@@ -100,11 +122,11 @@ impl Tally {
         }
     }
 
-    pub(super) fn lost(&mut self, kind: Kind) {
+    pub(crate) fn lost(&mut self, kind: Kind) {
         self.of(kind).lost += 1;
     }
 
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         for (own, other) in self.kinds.iter_mut().zip(&other.kinds) {
             own.add(other);
         }
@@ -115,18 +137,19 @@ impl Tally {
     }
 
     /// From the start to the last answer.
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.last - self.start
     }
 
     /// The kinds of which any was asked.
-    pub(super) fn kinds(&self) -> impl Iterator<Item = (Kind, &Counts)> {
+    pub fn kinds(&self) -> impl Iterator<Item = (Kind, &Counts)> {
         let all = Kind::ALL.into_iter().zip(&self.kinds);
         all.filter(|(_, counts)| counts.asked > 0)
     }
 
     /// All kinds together.
-    pub(super) fn sum(&self) -> Counts {
+    #[must_use]
+    pub fn sum(&self) -> Counts {
         let mut sum = Counts::new();
         self.kinds.iter().for_each(|counts| sum.add(counts));
         sum

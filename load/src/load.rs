@@ -3,49 +3,49 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::engine::Work;
-use super::population::{Population, Request};
-use super::tally::{Kind, Tally};
-use super::train::{Asked, MAX_TRAIN, Settled, Train};
-use crate::cli::Mix;
+use crate::engine::Work;
+use crate::population::{Population, Request};
+use crate::settings::Mix;
+use crate::tally::{Kind, Tally};
+use crate::window::{Asked, MAX_WINDOW, Settled, Window};
 
-/// When requests are made.
+/// Which event makes a request: a reply (closed loop) or the clock (open loop).
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Pace {
-    /// So many in a train of each of the first sources, as soon as its train before is answered.
+pub(crate) enum LoadModel {
+    /// So many in a window of each of the first sources, as soon as its last window is answered.
     Closed { sources: u32, at_once: usize },
     /// Number `n` at `start + n / per_second`, whatever became of those before.
     Open { per_second: f64 },
 }
 
-pub(super) struct Load<'a> {
+pub(crate) struct Load<'a> {
     population: &'a Population,
     sources: u32,
     mix: Mix,
-    pace: Pace,
+    model: LoadModel,
     start: Instant,
     duration: Duration,
     /// How long after its end what was due may still be asked.
     grace: Duration,
     stop: &'a AtomicBool,
-    /// How many have been made of those that the pace wants.
+    /// How many requests have been made.
     made: u64,
     random: fastrand::Rng,
     tally: Tally,
 }
 
 impl<'a> Load<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         population: &'a Population,
         sources: u32,
         mix: Mix,
-        pace: Pace,
+        model: LoadModel,
         (duration, grace): (Duration, Duration),
         stop: &'a AtomicBool,
     ) -> Self {
         let (start, random) = (Instant::now(), fastrand::Rng::new());
         let (made, tally) = (0, Tally::new(start));
-        Self { population, sources, mix, pace, start, duration, grace, stop, made, random, tally }
+        Self { population, sources, mix, model, start, duration, grace, stop, made, random, tally }
     }
 
     fn is_stopped(&self) -> bool {
@@ -71,9 +71,9 @@ impl<'a> Load<'a> {
 
     /// What was due and has not been asked.
     fn overdue(&self, now: Instant) -> u64 {
-        match self.pace {
-            Pace::Closed { .. } => 0,
-            Pace::Open { per_second } => self.due(now, per_second).saturating_sub(self.made),
+        match self.model {
+            LoadModel::Closed { .. } => 0,
+            LoadModel::Open { per_second } => self.due(now, per_second).saturating_sub(self.made),
         }
     }
 
@@ -91,35 +91,35 @@ impl<'a> Load<'a> {
     }
 
     /// Ends it; what was due and could not be asked in time is told.
-    pub(super) fn finish(mut self) -> Tally {
+    pub(crate) fn finish(mut self) -> Tally {
         self.tally.unasked = if self.is_stopped() { 0 } else { self.overdue(Instant::now()) };
         self.tally
     }
 }
 
 impl Work for Load<'_> {
-    fn fill(&mut self, now: Instant, source: u32, train: &mut Train) {
+    fn fill(&mut self, now: Instant, source: u32, window: &mut Window) {
         let elapsed = now.saturating_duration_since(self.start);
         if self.is_stopped() || elapsed >= self.duration + self.grace {
             return;
         }
-        let count = match self.pace {
-            Pace::Closed { sources, .. } if source >= sources || elapsed >= self.duration => 0,
-            Pace::Closed { at_once, .. } => at_once,
-            Pace::Open { .. } => usize::try_from(self.overdue(now)).unwrap_or(MAX_TRAIN),
+        let count = match self.model {
+            LoadModel::Closed { sources, .. } if source >= sources || elapsed >= self.duration => 0,
+            LoadModel::Closed { at_once, .. } => at_once,
+            LoadModel::Open { .. } => usize::try_from(self.overdue(now)).unwrap_or(MAX_WINDOW),
         };
-        for _ in 0..count.min(MAX_TRAIN) {
-            let since = match self.pace {
-                Pace::Closed { .. } => now,
+        for _ in 0..count.min(MAX_WINDOW) {
+            let since = match self.model {
+                LoadModel::Closed { .. } => now,
                 #[expect(clippy::cast_precision_loss, reason = "years of requests are exact")]
-                Pace::Open { per_second } => {
+                LoadModel::Open { per_second } => {
                     self.start + Duration::from_secs_f64(self.made as f64 / per_second)
                 }
             };
             self.made += 1;
             let request = self.choose(source);
             self.tally.asked(Kind::of(request));
-            train.push(Asked { request, since });
+            window.push(Asked { request, since });
         }
     }
 
@@ -145,10 +145,10 @@ impl Work for Load<'_> {
 
 #[cfg(test)]
 mod tests {
-    use rpyc_client::ServiceName;
+    use rpyc_protocol::ServiceName;
 
     use super::*;
-    use crate::command::bench::population::Hosts;
+    use crate::population::Hosts;
 
     fn population() -> Population {
         let hosts = Hosts::Loopback { first: [127, 64, 0, 1].into(), count: 2 };
@@ -163,26 +163,26 @@ mod tests {
     fn requests_are_due_at_fixed_times_whatever_became_of_others() {
         let (population, stop) = (population(), AtomicBool::new(false));
         let second = Duration::from_secs(1);
-        let pace = Pace::Open { per_second: 100.0 };
-        let mut load = Load::new(&population, 2, mix("query=1"), pace, (second, second), &stop);
+        let model = LoadModel::Open { per_second: 100.0 };
+        let mut load = Load::new(&population, 2, mix("query=1"), model, (second, second), &stop);
         let start = load.start;
-        let mut train = Train::default();
-        load.fill(start, 0, &mut train);
-        assert_eq!(train.unanswered().count(), 1);
+        let mut window = Window::default();
+        load.fill(start, 0, &mut window);
+        assert_eq!(window.unanswered().count(), 1);
         // The registry stalls for 0.3 s: what was due meanwhile counts from when it was due.
-        train.clear();
+        window.clear();
         let later = start + Duration::from_millis(305);
-        load.fill(later, 0, &mut train);
-        assert_eq!(train.unanswered().count(), 30);
-        train.has_sent(30);
-        let Request::Query(name) = train.unanswered().next().unwrap() else { panic!("no query") };
-        let first = train.settle(super::super::population::Answer::Serves(name)).unwrap();
+        load.fill(later, 0, &mut window);
+        assert_eq!(window.unanswered().count(), 30);
+        window.has_sent(30);
+        let Request::Query(name) = window.unanswered().next().unwrap() else { panic!("no query") };
+        let first = window.settle(crate::population::Answer::Serves(name)).unwrap();
         assert_eq!(first.asked.since, start + Duration::from_millis(10));
         // What was due before the end is asked after it, and nothing else.
         assert!(!load.is_over(start + second));
-        train.clear();
-        load.fill(start + second, 0, &mut train);
-        assert_eq!((train.unanswered().count(), load.made), (69, 100));
+        window.clear();
+        load.fill(start + second, 0, &mut window);
+        assert_eq!((window.unanswered().count(), load.made), (69, 100));
         assert!(load.is_over(start + second));
     }
 
@@ -190,12 +190,12 @@ mod tests {
     fn a_source_renews_its_own_instances() {
         let (population, stop) = (population(), AtomicBool::new(false));
         let second = Duration::from_secs(1);
-        let pace = Pace::Closed { sources: 2, at_once: 100 };
-        let mut load = Load::new(&population, 2, mix("register=1"), pace, (second, second), &stop);
+        let model = LoadModel::Closed { sources: 2, at_once: 100 };
+        let mut load = Load::new(&population, 2, mix("register=1"), model, (second, second), &stop);
         for (source, own) in [(0, vec![0, 2, 4]), (1, vec![1, 3])] {
-            let mut train = Train::default();
-            load.fill(load.start, source, &mut train);
-            let mut renewed: Vec<_> = train
+            let mut window = Window::default();
+            load.fill(load.start, source, &mut window);
+            let mut renewed: Vec<_> = window
                 .unanswered()
                 .map(|request| match request {
                     Request::Register(instance) => instance,

@@ -1,20 +1,21 @@
 //! One thread that asks from its sources for as long as there is work.
 //!
-//! It never sleeps: where nothing has come it looks again, so that a measured latency has no part of a
-//! wake-up of its own. It keeps one core busy.
+//! It never sleeps but polls, so that no measured latency contains a wake-up of its own thread. It
+//! keeps one core busy.
 
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::batch::Batch;
-use super::population::{Population, Request};
-use super::source::Source;
-use super::train::{Settled, Train};
+use crate::batch::Batch;
+use crate::error::LoadError;
+use crate::population::{Population, Request};
+use crate::source::Source;
+use crate::window::{Settled, Window};
 
 /// What is asked, and what becomes of it.
-pub(super) trait Work {
-    /// Adds to an empty train what the source of this number is to ask now, if anything.
-    fn fill(&mut self, now: Instant, source: u32, train: &mut Train);
+pub(crate) trait Work {
+    /// Adds to an empty window what the source of this number is to ask now, if anything.
+    fn fill(&mut self, now: Instant, source: u32, window: &mut Window);
 
     /// Takes note of an answer.
     fn answered(&mut self, now: Instant, source: u32, settled: Settled);
@@ -22,7 +23,7 @@ pub(super) trait Work {
     /// Takes note of an answer that nobody waits for.
     fn stray(&mut self) {}
 
-    /// Takes note that a train is over, and of what in it has no answer.
+    /// Takes note that a window is over, and of what in it has no answer.
     fn over(&mut self, now: Instant, source: u32, unanswered: impl Iterator<Item = Request>);
 
     /// Whether nothing will be asked any more.
@@ -33,35 +34,35 @@ pub(super) trait Work {
 ///
 /// # Errors
 /// If a socket cannot be replaced.
-pub(super) fn run(
+pub(crate) fn run(
     sources: &mut [Source],
     population: &Population,
     timeout: Duration,
     work: &mut impl Work,
-) -> anyhow::Result<()> {
+) -> Result<(), LoadError> {
     let mut batch = Batch::new();
     loop {
         let (mut has_moved, mut is_busy) = (false, false);
         for source in &mut *sources {
-            if !source.train.is_settled() {
+            if !source.window.is_settled() {
                 is_busy = true;
                 has_moved |= receive(source, &mut batch, population, work);
                 has_moved |= send(source, &mut batch, population);
                 let now = Instant::now();
                 let is_late = |since| now.saturating_duration_since(since) > timeout;
-                if source.train.is_settled() {
+                if source.window.is_settled() {
                     work.over(now, source.number, std::iter::empty());
                 } else if source.sent_at.is_some_and(is_late) {
-                    work.over(now, source.number, source.train.unanswered());
+                    work.over(now, source.number, source.window.unanswered());
                     source.renew()?;
                 } else {
                     continue;
                 }
             }
             let now = Instant::now();
-            source.train.clear();
-            work.fill(now, source.number, &mut source.train);
-            if !source.train.is_empty() {
+            source.window.clear();
+            work.fill(now, source.number, &mut source.window);
+            if !source.window.is_empty() {
                 (is_busy, has_moved) = (true, true);
                 source.sent_at = Some(now);
                 send(source, &mut batch, population);
@@ -82,15 +83,15 @@ fn receive(
     population: &Population,
     work: &mut impl Work,
 ) -> bool {
-    let expected = source.train.expected();
+    let expected = source.window.expected();
     if expected == 0 {
         return false;
     }
-    let (train, number) = (&mut source.train, source.number);
+    let (window, number) = (&mut source.window, source.number);
     let mut now = None;
     let received = batch.receive(&source.socket, expected, |bytes| {
         let now = *now.get_or_insert_with(Instant::now);
-        match train.settle(population.read(bytes)) {
+        match window.settle(population.read(bytes)) {
             Some(settled) => work.answered(now, number, settled),
             None => work.stray(),
         }
@@ -99,17 +100,17 @@ fn receive(
 }
 
 fn send(source: &mut Source, batch: &mut Batch, population: &Population) -> bool {
-    let unsent = source.train.unsent();
+    let unsent = source.window.unsent();
     if unsent.len() == 0 {
         return false;
     }
     let sent = did(batch.send(&source.socket, unsent.map(|request| population.bytes(request))));
-    source.train.has_sent(sent);
+    source.window.has_sent(sent);
     sent > 0
 }
 
-/// What was done. What could not be is tried again until it is lost: a buffer is full, or nobody listens
-/// there, which may change while a registry restarts.
+/// How many were sent or received. A failure counts as none, and the loop tries again until the
+/// request is lost: a full buffer drains, and a registry that restarts listens again.
 fn did(result: io::Result<usize>) -> usize {
     result.unwrap_or(0)
 }
