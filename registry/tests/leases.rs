@@ -5,8 +5,6 @@
 //! revisions only rise.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-mod disk;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +20,7 @@ use rpyc_registry::{
 };
 use serde_json::{Value, json};
 
-use disk::Disk;
+use super::disk::Disk;
 
 /// The TTL of legacy leases.
 const TTL: Duration = Duration::from_secs(10);

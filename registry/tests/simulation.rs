@@ -6,8 +6,6 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![expect(clippy::print_stderr, reason = "a seed that fails is named")]
 
-mod disk;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -23,7 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use turmoil::net::UdpSocket;
 use turmoil::{Builder, Sim};
 
-use disk::Disk;
+use super::disk::Disk;
 
 const PORT: u16 = 18811;
 const TTL: Duration = Duration::from_secs(8);

@@ -271,7 +271,7 @@ async fn errors_are_exceptions() {
     let raised = async |name| told(&root.call::<()>(name, ()).await.unwrap_err());
     assert_eq!(raised("closed").await, "desk.Closed: come again");
     assert_eq!(raised("busy").await, "PermissionError: 7 is too long a queue");
-    assert_eq!(raised("lost").await, "service.Lost: queue no. 3");
+    assert_eq!(raised("lost").await, "server.service.Lost: queue no. 3");
     assert_eq!(raised("wrapped").await, "PermissionError: 2 is too long a queue");
     let error = root.call::<String>("broken", ()).await.unwrap_err();
     let exception = error.remote().unwrap();

@@ -6,7 +6,7 @@ use rpyc_protocol::rpc::{
     Exception, Request, RequestError,
 };
 
-use crate::pair::{
+use super::pair::{
     Pair, answers, asked, boxed, class, completed, event, events, message, sent, server, tuple,
 };
 
@@ -277,7 +277,7 @@ fn an_answer_that_nobody_asked_for_is_ignored() {
 #[test]
 fn a_tuple_of_values_is_the_same_in_one_box_and_in_many() {
     let (mut session, _, pack) =
-        crate::pair::server_with_object(rpyc_protocol::rpc::Config::server());
+        super::pair::server_with_object(rpyc_protocol::rpc::Config::server());
     let now = std::time::Instant::now();
     let one = tuple([1.into(), "a".into()]);
     let many = tuple([boxed(1, 1), boxed(1, "a")]);

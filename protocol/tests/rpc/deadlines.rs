@@ -8,7 +8,7 @@ use rpyc_protocol::rpc::{
     SessionLimits,
 };
 
-use crate::pair::{Pair, asked, boxed, completed, event, events, message, sent, server, tuple};
+use super::pair::{Pair, asked, boxed, completed, event, events, message, sent, server, tuple};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -92,7 +92,7 @@ fn a_cancelled_call_leaves_nothing_behind() {
     assert_eq!(pair.client.poll_timeout(), None);
     // The late answer brings an object, which the peer is told to drop.
     let Event::Request { id, .. } = event(&mut pair.server) else { panic!() };
-    let late = pair.server.export(&crate::pair::class()).unwrap();
+    let late = pair.server.export(&super::pair::class()).unwrap();
     pair.server.reply(id, &late.into()).unwrap();
     pair.carry();
     assert!(pair.client.poll_event().is_none());
@@ -241,7 +241,7 @@ fn a_connection_that_never_spoke_is_closed_without_a_word() {
 fn a_deadline_within_another_call_is_its_own() {
     let mut pair = Pair::new(Dialect::V6);
     let (_, proxy) = pair.root();
-    let function = pair.client.export(&crate::pair::class()).unwrap();
+    let function = pair.client.export(&super::pair::class()).unwrap();
     let (outer, serving) = pair.call(&proxy, vec![function.into()]);
     let [Boxed::Remote(function)] = &serving.positional[..] else { panic!() };
     let args = rpyc_protocol::rpc::Arguments::default();

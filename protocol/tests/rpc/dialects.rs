@@ -8,7 +8,7 @@ use rpyc_protocol::rpc::{
     RequestError, Session, Threads,
 };
 
-use crate::pair::{
+use super::pair::{
     Pair, boxed, class, completed, event, events, frame, messages, sent, server, tuple, unhex,
 };
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use rpyc_protocol::rpc::{FrameDecoder, FrameError, PayloadTooLong, encode_frame};
 
-use crate::pair::{frame, unhex};
+use super::pair::{frame, unhex};
 
 const LIMIT: usize = 1 << 20;
 

@@ -9,7 +9,7 @@ use rpyc_protocol::rpc::{
     Exception, RequestError, SessionLimits, Unsendable,
 };
 
-use crate::pair::{
+use super::pair::{
     Pair, answers, boxed, class, event, events, message, raised, server_with_object, tuple,
 };
 

@@ -10,7 +10,7 @@ use rpyc_protocol::rpc::{
     Refusal, Session, SessionLimits,
 };
 
-use crate::pair::{
+use super::pair::{
     answers, boxed, event, events, frame, message, raised, sent, server, server_with_object, tuple,
 };
 

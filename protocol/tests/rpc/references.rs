@@ -9,7 +9,7 @@ use rpyc_protocol::rpc::{
     Session,
 };
 
-use crate::pair::{
+use super::pair::{
     Pair, answers, boxed, class, completed, event, events, message, sent, server_with_object, tuple,
 };
 
@@ -73,7 +73,7 @@ fn a_peer_may_let_go_of_too_much_or_twice() {
     assert!(matches!(event(&mut session), Event::Dropped { object: gone } if gone == object));
     session.handle_bytes(now, &del(vec![]));
     let answer = answers(&mut session).remove(0);
-    assert_eq!(crate::pair::raised(&answer), ("KeyError", &[pack.clone()][..]));
+    assert_eq!(super::pair::raised(&answer), ("KeyError", &[pack.clone()][..]));
     assert!(session.poll_event().is_none());
 }
 
@@ -87,7 +87,7 @@ fn the_count_of_a_goodbye_is_one_if_it_is_not_told() {
 
 #[test]
 fn a_ping_with_an_object_gives_it_back_and_holds_nothing() {
-    let mut session = crate::pair::server();
+    let mut session = super::pair::server();
     let thing = tuple(["their.Thing".into(), 1.into(), 2.into()]);
     let body = tuple([1.into(), boxed(2, tuple([boxed(4, thing.clone())]))]);
     session.handle_bytes(std::time::Instant::now(), &message(1, 0, body));
@@ -117,7 +117,7 @@ fn ids_of_any_shape_are_echoed_as_they_came() {
     let mut client = Session::new(std::time::Instant::now(), Config::client(Dialect::V6));
     let call = client.get_root(CallOptions::default()).unwrap();
     sent(&mut client);
-    client.handle_bytes(std::time::Instant::now(), &crate::pair::frame(&reply));
+    client.handle_bytes(std::time::Instant::now(), &super::pair::frame(&reply));
     let Boxed::Remote(object) = completed(&mut client, call) else { panic!() };
     assert_eq!(object.class_name(), "odd.Thing");
     client.request(&object, &Action::Str, CallOptions::default()).unwrap();

@@ -13,7 +13,7 @@ use rpyc_protocol::rpc::{
     IdPack, ObjectId, Op, RequestId, Session,
 };
 
-use crate::pair::{Seen, messages, sent, unhex};
+use super::pair::{Seen, messages, sent, unhex};
 
 /// The id packs of one stream of messages, as numbers in the order in which they appear.
 #[derive(Default)]
@@ -248,7 +248,7 @@ fn label_and_content(recorded: &Value) -> (i64, &Value) {
 }
 
 fn tuple_of(label: i64, value: &Value) -> Value {
-    crate::pair::boxed(label, value.clone())
+    super::pair::boxed(label, value.clone())
 }
 
 fn key(pack: &Value) -> String {

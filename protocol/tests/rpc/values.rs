@@ -8,7 +8,7 @@ use rpyc_protocol::rpc::{
     SessionLimits,
 };
 
-use crate::pair::{Pair, class, events, sent};
+use super::pair::{Pair, class, events, sent};
 
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -212,8 +212,8 @@ proptest! {
         if client.request(&proxy, &Action::Call { args }, CallOptions::default()).is_ok() {
             pair.server.handle_bytes(pair.now, &sent(&mut client));
             // The object is unknown there, which is told only after all has been read.
-            let answer = crate::pair::answers(&mut pair.server).remove(0);
-            let (name, args) = crate::pair::raised(&answer);
+            let answer = super::pair::answers(&mut pair.server).remove(0);
+            let (name, args) = super::pair::raised(&answer);
             prop_assert_eq!(name, "KeyError", "{:?}", args);
         }
     }

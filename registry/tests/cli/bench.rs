@@ -10,7 +10,7 @@ use rpyc_protocol::Limits;
 use rpyc_protocol::registry::{Request, reply};
 use serde_json::Value;
 
-use crate::daemon::{Daemon, check, command, run, wait_until};
+use super::daemon::{Daemon, check, command, run, wait_until};
 
 /// A short run, and what it tells as JSON.
 fn bench(registry: &str, args: &[&str], code: i32) -> Value {

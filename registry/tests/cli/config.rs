@@ -1,6 +1,6 @@
 //! The configuration file, the environment, and `check-config`.
 
-use crate::daemon::{Daemon, check, command};
+use super::daemon::{Daemon, check, command};
 
 fn file(text: &str) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();

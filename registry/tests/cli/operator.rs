@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
-use crate::daemon::{Daemon, check, run, wait_until};
+use super::daemon::{Daemon, check, run, wait_until};
 
 /// Asks in the native face.
 pub(crate) fn ask(daemon: &Daemon, mut request: Value) -> Value {

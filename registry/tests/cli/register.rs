@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::daemon::{Daemon, check, command, run, wait_until};
+use super::daemon::{Daemon, check, command, run, wait_until};
 
 fn described(registry: &str, name: &str) -> Option<Value> {
     let output = run(&["describe", name, "-o", "json", "--registry", registry]);

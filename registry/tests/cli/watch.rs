@@ -5,8 +5,8 @@ use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::daemon::{Daemon, check, command};
-use crate::operator::register;
+use super::daemon::{Daemon, check, command};
+use super::operator::register;
 
 struct Watcher {
     child: Child,
@@ -111,7 +111,7 @@ fn a_watch_ends_with_its_signal_or_its_reader_and_needs_a_registry() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_terminal_gets_a_table_that_is_drawn_over_with_colours_unless_unwanted() {
-    use crate::daemon::on_a_terminal;
+    use super::daemon::on_a_terminal;
 
     let daemon = Daemon::start(&[]);
     let registry = daemon.registry();
