@@ -23,11 +23,11 @@ pub use details::{
     DetailsError, MAX_DETAILS_BYTES, MAX_META, MAX_TAGS, MAX_VALUE_BYTES, MAX_WORD_BYTES,
 };
 pub use dispatch::{
-    Access, Check, Dispatcher, Listing, MAX_ADDRESSES, MAX_KEY_BYTES, MAX_REQUEST, Outcome, Watch,
+    Access, Check, Dispatcher, Listing, MAX_ADDRESSES, MAX_KEY_BYTES, Outcome, Watch,
     random_store_id,
 };
 pub use face::tcp::{Frame, Framing};
-pub use limits::Limits;
+pub use limits::{Limits, MAX_REQUEST};
 pub use net::BindError;
 pub use probe::{
     Pace, ProbeConfig, ProbeKind, ProbeOutcome, ProbeRule, ProbeRuleError, Prober, ServiceGlob,

@@ -9,15 +9,15 @@ mod not_ready;
 mod registration;
 mod watch;
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use rpyc_protocol::Limits as MessageLimits;
 use rpyc_protocol::registry::native::{StoreId, is_native};
 
 use crate::admission::Admission;
 use crate::counters::Counters;
-use crate::probe::ProbeConfig;
 use crate::refusal::Refusal;
 use crate::store::{Progress, Ticket};
 use crate::table::{Asker, Directory, Failure, Instance, Registry};
@@ -27,9 +27,6 @@ use lines::Lines;
 pub(crate) use not_ready::not_ready;
 pub use registration::{MAX_ADDRESSES, MAX_KEY_BYTES};
 pub use watch::Watch;
-
-/// The most bytes of one request.
-pub const MAX_REQUEST: usize = MessageLimits::REQUEST.bytes;
 
 /// Who may list the names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +82,12 @@ impl Access {
     }
 }
 
+/// Names the addresses of a new registration that are tried before it is answered.
+pub(crate) trait CheckPlan: fmt::Debug + Send + Sync {
+    /// The addresses to try; none if the registration is answered at once.
+    fn addresses(&self, directory: &Directory, instance: &Arc<Instance>) -> Vec<SocketAddr>;
+}
+
 /// Turns the bytes of a request into the bytes of an answer, for every face.
 ///
 /// Pure: reads no clock and no socket. Shared by all workers; what needs the owner of the table takes
@@ -94,7 +97,7 @@ pub struct Dispatcher {
     directory: Arc<Directory>,
     registry: Mutex<Registry>,
     access: Access,
-    probes: Arc<ProbeConfig>,
+    checks: Option<Arc<dyn CheckPlan>>,
     progress: tokio::sync::watch::Receiver<Progress>,
     counters: Arc<Counters>,
     cookies: Cookies,
@@ -118,7 +121,7 @@ impl Dispatcher {
             progress: registry.progress(),
             registry: Mutex::new(registry),
             access,
-            probes: Arc::default(),
+            checks: None,
             counters,
             cookies: Cookies::new(now),
             lines: Arc::default(),
@@ -130,10 +133,9 @@ impl Dispatcher {
         }
     }
 
-    /// Tells new registrants which of their addresses cannot be reached, if `probes` speaks of them.
-    #[must_use]
-    pub fn with_probes(self, probes: Arc<ProbeConfig>) -> Self {
-        Self { probes, ..self }
+    /// Tries the addresses that `plan` names before it answers a new registration.
+    pub(crate) fn with_checks(self, plan: Arc<dyn CheckPlan>) -> Self {
+        Self { checks: Some(plan), ..self }
     }
 
     /// Serves one request, using `buffer` for the answer.

@@ -11,7 +11,6 @@ use rpyc_protocol::registry::native::{
 
 use super::{Check, Dispatcher, Outcome, Watch, registration};
 use crate::counters::{ANSWERS_CUT, Loss};
-use crate::probe;
 use crate::refusal::Refusal;
 use crate::store::Ticket;
 use crate::table::{Asker, Extent, Names, Selection, Transport, json_len, only_host};
@@ -265,14 +264,9 @@ impl Dispatcher {
 
     /// The addresses of a new registration that are to be tried before it is answered.
     fn to_check(&self, lease: LeaseId) -> Vec<SocketAddr> {
-        if self.probes.rules.is_empty() {
-            return Vec::new();
-        }
-        let Some(instance) = self.directory.instance_of(lease) else { return Vec::new() };
-        match self.probes.rule_for(&self.directory.names_of(&instance)) {
-            Some(_) => probe::allowed(&self.directory, &instance, &self.probes),
-            None => Vec::new(),
-        }
+        let Some(plan) = &self.checks else { return Vec::new() };
+        let instance = self.directory.instance_of(lease);
+        instance.map_or_else(Vec::new, |instance| plan.addresses(&self.directory, &instance))
     }
 
     fn renew_native(
@@ -338,7 +332,7 @@ impl Dispatcher {
             registrations: big(registry.leases()),
             states,
             protected: registry.protected(),
-            probes: (!self.probes.rules.is_empty()).then(|| self.counters.probes.told()),
+            probes: self.checks.is_some().then(|| self.counters.probes.told()),
             watchers: self.directory.journal.watchers(),
             counters,
         })

@@ -23,7 +23,7 @@ pub(crate) use check::Checks;
 pub use prober::{Outcome as ProbeOutcome, Pace, Prober, Start, Verdict};
 pub use rule::{ProbeKind, ProbeRule, ProbeRuleError, ServiceGlob};
 pub(crate) use run::run;
-pub(crate) use target::allowed;
+use target::allowed;
 
 /// What is probed, and how. The default is nothing.
 #[derive(Clone, Debug, PartialEq)]

@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::counters::Loss;
-use crate::dispatch::{Dispatcher, MAX_REQUEST, Outcome, not_ready};
+use crate::dispatch::{Dispatcher, Outcome, not_ready};
+use crate::limits::MAX_REQUEST;
 use crate::net::{Incoming, Interfaces, Outbox, Outgoing, UdpEar};
 use crate::refusal::Refusal;
 use crate::store::{Progress, Ticket};
