@@ -145,3 +145,10 @@ pub enum Refusal {
     #[error(transparent)]
     Unwritable(#[from] EncodeError),
 }
+
+impl Refusal {
+    /// Whether it is made to save work, so that nobody is answered on account of it.
+    pub(crate) fn saves_work(&self) -> bool {
+        matches!(self, Self::Overloaded | Self::TooOften { .. })
+    }
+}

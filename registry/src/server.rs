@@ -9,19 +9,19 @@ use std::time::Duration;
 use ipnet::IpNet;
 use rpyc_protocol::registry::{MULTICAST_GROUP, REGISTRY_PORT};
 use tokio::net::TcpListener;
-use tokio::sync::SetOnce;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use crate::access::Access;
 use crate::counters::{Counters, Loss};
-use crate::dispatch::{Access, Dispatcher, random_store_id};
+use crate::dispatch::Dispatcher;
 use crate::face::tcp::{Lines, Places};
-use crate::face::{Shared, tcp, udp};
+use crate::face::{Reception, tcp, udp};
 use crate::limits::Limits;
-use crate::net::{self, BindError, Interfaces, Plan, SharedInterfaces, UdpEar};
-use crate::probe::{self, Checks, ProbeConfig};
+use crate::net::{self, BindError, Interfaces, Plan, UdpEar};
+use crate::probe::{self, ProbeConfig};
 use crate::random;
 use crate::store::{MemoryStore, Opened, Origin, Store, StoreError};
 use crate::table::{Registry, TableConfig};
@@ -108,7 +108,7 @@ type Opening = Pin<Box<dyn Future<Output = Result<Opened, StoreError>> + Send>>;
 
 /// A registry that listens but does not serve yet.
 pub struct Server {
-    shared: Arc<Shared>,
+    reception: Arc<Reception>,
     setup: Setup,
     /// What is yet to be read, if anything is.
     opening: Option<Opening>,
@@ -127,7 +127,7 @@ impl Server {
     /// [`BindError`] if a socket cannot be had; whoever configured it or runs another registry is at
     /// fault. No socket stays open.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
-        let origin = Origin::empty(random_store_id(random::number()));
+        let origin = Origin::empty(random::store_id(random::number()));
         Self::with_store(config, Box::new(MemoryStore::new()), origin)
     }
 
@@ -143,8 +143,7 @@ impl Server {
         let server = Self::listen(config, None)?;
         let now = Instant::now().into_std();
         let dispatcher = server.setup.dispatcher(now, Opened { store, origin });
-        // Nobody else has this yet.
-        let _ = server.shared.dispatcher.set(dispatcher);
+        server.reception.open(dispatcher);
         Ok(server)
     }
 
@@ -186,13 +185,8 @@ impl Server {
             probes: Arc::new(config.probes.clone()),
             networks: interfaces.networks(),
         };
-        let shared = Arc::new(Shared {
-            dispatcher: SetOnce::new(),
-            counters,
-            interfaces: SharedInterfaces::new(interfaces),
-            checks: Checks::default(),
-        });
-        Ok(Self { shared, setup, opening, udp: bound.udp, tcp: bound.tcp, listeners, places })
+        let reception = Arc::new(Reception::new(counters, interfaces));
+        Ok(Self { reception, setup, opening, udp: bound.udp, tcp: bound.tcp, listeners, places })
     }
 
     /// What it listens on, in the order of the configuration.
@@ -207,9 +201,9 @@ impl Server {
     /// # Cancel safety
     /// Cancel safe.
     pub fn ready(&self) -> impl Future<Output = ()> + Send + use<> {
-        let shared = Arc::clone(&self.shared);
+        let reception = Arc::clone(&self.reception);
         async move {
-            shared.dispatcher.wait().await;
+            reception.ready().await;
         }
     }
 
@@ -231,20 +225,19 @@ impl Server {
     ) -> Result<bool, StoreError> {
         let stop = CancellationToken::new();
         let mut background = JoinSet::new();
-        background.spawn(sweep(Arc::clone(&self.shared)));
-        background.spawn(follow_interfaces(Arc::clone(&self.shared), self.udp.concat()));
+        background.spawn(sweep(Arc::clone(&self.reception)));
+        background.spawn(follow_interfaces(Arc::clone(&self.reception), self.udp.concat()));
         if !self.setup.probes.rules.is_empty() {
-            let (shared, probes) = (Arc::clone(&self.shared), Arc::clone(&self.setup.probes));
+            let (reception, probes) = (Arc::clone(&self.reception), Arc::clone(&self.setup.probes));
             background.spawn(async move {
-                let dispatcher = Arc::clone(shared.dispatcher.wait().await);
+                let dispatcher = Arc::clone(reception.ready().await);
                 probe::run(dispatcher, probes).await;
             });
         }
         let mut faces = JoinSet::new();
-        let pending_limit = udp::PENDING / self.udp.len().max(1);
         for ears in self.udp {
-            let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
-            let serving = udp::serve(ears, shared, stop, grace, pending_limit);
+            let (reception, stop) = (Arc::clone(&self.reception), stop.clone());
+            let serving = udp::serve(ears, reception, stop, grace);
             faces.spawn(async move {
                 serving.await;
                 true
@@ -252,15 +245,15 @@ impl Server {
         }
         let lines = Arc::new(Lines::default());
         for listener in self.tcp {
-            let shared = Arc::clone(&self.shared);
+            let reception = Arc::clone(&self.reception);
             let order = (Arc::clone(&self.places), Arc::clone(&lines));
-            faces.spawn(tcp::serve(listener, shared, order, stop.clone(), grace));
+            faces.spawn(tcp::serve(listener, reception, order, stop.clone(), grace));
         }
         let failure = tokio::select! {
             () = shutdown => None,
-            failure = open(self.opening, self.setup, &self.shared) => Some(failure),
+            failure = open(self.opening, self.setup, &self.reception) => Some(failure),
         };
-        let instances = self.shared.dispatcher.get().map(|dispatcher| dispatcher.instances());
+        let instances = self.reception.dispatcher().map(|dispatcher| dispatcher.instances());
         info!(instances, "shutting down");
         stop.cancel();
         let mut has_drained = true;
@@ -269,16 +262,16 @@ impl Server {
         }
         background.shutdown().await;
         for loss in Loss::ALL {
-            let total = self.shared.counters.total(loss);
+            let total = self.reception.counters.total(loss);
             if total > 0 {
                 info!(kind = loss.as_str(), total, "messages that were not served");
             }
         }
-        let cuts = self.shared.dispatcher.get().map_or(0, |it| it.directory().cuts.total());
+        let cuts = self.reception.dispatcher().map_or(0, |it| it.directory().cuts.total());
         if cuts > 0 {
             info!(total = cuts, "answers that left something out");
         }
-        has_drained &= end_of_store(self.shared, grace).await;
+        has_drained &= end_of_store(self.reception, grace).await;
         failure.map_or(Ok(has_drained), Err)
     }
 }
@@ -313,7 +306,7 @@ impl Setup {
 }
 
 /// Opens the store and makes the table, which is served from then on; completes only if that fails.
-async fn open(opening: Option<Opening>, setup: Setup, shared: &Shared) -> StoreError {
+async fn open(opening: Option<Opening>, setup: Setup, reception: &Reception) -> StoreError {
     if let Some(opening) = opening {
         let opened = match opening.await {
             Ok(opened) => opened,
@@ -321,19 +314,18 @@ async fn open(opening: Option<Opening>, setup: Setup, shared: &Shared) -> StoreE
         };
         let now = Instant::now().into_std();
         let made = tokio::task::spawn_blocking(move || setup.dispatcher(now, opened)).await;
-        // Set here alone.
-        let _ = shared.dispatcher.set(made.expect("making the table does not panic"));
+        reception.open(made.expect("making the table does not panic"));
         info!("serving");
     }
     std::future::pending().await
 }
 
 /// Lets go of the store and waits until it has kept all that it can; tells whether that was everything.
-async fn end_of_store(shared: Arc<Shared>, grace: Duration) -> bool {
-    let Some(dispatcher) = shared.dispatcher.get() else { return true };
+async fn end_of_store(reception: Arc<Reception>, grace: Duration) -> bool {
+    let Some(dispatcher) = reception.dispatcher() else { return true };
     let (mut progress, last) = (dispatcher.progress(), dispatcher.last_ticket());
     // The tasks have ended, so this is the last to hold it.
-    drop(shared);
+    drop(reception);
     let end = async { while progress.changed().await.is_ok() {} };
     let has_ended = tokio::time::timeout(grace, end).await.is_ok();
     has_ended && progress.borrow().committed >= last
@@ -355,8 +347,8 @@ fn limits_for_system(limits: Limits) -> Limits {
     Limits { connections, ..limits }
 }
 
-async fn sweep(shared: Arc<Shared>) {
-    let dispatcher = shared.dispatcher.wait().await;
+async fn sweep(reception: Arc<Reception>) {
+    let dispatcher = reception.ready().await;
     let mut next = Instant::now();
     loop {
         tokio::time::sleep_until(next).await;
@@ -367,11 +359,11 @@ async fn sweep(shared: Arc<Shared>) {
 }
 
 /// Keeps the machine's addresses fresh, and joins the multicast group on links that appear.
-async fn follow_interfaces(shared: Arc<Shared>, udp: Vec<UdpEar>) {
+async fn follow_interfaces(reception: Arc<Reception>, udp: Vec<UdpEar>) {
     let mut joined = std::collections::BTreeSet::new();
     loop {
         // The multicast group is heard where a wildcard socket can hear it.
-        let links = shared.interfaces.get().ipv6_links();
+        let links = reception.interfaces.get().ipv6_links();
         joined.retain(|link| links.contains(link));
         let mut fresh = Vec::new();
         let wildcards = || udp.iter().filter(|ear| ear.hears.is_ipv6_wildcard());
@@ -386,9 +378,9 @@ async fn follow_interfaces(shared: Arc<Shared>, udp: Vec<UdpEar>) {
         joined.extend(fresh);
         tokio::time::sleep(INTERFACES_INTERVAL).await;
         let interfaces = Interfaces::read();
-        if let Some(dispatcher) = shared.dispatcher.get() {
+        if let Some(dispatcher) = reception.dispatcher() {
             dispatcher.directory().set_own_addresses(interfaces.networks());
         }
-        shared.interfaces.set(interfaces);
+        reception.interfaces.set(interfaces);
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
-use super::Failure;
 use super::connection::Connection;
+use super::failure::Failure;
 use crate::dispatch::Watch;
 
 /// How often a watcher hears that nothing has happened, so that both ends know that the other is there.
