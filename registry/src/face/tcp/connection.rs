@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
 use super::framing::{Frame, Framing};
-use super::idle::Place;
+use super::idle::ConnectionGuard;
 use super::line::{InLine, PATIENCE};
 use crate::counters::Loss;
 use crate::dispatch::{Outcome, Watch};
@@ -43,7 +43,7 @@ pub(super) struct Connection<S> {
     asker: Asker,
     peer: SocketAddr,
     reception: Arc<Reception>,
-    pub(super) place: Place,
+    pub(super) guard: ConnectionGuard,
     /// Its turn among the connections of its host, until its first request has been served.
     line: Option<InLine>,
     accepted: Instant,
@@ -76,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         stream: S,
         (peer, asker): (SocketAddr, Asker),
         reception: Arc<Reception>,
-        (place, line): (Place, InLine),
+        (guard, line): (ConnectionGuard, InLine),
         stop: CancellationToken,
     ) -> Self {
         let (line, accepted, framing) = (Some(line), Instant::now(), Framing::new());
@@ -85,7 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             asker,
             peer,
             reception,
-            place,
+            guard,
             line,
             accepted,
             first_bytes: None,
@@ -96,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Serves the client until it has its answer, goes, is too slow or must make room.
     pub(super) async fn run(mut self) {
-        let (given_up, stop) = (self.place.given_up(), self.stop.clone());
+        let (given_up, stop) = (self.guard.given_up(), self.stop.clone());
         let displaced = async {
             given_up.cancelled().await;
             if stop.is_cancelled() {
@@ -202,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Poll::Ready(Ok::<_, io::Error>(room.filled().len()))
         });
         let received = receiving.await?;
-        self.place.is_active(Instant::now());
+        self.guard.is_active(Instant::now());
         Ok(received)
     }
 
@@ -268,7 +268,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let sent = timeout(REQUEST_DEADLINE, self.stream.write_all(rest)).await;
             sent.map_err(|_elapsed| Failure::Deadline(REQUEST_DEADLINE))??;
         }
-        self.place.is_active(Instant::now());
+        self.guard.is_active(Instant::now());
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Accepts connections and gives each its place.
+//! Accepts connections, counts them and puts each in the line of its host.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,11 +10,27 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
-use super::{Lines, Places};
+use super::idle::ConnectionCount;
+use super::line::Lines;
 use crate::counters::Loss;
 use crate::face::Reception;
 use crate::face::reception::SOCKET_ERROR_PAUSE;
 use crate::table::{Arrival, Asker, Host, Transport};
+
+/// The connections of all listeners together: how many there may be, and in which order the first
+/// requests of each host are served.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections {
+    count: Arc<ConnectionCount>,
+    lines: Arc<Lines>,
+}
+
+impl Connections {
+    /// Room for `limit` connections.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { count: Arc::new(ConnectionCount::new(limit)), lines: Arc::default() }
+    }
+}
 
 /// Serves one listener until `stop`, then lets the connections finish their requests for at most
 /// `grace`; tells whether all did.
@@ -23,20 +39,20 @@ use crate::table::{Arrival, Asker, Host, Transport};
 pub(crate) async fn serve(
     listener: TcpListener,
     reception: Arc<Reception>,
-    (places, lines): (Arc<Places>, Arc<Lines>),
+    connections: Connections,
     stop: CancellationToken,
     grace: Duration,
 ) -> bool {
-    let mut connections = JoinSet::new();
+    let mut clients = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(_) = connections.join_next() => {}
+            Some(_) = clients.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let admitted = admit(stream, peer, &reception, (&places, &lines), &stop);
+                    let admitted = admit(stream, peer, &reception, &connections, &stop);
                     if let Some(mut connection) = admitted {
-                        connections.spawn(async move {
+                        clients.spawn(async move {
                             connection.meet().await;
                             connection.run().await;
                         });
@@ -51,18 +67,18 @@ pub(crate) async fn serve(
     }
     drop(listener);
     let drained =
-        tokio::time::timeout(grace, async { while connections.join_next().await.is_some() {} });
+        tokio::time::timeout(grace, async { while clients.join_next().await.is_some() {} });
     let has_drained = drained.await.is_ok();
-    connections.shutdown().await;
+    clients.shutdown().await;
     has_drained
 }
 
-/// Gives the client a place; `None` if it has gone already.
+/// Counts a new connection; `None` if its client has gone already.
 fn admit(
     stream: TcpStream,
     peer: SocketAddr,
     reception: &Arc<Reception>,
-    (places, lines): (&Arc<Places>, &Arc<Lines>),
+    connections: &Connections,
     stop: &CancellationToken,
 ) -> Option<Connection<TcpStream>> {
     let accepted = Instant::now();
@@ -80,12 +96,12 @@ fn admit(
         arrival: Arrival::UNKNOWN,
     };
     let peer = SocketAddr::new(asker.host.ip(), peer.port());
-    let (place, displaced) = places.take(accepted, peer, stop);
+    let (guard, displaced) = connections.count.take(accepted, peer, stop);
     if let Some(displaced) = displaced {
         let why = "idle longest when another connection came";
         reception.lost(accepted.into_std(), Loss::Displaced, displaced, why);
     }
-    let line = lines.join(asker.host);
+    let line = connections.lines.join(asker.host);
     let who = (peer, asker);
-    Some(Connection::new(stream, who, Arc::clone(reception), (place, line), stop.clone()))
+    Some(Connection::new(stream, who, Arc::clone(reception), (guard, line), stop.clone()))
 }

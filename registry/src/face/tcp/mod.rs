@@ -9,6 +9,4 @@ mod listener;
 mod watching;
 
 pub use framing::{Frame, Framing};
-pub(crate) use idle::Places;
-pub(crate) use line::Lines;
-pub(crate) use listener::serve;
+pub(crate) use listener::{Connections, serve};

@@ -14,7 +14,7 @@ use crate::dispatch::{Dispatcher, Outcome};
 use crate::face::Reception;
 use crate::face::reception::{NotDurable, Pressure, Readiness, Spare};
 use crate::limits::MAX_REQUEST;
-use crate::net::{Incoming, Interfaces, Outbox, Outgoing, UdpEar};
+use crate::net::{Incoming, Interfaces, Outbox, Outgoing, UdpSocketPair};
 use crate::refusal::Refusal;
 use crate::store::Ticket;
 use crate::table::{Arrival, Asker, Host, Transport};
@@ -27,7 +27,7 @@ pub(super) fn now() -> Instant {
 /// What the sockets of one lane are served with.
 pub(super) struct UdpFace {
     /// By which answers leave, for each socket by which requests come.
-    exits: Vec<(UdpEar, Outbox)>,
+    exits: Vec<(UdpSocketPair, Outbox)>,
     reception: Arc<Reception>,
     pressure: Pressure,
     /// Answers that wait.
@@ -57,9 +57,9 @@ struct Turn<'a> {
 }
 
 impl UdpFace {
-    pub(super) fn new(ears: &[UdpEar], reception: Arc<Reception>) -> Self {
+    pub(super) fn new(pairs: &[UdpSocketPair], reception: Arc<Reception>) -> Self {
         Self {
-            exits: ears.iter().map(|ear| (ear.clone(), Outbox::new())).collect(),
+            exits: pairs.iter().map(|pair| (pair.clone(), Outbox::new())).collect(),
             reception,
             pressure: Pressure::new(now()),
             waiting: FuturesUnordered::new(),
@@ -121,10 +121,10 @@ impl UdpFace {
     /// Whether this task is to answer, rather than that of another lane or another registry that hears
     /// the same.
     fn is_for_us(&self, arrived: &Arrived<'_>) -> bool {
-        let Some((ear, _)) = self.exits.get(arrived.inlet) else { return false };
+        let Some((pair, _)) = self.exits.get(arrived.inlet) else { return false };
         let Incoming { link, is_for_all, source, .. } = arrived.incoming;
-        ear.only_link.is_none_or(|only| only == *link)
-            && (!is_for_all || ear.lane.serves(source.ip()))
+        pair.only_link.is_none_or(|only| only == *link)
+            && (!is_for_all || pair.lane.serves(source.ip()))
     }
 
     fn serve_one(
@@ -184,7 +184,7 @@ impl UdpFace {
 
     /// Sends an answer with those of the same batch.
     fn answer(&mut self, now: Instant, bytes: &[u8], way: Way) {
-        let has_room = |(_, outbox): &(UdpEar, Outbox)| outbox.has_room(bytes.len());
+        let has_room = |(_, outbox): &(UdpSocketPair, Outbox)| outbox.has_room(bytes.len());
         if !self.exits.get(way.inlet).is_some_and(has_room) {
             self.flush(now);
         }
@@ -195,9 +195,9 @@ impl UdpFace {
 
     fn flush(&mut self, now: Instant) {
         let reception = &self.reception;
-        for (ear, outbox) in &mut self.exits {
+        for (pair, outbox) in &mut self.exits {
             // A full send buffer or an unreachable asker costs this answer, never the next one.
-            ear.answers.send(outbox, |way, error| {
+            pair.answers.send(outbox, |way, error| {
                 reception.lost(now, Loss::NotSent, way.to, error);
             });
         }

@@ -7,7 +7,7 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::net::{Clocks, Inbox, Incoming, UdpEar, wall_clock};
+use crate::net::{Clocks, Inbox, Incoming, UdpSocketPair, wall_clock};
 
 /// The sockets of one lane, each with the datagrams that were read from it last.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Inlets {
 
 #[derive(Debug)]
 struct Inlet {
-    ear: UdpEar,
+    pair: UdpSocketPair,
     inbox: Inbox,
     /// How many datagrams of the inbox are, or were, in a batch.
     taken: usize,
@@ -53,15 +53,15 @@ pub(super) struct Arrived<'a> {
 }
 
 impl Inlets {
-    pub(super) fn new(ears: Vec<UdpEar>) -> Self {
-        let inlet = |ear| Inlet {
-            ear,
+    pub(super) fn new(pairs: Vec<UdpSocketPair>) -> Self {
+        let inlet = |pair| Inlet {
+            pair,
             inbox: Inbox::new(),
             taken: 0,
             known_up_to: Duration::ZERO,
             was_emptied: true,
         };
-        let inlets = ears.into_iter().map(inlet).collect();
+        let inlets = pairs.into_iter().map(inlet).collect();
         Self { inlets, batch: Vec::new(), latest: None }
     }
 
@@ -73,7 +73,7 @@ impl Inlets {
         let mut ready = Poll::Pending;
         // Each socket must learn whom to wake.
         for inlet in &self.inlets {
-            let polled = inlet.ear.hears.poll_readable(cx);
+            let polled = inlet.pair.hears.poll_readable(cx);
             if polled.is_ready() {
                 ready = polled;
             }
@@ -88,7 +88,7 @@ impl Inlets {
         let is_everything = match &mut self.inlets[..] {
             [only] => {
                 (only.taken, only.known_up_to) = (0, Duration::MAX);
-                only.ear.hears.try_recv(&mut only.inbox)?
+                only.pair.hears.try_recv(&mut only.inbox)?
             }
             several => read_all(several)?,
         };
@@ -142,10 +142,10 @@ fn read_all(inlets: &mut [Inlet]) -> io::Result<bool> {
     for inlet in inlets.iter_mut().filter(|inlet| inlet.is_taken()) {
         inlet.taken = 0;
         let before = wall_clock();
-        inlet.was_emptied = inlet.ear.hears.try_recv(&mut inlet.inbox)?;
+        inlet.was_emptied = inlet.pair.hears.try_recv(&mut inlet.inbox)?;
         if inlet.inbox.len() == 0 {
             // The runtime may have been told later of this socket than of the others.
-            inlet.was_emptied = inlet.ear.hears.recv_now(&mut inlet.inbox)?;
+            inlet.was_emptied = inlet.pair.hears.recv_now(&mut inlet.inbox)?;
         }
         let last = inlet.inbox.iter().map(|(incoming, _)| incoming.stamp).max();
         inlet.known_up_to = last.max(inlet.was_emptied.then_some(before)).unwrap_or(before);
@@ -159,17 +159,17 @@ mod tests {
     use std::net::{IpAddr, UdpSocket};
 
     use super::*;
-    use crate::net::{Interfaces, Plan, bind};
+    use crate::net::{Interfaces, Plan, PlannedListener, bind};
 
     /// The sockets of the only lane of a registry that listens on these addresses, and its port.
     fn listen(hosts: &[IpAddr]) -> (Inlets, u16) {
         let hosts = hosts.to_vec();
-        let plan =
-            Plan { hosts, port: 0, needs_ipv6: false, udp: true, udp_sockets: 1, tcp: false };
+        let listeners = vec![PlannedListener::Udp { sockets: 1 }];
+        let plan = Plan { hosts, port: 0, needs_ipv6: false, listeners };
         let bound = bind(&plan, &Interfaces::default()).unwrap();
-        let [ears] = <[_; 1]>::try_from(bound.udp).unwrap();
-        let port = ears.first().unwrap().hears.local_addr().unwrap().port();
-        (Inlets::new(ears), port)
+        let [pairs] = <[_; 1]>::try_from(bound.udp).unwrap();
+        let port = pairs.first().unwrap().hears.local_addr().unwrap().port();
+        (Inlets::new(pairs), port)
     }
 
     /// Receives so many datagrams; each is a number.

@@ -13,7 +13,7 @@ use super::inlets::Inlets;
 use crate::counters::Loss;
 use crate::face::Reception;
 use crate::face::reception::SOCKET_ERROR_PAUSE;
-use crate::net::UdpEar;
+use crate::net::UdpSocketPair;
 
 /// Batches served at the end: as many datagrams as the largest receive buffer holds, so that what goes
 /// on coming does not keep the registry from ending.
@@ -23,14 +23,14 @@ const LAST_BATCHES: usize = 256;
 ///
 /// Cancel safe, but datagrams that were received may go unanswered.
 pub(crate) async fn serve(
-    ears: Vec<UdpEar>,
+    pairs: Vec<UdpSocketPair>,
     reception: Arc<Reception>,
     stop: CancellationToken,
     grace: Duration,
 ) {
     let mut stopped = pin!(stop.cancelled());
-    let mut face = UdpFace::new(&ears, Arc::clone(&reception));
-    let mut inlets = Inlets::new(ears);
+    let mut face = UdpFace::new(&pairs, Arc::clone(&reception));
+    let mut inlets = Inlets::new(pairs);
     loop {
         let served = tokio::select! {
             () = &mut stopped => break,

@@ -7,7 +7,8 @@ use rpyc_protocol::registry::reply::ACKNOWLEDGEMENT;
 use tokio::io::{DuplexStream, duplex};
 use tokio::task::JoinHandle;
 
-use super::super::{Lines, Places};
+use super::super::idle::ConnectionCount;
+use super::super::line::Lines;
 use super::*;
 use crate::access::{Access, Listing};
 use crate::counters::Counters;
@@ -49,9 +50,9 @@ fn connect() -> Client {
     };
     let (stream, served) = duplex(64);
     let stop = CancellationToken::new();
-    let (place, _) = Arc::new(Places::new(9)).take(Instant::now(), peer, &stop);
+    let (guard, _) = Arc::new(ConnectionCount::new(9)).take(Instant::now(), peer, &stop);
     let line = Arc::new(Lines::default()).join(asker.host);
-    let at = (place, line);
+    let at = (guard, line);
     let connection =
         Connection::new(served, (peer, asker), Arc::clone(&reception), at, stop.clone());
     Client { stream, serving: tokio::spawn(connection.run()), stop, reception }
