@@ -147,7 +147,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether it is made to save work, so that nobody is answered on account of it.
+    /// Whether it saves work, so that a reply would defeat it.
     pub(crate) fn saves_work(&self) -> bool {
         matches!(self, Self::Overloaded | Self::TooOften { .. })
     }

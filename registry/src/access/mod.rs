@@ -1,12 +1,14 @@
-//! Who may do what.
+//! Rights: a [`Principal`] asks, and [`Access::decide`] decides.
 //!
-//! A [`Principal`] is who asks, and how well that is proven. [`Access::decide`] is the one function
-//! that decides whether a principal may do something to a name. It is pure.
+//! It is the only function that decides whether a principal may do something to a name, and it is
+//! pure. The table still decides three rights that depend on its content:
 //!
-//! The table itself still decides what depends on its content: a host speaks for its own legacy
-//! registrations only (`Directory::renew`, `Registry::register`, `Registry::unregister`), a host and
-//! port of another native registrant is taken (`Registry::register_native`), and this machine may
-//! register any number of instances (`Registry::check_room`).
+//! - A host changes only its own legacy registrations: `Directory::renew`, `Registry::register` and
+//!   `Registry::unregister` look under the asker's address.
+//! - A native registrant cannot take the host and port of another: `Registry::register_native`.
+//! - This machine may register any number of instances: `Registry::check_room`.
+//!
+//! The limits of `admission` do not apply to this machine either.
 
 mod cookie;
 mod principal;

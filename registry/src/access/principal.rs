@@ -1,4 +1,4 @@
-//! Who asks, and how well that is proven.
+//! The party that makes a request, and the proof of its identity.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use crate::table::{Asker, Transport};
 /// How well the source of a request is proven, the weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Proof {
-    /// A bare datagram: anybody can forge its source.
+    /// A bare datagram, whose source can be forged.
     Datagram,
     /// A datagram with a cookie, which the registry sent to its source.
     Cookie,
@@ -15,7 +15,7 @@ pub(crate) enum Proof {
     Connection,
 }
 
-/// The identity that a principal has shown.
+/// The identity of a principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Identity {
     /// A program on the registry's own machine.
@@ -24,17 +24,17 @@ pub(crate) enum Identity {
     Network(IpAddr),
 }
 
-/// Who asks, over what transport, and how well that is proven.
+/// The party that makes a request: its identity, its transport and its proof.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Principal<'a> {
-    /// Where the request came from, and how it reached the registry.
+    /// The source of the request, and how it reached the registry.
     pub(crate) asker: &'a Asker,
     /// How well the source is proven.
     pub(crate) proof: Proof,
 }
 
 impl<'a> Principal<'a> {
-    /// The principal that has shown nothing but what its transport proves.
+    /// A principal with the proof that its transport gives.
     pub(crate) fn new(asker: &'a Asker) -> Self {
         let proof = match asker.transport {
             Transport::Tcp => Proof::Connection,
@@ -43,12 +43,12 @@ impl<'a> Principal<'a> {
         Self { asker, proof }
     }
 
-    /// The same principal, which has also shown its cookie.
+    /// The same principal with a valid cookie.
     pub(crate) fn with_cookie(self) -> Self {
         Self { proof: self.proof.max(Proof::Cookie), ..self }
     }
 
-    /// The identity that it has shown.
+    /// Its identity.
     pub(crate) fn identity(&self) -> Identity {
         match self.asker.is_here {
             true => Identity::ThisMachine,

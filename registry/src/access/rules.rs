@@ -28,11 +28,11 @@ pub struct Access {
     pub operators: Vec<ipnet::IpNet>,
 }
 
-/// What a principal wants to do.
+/// A right that an operation needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Right {
-    /// Renew, change or end a registration that it has shown to be its own: by the lease id, or in
-    /// RPyC's own protocol by its address.
+    /// Renew, change or end its own registration, identified by the lease id or, in RPyC's own
+    /// protocol, by the asker's address.
     Hold,
     /// Read every name, or the state of the registry.
     List,
@@ -47,7 +47,7 @@ pub(crate) enum Right {
 }
 
 impl Access {
-    /// Decides whether `principal` may do this to `name`, or to any name if there is none.
+    /// Decides whether `principal` has this right to `name`, or to all names without one.
     ///
     /// # Errors
     /// [`Refusal::ListingForbidden`], [`Refusal::NeedsTcp`] and [`Refusal::NotAnOperator`].
@@ -61,7 +61,7 @@ impl Access {
         match right {
             Right::Hold | Right::Register | Right::Resolve => Ok(()),
             Right::Watch if principal.proof != Proof::Connection => Err(Refusal::NeedsTcp),
-            // Whoever may resolve a name may follow it.
+            // The right to resolve a name includes the right to follow it.
             Right::Watch if name.is_some() => self.decide(principal, Right::Resolve, name),
             Right::List | Right::Watch => {
                 let is_allowed = match self.listing {

@@ -1,4 +1,4 @@
-//! The tokens of each source.
+//! The rates of each source.
 
 use std::time::Instant;
 
@@ -6,16 +6,16 @@ use super::rate::Rate;
 use crate::refusal::Refusal;
 use crate::table::Asker;
 
-/// Which tokens a request takes.
+/// The rate that a request counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Budget {
-    /// Those of renewals: servers that are known stay known, however much else their machine sends.
+    /// The rate of renewals: servers stay registered even while their machine floods the registry.
     Renewals,
-    /// Those of all other requests.
+    /// The rate of all other requests.
     Requests,
 }
 
-/// How often each source may ask. This machine is exempt.
+/// The rate limits of every source. This machine is exempt.
 #[derive(Debug)]
 pub(crate) struct Admission {
     requests: Rate,
@@ -31,10 +31,10 @@ impl Admission {
         Self { requests: rate(), renewals: rate(), per_second }
     }
 
-    /// Takes a token of the asker.
+    /// Counts a request against the rate of its asker.
     ///
     /// # Errors
-    /// [`Refusal::TooOften`] if there is none.
+    /// [`Refusal::TooOften`] above the rate.
     pub(crate) fn admit(&self, now: Instant, asker: &Asker, budget: Budget) -> Result<(), Refusal> {
         let rate = match budget {
             Budget::Renewals => &self.renewals,

@@ -1,12 +1,12 @@
-//! Which share of some kind of request is shed.
+//! Shedding of a share of requests.
 
 /// The share of one kind of request that is shed, spread evenly over the requests.
 ///
-/// Plain data: whoever serves a request of that kind asks [`Load::sheds`] once.
+/// Plain data: the code that serves a request of that kind calls [`Load::sheds`] once.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Load {
     share: f64,
-    /// The part of a request that should have been shed already.
+    /// The part of a request that is overdue to be shed.
     owed: f64,
 }
 
@@ -16,7 +16,7 @@ impl Load {
         self.share = share.clamp(0.0, 1.0);
     }
 
-    /// Whether this one request is to be shed.
+    /// Counts one request, and returns whether to shed it.
     pub(crate) fn sheds(&mut self) -> bool {
         if self.share == 0.0 {
             self.owed = 0.0;

@@ -1,5 +1,4 @@
-//! How many requests are served: of each source, and of each kind while more arrive than the
-//! registry can serve.
+//! Limits on requests: a rate for each source, and shedding under overload.
 
 mod budget;
 mod load;

@@ -1,4 +1,4 @@
-//! An answer that waits, and what it becomes.
+//! Answers that wait.
 
 use std::net::SocketAddr;
 
@@ -8,13 +8,13 @@ use super::native::Envelope;
 use crate::store::Ticket;
 use crate::table::{Directory, Transport};
 
-/// What an answer waits for: addresses of a new instance to be tried, if there are any, and then a
-/// change to be durable. It can become a refusal.
+/// An answer that waits until the addresses of a new instance have been probed, if there are any,
+/// and then until a change is durable. It can become a refusal.
 #[derive(Debug)]
 pub struct Deferred {
     ticket: Ticket,
     transport: Transport,
-    /// What a native answer has around it. A legacy one has no other form but silence.
+    /// The envelope of a native answer. The only refusal of a legacy answer is silence.
     native: Option<Box<Native>>,
 }
 
@@ -24,7 +24,7 @@ struct Native {
     check: Option<Check>,
 }
 
-/// A registration whose addresses are tried before it is answered.
+/// A registration whose answer waits for probes.
 #[derive(Debug)]
 struct Check {
     addresses: Vec<SocketAddr>,
@@ -43,7 +43,7 @@ impl Deferred {
         Self { ticket, transport, native: Some(Box::new(Native { envelope, check: None })) }
     }
 
-    /// The same answer, which grants a lease and waits for these addresses to be tried before.
+    /// The same answer, which grants a lease and waits for probes of these addresses first.
     pub(super) fn after_check(
         mut self,
         addresses: Vec<SocketAddr>,
@@ -62,14 +62,14 @@ impl Deferred {
         self.ticket
     }
 
-    /// The addresses to try before: those of the registration that the rules allow.
+    /// The addresses to probe first: those of the registration that the rules allow.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         let check = self.native.as_ref().and_then(|native| native.check.as_ref());
         check.map(|check| &check.addresses[..]).unwrap_or_default()
     }
 
-    /// The answer with the remark that an address cannot be reached; `None` if that does not fit: the
+    /// The answer with the remark that an address cannot be reached. `None` if both do not fit: the
     /// lease is worth more than the remark.
     #[must_use]
     pub fn with_remark(&self, unreachable: String) -> Option<Vec<u8>> {
@@ -80,19 +80,19 @@ impl Deferred {
         Reply::parse(&answer).is_ok_and(|it| it.lease.is_some()).then_some(answer)
     }
 
-    /// Whether a refusal can be told: a native one in words, one over TCP by closing the connection.
-    /// Otherwise the answer may as well wait until a failing store recovers.
+    /// Whether the asker can learn of a refusal: from a native reply, or over TCP from the end of the
+    /// connection. Otherwise the answer waits until a failing store recovers.
     pub(crate) fn is_refusable(&self) -> bool {
         self.transport == Transport::Tcp || self.native.is_some()
     }
 
-    /// The refusal that is told in place of the answer, because the change is not durable; `None` if
-    /// silence, or the end of the connection, is the only one.
+    /// The reply that replaces the answer because the change is not durable. `None` if the protocol
+    /// has none.
     pub(crate) fn not_durable(&self, directory: &Directory, why: &str) -> Option<Vec<u8>> {
         self.native.as_ref()?.envelope.not_durable(directory.revision(), why)
     }
 
-    /// Whether the asker may have left its port to another program after a while.
+    /// Whether another program may have the asker's port after a while.
     pub(crate) fn is_datagram(&self) -> bool {
         self.transport != Transport::Tcp
     }

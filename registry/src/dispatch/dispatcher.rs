@@ -1,4 +1,4 @@
-//! What serves every request.
+//! The shared state of all requests.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,13 +12,13 @@ use crate::counters::Counters;
 use crate::store::{Progress, Ticket};
 use crate::table::{Directory, Failure, Instance, Registry};
 
-/// Names the addresses of a new registration that are tried before it is answered.
+/// Selects the addresses of a new registration to probe before the answer.
 pub(crate) trait CheckPlan: fmt::Debug + Send + Sync {
-    /// The addresses to try; none if the registration is answered at once.
+    /// The addresses to probe; none if the answer need not wait.
     fn addresses(&self, directory: &Directory, instance: &Arc<Instance>) -> Vec<SocketAddr>;
 }
 
-/// Serves every request, whatever protocol it comes in.
+/// Performs the operations of all faces.
 ///
 /// Pure: reads no clock and no socket. Shared by all workers; what needs the owner of the table takes
 /// its lock for as long as a change in memory takes.
@@ -58,7 +58,7 @@ impl Dispatcher {
         }
     }
 
-    /// Tries the addresses that `plan` names before it answers a new registration.
+    /// Probes the addresses that `plan` selects before it answers a new registration.
     pub(crate) fn with_checks(self, plan: Arc<dyn CheckPlan>) -> Self {
         Self { checks: Some(plan), ..self }
     }

@@ -1,4 +1,4 @@
-//! One message in, one answer out: which codec reads it.
+//! Selects the codec of a message.
 
 use std::time::Instant;
 
@@ -9,13 +9,13 @@ use crate::admission::Load;
 use crate::refusal::Refusal;
 use crate::table::Asker;
 
-/// What is to be done about a request.
+/// The result of a request: what the face must do.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "faces must handle every outcome")]
 pub enum Outcome<'b> {
     /// Send this answer.
     Reply(&'b [u8]),
-    /// Send this answer once what it waits for has happened, or what [`Deferred`] makes of it.
+    /// Send this answer, or the refusal that it becomes, after the events that it waits for.
     Deferred(Deferred, &'b [u8]),
     /// Over TCP: send the changes, for as long as the asker stays.
     Watch(Box<Watch>),
@@ -35,7 +35,7 @@ impl Dispatcher {
         self.handle_under_load(now, asker, message, buffer, &mut Load::default())
     }
 
-    /// Like [`Dispatcher::handle`]; refuses registrations that are no renewals as `load` demands.
+    /// Like [`Dispatcher::handle`], but `load` sheds registrations that are not renewals.
     pub(crate) fn handle_under_load<'b>(
         &self,
         now: Instant,

@@ -1,9 +1,9 @@
-//! What the registry is asked to do, and what it answers.
+//! Operations on the registry, and the codecs of its two protocols.
 //!
-//! [`Dispatcher::perform`] takes a typed operation and gives a typed answer: it admits, decides by
-//! [`Access`](crate::Access), reads or changes the table, and knows no protocol. The codecs `legacy`
-//! (RPyC's brine) and `native` (JSON) stand around it, and [`Dispatcher::handle`] chooses between
-//! them. An answer that must wait comes with a [`Deferred`].
+//! [`Dispatcher::perform`] takes a typed operation and returns a typed answer: it applies the rate
+//! limits and [`Access`](crate::Access), and reads or changes the table. It knows no protocol. The
+//! codecs `legacy` (RPyC's brine) and `native` (JSON) translate, and [`Dispatcher::handle`] selects
+//! one by the first byte. An answer that must wait comes with a [`Deferred`].
 
 mod deferred;
 mod dispatcher;

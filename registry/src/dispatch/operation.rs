@@ -1,4 +1,4 @@
-//! What is asked and answered, without a protocol.
+//! Operations and answers, independent of any protocol.
 
 use std::net::SocketAddr;
 
@@ -10,18 +10,18 @@ use rpyc_protocol::registry::{self, Port};
 use crate::store::Ticket;
 use crate::table::{Extent, Found, Names};
 
-/// What the registry is asked to do.
+/// An operation on the registry.
 #[derive(Debug)]
 pub(crate) enum Operation<'a> {
     /// Registers the names at a port of the asker's host, or renews them: RPyC's REGISTER.
     Announce { names: registry::Names<'a>, port: &'a Port },
-    /// Ends what is announced at a port of the asker's host: RPyC's UNREGISTER.
+    /// Ends the registration of a port of the asker's host: RPyC's UNREGISTER.
     Withdraw { port: &'a Port },
     /// Begins a lease.
     Register(Registration),
     /// Renews a lease.
     Renew(LeaseId),
-    /// Changes what a registrant says about its instance.
+    /// Changes the details of an instance.
     Update(LeaseId, DetailsUpdate),
     /// Ends leases.
     Deregister(Target),
@@ -39,7 +39,7 @@ pub(crate) enum Operation<'a> {
         filter: Filter,
         extent: Extent,
     },
-    /// Finds all that is known of some instances.
+    /// Finds some instances with all their details.
     Describe { target: Target, extent: Extent },
     /// Follows the changes of the names that match, or of all.
     Watch { glob: Option<String> },
@@ -49,12 +49,12 @@ pub(crate) enum Operation<'a> {
     Ping,
 }
 
-/// What the registry answers.
+/// The answer to an operation.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// How many instances changed or ended.
+    /// The number of instances that changed or ended.
     Changed(u64),
-    /// It is done, and there is nothing to say about it.
+    /// The operation succeeded and returns nothing.
     Done,
     /// The instances, or as many as the extent allows.
     Found(Found),
@@ -66,20 +66,20 @@ pub(crate) enum Answer {
     Watch(Names),
 }
 
-/// An answer, and what it waits for.
+/// The result of an operation.
 #[derive(Debug)]
 pub(crate) struct Performed {
     pub(crate) answer: Answer,
-    /// What must happen before it is given; `None` if it may be given at once.
+    /// The events that it must wait for; `None` if it can be sent at once.
     pub(crate) wait: Option<Wait>,
 }
 
-/// What an answer waits for.
+/// The events that an answer waits for.
 #[derive(Debug)]
 pub(crate) struct Wait {
     /// The change that must be durable.
     pub(crate) ticket: Ticket,
-    /// The addresses of a new instance to try before.
+    /// The addresses of a new instance to probe first.
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
@@ -90,7 +90,7 @@ impl From<Answer> for Performed {
 }
 
 impl Performed {
-    /// An answer that may be given once the ticket is durable.
+    /// An answer that waits until the ticket is durable.
     pub(crate) fn once_durable(ticket: Ticket, answer: Answer) -> Self {
         Self { answer, wait: Some(Wait { ticket, addresses: Vec::new() }) }
     }

@@ -1,4 +1,4 @@
-//! The one way by which every face reads and changes the table.
+//! Performs operations: every face reads and changes the table through here.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -16,11 +16,11 @@ use crate::store::Ticket;
 use crate::table::{Asker, Extent, Found, Names, Renewal, Selection, only_host};
 
 impl Dispatcher {
-    /// Does what `principal` asks, if it may and does not ask too often. Under load it registers
-    /// nothing new that `load` sheds; renewals are never shed.
+    /// Performs an operation, if `principal` has the right and stays within its rate. Under overload,
+    /// `load` sheds registrations; renewals are never shed.
     ///
     /// # Errors
-    /// [`Refusal`] tells why nothing was done.
+    /// [`Refusal`] is the reason; nothing has changed then.
     pub(crate) fn perform(
         &self,
         now: Instant,
@@ -39,7 +39,7 @@ impl Dispatcher {
         };
         self.admission.admit(now, asker, budget)?;
         let allow = |right, name: Option<&FoldedName>| self.access.decide(principal, right, name);
-        // A lease id shows its registrant; everything else is an operator's.
+        // A lease id identifies its registrant. Any other target needs an operator.
         let allow_change = |target: &Target| {
             allow(if target.lease.is_some() { Right::Hold } else { Right::Operate }, None)
         };
@@ -85,7 +85,7 @@ impl Dispatcher {
             Operation::List { host, prefix, glob, filter, extent } => {
                 allow(Right::List, None)?;
                 let names = &Names::like(prefix.as_deref(), glob.as_deref())?;
-                // Nobody registers from what is no address.
+                // No instance has a host that is not an address.
                 let Some(only) = only_host(host.as_deref()) else {
                     return Ok(Answer::Found(Found::default()).into());
                 };
@@ -120,7 +120,8 @@ impl Dispatcher {
         })
     }
 
-    /// Renews what is known and registers the rest. A renewal takes tokens of its own.
+    /// Renews the names if all are registered, otherwise registers them. Renewals have a rate of
+    /// their own.
     fn announce(
         &self,
         now: Instant,
@@ -173,7 +174,7 @@ impl Dispatcher {
         self.with_registry(|registry| registry.renew_native(now, asker, lease))
     }
 
-    /// The addresses of a new registration that are to be tried before it is answered.
+    /// The addresses of a new registration to probe before the answer.
     fn to_check(&self, lease: LeaseId) -> Vec<SocketAddr> {
         let Some(plan) = &self.checks else { return Vec::new() };
         let instance = self.directory.instance_of(lease);
@@ -195,7 +196,7 @@ fn changed((count, ticket): (u64, Ticket)) -> Performed {
     Performed::once_durable(ticket, Answer::Changed(count))
 }
 
-/// All that is known of every instance of `names` that passes `filter`.
+/// Every instance of `names` that passes `filter`, with all details.
 fn everything<'a>(names: &'a Names, filter: &'a Filter) -> Selection<'a> {
     Selection { names, only: None, target: None, filter, with_hidden: true, is_full: true }
 }

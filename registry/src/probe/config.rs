@@ -1,4 +1,4 @@
-//! What is probed, and how.
+//! The configuration of probes.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! The tasks beside the faces.
+//! The background tasks.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::probe::{self, ProbeConfig};
 /// How often the machine's addresses are read again.
 const INTERFACES_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Starts them. They end when the set is dropped.
+/// Starts the background tasks. They end when the set is dropped.
 pub(super) fn start(
     reception: &Arc<Reception>,
     probes: &Arc<ProbeConfig>,

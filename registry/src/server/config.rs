@@ -1,4 +1,4 @@
-//! How a registry is set up.
+//! The configuration of a registry.
 
 use std::net::IpAddr;
 

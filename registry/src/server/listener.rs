@@ -1,4 +1,4 @@
-//! What a registry listens on.
+//! The addresses that a registry listens on.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! The registry as a whole: its sockets, its tasks, and how they end.
+//! The registry as a whole: its sockets and its tasks.
 
 mod background;
 mod config;

@@ -196,7 +196,7 @@ impl Face {
     }
 }
 
-/// Logs what was not served, and what was served in part.
+/// Logs how many messages were not served, or only in part.
 fn log_totals(reception: &Reception) {
     for loss in Loss::ALL {
         let total = reception.counters.total(loss);

@@ -1,4 +1,4 @@
-//! From an opened store to a table that is served, and back.
+//! Makes the table from the store at the start, and waits for the store at the end.
 
 use std::pin::Pin;
 use std::sync::Arc;

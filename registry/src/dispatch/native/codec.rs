@@ -67,7 +67,8 @@ impl Dispatcher {
             Answer::Done => Reply::default(),
             Answer::Found(found) => Reply { revision: Some(before), ..Reply::from(found) },
             Answer::Granted(lease) => {
-                granted = Some(lease.clone());
+                let has_check = wait.as_ref().is_some_and(|wait| !wait.addresses.is_empty());
+                granted = has_check.then(|| lease.clone());
                 Reply { lease: Some(lease), ..Reply::default() }
             }
             Answer::Status(status) => Reply { status: Some(status), ..Reply::default() },
@@ -80,7 +81,7 @@ impl Dispatcher {
         let bytes = self.close(&envelope, reply, buffer)?;
         let Some(wait) = wait else { return Ok(Outcome::Reply(bytes)) };
         let deferred = Deferred::native(wait.ticket, asker.transport, envelope);
-        let deferred = match granted.filter(|_| !wait.addresses.is_empty()) {
+        let deferred = match granted {
             Some(granted) => {
                 deferred.after_check(wait.addresses, granted, self.directory.revision())
             }

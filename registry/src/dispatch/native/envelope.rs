@@ -1,4 +1,4 @@
-//! What an answer has around it, and how long it may be.
+//! The members that every reply has, and the limit on its length.
 
 use rpyc_protocol::registry::native::{
     self, Cursor, ErrorCode, MAX_AMPLIFICATION, MAX_DATAGRAM, Page, Reply, Revision,
@@ -30,13 +30,13 @@ impl Room {
         Self { bytes, most }
     }
 
-    /// Whether an answer could be longer with a cookie.
+    /// Whether a cookie would allow a longer reply.
     pub(super) fn may_grow(self) -> bool {
         self.bytes < self.most
     }
 }
 
-/// What every answer to a request has around it.
+/// The members of a reply that do not depend on the operation.
 #[derive(Debug)]
 pub(in crate::dispatch) struct Envelope {
     pub(super) id: Option<u64>,
@@ -46,7 +46,7 @@ pub(in crate::dispatch) struct Envelope {
 }
 
 impl Envelope {
-    /// How much of what is found fits into an answer.
+    /// The page that fits into a reply.
     pub(super) fn extent(&self, page: &Page, revision: Revision) -> Extent {
         let limit = page.limit.and_then(|limit| usize::try_from(limit).ok());
         Extent {
@@ -95,8 +95,8 @@ impl Envelope {
         [truncated, without_revision].iter().map(Reply::to_bytes).find(|bytes| self.fits(bytes))
     }
 
-    /// The refusal in place of an answer whose change is not durable: without the reason if there is no
-    /// room for it, never without the error.
+    /// The reply that a change is not durable. It omits the reason if that does not fit, but never the
+    /// error.
     pub(in crate::dispatch) fn not_durable(
         &self,
         revision: Revision,

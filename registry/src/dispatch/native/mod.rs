@@ -1,4 +1,4 @@
-//! The codec of the native protocol, JSON: requests to operations, answers to bytes that fit.
+//! The codec of the native protocol, JSON.
 
 mod codec;
 mod envelope;

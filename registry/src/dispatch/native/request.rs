@@ -1,4 +1,4 @@
-//! From the requests of the native protocol to operations.
+//! Translates native requests to operations.
 
 use rpyc_protocol::registry::native::{self, Page};
 
@@ -6,7 +6,7 @@ use crate::dispatch::operation::Operation;
 use crate::refusal::Refusal;
 use crate::table::Extent;
 
-/// The operation that is asked for. `extent` says how much of a page fits into the answer.
+/// Translates a request. `extent` limits a page to the room of the reply.
 pub(super) fn to_operation(
     asked: native::Operation,
     extent: impl FnOnce(Page) -> Extent,

@@ -1,4 +1,4 @@
-//! What all faces share.
+//! The state that all faces share.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use crate::table::Asker;
 /// not spin.
 pub(crate) const SOCKET_ERROR_PAUSE: Duration = Duration::from_millis(50);
 
-/// What all faces share.
+/// The state that all faces share.
 #[derive(Debug)]
 pub(crate) struct Reception {
     /// Serves requests; not there until the store has been read.
@@ -31,18 +31,18 @@ pub(crate) struct Reception {
     pub(super) waiting: Arc<Semaphore>,
 }
 
-/// What becomes of a request that arrives before the table is there or after.
+/// Whether the registry can serve a request yet.
 pub(crate) enum Readiness<'a> {
-    /// It is served.
+    /// It can: serve it.
     Ready(&'a Arc<Dispatcher>),
-    /// It is answered that the registry is not ready.
+    /// It cannot: send this reply.
     Tell(Vec<u8>),
-    /// It is not answered: to a legacy asker, an early answer would mean "nobody".
+    /// It cannot, and no reply says so: a legacy client would take one for "no servers".
     Silent,
 }
 
 impl Reception {
-    /// Not ready yet.
+    /// A registry that is not ready.
     pub(crate) fn new(counters: Arc<Counters>, interfaces: Interfaces) -> Self {
         Self {
             dispatcher: SetOnce::new(),
@@ -55,11 +55,11 @@ impl Reception {
 
     /// Serves requests from now on. Called once.
     pub(crate) fn open(&self, dispatcher: Arc<Dispatcher>) {
-        // A second one is dropped; nobody makes one.
+        // The server makes only one.
         let _ = self.dispatcher.set(dispatcher);
     }
 
-    /// What serves requests, if the registry is ready.
+    /// The dispatcher, if the registry is ready.
     pub(crate) fn dispatcher(&self) -> Option<&Arc<Dispatcher>> {
         self.dispatcher.get()
     }
@@ -71,7 +71,7 @@ impl Reception {
         self.dispatcher.wait().await
     }
 
-    /// What becomes of this request.
+    /// Whether the registry can serve this request yet.
     pub(crate) fn readiness(&self, asker: &Asker, message: &[u8]) -> Readiness<'_> {
         match self.dispatcher() {
             Some(dispatcher) => Readiness::Ready(dispatcher),
@@ -84,7 +84,7 @@ impl Reception {
         self.lost(now, Loss::from(refusal), source, refusal);
     }
 
-    /// Counts a message that is not served, and logs it now and then.
+    /// Counts a message that is not served, and logs it at most once a minute.
     pub(crate) fn lost(
         &self,
         now: Instant,

@@ -1,5 +1,4 @@
-//! What every face does with a request before and after it is served, once for all of them: whether
-//! the registry is ready, answers that wait, what is shed under load, and what is counted.
+//! The work that all faces share: readiness, answers that wait, overload and counting.
 
 mod front;
 mod pressure;

@@ -1,4 +1,4 @@
-//! Answers that wait, of all faces together.
+//! The answers of all faces that wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,23 +8,23 @@ use tokio::time::{Instant, timeout_at};
 use super::Reception;
 use crate::dispatch::{Deferred, Dispatcher};
 
-/// Answers that may wait. Past that, requests go unacknowledged and come again.
+/// The most answers that wait. Beyond it, the registry refuses to acknowledge a change.
 pub(super) const LIMIT: usize = 65_536;
 
 /// How long an answer waits for the store. RPyC's clients wait two seconds for theirs; much later the
 /// port of a datagram may be somebody else's.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Why an answer that waited is not given, where no refusal can be told.
+/// The reason why an answer is not sent, where the protocol has no refusal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the change is made but not durable: {0}")]
 pub(crate) struct NotDurable(Arc<str>);
 
 impl Reception {
-    /// Waits until `answer` may be given and gives it, or the refusal that it has become.
+    /// Waits until `answer` may be sent, and returns it or the refusal that it became.
     ///
     /// # Errors
-    /// [`NotDurable`] if neither can be told; at once if too many answers wait already.
+    /// [`NotDurable`] if the protocol has no refusal.
     ///
     /// # Cancel safety
     /// Cancel safe: dropping the future drops the answer. The change stays.
@@ -55,7 +55,6 @@ impl Reception {
             });
             match timeout_at(deadline, settled).await {
                 Ok(Ok(progress)) if ticket <= progress.committed => Ok(answer),
-                // What is not durable is not acknowledged.
                 Ok(Ok(progress)) => refuse(progress.failure.clone().unwrap_or_default()),
                 Ok(Err(_closed)) => refuse("the store is gone".into()),
                 Err(_elapsed) if deferred.is_datagram() => {

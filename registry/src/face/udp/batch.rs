@@ -1,4 +1,4 @@
-//! Serves the datagrams of one batch, and sends what is answered to them.
+//! Serves the datagrams of one batch, and sends their answers.
 
 use std::io;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub(super) struct Way {
     outgoing: Outgoing,
 }
 
-/// An answer that waited, and what has become of it.
+/// An answer that waited, and its result.
 type Settled = (Way, Result<Vec<u8>, NotDurable>);
 
 /// What all datagrams of one batch are served with.
