@@ -77,7 +77,7 @@ impl Table {
     pub fn renew_all(&mut self) -> usize {
         for (asker, renewal) in &self.renewals {
             let outcome = self.dispatcher.handle(self.now, asker, renewal, &mut self.answer);
-            assert!(matches!(outcome, Outcome::AfterCommit(..)), "not renewed");
+            assert!(matches!(outcome, Outcome::Deferred(..)), "not renewed");
         }
         self.renewals.len()
     }
@@ -90,7 +90,7 @@ impl Table {
         let request = register(self.instances, instance);
         let asker = asker(instance);
         let outcome = self.dispatcher.handle(self.now, &asker, &request, &mut self.answer);
-        assert!(matches!(outcome, Outcome::AfterCommit(..)), "not registered");
+        assert!(matches!(outcome, Outcome::Deferred(..)), "not registered");
     }
 
     /// Ends all leases, as many sweeps as that takes; tells how many instances are left.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use libfuzzer_sys::fuzz_target;
 use rpyc_protocol::registry::native::StoreId;
 use rpyc_registry::{
-    Access, Asker, Counters, Dispatcher, Host, Limits, Listing, MemoryStore, Origin, Outcome,
+    Access, Arrival, Asker, Counters, Dispatcher, Host, Limits, Listing, MemoryStore, Origin, Outcome,
     ProtectionPolicy, Registry, TableConfig, Transport,
 };
 
@@ -59,13 +59,12 @@ fuzz_target!(|bytes: &[u8]| {
             reached: Some([10, 0, 0, 1].into()),
             link: 2,
             transport,
+            arrival: Arrival::UNKNOWN,
         };
         match dispatcher.handle(now, &asker, message, &mut buffer) {
-            Outcome::Reply(reply) | Outcome::AfterCommit(_, reply) => {
+            Outcome::Reply(reply) | Outcome::Deferred(_, reply) => {
                 assert!(!reply.is_empty() && reply.len() <= cap);
             }
-            // Only where services are probed.
-            Outcome::AfterCheck(check) => assert!(check.addresses().is_empty()),
             Outcome::Watch(mut watch) => {
                 let mut lines = Vec::new();
                 while watch.lines(now, &mut lines) {}

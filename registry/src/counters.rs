@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use rpyc_protocol::registry::native;
 use tracing::warn;
 
-use crate::probe::ProbeOutcome;
 use crate::refusal::Refusal;
 
 /// How often one kind of loss is logged.
@@ -153,13 +152,21 @@ pub(crate) struct ProbeCounters {
 }
 
 impl ProbeCounters {
-    pub(crate) fn count(&self, outcome: ProbeOutcome) {
+    /// Counts a probe that ended, whatever it found.
+    pub(crate) fn done(&self) {
         self.done.fetch_add(1, Ordering::Relaxed);
-        match outcome {
-            ProbeOutcome::Passed => {}
-            ProbeOutcome::Failed { .. } => drop(self.failed.fetch_add(1, Ordering::Relaxed)),
-            ProbeOutcome::Unable => drop(self.unable.fetch_add(1, Ordering::Relaxed)),
-        }
+    }
+
+    /// Counts a probe that the server did not answer.
+    pub(crate) fn failed(&self) {
+        self.done();
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a probe that could not be made.
+    pub(crate) fn unable(&self) {
+        self.done();
+        self.unable.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn set(&self, instances: usize, in_flight: usize, is_holding_back: bool) {

@@ -4,6 +4,7 @@
 //! decodes them, asks the [`Directory`] or changes the [`Registry`], and gives back the bytes of an
 //! answer. Nothing below the faces reads a clock or a socket.
 
+mod access;
 mod admission;
 mod counters;
 mod details;
@@ -18,21 +19,20 @@ mod server;
 mod store;
 mod table;
 
+pub use access::{Access, Listing};
 pub use counters::{ANSWERS_CUT, Counters, Loss};
 pub use details::{
     DetailsError, MAX_DETAILS_BYTES, MAX_META, MAX_TAGS, MAX_VALUE_BYTES, MAX_WORD_BYTES,
 };
-pub use dispatch::{
-    Access, Check, Dispatcher, Listing, MAX_ADDRESSES, MAX_KEY_BYTES, MAX_REQUEST, Outcome, Watch,
-    random_store_id,
-};
+pub use dispatch::{Deferred, Dispatcher, MAX_ADDRESSES, MAX_KEY_BYTES, Outcome, Watch};
 pub use face::tcp::{Frame, Framing};
-pub use limits::Limits;
+pub use limits::{Limits, MAX_REQUEST};
 pub use net::BindError;
 pub use probe::{
     Pace, ProbeConfig, ProbeKind, ProbeOutcome, ProbeRule, ProbeRuleError, Prober, ServiceGlob,
     Start, Verdict,
 };
+pub use random::store_id as random_store_id;
 pub use refusal::Refusal;
 pub use server::{Config, Listener, Server};
 pub use store::{

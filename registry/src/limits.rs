@@ -1,6 +1,9 @@
 //! What one registry takes from everybody and from each.
 
-use rpyc_protocol::ServiceName;
+use rpyc_protocol::{Limits as MessageLimits, ServiceName};
+
+/// The most bytes of one request.
+pub const MAX_REQUEST: usize = MessageLimits::REQUEST.bytes;
 
 /// Bounds on what a registry holds and serves. Beyond them it refuses: it does not answer over UDP,
 /// closes the connection over TCP, and counts and logs the refusal.

@@ -1,5 +1,7 @@
 //! Numbers that nobody can guess, from the system.
 
+use rpyc_protocol::registry::native::StoreId;
+
 use crate::table::Entropy;
 
 /// One number.
@@ -12,4 +14,10 @@ pub(crate) fn number() -> u128 {
 /// Any number of them.
 pub(crate) fn entropy() -> Entropy {
     Box::new(number)
+}
+
+/// A store's name that no other has, by `random` numbers.
+#[must_use]
+pub fn store_id(random: u128) -> StoreId {
+    StoreId::new(u32::try_from(random & u128::from(u32::MAX)).unwrap_or(0))
 }

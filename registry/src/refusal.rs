@@ -149,3 +149,10 @@ pub enum Refusal {
     #[error(transparent)]
     Unwritable(#[from] EncodeError),
 }
+
+impl Refusal {
+    /// Whether it saves work, so that a reply would defeat it.
+    pub(crate) fn saves_work(&self) -> bool {
+        matches!(self, Self::Overloaded | Self::TooOften { .. })
+    }
+}

@@ -45,7 +45,7 @@ impl Table {
     fn handle(&self, asker: &Asker, message: &[u8]) -> Vec<u8> {
         let mut buffer = Vec::new();
         match self.dispatcher.handle(self.now, asker, message, &mut buffer) {
-            Outcome::Reply(bytes) | Outcome::AfterCommit(_, bytes) => bytes.to_vec(),
+            Outcome::Reply(bytes) | Outcome::Deferred(_, bytes) => bytes.to_vec(),
             other => unreachable!("{other:?}"),
         }
     }

@@ -160,7 +160,7 @@ impl Table {
         let mut buffer = Vec::new();
         let bytes = request.to_string();
         match self.dispatcher.handle(self.instant(), from, bytes.as_bytes(), &mut buffer) {
-            Outcome::Reply(bytes) | Outcome::AfterCommit(_, bytes) => Reply::parse(bytes).unwrap(),
+            Outcome::Reply(bytes) | Outcome::Deferred(_, bytes) => Reply::parse(bytes).unwrap(),
             other => unreachable!("{request} is answered by {other:?}"),
         }
     }
@@ -199,7 +199,7 @@ impl Table {
             let mut buffer = Vec::new();
             let outcome =
                 self.dispatcher.handle(self.instant(), &asker(place.0), &request, &mut buffer);
-            assert!(matches!(outcome, Outcome::AfterCommit(..)), "{outcome:?}");
+            assert!(matches!(outcome, Outcome::Deferred(..)), "{outcome:?}");
             let server = self.servers.entry(place).or_default();
             let deadline = lease_time + TTL;
             server.leases.insert(name, Lease { deadline, ttl: TTL, is_restored: false });

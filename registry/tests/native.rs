@@ -55,7 +55,7 @@ impl Table {
         let mut buffer = Vec::new();
         let bytes = request.to_string();
         match self.dispatcher.handle(self.now, asker, bytes.as_bytes(), &mut buffer) {
-            Outcome::Reply(bytes) | Outcome::AfterCommit(_, bytes) => {
+            Outcome::Reply(bytes) | Outcome::Deferred(_, bytes) => {
                 check(Schema::Reply, &serde_json::from_slice(bytes).unwrap());
                 Reply::parse(bytes).unwrap()
             }
@@ -258,7 +258,7 @@ fn a_legacy_packet_neither_ends_nor_doubles_a_native_registration() {
     let mut buffer = Vec::new();
     let mut legacy = |message: &[u8]| {
         let outcome = table.dispatcher.handle(table.now, &server, message, &mut buffer);
-        assert!(matches!(outcome, Outcome::AfterCommit(..)), "{outcome:?}");
+        assert!(matches!(outcome, Outcome::Deferred(..)), "{outcome:?}");
     };
     const REGISTER: &[u8] = b"\x12\x08\x0dRPYC\x08\x0e\x08REGISTER\x11\x10\x08\x0aA\x51";
     const UNREGISTER: &[u8] = b"\x12\x08\x0dRPYC\x08\x0e\x0aUNREGISTER\x10\x51";
@@ -497,11 +497,11 @@ fn a_registration_that_a_probe_rule_speaks_of_waits_for_its_addresses_to_be_trie
     let mut buffer = Vec::new();
     let message = register("a").to_string();
     let outcome = table.dispatcher.handle(table.now, &server, message.as_bytes(), &mut buffer);
-    let Outcome::AfterCheck(deferred) = outcome else { unreachable!("{outcome:?}") };
+    let Outcome::Deferred(deferred, _) = outcome else { unreachable!("{outcome:?}") };
     let tried: Vec<_> = deferred.addresses().iter().map(ToString::to_string).collect();
     assert_eq!(tried, ["10.0.0.7:1", "10.0.0.7:2"], "not the other machine's");
     assert_eq!(table.ports(json!({})), [22], "it is found meanwhile");
-    let (_, answer) = deferred.finish(Some("why".to_owned())).unwrap();
+    let answer = deferred.with_remark("why".to_owned()).unwrap();
     check(Schema::Reply, &serde_json::from_slice(&answer).unwrap());
     let reply = Reply::parse(&answer).unwrap();
     assert_eq!(reply.id, Some(5));
@@ -529,7 +529,7 @@ fn a_watcher_that_is_too_far_behind_begins_anew() {
         let update = json!({"v": 1, "op": "update", "lease": lease, "weight": change % 7});
         let update = update.to_string();
         let outcome = table.dispatcher.handle(table.now, &server, update.as_bytes(), &mut buffer);
-        assert!(matches!(outcome, Outcome::AfterCommit(..)));
+        assert!(matches!(outcome, Outcome::Deferred(..)));
     }
     out.clear();
     while watch.lines(table.now, &mut out) {}

@@ -60,7 +60,7 @@ impl World {
         .unwrap();
         let mut buffer = Vec::new();
         let outcome = self.dispatcher.handle(self.start + now, &asker, &request, &mut buffer);
-        assert!(matches!(outcome, Outcome::AfterCommit(..)), "{outcome:?}");
+        assert!(matches!(outcome, Outcome::Deferred(..)), "{outcome:?}");
     }
 
     /// Who is found under each name.

@@ -75,7 +75,7 @@ impl Run {
         let mut buffer = Vec::new();
         let bytes = request.to_string();
         match self.dispatcher.handle(self.now, &asker, bytes.as_bytes(), &mut buffer) {
-            Outcome::Reply(bytes) | Outcome::AfterCommit(_, bytes) => Reply::parse(bytes).unwrap(),
+            Outcome::Reply(bytes) | Outcome::Deferred(_, bytes) => Reply::parse(bytes).unwrap(),
             other => unreachable!("{request} is answered by {other:?}"),
         }
     }

@@ -197,6 +197,36 @@ async fn while_the_store_fails_native_askers_are_told_so_at_once_and_shortly() {
 }
 
 #[tokio::test]
+async fn an_answer_that_waits_becomes_a_refusal_when_the_store_fails() {
+    let progress = watch::Sender::default();
+    let store = SlowStore { last: Ticket::default(), progress: progress.clone() };
+    let origin = Origin::empty(native::StoreId::new(1));
+    let bind = |config: &Config| Server::with_store(config, Box::new(store), origin).unwrap();
+    let registry = Running::with(bind, Config::default());
+    let (native, legacy) = (registry.datagrams().await, registry.datagrams().await);
+    let request = format!("{{\"v\":1,\"op\":\"register\",\"names\":[\"a\"],\"port\":1}}{:900}", "");
+    native.send(request.as_bytes()).await.unwrap();
+    legacy.send(&register(&["b"], 2)).await.unwrap();
+    let asker = registry.datagrams().await;
+    for name in ["a", "b"] {
+        let query = encoded(&Request::Query { name });
+        while reply::decode_endpoints(&ask(&asker, &query).await).unwrap().is_empty() {}
+    }
+    let failure = Some("the disk is full".into());
+    progress.send_replace(Progress { committed: Ticket::default(), failure });
+    let error = native::Reply::parse(&answer(&native).await).unwrap().error.unwrap();
+    assert_eq!(error.code, native::ErrorCode::NotDurable);
+    assert!(error.message.ends_with("the disk is full"), "{}", error.message);
+    // Silence is the only refusal of a legacy datagram, so that one waits for the store to recover.
+    let mut buffer = [0; 100];
+    timeout(SILENCE, legacy.recv(&mut buffer)).await.unwrap_err();
+    commit(&progress, 2);
+    assert_eq!(answer(&legacy).await, reply::ACKNOWLEDGEMENT);
+    drop(progress);
+    assert!(registry.stop().await);
+}
+
+#[tokio::test]
 async fn while_the_store_is_read_nobody_is_told_that_nobody_is_there() {
     let (opened, open) = oneshot::channel::<Opened>();
     let bind =

@@ -153,7 +153,7 @@ async fn serve(disk: Disk, history: Shared, weather: Weather, seed: u64) -> turm
                     arrival: Arrival::UNKNOWN,
                 };
                 match dispatcher.handle(std_now(), &asker, message, &mut buffer) {
-                    Outcome::Reply(bytes) | Outcome::AfterCommit(_, bytes) => {
+                    Outcome::Reply(bytes) | Outcome::Deferred(_, bytes) => {
                         socket.send(bytes, from).await;
                     }
                     other => unreachable!("{other:?}"),

@@ -561,7 +561,7 @@ fn register(dispatcher: &Dispatcher, at: Instant, from: &Asker, names: &[&str], 
     Request::Register { names, port }.encode(&mut request).unwrap();
     let mut buffer = Vec::new();
     let outcome = dispatcher.handle(at, from, &request, &mut buffer);
-    assert!(matches!(outcome, Outcome::AfterCommit(..)));
+    assert!(matches!(outcome, Outcome::Deferred(..)));
 }
 
 #[test]
@@ -585,7 +585,7 @@ fn queries_and_renewals_are_served_without_allocation() {
     for message in [&query, &register] {
         let counted = allocation_counter::measure(|| {
             let outcome = dispatcher.handle(start, &server, message, &mut buffer);
-            assert!(matches!(outcome, Outcome::Reply(_) | Outcome::AfterCommit(..)));
+            assert!(matches!(outcome, Outcome::Reply(_) | Outcome::Deferred(..)));
         });
         assert_eq!(counted.count_total, 0, "{counted:?}");
     }
@@ -611,7 +611,7 @@ fn no_answer_of_a_registry_is_answered_by_a_registry() {
     for request in requests {
         let (mut first, mut second) = (Vec::new(), Vec::new());
         let answer = match dispatcher.handle(start, &server, request, &mut first) {
-            Outcome::Reply(bytes) | Outcome::AfterCommit(_, bytes) => bytes,
+            Outcome::Reply(bytes) | Outcome::Deferred(_, bytes) => bytes,
             other => unreachable!("{other:?}"),
         };
         // As if its source had been forged to be another registry.

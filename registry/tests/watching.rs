@@ -45,7 +45,7 @@ impl Table {
         let request = request.to_string();
         let outcome =
             self.dispatcher.handle(self.now, &asker("127.0.0.1"), request.as_bytes(), &mut buffer);
-        let Outcome::AfterCommit(_, bytes) = outcome else { unreachable!("{outcome:?}") };
+        let Outcome::Deferred(_, bytes) = outcome else { unreachable!("{outcome:?}") };
         assert_eq!(Reply::parse(bytes).unwrap().error, None);
     }
 
@@ -298,7 +298,7 @@ fn changes_of_other_names_do_not_put_a_watcher_behind() {
         let (mut buffer, register) = (Vec::new(), register.to_string());
         let here = asker("127.0.0.1");
         let outcome = table.dispatcher.handle(table.now, &here, register.as_bytes(), &mut buffer);
-        let Outcome::AfterCommit(_, bytes) = outcome else { unreachable!("{outcome:?}") };
+        let Outcome::Deferred(_, bytes) = outcome else { unreachable!("{outcome:?}") };
         let lease = Reply::parse(bytes).unwrap().lease.unwrap().lease;
         for change in 0..changes {
             let update = json!({"v": 1, "op": "update", "lease": lease, "weight": change % 7 + 2});

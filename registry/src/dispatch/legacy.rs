@@ -1,65 +1,56 @@
-//! Requests in RPyC's own protocol.
+//! The codec of RPyC's own protocol, brine.
 
 use std::time::Instant;
 
-use rpyc_protocol::registry::{Names, Port, Request, reply};
+use rpyc_protocol::registry::{Request, reply};
 use rpyc_protocol::{FoldedName, Limits as MessageLimits};
 
-use super::{Dispatcher, Outcome};
+use super::operation::{Operation, Performed};
+use super::{Deferred, Dispatcher, Outcome};
+use crate::access::{Principal, Right};
+use crate::admission::{Budget, Load};
 use crate::refusal::Refusal;
-use crate::table::{Asker, Renewal};
+use crate::table::Asker;
 
 impl Dispatcher {
+    /// Serves a request. The table writes the answers to QUERY and LIST as brine itself.
     pub(super) fn legacy<'b>(
         &self,
         now: Instant,
         asker: &Asker,
         message: &[u8],
         buffer: &'b mut Vec<u8>,
-        may_add: &mut dyn FnMut() -> bool,
+        load: &mut Load,
     ) -> Result<Outcome<'b>, Refusal> {
+        let principal = Principal::new(asker);
         let request = Request::decode(message, &MessageLimits::REQUEST)?;
-        if !matches!(request, Request::Register { .. }) {
-            self.admit(&self.requests, now, asker)?;
-        }
-        Ok(match request {
-            Request::Register { names, port } => {
-                self.register(now, asker, names, &port, may_add)?
-            }
+        let operation = match &request {
             Request::Query { name } => {
-                Outcome::Reply(self.directory.query(&FoldedName::new(name)?, asker, buffer)?)
+                self.admission.admit(now, asker, Budget::Requests)?;
+                let name = FoldedName::new(name)?;
+                self.access.decide(&principal, Right::Resolve, Some(&name))?;
+                return Ok(Outcome::Reply(self.directory.query(&name, asker, buffer)?));
             }
-            Request::List { host } if self.access.may_list(asker) => {
-                Outcome::Reply(self.directory.list(host, asker, buffer)?)
+            Request::List { host } => {
+                self.admission.admit(now, asker, Budget::Requests)?;
+                return Ok(Outcome::Reply(
+                    match self.access.decide(&principal, Right::List, None) {
+                        Ok(()) => self.directory.list(*host, asker, buffer)?,
+                        Err(_forbidden) => reply::FORBIDDEN,
+                    },
+                ));
             }
-            Request::List { .. } => Outcome::Reply(reply::FORBIDDEN),
-            Request::Unregister { port } => {
-                let ticket = self.with_registry(|registry| registry.unregister(now, asker, &port));
-                Outcome::AfterCommit(ticket, reply::ACKNOWLEDGEMENT)
-            }
+            Request::Register { names, port } => Operation::Announce { names: names.clone(), port },
+            Request::Unregister { port } => Operation::Withdraw { port },
+        };
+        let Performed { wait, .. } = self.perform(now, &principal, operation, load)?;
+        Ok(match wait {
+            Some(wait) => Outcome::Deferred(
+                Deferred::legacy(wait.ticket, asker.transport),
+                reply::ACKNOWLEDGEMENT,
+            ),
+            None => Outcome::Reply(reply::ACKNOWLEDGEMENT),
         })
-    }
-
-    /// A renewal is served from tokens of its own: servers that are known stay known, however much
-    /// else comes from their machine.
-    fn register<'b>(
-        &self,
-        now: Instant,
-        asker: &Asker,
-        names: Names<'_>,
-        port: &Port,
-        may_add: &mut dyn FnMut() -> bool,
-    ) -> Result<Outcome<'b>, Refusal> {
-        if let Renewal::Done(ticket) = self.directory.renew(now, asker, port, names.clone()) {
-            self.admit(&self.renewals, now, asker)?;
-            return Ok(Outcome::AfterCommit(ticket, reply::ACKNOWLEDGEMENT));
-        }
-        if !may_add() {
-            return Err(Refusal::Overloaded);
-        }
-        self.admit(&self.requests, now, asker)?;
-        let ticket = self.with_registry(|registry| registry.register(now, asker, names, port))?;
-        Ok(Outcome::AfterCommit(ticket, reply::ACKNOWLEDGEMENT))
     }
 }
 
@@ -69,10 +60,11 @@ mod tests {
 
     use rpyc_protocol::ServiceName;
     use rpyc_protocol::registry::native::StoreId;
+    use rpyc_protocol::registry::{Names, Port};
 
     use super::*;
+    use crate::access::Access;
     use crate::counters::Counters;
-    use crate::dispatch::Access;
     use crate::store::{MemoryStore, Origin};
     use crate::table::{Arrival, Host, Registry, TableConfig, Transport};
 
@@ -91,31 +83,30 @@ mod tests {
             transport: Transport::Udp4,
             arrival: Arrival::UNKNOWN,
         };
-        let register = |name: &str, may_add: bool| {
-            let names = [ServiceName::new(name).unwrap()];
-            let (mut request, mut buffer, mut asked) = (Vec::new(), Vec::new(), 0);
-            let port = Port::tcp(1).unwrap();
-            Request::Register { names: Names::from(&names[..]), port }
-                .encode(&mut request)
-                .unwrap();
-            let mut may_add = || {
-                asked += 1;
-                may_add
-            };
-            let outcome =
-                dispatcher.handle_under_load(now, &asker, &request, &mut buffer, &mut may_add);
-            let is_done = matches!(outcome, Outcome::AfterCommit(..));
+        let handle = |request: &[u8], load: &mut Load| {
+            let mut buffer = Vec::new();
+            let outcome = dispatcher.handle_under_load(now, &asker, request, &mut buffer, load);
+            let is_done = matches!(outcome, Outcome::Deferred(..));
             assert!(is_done || matches!(outcome, Outcome::Refused(Refusal::Overloaded)));
-            (is_done, asked)
+            is_done
         };
-        assert_eq!(register("known", true), (true, 1));
-        assert_eq!(register("known", false), (true, 0), "a renewal asks for nothing");
-        assert_eq!(register("unknown", false), (false, 1));
-        assert_eq!(dispatcher.instances(), 1);
-        let native = br#"{"v":1,"op":"register","names":["native"],"port":9}"#;
-        let mut buffer = Vec::new();
-        let outcome = dispatcher.handle_under_load(now, &asker, native, &mut buffer, &mut || false);
-        assert!(matches!(outcome, Outcome::Refused(Refusal::Overloaded)));
+        let register = |name: &str, load: &mut Load| {
+            let names = [ServiceName::new(name).unwrap()];
+            let (names, port) = (Names::from(&names[..]), Port::tcp(1).unwrap());
+            let mut request = Vec::new();
+            Request::Register { names, port }.encode(&mut request).unwrap();
+            handle(&request, load)
+        };
+        let mut load = Load::default();
+        assert!(register("known", &mut load));
+        // Every other addition is shed. Renewals between them do not count.
+        load.set_share(0.5);
+        assert!(register("second", &mut load));
+        assert!(register("known", &mut load) && register("known", &mut load));
+        assert!(!register("third", &mut load));
+        assert_eq!(dispatcher.directory().revision().number, 2);
+        load.set_share(1.0);
+        assert!(!handle(br#"{"v":1,"op":"register","names":["native"],"port":9}"#, &mut load));
         assert_eq!(dispatcher.instances(), 1);
     }
 }

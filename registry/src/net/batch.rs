@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use super::{Incoming, Outgoing};
-use crate::dispatch::MAX_REQUEST;
+use crate::limits::MAX_REQUEST;
 
 /// The most datagrams that are received, or sent, at a time.
 pub(crate) const BATCH: usize = 64;

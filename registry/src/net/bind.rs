@@ -37,12 +37,17 @@ pub(crate) struct Plan {
     pub(crate) port: u16,
     /// Whether IPv6 must be available.
     pub(crate) needs_ipv6: bool,
-    /// Whether to listen for datagrams.
-    pub(crate) udp: bool,
-    /// How many sockets serve the datagrams of an address, where the system can share them out.
-    pub(crate) udp_sockets: usize,
-    /// Whether to listen for connections.
-    pub(crate) tcp: bool,
+    /// What to listen for at each address, in this order.
+    pub(crate) listeners: Vec<PlannedListener>,
+}
+
+/// What to listen for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PlannedListener {
+    /// Datagrams, with so many sockets for an address where the system can share them out.
+    Udp { sockets: usize },
+    /// Connections.
+    Tcp,
 }
 
 /// Every socket of a registry.
@@ -50,13 +55,13 @@ pub(crate) struct Plan {
 pub(crate) struct Bound {
     /// The sockets of each lane: each lane is served by one task, so that the requests of a host are
     /// served in the order of their arrival whichever of our addresses they are sent to.
-    pub(crate) udp: Vec<Vec<UdpEar>>,
+    pub(crate) udp: Vec<Vec<UdpSocketPair>>,
     pub(crate) tcp: Vec<TcpListener>,
 }
 
 /// A socket that hears requests, and the one by which they are answered.
 #[derive(Clone, Debug)]
-pub(crate) struct UdpEar {
+pub(crate) struct UdpSocketPair {
     pub(crate) hears: Arc<DatagramSocket>,
     /// The same socket, except for one that hears broadcasts or multicasts in the place of a socket
     /// that is bound to one address.
@@ -68,7 +73,7 @@ pub(crate) struct UdpEar {
     pub(crate) lane: Lane,
 }
 
-impl UdpEar {
+impl UdpSocketPair {
     fn alone(socket: &Arc<DatagramSocket>, lane: Lane) -> Self {
         let (hears, answers) = (Arc::clone(socket), Arc::clone(socket));
         Self { hears, answers, only_link: None, lane }
@@ -163,36 +168,39 @@ fn bind_hosts(plan: &Plan, hosts: &[IpAddr], interfaces: &Interfaces) -> Result<
     // An IPv6 wildcard also takes IPv4, unless IPv4 addresses are asked for by themselves.
     let only_v6 = hosts.iter().any(IpAddr::is_ipv4);
     let mut heard = BTreeSet::new();
-    for host in hosts {
-        if plan.udp {
-            let address = SocketAddr::new(*host, port);
-            // All addresses have as many lanes as the first one got.
-            let wanted = if bound.udp.is_empty() { plan.udp_sockets } else { bound.udp.len() };
-            let sockets = udp_sockets(address, only_v6, wanted)
-                .map_err(|error| BindError::new("udp", address, error))?;
-            bound.udp.resize_with(bound.udp.len().max(sockets.len()), Vec::new);
-            let own = sockets.first().and_then(|socket| socket.local_addr().ok());
-            port = own.map_or(port, |address| address.port());
-            let further = further_addresses(*host, port, interfaces);
-            let further: Vec<_> = further.into_iter().filter(|it| heard.insert(*it)).collect();
-            let count = u32::try_from(sockets.len()).unwrap_or(1);
-            for ((index, socket), ears) in (0..).zip(&sockets).zip(&mut bound.udp) {
-                let ear = UdpEar::alone(socket, Lane { index, count });
-                for (address, link) in &further {
-                    let hears = system_socket(*address, true, Sharing::Group)
-                        .and_then(|socket| listen(socket, *address))
-                        .map_err(|error| BindError::new("udp", *address, error))?;
-                    ears.push(UdpEar { hears, only_link: Some(*link), ..ear.clone() });
+    for (host, listener) in
+        hosts.iter().flat_map(|it| plan.listeners.iter().map(move |to| (it, to)))
+    {
+        let address = SocketAddr::new(*host, port);
+        match listener {
+            PlannedListener::Udp { sockets } => {
+                // All addresses have as many lanes as the first one got.
+                let wanted = if bound.udp.is_empty() { *sockets } else { bound.udp.len() };
+                let sockets = udp_sockets(address, only_v6, wanted)
+                    .map_err(|error| BindError::new("udp", address, error))?;
+                bound.udp.resize_with(bound.udp.len().max(sockets.len()), Vec::new);
+                let own = sockets.first().and_then(|socket| socket.local_addr().ok());
+                port = own.map_or(port, |address| address.port());
+                let further = further_addresses(*host, port, interfaces);
+                let further: Vec<_> = further.into_iter().filter(|it| heard.insert(*it)).collect();
+                let count = u32::try_from(sockets.len()).unwrap_or(1);
+                for ((index, socket), pairs) in (0..).zip(&sockets).zip(&mut bound.udp) {
+                    let pair = UdpSocketPair::alone(socket, Lane { index, count });
+                    for (address, link) in &further {
+                        let hears = system_socket(*address, true, Sharing::Group)
+                            .and_then(|socket| listen(socket, *address))
+                            .map_err(|error| BindError::new("udp", *address, error))?;
+                        pairs.push(UdpSocketPair { hears, only_link: Some(*link), ..pair.clone() });
+                    }
+                    pairs.push(pair);
                 }
-                ears.push(ear);
             }
-        }
-        if plan.tcp {
-            let address = SocketAddr::new(*host, port);
-            let listener = tcp_socket(address, only_v6)
-                .map_err(|error| BindError::new("tcp", address, error))?;
-            port = listener.local_addr().map_or(port, |address| address.port());
-            bound.tcp.push(listener);
+            PlannedListener::Tcp => {
+                let listener = tcp_socket(address, only_v6)
+                    .map_err(|error| BindError::new("tcp", address, error))?;
+                port = listener.local_addr().map_or(port, |address| address.port());
+                bound.tcp.push(listener);
+            }
         }
     }
     Ok(bound)
@@ -314,98 +322,4 @@ fn tcp_socket(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plan(hosts: &[&str]) -> Plan {
-        let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
-        Plan { hosts, port: 0, needs_ipv6: false, udp: true, udp_sockets: 1, tcp: true }
-    }
-
-    #[tokio::test]
-    async fn all_sockets_share_one_port() {
-        let bound = bind(&plan(&["127.0.0.1", "127.0.0.2"]), &Interfaces::default()).unwrap();
-        let mut ports: Vec<_> =
-            bound.udp.iter().flatten().map(|ear| ear.hears.local_addr().unwrap().port()).collect();
-        ports.extend(bound.tcp.iter().map(|listener| listener.local_addr().unwrap().port()));
-        assert_eq!(ports.len(), 4);
-        assert!(ports.iter().all(|port| *port == ports[0] && *port != 0), "{ports:?}");
-    }
-
-    #[tokio::test]
-    async fn an_address_in_use_is_refused_and_named() {
-        let first = bind(&plan(&["127.0.0.1"]), &Interfaces::default()).unwrap();
-        let taken = first.tcp[0].local_addr().unwrap();
-        for (udp, tcp, transport) in [(true, true, "udp"), (false, true, "tcp")] {
-            let second = Plan { port: taken.port(), udp, tcp, ..plan(&["127.0.0.1"]) };
-            let error = bind(&second, &Interfaces::default()).unwrap_err().to_string();
-            assert!(error.contains(&format!("{transport}://{taken}")), "{error}");
-            assert!(error.contains("in use"), "{error}");
-        }
-    }
-
-    #[cfg(all(target_os = "linux", not(feature = "portable")))]
-    #[tokio::test]
-    async fn several_sockets_share_an_address_that_nobody_else_gets() {
-        let several = |port| Plan { port, udp_sockets: 3, tcp: false, ..plan(&["127.0.0.1"]) };
-        let bound = bind(&several(0), &Interfaces::default()).unwrap();
-        let address = bound.udp[0][0].hears.local_addr().unwrap();
-        assert_eq!(bound.udp.len(), 3);
-        for (index, ears) in (0..).zip(&bound.udp) {
-            let [ear] = &ears[..] else { panic!("{ears:?}") };
-            assert_eq!(ear.hears.local_addr().unwrap(), address);
-            assert_eq!((ear.is_primary(), ear.lane.index), (index == 0, index));
-        }
-        for count in [1, 3] {
-            let second = Plan { udp_sockets: count, ..several(address.port()) };
-            let error = bind(&second, &Interfaces::default()).unwrap_err().to_string();
-            assert!(error.contains("in use"), "{error}");
-        }
-        drop(bound);
-        let alone = Plan { udp_sockets: 1, ..several(address.port()) };
-        let _alone = bind(&alone, &Interfaces::default()).unwrap();
-        let error = bind(&several(address.port()), &Interfaces::default()).unwrap_err();
-        assert!(error.to_string().contains("in use"), "{error}");
-    }
-
-    #[cfg(all(target_os = "linux", not(feature = "portable")))]
-    #[tokio::test]
-    async fn the_system_hands_each_host_to_its_lane() {
-        use super::super::Inbox;
-
-        let plan = Plan { udp_sockets: 5, tcp: false, ..plan(&[]) };
-        let bound = bind(&plan, &Interfaces::default()).unwrap();
-        let port = bound.udp[0][0].hears.local_addr().unwrap().port();
-        let sources = (1..=32).map(|last| Ipv4Addr::new(127, 0, 0, last).into());
-        let sources: Vec<IpAddr> = sources.chain([Ipv6Addr::LOCALHOST.into()]).collect();
-        const EACH: usize = 3;
-        for source in &sources {
-            let to = if source.is_ipv4() { "127.0.0.1" } else { "::1" };
-            for _ in 0..EACH {
-                // Each from another port.
-                UdpSocket::bind((*source, 0)).unwrap().send_to(b"?", (to, port)).unwrap();
-            }
-        }
-        let (mut came, mut inbox) = (0, Inbox::new());
-        for ears in &bound.udp {
-            std::future::poll_fn(|cx| ears[0].hears.poll_readable(cx)).await.unwrap();
-            while !ears[0].hears.try_recv(&mut inbox).unwrap() || inbox.len() > 0 {
-                for (incoming, _) in inbox.iter() {
-                    came += 1;
-                    assert!(ears[0].lane.serves(incoming.source.ip()), "{incoming:?}");
-                }
-            }
-        }
-        assert_eq!(came, EACH * sources.len());
-    }
-
-    #[tokio::test]
-    async fn the_wildcard_serves_both_families() {
-        let bound = bind(&plan(&[]), &Interfaces::default()).unwrap();
-        let port = bound.tcp[0].local_addr().unwrap().port();
-        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-        if bound.tcp[0].local_addr().unwrap().is_ipv6() {
-            std::net::TcpStream::connect(("::1", port)).unwrap();
-        }
-    }
-}
+mod tests;

@@ -23,7 +23,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use super::batch::{BATCH, Inbox, Outbox, Source, send_all};
 use super::interfaces::Interfaces;
 use super::{Incoming, Outgoing};
-use crate::dispatch::MAX_REQUEST;
+use crate::limits::MAX_REQUEST;
 
 /// A bound UDP socket that tells by which way each datagram came.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 pub(crate) use batch::{Inbox, Outbox};
 pub use bind::BindError;
-pub(crate) use bind::{Plan, UdpEar, bind};
+pub(crate) use bind::{Plan, PlannedListener, UdpSocketPair, bind};
 pub(crate) use clocks::Clocks;
 #[cfg(test)]
 pub(crate) use clocks::wall_clock;

@@ -11,7 +11,7 @@ use super::batch::{Inbox, Outbox, send_all};
 use super::clocks::wall_clock;
 use super::interfaces::Interfaces;
 use super::{Incoming, Outgoing};
-use crate::dispatch::MAX_REQUEST;
+use crate::limits::MAX_REQUEST;
 
 /// A bound UDP socket.
 #[derive(Debug)]

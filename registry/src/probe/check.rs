@@ -8,12 +8,33 @@ use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
 use super::connect::{self, Fault};
+use super::{ProbeConfig, allowed};
+use crate::dispatch::{CheckPlan, Dispatcher};
+use crate::table::{Directory, Instance};
 
 /// How long a registrant waits for its answer on account of this.
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// Registrations that are checked at once. Others are answered without.
 const AT_ONCE: usize = 64;
+
+impl CheckPlan for ProbeConfig {
+    fn addresses(&self, directory: &Directory, instance: &Arc<Instance>) -> Vec<SocketAddr> {
+        match self.rule_for(&directory.names_of(instance)) {
+            Some(_) => allowed(directory, instance, self),
+            None => Vec::new(),
+        }
+    }
+}
+
+impl Dispatcher {
+    /// Tells new registrants which of their addresses cannot be reached, where a rule of `probes`
+    /// applies to them.
+    #[must_use]
+    pub fn with_probes(self, probes: Arc<ProbeConfig>) -> Self {
+        if probes.rules.is_empty() { self } else { self.with_checks(probes) }
+    }
+}
 
 /// Checks new registrations, a bounded number at once.
 #[derive(Clone, Debug)]

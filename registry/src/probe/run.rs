@@ -182,7 +182,11 @@ impl Shell {
         };
         debug!(instance = start.id, ?outcome, error, "probed");
         let counters = self.counters();
-        counters.count(outcome);
+        match outcome {
+            Outcome::Passed => counters.done(),
+            Outcome::Failed { .. } => counters.failed(),
+            Outcome::Unable => counters.unable(),
+        }
         let was_holding_back = self.prober.is_holding_back();
         let verdict = self.prober.finish(now, start.attempt, outcome, fastrand::u32(..));
         self.tell_of_doubt(was_holding_back);

@@ -44,4 +44,4 @@ pub use registry::{
 };
 pub use service::FailingPolicy;
 pub(crate) use topic::Follower;
-pub(crate) use view::{Extent, Names, Selection, json_len, only_host};
+pub(crate) use view::{Extent, Found, Names, Selection, json_len, only_host};

@@ -14,15 +14,15 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::failure::Failure;
 use super::framing::{Frame, Framing};
-use super::idle::Place;
+use super::idle::ConnectionGuard;
 use super::line::{InLine, PATIENCE};
-use super::{Failure, lost};
 use crate::counters::Loss;
-use crate::dispatch::{Dispatcher, Outcome, Watch, not_ready};
-use crate::face::Shared;
+use crate::dispatch::{Outcome, Watch};
+use crate::face::Reception;
+use crate::face::reception::Readiness;
 use crate::net::{Clocks, stamp_of_first_bytes};
-use crate::store::Ticket;
 use crate::table::{Arrival, Asker};
 
 /// How long a client may take to send a whole request, and as long again to take its answer.
@@ -42,8 +42,8 @@ pub(super) struct Connection<S> {
     stream: S,
     asker: Asker,
     peer: SocketAddr,
-    shared: Arc<Shared>,
-    pub(super) place: Place,
+    reception: Arc<Reception>,
+    pub(super) guard: ConnectionGuard,
     /// Its turn among the connections of its host, until its first request has been served.
     line: Option<InLine>,
     accepted: Instant,
@@ -75,8 +75,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn new(
         stream: S,
         (peer, asker): (SocketAddr, Asker),
-        shared: Arc<Shared>,
-        (place, line): (Place, InLine),
+        reception: Arc<Reception>,
+        (guard, line): (ConnectionGuard, InLine),
         stop: CancellationToken,
     ) -> Self {
         let (line, accepted, framing) = (Some(line), Instant::now(), Framing::new());
@@ -84,8 +84,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             stream,
             asker,
             peer,
-            shared,
-            place,
+            reception,
+            guard,
             line,
             accepted,
             first_bytes: None,
@@ -96,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Serves the client until it has its answer, goes, is too slow or must make room.
     pub(super) async fn run(mut self) {
-        let (given_up, stop) = (self.place.given_up(), self.stop.clone());
+        let (given_up, stop) = (self.guard.given_up(), self.stop.clone());
         let displaced = async {
             given_up.cancelled().await;
             if stop.is_cancelled() {
@@ -114,7 +114,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             served => served.map(drop),
         };
         if let Err(failure) = served {
-            lost(&self.shared, Loss::from(&failure), self.peer, &failure);
+            let now = Instant::now().into_std();
+            self.reception.lost(now, Loss::from(&failure), self.peer, &failure);
         }
     }
 
@@ -201,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Poll::Ready(Ok::<_, io::Error>(room.filled().len()))
         });
         let received = receiving.await?;
-        self.place.is_active(Instant::now());
+        self.guard.is_active(Instant::now());
         Ok(received)
     }
 
@@ -212,19 +213,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Answers one request, once the store has committed what it changed.
     async fn answer(&mut self, message: &[u8], line_end: &[u8]) -> Result<Next, Failure> {
-        let shared = Arc::clone(&self.shared);
-        let dispatcher = match shared.dispatcher.get() {
-            Some(dispatcher) => dispatcher,
-            None => match not_ready(&self.asker, message) {
-                Some(told) => {
-                    self.send(&[&told, line_end].concat()).await?;
-                    return Ok(Next::Request);
-                }
-                // To a legacy client an early answer would mean "nobody".
-                None => timeout(REQUEST_DEADLINE, shared.dispatcher.wait())
-                    .await
-                    .map_err(|_elapsed| Failure::NotReady)?,
-            },
+        let reception = Arc::clone(&self.reception);
+        let dispatcher = match reception.readiness(&self.asker, message) {
+            Readiness::Ready(dispatcher) => dispatcher,
+            Readiness::Tell(told) => {
+                self.send(&[&told, line_end].concat()).await?;
+                return Ok(Next::Request);
+            }
+            Readiness::Silent => timeout(REQUEST_DEADLINE, reception.ready())
+                .await
+                .map_err(|_elapsed| Failure::NotReady)?,
         };
         let line = self.wait_in_line().await;
         let mut reply = Vec::new();
@@ -234,13 +232,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         drop(line);
         let answer = match outcome {
             Outcome::Reply(bytes) => bytes.to_vec(),
-            Outcome::AfterCommit(ticket, bytes) => {
-                once_durable(dispatcher, &self.asker, message, ticket, bytes.to_vec()).await?
-            }
-            Outcome::AfterCheck(check) => {
-                let unreachable = shared.checks.unreachable(check.addresses()).await;
-                let (ticket, answer) = check.finish(unreachable)?;
-                once_durable(dispatcher, &self.asker, message, ticket, answer).await?
+            Outcome::Deferred(deferred, bytes) => {
+                reception.settle(dispatcher, deferred, bytes).await?
             }
             Outcome::Watch(watch) => return Ok(Next::Watch(watch)),
             Outcome::Refused(refusal) => return Err(refusal.into()),
@@ -275,7 +268,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let sent = timeout(REQUEST_DEADLINE, self.stream.write_all(rest)).await;
             sent.map_err(|_elapsed| Failure::Deadline(REQUEST_DEADLINE))??;
         }
-        self.place.is_active(Instant::now());
+        self.guard.is_active(Instant::now());
         Ok(())
     }
 
@@ -287,170 +280,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// The answer, once what it tells is durable.
-async fn once_durable(
-    dispatcher: &Dispatcher,
-    asker: &Asker,
-    message: &[u8],
-    ticket: Ticket,
-    answer: Vec<u8>,
-) -> Result<Vec<u8>, Failure> {
-    match wait_for_store(dispatcher, ticket).await {
-        Ok(()) => Ok(answer),
-        // What is not durable is not acknowledged.
-        Err(why) => match dispatcher.not_durable(asker, message, &why) {
-            Some(told) => Ok(told),
-            None => Err(Failure::NotDurable(why)),
-        },
-    }
-}
-
-/// Waits until a change is durable; tells why it is not yet if the store fails or takes too long.
-async fn wait_for_store(dispatcher: &Dispatcher, ticket: Ticket) -> Result<(), Arc<str>> {
-    let mut progress = dispatcher.progress();
-    let settled =
-        progress.wait_for(|progress| ticket <= progress.committed || progress.failure.is_some());
-    match timeout(REQUEST_DEADLINE, settled).await {
-        Ok(Ok(progress)) if ticket <= progress.committed => Ok(()),
-        Ok(Ok(progress)) => Err(progress.failure.clone().unwrap_or_default()),
-        Ok(Err(_closed)) => Err("the store is gone".into()),
-        Err(_elapsed) => Err("the store is slow".into()),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use rpyc_protocol::registry::native::StoreId;
-    use rpyc_protocol::registry::reply::ACKNOWLEDGEMENT;
-    use tokio::io::{DuplexStream, duplex};
-    use tokio::sync::SetOnce;
-    use tokio::task::JoinHandle;
-
-    use super::super::{Lines, Places};
-    use super::*;
-    use crate::counters::Counters;
-    use crate::dispatch::{Access, Listing};
-    use crate::net::SharedInterfaces;
-    use crate::probe::Checks;
-    use crate::store::{MemoryStore, Origin};
-    use crate::table::{Host, Registry, TableConfig, Transport};
-
-    const REGISTER: &[u8] = b"\x12\x08\x0dRPYC\x08\x0e\x08REGISTER\x11\x10\x08\x0aA\x51";
-
-    struct Client {
-        stream: DuplexStream,
-        serving: JoinHandle<()>,
-        stop: CancellationToken,
-        shared: Arc<Shared>,
-    }
-
-    /// A client whose connection is being served, in a registry of its own.
-    fn connect() -> Client {
-        let now = Instant::now().into_std();
-        let store = MemoryStore::new();
-        let origin = Origin::empty(StoreId::new(1));
-        let entropy = Box::new(|| 4);
-        let registry = Registry::new(now, TableConfig::default(), Box::new(store), origin, entropy);
-        let counters = Arc::new(Counters::new(now));
-        let access = Access { listing: Listing::Everyone, ..Access::default() };
-        let dispatcher = Dispatcher::new(now, registry, access, Arc::clone(&counters));
-        let dispatcher = Arc::new(dispatcher);
-        let interfaces = SharedInterfaces::default();
-        let dispatcher = SetOnce::new_with(Some(dispatcher));
-        let checks = Checks::default();
-        let shared = Arc::new(Shared { dispatcher, counters, interfaces, checks });
-        let peer = SocketAddr::from(([10, 0, 0, 7], 1234));
-        let asker = Asker {
-            host: Host::from(peer),
-            is_here: false,
-            reached: None,
-            link: 0,
-            transport: Transport::Tcp,
-            arrival: Arrival::UNKNOWN,
-        };
-        let (stream, served) = duplex(64);
-        let stop = CancellationToken::new();
-        let (place, _) = Arc::new(Places::new(9)).take(Instant::now(), peer, &stop);
-        let line = Arc::new(Lines::default()).join(asker.host);
-        let at = (place, line);
-        let connection =
-            Connection::new(served, (peer, asker), Arc::clone(&shared), at, stop.clone());
-        Client { stream, serving: tokio::spawn(connection.run()), stop, shared }
-    }
-
-    impl Client {
-        /// Waits for the end of the stream; tells what came before it and after how long.
-        async fn rest(&mut self) -> (Vec<u8>, Duration) {
-            let started = Instant::now();
-            let mut bytes = Vec::new();
-            self.stream.read_to_end(&mut bytes).await.unwrap();
-            (bytes, started.elapsed())
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_sends_nothing_is_closed_at_the_deadline() {
-        let mut client = connect();
-        assert_eq!(client.rest().await, (vec![], REQUEST_DEADLINE));
-        assert_eq!(client.shared.counters.total(Loss::Deadline), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_never_finishes_is_closed_at_the_deadline() {
-        let mut client = connect();
-        let started = Instant::now();
-        for byte in &[0x0f, 0, 0, 1, 0].into_iter().chain([b'x'; 100]).collect::<Vec<_>>() {
-            if client.stream.write_all(&[*byte]).await.is_err() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-        assert!(started.elapsed() <= REQUEST_DEADLINE + Duration::from_secs(1));
-        assert_eq!(client.shared.counters.total(Loss::Deadline), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_does_not_take_its_answers_is_closed_at_the_deadline() {
-        let mut client = connect();
-        let request = b"{\"v\":1,\"op\":\"resolve\",\"name\":\"x\"}\n";
-        // The answers fill the pipe, and then the requests do.
-        while client.stream.write_all(request).await.is_ok() {}
-        client.serving.await.unwrap();
-        assert_eq!(client.shared.counters.total(Loss::Deadline), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_native_client_may_idle_and_is_not_blamed_for_it() {
-        let mut client = connect();
-        client.stream.write_all(b"{\"v\":1,\"op\":\"list\"}\n").await.unwrap();
-        let (answer, took) = client.rest().await;
-        assert_eq!(answer.last(), Some(&b'\n'));
-        assert_eq!(took, IDLE_DEADLINE);
-        assert_eq!(client.shared.counters.total(Loss::Deadline), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_goes_inside_a_request_is_counted() {
-        let mut client = connect();
-        client.stream.write_all(&REGISTER[..9]).await.unwrap();
-        client.stream.shutdown().await.unwrap();
-        assert_eq!(client.rest().await.0, b"");
-        assert_eq!(client.shared.counters.total(Loss::Broken), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_end_of_the_registry_lets_a_request_finish_that_has_begun() {
-        let mut client = connect();
-        client.stream.write_all(&REGISTER[..9]).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        client.stop.cancel();
-        client.stream.write_all(&REGISTER[9..]).await.unwrap();
-        assert_eq!(client.rest().await.0, ACKNOWLEDGEMENT);
-
-        let mut silent = connect();
-        silent.stop.cancel();
-        assert_eq!(silent.rest().await, (vec![], Duration::ZERO));
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use rpyc_protocol::Limits;
 use rpyc_protocol::brine::Extent;
 use rpyc_protocol::registry::native;
 
-use crate::dispatch::MAX_REQUEST;
+use crate::limits::MAX_REQUEST;
 use crate::refusal::Refusal;
 
 /// Collects the bytes of one connection into requests.

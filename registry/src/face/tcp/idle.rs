@@ -1,4 +1,4 @@
-//! A bounded number of places for connections; the one idle longest makes room.
+//! How many connections are open; past the limit, the one that has been idle longest is closed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The places of all listeners together.
+/// Counts the connections of all listeners together, up to a limit.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct ConnectionCount {
     limit: usize,
     /// When times begin to be counted.
     start: Instant,
@@ -34,30 +34,30 @@ struct Holder {
     give_up: CancellationToken,
 }
 
-/// A place that is taken until this is dropped.
+/// Counts one connection until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
-    places: Arc<Places>,
+pub(crate) struct ConnectionGuard {
+    count: Arc<ConnectionCount>,
     id: u64,
     /// In nanoseconds from the start.
     active_at: Arc<AtomicU64>,
     give_up: CancellationToken,
 }
 
-impl Places {
+impl ConnectionCount {
     /// Room for `limit` connections.
     pub(crate) fn new(limit: usize) -> Self {
         Self { limit, start: Instant::now(), taken: Mutex::new(Taken::default()) }
     }
 
-    /// Takes a place; if there is none, the connection that has been idle longest is told to give up
-    /// its own, and named. All are told when `stop` is.
+    /// Counts a connection. Past the limit, cancels the one that has been idle longest and returns its
+    /// peer. `stop` cancels all of them.
     pub(crate) fn take(
         self: &Arc<Self>,
         now: Instant,
         peer: SocketAddr,
         stop: &CancellationToken,
-    ) -> (Place, Option<SocketAddr>) {
+    ) -> (ConnectionGuard, Option<SocketAddr>) {
         let now = self.nanos(now);
         let mut taken = self.lock();
         let is_full = taken.holders.len() >= self.limit;
@@ -75,7 +75,7 @@ impl Places {
         };
         taken.holders.insert(id, holder);
         drop(taken);
-        (Place { places: Arc::clone(self), id, active_at, give_up }, displaced)
+        (ConnectionGuard { count: Arc::clone(self), id, active_at, give_up }, displaced)
     }
 
     fn nanos(&self, at: Instant) -> u64 {
@@ -105,21 +105,21 @@ impl Taken {
     }
 }
 
-impl Place {
+impl ConnectionGuard {
     /// Notes that the connection is doing something.
     pub(crate) fn is_active(&self, now: Instant) {
-        self.active_at.store(self.places.nanos(now), Ordering::Relaxed);
+        self.active_at.store(self.count.nanos(now), Ordering::Relaxed);
     }
 
-    /// Waits until the place must be given up.
+    /// Is cancelled when the connection must be closed.
     pub(crate) fn given_up(&self) -> CancellationToken {
         self.give_up.clone()
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        let mut taken = self.places.lock();
+        let mut taken = self.count.lock();
         if let Some(holder) = taken.holders.remove(&self.id) {
             taken.by_activity.remove(&(holder.known_active_at, self.id));
         }
@@ -140,20 +140,20 @@ mod tests {
     fn the_longest_idle_makes_room() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let (places, stop) = (Arc::new(Places::new(2)), CancellationToken::new());
-        let (first, _) = places.take(at(0), peer(1), &stop);
-        let (second, _) = places.take(at(1), peer(2), &stop);
+        let (count, stop) = (Arc::new(ConnectionCount::new(2)), CancellationToken::new());
+        let (first, _) = count.take(at(0), peer(1), &stop);
+        let (second, _) = count.take(at(1), peer(2), &stop);
         first.is_active(at(2));
-        let (third, displaced) = places.take(at(3), peer(3), &stop);
+        let (third, displaced) = count.take(at(3), peer(3), &stop);
         assert_eq!(displaced, Some(peer(2)));
         assert!(second.given_up().is_cancelled());
         assert!(!first.given_up().is_cancelled());
-        // The one that was told to go frees no second place when it is gone.
+        // The cancelled one is not uncounted a second time when it is dropped.
         drop(second);
-        let (_fourth, displaced) = places.take(at(4), peer(4), &stop);
+        let (_fourth, displaced) = count.take(at(4), peer(4), &stop);
         assert_eq!(displaced, Some(peer(1)));
         drop(third);
-        let (_fifth, displaced) = places.take(at(5), peer(5), &stop);
+        let (_fifth, displaced) = count.take(at(5), peer(5), &stop);
         assert_eq!(displaced, None);
     }
 }

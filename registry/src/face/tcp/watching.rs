@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
-use super::Failure;
 use super::connection::Connection;
+use super::failure::Failure;
 use crate::dispatch::Watch;
 
 /// How often a watcher hears that nothing has happened, so that both ends know that the other is there.
@@ -56,7 +56,7 @@ impl Pace {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Tells what happens until the client goes, does not take it, must make room, or the registry ends.
     pub(super) async fn tell(&mut self, mut watch: Box<Watch>) -> Result<(), Failure> {
-        let give_up = self.place.given_up();
+        let give_up = self.guard.given_up();
         let mut given_up = pin!(give_up.cancelled());
         // Moved when it fires and for a pause: a watcher that is told does not set a timer each time.
         let mut timer = pin!(sleep(WATCH_HEARTBEAT));

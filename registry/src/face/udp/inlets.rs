@@ -7,7 +7,7 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::net::{Clocks, Inbox, Incoming, UdpEar};
+use crate::net::{Clocks, Inbox, Incoming, UdpSocketPair};
 
 /// The sockets of one lane, each with the datagrams that were read from it last.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Inlets {
 
 #[derive(Debug)]
 struct Inlet {
-    ear: UdpEar,
+    pair: UdpSocketPair,
     /// What was read before the latest reading.
     older: Batch,
     /// What the latest reading brought.
@@ -63,12 +63,12 @@ pub(super) struct Arrived<'a> {
 }
 
 impl Inlets {
-    pub(super) fn new(ears: Vec<UdpEar>) -> Self {
-        let inlet = |ear| {
+    pub(super) fn new(pairs: Vec<UdpSocketPair>) -> Self {
+        let inlet = |pair| {
             let [older, newer] = [(); 2].map(|()| Batch { inbox: Inbox::new(), taken: 0 });
-            Inlet { ear, older, newer, was_emptied: true }
+            Inlet { pair, older, newer, was_emptied: true }
         };
-        let inlets = ears.into_iter().map(inlet).collect();
+        let inlets = pairs.into_iter().map(inlet).collect();
         Self { inlets, batch: Vec::new(), latest: None }
     }
 
@@ -80,7 +80,7 @@ impl Inlets {
         let mut ready = Poll::Pending;
         // Each socket must learn whom to wake.
         for inlet in &self.inlets {
-            let polled = inlet.ear.hears.poll_readable(cx);
+            let polled = inlet.pair.hears.poll_readable(cx);
             if polled.is_ready() {
                 ready = polled;
             }
@@ -95,7 +95,7 @@ impl Inlets {
         let (is_empty, until) = match &mut self.inlets[..] {
             [only] => {
                 only.newer.taken = 0;
-                (only.ear.hears.try_recv(&mut only.newer.inbox)?, Duration::MAX)
+                (only.pair.hears.try_recv(&mut only.newer.inbox)?, Duration::MAX)
             }
             several => (read_all(several)?, settled_until(several)),
         };
@@ -182,10 +182,10 @@ fn read_all(inlets: &mut [Inlet]) -> io::Result<bool> {
         }
         let Batch { inbox, taken } = &mut inlet.newer;
         *taken = 0;
-        inlet.was_emptied = inlet.ear.hears.try_recv(inbox)?;
+        inlet.was_emptied = inlet.pair.hears.try_recv(inbox)?;
         if inbox.len() == 0 {
             // The runtime may learn later of this socket than of the others.
-            inlet.was_emptied = inlet.ear.hears.recv_now(inbox)?;
+            inlet.was_emptied = inlet.pair.hears.recv_now(inbox)?;
         }
     }
     Ok(inlets.iter().all(|inlet| inlet.was_emptied))
@@ -212,17 +212,17 @@ mod tests {
     use std::net::{IpAddr, UdpSocket};
 
     use super::*;
-    use crate::net::{Interfaces, Plan, bind};
+    use crate::net::{Interfaces, Plan, PlannedListener, bind};
 
     /// The sockets of the only lane of a registry that listens on these addresses, and its port.
     fn listen(hosts: &[IpAddr]) -> (Inlets, u16) {
         let hosts = hosts.to_vec();
-        let plan =
-            Plan { hosts, port: 0, needs_ipv6: false, udp: true, udp_sockets: 1, tcp: false };
+        let listeners = vec![PlannedListener::Udp { sockets: 1 }];
+        let plan = Plan { hosts, port: 0, needs_ipv6: false, listeners };
         let bound = bind(&plan, &Interfaces::default()).unwrap();
-        let [ears] = <[_; 1]>::try_from(bound.udp).unwrap();
-        let port = ears.first().unwrap().hears.local_addr().unwrap().port();
-        (Inlets::new(ears), port)
+        let [pairs] = <[_; 1]>::try_from(bound.udp).unwrap();
+        let port = pairs.first().unwrap().hears.local_addr().unwrap().port();
+        (Inlets::new(pairs), port)
     }
 
     /// Receives so many datagrams; each is a number.

@@ -19,7 +19,7 @@ const FRESH_FOR: Duration = Duration::from_secs(1);
 
 /// The lines of the latest changes, without what differs between watchers who are told the same.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(in crate::dispatch) struct Lines {
     /// By the number of the change, less what goes round. Not there before somebody watches.
     places: OnceLock<Box<[Mutex<Vec<Line>>]>>,
 }

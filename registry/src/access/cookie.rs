@@ -10,22 +10,22 @@ const LIFETIME: Duration = Duration::from_secs(600);
 
 /// Makes and checks cookies without keeping any: each is a keyed hash of the source and the time.
 #[derive(Debug)]
-pub(super) struct Cookies {
+pub(crate) struct Cookies {
     start: Instant,
     /// `SipHash` with a key that nobody knows.
     key: RandomState,
 }
 
 impl Cookies {
-    pub(super) fn new(start: Instant) -> Self {
+    pub(crate) fn new(start: Instant) -> Self {
         Self { start, key: RandomState::new() }
     }
 
-    pub(super) fn make(&self, now: Instant, source: Host) -> String {
+    pub(crate) fn make(&self, now: Instant, source: Host) -> String {
         self.of_age(self.age(now), source)
     }
 
-    pub(super) fn is_good(&self, now: Instant, source: Host, cookie: &str) -> bool {
+    pub(crate) fn is_good(&self, now: Instant, source: Host, cookie: &str) -> bool {
         let age = self.age(now);
         // One of the age before is still good, so that none ends as it is told.
         [Some(age), age.checked_sub(1)]

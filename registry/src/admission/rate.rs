@@ -15,7 +15,7 @@ const BUCKETS: usize = 1 << 16;
 /// A bucket is one number: the time at which it will be full again (the generic cell rate
 /// algorithm). It needs no refilling and no sweeping.
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub(super) struct Rate {
     start: Instant,
     hasher: RandomState,
     /// Nanoseconds since `start` at which each bucket is full again.
@@ -24,10 +24,10 @@ pub(crate) struct Admission {
     per_token: Option<u64>,
 }
 
-impl Admission {
+impl Rate {
     /// Admits `per_second` requests a second from each source; 0 means any number.
     #[must_use]
-    pub(crate) fn new(start: Instant, per_second: u32) -> Self {
+    pub(super) fn new(start: Instant, per_second: u32) -> Self {
         let per_token = 1_000_000_000_u64.checked_div(per_second.into());
         let buckets = if per_token.is_some() { BUCKETS } else { 0 };
         let full_at = (0..buckets).map(|_| AtomicU64::new(0)).collect();
@@ -35,7 +35,7 @@ impl Admission {
     }
 
     /// Takes a token from the bucket of `source`, if there is one.
-    pub(crate) fn admit(&self, now: Instant, source: Host) -> bool {
+    pub(super) fn admit(&self, now: Instant, source: Host) -> bool {
         const BURST: Duration = Duration::from_secs(1);
         let Some(per_token) = self.per_token else { return true };
         let index = usize::try_from(self.hasher.hash_one(source)).unwrap_or(usize::MAX) % BUCKETS;
@@ -63,9 +63,8 @@ mod tests {
     #[test]
     fn a_burst_of_one_second_then_the_rate() {
         let start = Instant::now();
-        let admission = Admission::new(start, 100);
-        let admitted =
-            |at, tries| (0..tries).filter(|_| admission.admit(start + at, host(1))).count();
+        let rate = Rate::new(start, 100);
+        let admitted = |at, tries| (0..tries).filter(|_| rate.admit(start + at, host(1))).count();
         assert_eq!(admitted(Duration::ZERO, 500), 100);
         assert_eq!(admitted(Duration::from_millis(9), 5), 0);
         assert_eq!(admitted(Duration::from_millis(10), 5), 1);
@@ -76,16 +75,16 @@ mod tests {
     #[test]
     fn a_source_does_not_spend_the_tokens_of_another() {
         let start = Instant::now();
-        let admission = Admission::new(start, 10);
-        assert_eq!((0..99).filter(|_| admission.admit(start, host(1))).count(), 10);
+        let rate = Rate::new(start, 10);
+        assert_eq!((0..99).filter(|_| rate.admit(start, host(1))).count(), 10);
         // A shared bucket is possible but not for all of these.
-        assert!((2..12).any(|last| admission.admit(start, host(last))));
+        assert!((2..12).any(|last| rate.admit(start, host(last))));
     }
 
     #[test]
     fn zero_means_no_limit() {
         let start = Instant::now();
-        let admission = Admission::new(start, 0);
-        assert!((0..10_000).all(|_| admission.admit(start, host(1))));
+        let rate = Rate::new(start, 0);
+        assert!((0..10_000).all(|_| rate.admit(start, host(1))));
     }
 }

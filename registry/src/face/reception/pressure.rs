@@ -8,6 +8,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::admission::Load;
+
 /// For how long after datagrams were lost the queue counts as too long, unless it is found empty.
 const MEMORY: Duration = Duration::from_millis(200);
 
@@ -21,7 +23,7 @@ const FALL: Duration = Duration::from_millis(500);
 
 /// What may be shed, that which is shed first before the others. Renewals are never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spare {
+pub(in crate::face) enum Spare {
     List,
     Resolve,
     /// A registration of what is not known yet.
@@ -32,23 +34,23 @@ pub(super) enum Spare {
 ///
 /// Pure: time is an argument.
 #[derive(Debug)]
-pub(super) struct Pressure {
+pub(in crate::face) struct Pressure {
     /// The number of kinds of which everything is shed, and the share that is shed of the next.
     level: f64,
     overloaded_until: Option<Instant>,
     seen: Instant,
-    /// For each kind, the part of a request that should have been shed already.
-    owed: [f64; 3],
+    /// In the order of [`Spare`].
+    loads: [Load; 3],
 }
 
 impl Pressure {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { level: 0.0, overloaded_until: None, seen: now, owed: [0.0; 3] }
+    pub(in crate::face) fn new(now: Instant) -> Self {
+        Self { level: 0.0, overloaded_until: None, seen: now, loads: [Load::default(); 3] }
     }
 
     /// Takes note of what was found in receiving: whether nothing was left, and whether the system had
     /// thrown datagrams away.
-    pub(super) fn observe(&mut self, now: Instant, is_empty: bool, has_dropped: bool) {
+    pub(in crate::face) fn observe(&mut self, now: Instant, is_empty: bool, has_dropped: bool) {
         if is_empty {
             self.overloaded_until = None;
         } else if has_dropped {
@@ -63,26 +65,19 @@ impl Pressure {
             self.level - passed / FALL.as_secs_f64()
         };
         self.level = self.level.clamp(0.0, 3.0);
+        for (below, load) in [0.0, 1.0, 2.0].into_iter().zip(&mut self.loads) {
+            load.set_share(self.level - below);
+        }
     }
 
-    /// Whether this one request is to be shed. Of a share, every so many are, evenly.
-    pub(super) fn sheds(&mut self, what: Spare) -> bool {
-        let (owed, below) = match what {
-            Spare::List => (&mut self.owed[0], 0.0),
-            Spare::Resolve => (&mut self.owed[1], 1.0),
-            Spare::Addition => (&mut self.owed[2], 2.0),
-        };
-        let share = (self.level - below).clamp(0.0, 1.0);
-        if share == 0.0 {
-            *owed = 0.0;
-            return false;
+    /// How much is shed of this kind.
+    pub(in crate::face) fn load(&mut self, what: Spare) -> &mut Load {
+        let [list, resolve, addition] = &mut self.loads;
+        match what {
+            Spare::List => list,
+            Spare::Resolve => resolve,
+            Spare::Addition => addition,
         }
-        *owed += share;
-        let is_due = *owed >= 1.0;
-        if is_due {
-            *owed -= 1.0;
-        }
-        is_due
     }
 }
 
@@ -95,7 +90,7 @@ mod tests {
     /// How many of 100 are shed: lists, resolves, additions.
     fn shed(pressure: &mut Pressure) -> [usize; 3] {
         [Spare::List, Spare::Resolve, Spare::Addition]
-            .map(|what| (0..100).filter(|_| pressure.sheds(what)).count())
+            .map(|what| (0..100).filter(|_| pressure.load(what).sheds()).count())
     }
 
     /// Observes the same for some milliseconds.
@@ -143,7 +138,7 @@ mod tests {
         let mut now = Instant::now();
         let mut pressure = Pressure::new(now);
         pass(&mut pressure, &mut now, 125, false, true);
-        let shed: Vec<_> = (0..100).map(|_| pressure.sheds(Spare::Resolve)).collect();
+        let shed: Vec<_> = (0..100).map(|_| pressure.load(Spare::Resolve).sheds()).collect();
         let count = shed.iter().filter(|it| **it).count();
         assert!((23..=27).contains(&count), "{count} of 100");
         for some in shed.chunks(10) {
@@ -158,7 +153,7 @@ mod tests {
         pass(&mut pressure, &mut now, 310, false, true);
         // Nothing was lost for long enough, or the queue was found empty: either ends it.
         for (millis, is_empty) in [(400, false), (100, true)] {
-            let mut falling = Pressure { owed: [0.0; 3], ..pressure };
+            let mut falling = Pressure { ..pressure };
             let mut now = now;
             pass(&mut falling, &mut now, millis, is_empty, false);
             let [lists, resolves, additions] = shed(&mut falling);

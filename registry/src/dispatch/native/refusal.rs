@@ -1,9 +1,10 @@
-//! What askers are told before the table is there.
+//! Refusals in the words of the native protocol.
 
 use rpyc_protocol::registry::native::{
     self, ErrorCode, MAX_AMPLIFICATION, Reply, Request, is_native,
 };
 
+use crate::refusal::Refusal;
 use crate::table::{Asker, Transport};
 
 /// What a native asker is told while the registry reads what it kept; `None` where silence is the only
@@ -27,4 +28,25 @@ pub(crate) fn not_ready(asker: &Asker, message: &[u8]) -> Option<Vec<u8>> {
     }
     let room = message.len().saturating_mul(MAX_AMPLIFICATION);
     [whole, told("")].into_iter().find(|bytes| bytes.len() <= room)
+}
+
+impl Refusal {
+    /// How a native asker is told.
+    pub(super) fn to_reply(&self) -> Reply {
+        let code = match self {
+            Self::AddressTaken { .. } => ErrorCode::AddressTaken,
+            Self::ListingForbidden => ErrorCode::ListingForbidden,
+            Self::NameTaken { .. } => ErrorCode::NameTaken,
+            Self::NotAnOperator => ErrorCode::Forbidden,
+            Self::TooManyInstances { .. }
+            | Self::TooManyInstancesOfSource { .. }
+            | Self::TooManyNames { .. }
+            | Self::TooManyRegistrations { .. }
+            | Self::TooOften { .. } => ErrorCode::LimitReached,
+            Self::UnknownLease => ErrorCode::UnknownLease,
+            Self::UnknownTarget => ErrorCode::UnknownTarget,
+            _ => ErrorCode::BadRequest,
+        };
+        Reply::error(code, self.to_string())
+    }
 }

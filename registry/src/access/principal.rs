@@ -1,0 +1,58 @@
+//! The party that makes a request, and the proof of its identity.
+
+use std::net::IpAddr;
+
+use crate::table::{Asker, Transport};
+
+/// How well the source of a request is proven, the weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Proof {
+    /// A bare datagram, whose source can be forged.
+    Datagram,
+    /// A datagram with a cookie, which the registry sent to its source.
+    Cookie,
+    /// A connection, which its source has accepted.
+    Connection,
+}
+
+/// The identity of a principal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// A program on the registry's own machine.
+    ThisMachine,
+    /// A machine at this address.
+    Network(IpAddr),
+}
+
+/// The party that makes a request: its identity, its transport and its proof.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Principal<'a> {
+    /// The source of the request, and how it reached the registry.
+    pub(crate) asker: &'a Asker,
+    /// How well the source is proven.
+    pub(crate) proof: Proof,
+}
+
+impl<'a> Principal<'a> {
+    /// A principal with the proof that its transport gives.
+    pub(crate) fn new(asker: &'a Asker) -> Self {
+        let proof = match asker.transport {
+            Transport::Tcp => Proof::Connection,
+            Transport::Udp4 | Transport::Udp6 => Proof::Datagram,
+        };
+        Self { asker, proof }
+    }
+
+    /// The same principal with a valid cookie.
+    pub(crate) fn with_cookie(self) -> Self {
+        Self { proof: self.proof.max(Proof::Cookie), ..self }
+    }
+
+    /// Its identity.
+    pub(crate) fn identity(&self) -> Identity {
+        match self.asker.is_here {
+            true => Identity::ThisMachine,
+            false => Identity::Network(self.asker.host.ip()),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The shared state of all requests.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use super::native::Lines;
+use crate::access::{Access, Cookies};
+use crate::admission::Admission;
+use crate::counters::Counters;
+use crate::store::{Progress, Ticket};
+use crate::table::{Directory, Failure, Instance, Registry};
+
+/// Selects the addresses of a new registration to probe before the answer.
+pub(crate) trait CheckPlan: fmt::Debug + Send + Sync {
+    /// The addresses to probe; none if the answer need not wait.
+    fn addresses(&self, directory: &Directory, instance: &Arc<Instance>) -> Vec<SocketAddr>;
+}
+
+/// Performs the operations of all faces.
+///
+/// Pure: reads no clock and no socket. Shared by all workers; what needs the owner of the table takes
+/// its lock for as long as a change in memory takes.
+#[derive(Debug)]
+pub struct Dispatcher {
+    pub(super) directory: Arc<Directory>,
+    registry: Mutex<Registry>,
+    pub(super) access: Access,
+    pub(super) checks: Option<Arc<dyn CheckPlan>>,
+    pub(super) progress: tokio::sync::watch::Receiver<Progress>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) cookies: Cookies,
+    pub(super) lines: Arc<Lines>,
+    pub(super) admission: Admission,
+    pub(super) names_per_instance: usize,
+    pub(super) start: Instant,
+}
+
+impl Dispatcher {
+    /// Serves `registry`.
+    #[must_use]
+    pub fn new(now: Instant, registry: Registry, access: Access, counters: Arc<Counters>) -> Self {
+        let limits = registry.limits();
+        let (rate, names_per_instance) = (limits.requests_per_second, limits.names_per_instance);
+        Self {
+            directory: registry.directory(),
+            progress: registry.progress(),
+            registry: Mutex::new(registry),
+            access,
+            checks: None,
+            counters,
+            cookies: Cookies::new(now),
+            lines: Arc::default(),
+            admission: Admission::new(now, rate),
+            names_per_instance,
+            start: now,
+        }
+    }
+
+    /// Probes the addresses that `plan` selects before it answers a new registration.
+    pub(crate) fn with_checks(self, plan: Arc<dyn CheckPlan>) -> Self {
+        Self { checks: Some(plan), ..self }
+    }
+
+    /// Ends the leases whose time has come, and logs what else is due; tells when to call again.
+    pub fn expire(&self, now: Instant) -> Instant {
+        self.directory.cuts.log(now);
+        self.with_registry(|registry| registry.expire(now))
+    }
+
+    /// Follows how far the store has come.
+    #[must_use]
+    pub fn progress(&self) -> tokio::sync::watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// The latest change that is durable.
+    pub(crate) fn committed(&self) -> Ticket {
+        self.progress.borrow().committed
+    }
+
+    /// The number of the change that was made last.
+    #[must_use]
+    pub fn last_ticket(&self) -> Ticket {
+        self.with_registry(|registry| registry.last_ticket())
+    }
+
+    /// Records what probes say against an instance, or that they say nothing any more.
+    pub(crate) fn probed(&self, instance: &Arc<Instance>, failure: Option<Failure>) {
+        self.with_registry(|registry| registry.probed(instance, failure));
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How many servers there are.
+    #[must_use]
+    pub fn instances(&self) -> usize {
+        self.with_registry(|registry| registry.instances())
+    }
+
+    /// The half of the table that answers and renews.
+    #[must_use]
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    pub(super) fn with_registry<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
+        change(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

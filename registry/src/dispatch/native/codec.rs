@@ -1,0 +1,124 @@
+//! One native request in, one answer out.
+
+use std::time::Instant;
+
+use rpyc_protocol::registry::native::{self, ErrorCode, ParseError, Reply, Request};
+
+use super::envelope::{Envelope, Room};
+use super::request::to_operation;
+use super::watch::Watch;
+use crate::access::Principal;
+use crate::admission::{Budget, Load};
+use crate::counters::Loss;
+use crate::dispatch::operation::{Answer, Performed};
+use crate::dispatch::{Deferred, Dispatcher, Outcome};
+use crate::refusal::Refusal;
+use crate::table::{Asker, Transport};
+
+impl Dispatcher {
+    /// Serves a request. A refusal is an answer, except one that saves the work of answering.
+    pub(in crate::dispatch) fn native<'b>(
+        &self,
+        now: Instant,
+        asker: &Asker,
+        message: &[u8],
+        buffer: &'b mut Vec<u8>,
+        load: &mut Load,
+    ) -> Result<Outcome<'b>, Refusal> {
+        let principal = Principal::new(asker);
+        let Request { v, id, cookie, operation } = match Request::parse(message) {
+            Ok(request) => request,
+            Err(error) => {
+                self.admission.admit(now, asker, Budget::Requests)?;
+                return self.not_understood(&principal, message, error, buffer);
+            }
+        };
+        let is_good = |cookie: String| self.cookies.is_good(now, asker.host, &cookie);
+        let principal =
+            if cookie.is_some_and(is_good) { principal.with_cookie() } else { principal };
+        let room = Room::of(&principal, message.len());
+        let cookie = room.may_grow().then(|| self.cookies.make(now, asker.host));
+        let envelope = Envelope { id, cookie, room };
+        if v != native::VERSION {
+            self.admission.admit(now, asker, Budget::Requests)?;
+            let message = format!("version {v} is not spoken here; use {}", native::VERSION);
+            let reply = Reply::error(ErrorCode::UnsupportedVersion, message);
+            return Ok(Outcome::Reply(self.close(&envelope, reply, buffer)?));
+        }
+        let since = match &operation {
+            native::Operation::Watch { since, .. } => *since,
+            _ => None,
+        };
+        // Read before the table, so that a watch from here on misses nothing.
+        let before = self.directory.revision();
+        let operation = to_operation(operation, |page| envelope.extent(&page, before));
+        let performed = operation.and_then(|it| self.perform(now, &principal, it, load));
+        let Performed { answer, wait } = match performed {
+            Ok(performed) => performed,
+            Err(refusal) if refusal.saves_work() => return Err(refusal),
+            Err(refusal) => {
+                self.counters.count(Loss::from(&refusal));
+                return Ok(Outcome::Reply(self.close(&envelope, refusal.to_reply(), buffer)?));
+            }
+        };
+        let mut granted = None;
+        let reply = match answer {
+            Answer::Changed(count) => Reply { changed: Some(count), ..Reply::default() },
+            Answer::Done => Reply::default(),
+            Answer::Found(found) => Reply { revision: Some(before), ..Reply::from(found) },
+            Answer::Granted(lease) => {
+                let has_check = wait.as_ref().is_some_and(|wait| !wait.addresses.is_empty());
+                granted = has_check.then(|| lease.clone());
+                Reply { lease: Some(lease), ..Reply::default() }
+            }
+            Answer::Status(status) => Reply { status: Some(status), ..Reply::default() },
+            Answer::Watch(names) => {
+                let told = (&self.directory, &self.lines);
+                let watch = Watch::new(told, *asker, names, since, envelope.id);
+                return Ok(Outcome::Watch(Box::new(watch)));
+            }
+        };
+        let bytes = self.close(&envelope, reply, buffer)?;
+        let Some(wait) = wait else { return Ok(Outcome::Reply(bytes)) };
+        let deferred = Deferred::native(wait.ticket, asker.transport, envelope);
+        let deferred = match granted {
+            Some(granted) => {
+                deferred.after_check(wait.addresses, granted, self.directory.revision())
+            }
+            None => deferred,
+        };
+        Ok(Outcome::Deferred(deferred, bytes))
+    }
+
+    /// Over UDP an answer is no request. Were it answered, a forged source would set two registries, or
+    /// one with itself, to answering each other for ever.
+    fn not_understood<'b>(
+        &self,
+        principal: &Principal<'_>,
+        message: &[u8],
+        error: ParseError,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<Outcome<'b>, Refusal> {
+        if principal.asker.transport != Transport::Tcp && !native::asks(message) {
+            return Err(Refusal::Native(error));
+        }
+        self.counters.count(Loss::Malformed);
+        let room = Room::of(principal, message.len());
+        let envelope = Envelope { id: None, cookie: None, room };
+        let reply = Reply::error(ErrorCode::BadRequest, error.to_string());
+        Ok(Outcome::Reply(self.close(&envelope, reply, buffer)?))
+    }
+
+    /// Writes a reply, with the state that the table is in now unless it has another.
+    fn close<'b>(
+        &self,
+        envelope: &Envelope,
+        reply: Reply,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<&'b [u8], Refusal> {
+        let bytes = envelope.close(reply, self.directory.revision()).ok_or(Refusal::NoRoom)?;
+        buffer.clear();
+        buffer.extend(bytes);
+        Ok(buffer)
+    }
+}

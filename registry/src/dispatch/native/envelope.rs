@@ -1,0 +1,116 @@
+//! The members that every reply has, and the limit on its length.
+
+use rpyc_protocol::registry::native::{
+    self, Cursor, ErrorCode, MAX_AMPLIFICATION, MAX_DATAGRAM, Page, Reply, Revision,
+};
+
+use crate::access::{Principal, Proof};
+use crate::table::{Extent, json_len};
+
+/// The most bytes of one native answer over TCP; the rest comes in further pages. Every connection may
+/// have one waiting to be taken, so this times their number bounds memory.
+const PAGE_BYTES: usize = 32 << 10;
+
+/// How many bytes an answer may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    bytes: usize,
+    /// What it could be if the asker showed that its source is not forged.
+    most: usize,
+}
+
+impl Room {
+    pub(super) fn of(principal: &Principal<'_>, request: usize) -> Self {
+        let unproven = request.saturating_mul(MAX_AMPLIFICATION).min(MAX_DATAGRAM);
+        let (bytes, most) = match principal.proof {
+            Proof::Connection => (PAGE_BYTES, PAGE_BYTES),
+            Proof::Cookie => (MAX_DATAGRAM, MAX_DATAGRAM),
+            Proof::Datagram => (unproven, MAX_DATAGRAM),
+        };
+        Self { bytes, most }
+    }
+
+    /// Whether a cookie would allow a longer reply.
+    pub(super) fn may_grow(self) -> bool {
+        self.bytes < self.most
+    }
+}
+
+/// The members of a reply that do not depend on the operation.
+#[derive(Debug)]
+pub(in crate::dispatch) struct Envelope {
+    pub(super) id: Option<u64>,
+    /// Sent when the answer could have been longer with it.
+    pub(super) cookie: Option<String>,
+    pub(super) room: Room,
+}
+
+impl Envelope {
+    /// The page that fits into a reply.
+    pub(super) fn extent(&self, page: &Page, revision: Revision) -> Extent {
+        let limit = page.limit.and_then(|limit| usize::try_from(limit).ok());
+        Extent {
+            after: page.after.unwrap_or_default(),
+            limit: limit.unwrap_or(usize::MAX),
+            budget: self.room.bytes.saturating_sub(self.page_head_len(revision)),
+        }
+    }
+
+    /// How long an answer is that has no instance yet, but says that there are more.
+    fn page_head_len(&self, revision: Revision) -> usize {
+        let big = Cursor { service: u64::from(u32::MAX), lease: u64::from(u32::MAX) };
+        json_len(&Reply {
+            v: native::VERSION,
+            id: self.id,
+            revision: Some(revision),
+            count: Some(u64::from(u32::MAX)),
+            truncated: true,
+            next: Some(big),
+            cookie: self.cookie.clone(),
+            ..Reply::default()
+        }) + r#","services":[]"#.len()
+    }
+
+    /// The bytes of an answer; `None` if not even the shortest fits.
+    pub(in crate::dispatch) fn close(
+        &self,
+        mut reply: Reply,
+        revision: Revision,
+    ) -> Option<Vec<u8>> {
+        reply.v = native::VERSION;
+        reply.id = self.id;
+        reply.revision.get_or_insert(revision);
+        if reply.truncated {
+            reply.cookie.clone_from(&self.cookie);
+        }
+        let bytes = reply.to_bytes();
+        if self.fits(&bytes) {
+            return Some(bytes);
+        }
+        // Without what does not fit, but with the way to get it.
+        let truncated =
+            Reply { truncated: true, cookie: self.cookie.clone(), ..Reply::new(revision) };
+        let truncated = Reply { id: self.id, ..truncated };
+        let without_revision = Reply { revision: None, ..truncated.clone() };
+        [truncated, without_revision].iter().map(Reply::to_bytes).find(|bytes| self.fits(bytes))
+    }
+
+    /// The reply that a change is not durable. It omits the reason if that does not fit, but never the
+    /// error.
+    pub(in crate::dispatch) fn not_durable(
+        &self,
+        revision: Revision,
+        why: &str,
+    ) -> Option<Vec<u8>> {
+        let refusal = |why: String| {
+            let reply = Reply::error(ErrorCode::NotDurable, why);
+            Reply { id: self.id, revision: Some(revision), ..reply }.to_bytes()
+        };
+        let whole = refusal(format!("the change is made but not durable yet: {why}"));
+        [whole, refusal(String::new())].into_iter().find(|bytes| self.fits(bytes))
+    }
+
+    fn fits(&self, bytes: &[u8]) -> bool {
+        bytes.len() <= self.room.bytes
+    }
+}

@@ -1,0 +1,97 @@
+//! The state that all faces share.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, SetOnce};
+
+use super::waiting::LIMIT;
+use crate::counters::{Counters, Loss};
+use crate::dispatch::{Dispatcher, not_ready};
+use crate::net::{Interfaces, SharedInterfaces};
+use crate::probe::Checks;
+use crate::refusal::Refusal;
+use crate::table::Asker;
+
+/// How long a listening socket rests after an error: one that persists (no descriptor left, say) must
+/// not spin.
+pub(crate) const SOCKET_ERROR_PAUSE: Duration = Duration::from_millis(50);
+
+/// The state that all faces share.
+#[derive(Debug)]
+pub(crate) struct Reception {
+    /// Serves requests; not there until the store has been read.
+    dispatcher: SetOnce<Arc<Dispatcher>>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) interfaces: SharedInterfaces,
+    pub(super) checks: Checks,
+    /// A permit for each answer that may wait.
+    pub(super) waiting: Arc<Semaphore>,
+}
+
+/// Whether the registry can serve a request yet.
+pub(crate) enum Readiness<'a> {
+    /// It can: serve it.
+    Ready(&'a Arc<Dispatcher>),
+    /// It cannot: send this reply.
+    Tell(Vec<u8>),
+    /// It cannot, and no reply says so: a legacy client would take one for "no servers".
+    Silent,
+}
+
+impl Reception {
+    /// A registry that is not ready.
+    pub(crate) fn new(counters: Arc<Counters>, interfaces: Interfaces) -> Self {
+        Self {
+            dispatcher: SetOnce::new(),
+            counters,
+            interfaces: SharedInterfaces::new(interfaces),
+            checks: Checks::default(),
+            waiting: Arc::new(Semaphore::new(LIMIT)),
+        }
+    }
+
+    /// Serves requests from now on. Called once.
+    pub(crate) fn open(&self, dispatcher: Arc<Dispatcher>) {
+        // The server makes only one.
+        let _ = self.dispatcher.set(dispatcher);
+    }
+
+    /// The dispatcher, if the registry is ready.
+    pub(crate) fn dispatcher(&self) -> Option<&Arc<Dispatcher>> {
+        self.dispatcher.get()
+    }
+
+    /// Waits until the registry is ready.
+    ///
+    /// Cancel safe.
+    pub(crate) async fn ready(&self) -> &Arc<Dispatcher> {
+        self.dispatcher.wait().await
+    }
+
+    /// Whether the registry can serve this request yet.
+    pub(crate) fn readiness(&self, asker: &Asker, message: &[u8]) -> Readiness<'_> {
+        match self.dispatcher() {
+            Some(dispatcher) => Readiness::Ready(dispatcher),
+            None => not_ready(asker, message).map_or(Readiness::Silent, Readiness::Tell),
+        }
+    }
+
+    /// Counts a request that is refused.
+    pub(crate) fn refused(&self, now: Instant, source: SocketAddr, refusal: &Refusal) {
+        self.lost(now, Loss::from(refusal), source, refusal);
+    }
+
+    /// Counts a message that is not served, and logs it at most once a minute.
+    pub(crate) fn lost(
+        &self,
+        now: Instant,
+        loss: Loss,
+        source: impl Display,
+        reason: impl Display,
+    ) {
+        self.counters.lost(now, loss, source, reason);
+    }
+}

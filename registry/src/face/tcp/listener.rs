@@ -1,0 +1,107 @@
+//! Accepts connections, counts them and puts each in the line of its host.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::Connection;
+use super::idle::ConnectionCount;
+use super::line::Lines;
+use crate::counters::Loss;
+use crate::face::Reception;
+use crate::face::reception::SOCKET_ERROR_PAUSE;
+use crate::table::{Arrival, Asker, Host, Transport};
+
+/// The connections of all listeners together: how many there may be, and in which order the first
+/// requests of each host are served.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections {
+    count: Arc<ConnectionCount>,
+    lines: Arc<Lines>,
+}
+
+impl Connections {
+    /// Room for `limit` connections.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { count: Arc::new(ConnectionCount::new(limit)), lines: Arc::default() }
+    }
+}
+
+/// Serves one listener until `stop`, then lets the connections finish their requests for at most
+/// `grace`; tells whether all did.
+///
+/// Not cancel safe: dropping the future ends its connections at once.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    reception: Arc<Reception>,
+    connections: Connections,
+    stop: CancellationToken,
+    grace: Duration,
+) -> bool {
+    let mut clients = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = clients.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let admitted = admit(stream, peer, &reception, &connections, &stop);
+                    if let Some(mut connection) = admitted {
+                        clients.spawn(async move {
+                            connection.meet().await;
+                            connection.run().await;
+                        });
+                    }
+                }
+                Err(error) => {
+                    reception.lost(Instant::now().into_std(), Loss::Socket, "a listener", &error);
+                    tokio::time::sleep(SOCKET_ERROR_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let drained =
+        tokio::time::timeout(grace, async { while clients.join_next().await.is_some() {} });
+    let has_drained = drained.await.is_ok();
+    clients.shutdown().await;
+    has_drained
+}
+
+/// Counts a new connection; `None` if its client has gone already.
+fn admit(
+    stream: TcpStream,
+    peer: SocketAddr,
+    reception: &Arc<Reception>,
+    connections: &Connections,
+    stop: &CancellationToken,
+) -> Option<Connection<TcpStream>> {
+    let accepted = Instant::now();
+    let local = stream.local_addr().ok()?.ip().to_canonical();
+    // An answer or an event is written at once and whole; none shall wait until the one before it has
+    // been acknowledged.
+    stream.set_nodelay(true).ok()?;
+    let interfaces = reception.interfaces.get();
+    let asker = Asker {
+        host: Host::from(peer),
+        is_here: interfaces.is_own(peer.ip().to_canonical()),
+        reached: Some(local),
+        link: interfaces.link_of(local),
+        transport: Transport::Tcp,
+        arrival: Arrival::UNKNOWN,
+    };
+    let peer = SocketAddr::new(asker.host.ip(), peer.port());
+    let (guard, displaced) = connections.count.take(accepted, peer, stop);
+    if let Some(displaced) = displaced {
+        let why = "idle longest when another connection came";
+        reception.lost(accepted.into_std(), Loss::Displaced, displaced, why);
+    }
+    let line = connections.lines.join(asker.host);
+    let who = (peer, asker);
+    Some(Connection::new(stream, who, Arc::clone(reception), (guard, line), stop.clone()))
+}

@@ -1,0 +1,68 @@
+//! Serves the sockets of one lane until the end.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::batch::{UdpFace, now};
+use super::inlets::Inlets;
+use crate::counters::Loss;
+use crate::face::Reception;
+use crate::face::reception::SOCKET_ERROR_PAUSE;
+use crate::net::UdpSocketPair;
+
+/// Batches served at the end: as many datagrams as the largest receive buffer holds, so that what goes
+/// on coming does not keep the registry from ending.
+const LAST_BATCHES: usize = 256;
+
+/// Serves the sockets of one lane until `stop`, then gives the answers that wait, for at most `grace`.
+///
+/// Cancel safe, but datagrams that were received may go unanswered.
+pub(crate) async fn serve(
+    pairs: Vec<UdpSocketPair>,
+    reception: Arc<Reception>,
+    stop: CancellationToken,
+    grace: Duration,
+) {
+    let mut stopped = pin!(stop.cancelled());
+    let mut face = UdpFace::new(&pairs, Arc::clone(&reception));
+    let mut inlets = Inlets::new(pairs);
+    loop {
+        let served = tokio::select! {
+            () = &mut stopped => break,
+            ready = poll_fn(|cx| inlets.poll_readable(cx)) => {
+                ready.and_then(|()| face.serve_batch(&mut inlets))
+            }
+            Some(settled) = face.waiting.next() => {
+                face.send_settled(settled);
+                Ok(true)
+            }
+        };
+        match served {
+            Ok(true) => {}
+            // What is ready at all times must not keep everything else from running.
+            Ok(false) => tokio::task::yield_now().await,
+            Err(error) => {
+                reception.lost(now(), Loss::Socket, "this socket", &error);
+                tokio::time::sleep(SOCKET_ERROR_PAUSE).await;
+            }
+        }
+    }
+    // What had arrived by then counts, above all servers that say that they end.
+    for _ in 0..LAST_BATCHES {
+        if !matches!(face.serve_batch(&mut inlets), Ok(false)) {
+            break;
+        }
+    }
+    let finish = async {
+        while let Some(settled) = face.waiting.next().await {
+            face.send_settled(settled);
+        }
+    };
+    // What is not durable by then is not acknowledged.
+    let _ = tokio::time::timeout(grace, finish).await;
+}

@@ -1,0 +1,74 @@
+//! The background tasks.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpyc_protocol::registry::MULTICAST_GROUP;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::face::Reception;
+use crate::net::{Interfaces, UdpSocketPair};
+use crate::probe::{self, ProbeConfig};
+
+/// How often the machine's addresses are read again.
+const INTERFACES_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Starts the background tasks. They end when the set is dropped.
+pub(super) fn start(
+    reception: &Arc<Reception>,
+    probes: &Arc<ProbeConfig>,
+    udp: Vec<UdpSocketPair>,
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(sweep(Arc::clone(reception)));
+    tasks.spawn(follow_interfaces(Arc::clone(reception), udp));
+    if !probes.rules.is_empty() {
+        let (reception, probes) = (Arc::clone(reception), Arc::clone(probes));
+        tasks.spawn(async move {
+            let dispatcher = Arc::clone(reception.ready().await);
+            probe::run(dispatcher, probes).await;
+        });
+    }
+    tasks
+}
+
+async fn sweep(reception: Arc<Reception>) {
+    let dispatcher = reception.ready().await;
+    let mut next = Instant::now();
+    loop {
+        tokio::time::sleep_until(next).await;
+        next = Instant::from_std(dispatcher.expire(Instant::now().into_std()));
+        // A long sweep comes in parts, so that others get their turn between them.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Keeps the machine's addresses fresh, and joins the multicast group on links that appear.
+async fn follow_interfaces(reception: Arc<Reception>, udp: Vec<UdpSocketPair>) {
+    let mut joined = BTreeSet::new();
+    loop {
+        // The multicast group is heard where a wildcard socket can hear it.
+        let links = reception.interfaces.get().ipv6_links();
+        joined.retain(|link| links.contains(link));
+        let mut fresh = Vec::new();
+        let wildcards = || udp.iter().filter(|pair| pair.hears.is_ipv6_wildcard());
+        for link in links.iter().filter(|link| !joined.contains(*link)) {
+            // Each lane serves the multicasts of its hosts.
+            let join = |pair: &UdpSocketPair| pair.hears.join(MULTICAST_GROUP, *link);
+            match wildcards().try_for_each(join) {
+                Ok(()) => fresh.push(*link),
+                Err(error) => debug!(link, %error, "cannot hear multicasts there"),
+            }
+        }
+        joined.extend(fresh);
+        tokio::time::sleep(INTERFACES_INTERVAL).await;
+        let interfaces = Interfaces::read();
+        if let Some(dispatcher) = reception.dispatcher() {
+            dispatcher.directory().set_own_addresses(interfaces.networks());
+        }
+        reception.interfaces.set(interfaces);
+    }
+}
