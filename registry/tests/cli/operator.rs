@@ -173,7 +173,7 @@ fn suspects_are_seen_in_the_list_and_the_status_and_an_operator_lets_them_go() {
         seen.matches(" suspect ").count() == of_a(&seen)
     });
     assert!(of_a(&seen) >= 4, "{seen}");
-    assert!(seen.contains("overdue for") && seen.contains("too many others"), "{seen}");
+    assert!(seen.contains("overdue by") && seen.contains("too many leases"), "{seen}");
     // What follows must come before the further two seconds in which they are kept is over.
     let (status, _) = check(&["status", "--registry", &registry], 0);
     let (released, _) = check(&["release", "a", "--registry", &registry], 0);
