@@ -1,10 +1,10 @@
-//! Probes: whether registered servers can be connected to.
+//! Probes: whether registered servers accept connections.
 //!
-//! [`Prober`] decides when each is tried and what to think of it; it is pure. `connect` tries, and
-//! `run` puts both together. Nothing is probed unless a [`ProbeRule`] says so, because a probe is not
-//! free for a server: any accepted connection runs a Python service's `on_connect`, and ends a server
-//! that serves one client only. And nothing but addresses that belong to the registrant, or to networks
-//! that the operator named, is ever connected to: see `target`.
+//! [`Prober`] schedules probes and judges their results; it is pure. `connect` makes a probe, and
+//! `run` combines both. Without a [`ProbeRule`] nothing is probed, because a probe has a cost for a
+//! server: any accepted connection runs a Python service's `on_connect`, and ends a server that
+//! serves one client only. The registry connects only to addresses that belong to the registrant,
+//! or to networks that the operator named: see `target`.
 
 mod check;
 mod connect;
@@ -25,15 +25,15 @@ pub use rule::{ProbeKind, ProbeRule, ProbeRuleError, ServiceGlob};
 pub(crate) use run::run;
 pub(crate) use target::allowed;
 
-/// What is probed, and how. The default is nothing.
+/// The configuration of probes. By default nothing is probed.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "a literal with `..Default::default()` stays valid")]
 pub struct ProbeConfig {
-    /// The first rule that speaks of one of an instance's names counts.
+    /// The probe rules; the first that matches one of an instance's names applies.
     pub rules: Vec<ProbeRule>,
-    /// Networks in which addresses are probed that an instance did not register from.
+    /// Networks whose addresses may be probed even if the registration came from another address.
     pub allow: Vec<IpNet>,
-    /// How many probes may be under way at once. Default 64. Each takes a descriptor.
+    /// The most probes that run at once. Default 64. Each takes a descriptor.
     pub at_once: usize,
 }
 
@@ -44,7 +44,7 @@ impl Default for ProbeConfig {
 }
 
 impl ProbeConfig {
-    /// How an instance with these names is probed, if it is.
+    /// The rule for an instance with these names, if any.
     pub(crate) fn rule_for<'n>(
         &self,
         names: impl IntoIterator<Item = &'n ServiceName> + Clone,

@@ -20,7 +20,10 @@ pub enum StoreError {
         holder: Option<u32>,
     },
     /// A file or the directory cannot be used. Its owner, the disk or the system is at fault.
-    #[error("cannot {what} {}: {source}", path.display())]
+    #[error(
+        "cannot {what} {}: {source}; use another state directory, or keep registrations in memory",
+        path.display()
+    )]
     Io {
         /// The operation that failed.
         what: &'static str,
