@@ -249,7 +249,7 @@ fn udp_sockets(
         Ok(further) => further,
         Err(error) if count > 1 && MOST_SOCKETS > 1 => {
             // Without lanes, two sockets would serve the requests of one host out of order.
-            info!(%address, %error, "one socket serves all datagrams: the system cannot steer by host");
+            info!(%address, %error, "one socket serves all datagrams: no steering by host");
             Vec::new()
         }
         Err(error) => return Err(error),
