@@ -43,7 +43,7 @@ impl Transport {
 pub struct Asker {
     /// The address that the request came from.
     pub host: Host,
-    /// Whether that is this machine: a loopback address or an address of an interface.
+    /// Whether that is this machine: a loopback address or an address of its interfaces.
     pub is_here: bool,
     /// The address by which the asker reached the registry; for a broadcast or a multicast, the
     /// receiving interface's own. `None` where the system does not report it.
