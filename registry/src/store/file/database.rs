@@ -20,8 +20,8 @@ use super::pending::{Entry, Group, REVISION_BLOCK};
 use super::schema::{self, HEARD, INSTANCES, META, MIGRATIONS, Migration};
 use crate::store::{Origin, Records, StoreError};
 
-/// The page cache of the file. It is small because the newest records lie side by side, older ones
-/// are seldom written, and the system caches the rest.
+/// The size of the cache for pages of the file. It is small because the newest records lie side by
+/// side, older ones are seldom written, and the system caches the rest.
 const CACHE_BYTES: usize = 16 << 20;
 
 /// The file of one run.
