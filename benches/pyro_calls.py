@@ -1,4 +1,4 @@
-"""Tells Pyro5's name server of instances, and writes down the bytes with which its own client looks names up.
+"""Registers instances with Pyro5's name server, and records the bytes with which its own client looks names up.
 
     python3 benches/pyro_calls.py HOST:PORT NAMES
 

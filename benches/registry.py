@@ -4,7 +4,7 @@
     python3 benches/registry.py [--rounds 5] [--millis 2000] [--quick] [--only ROW ...]
 
 Each server runs on one core and the load on another, where there are two. The servers take turns in every round, so that
-what else the machine does meets all of them; medians over the rounds are printed. Beside rates stands the server's CPU time a
+other work of the machine affects all of them; medians over the rounds are printed. Beside rates stands the server's CPU time a
 request, which other work on the machine disturbs less. Installs RPyC 6.0.2, Pyro5 and etcd under target/benches once.
 
 The rows, of which --only chooses: rates, latency, expiry, million (with memory, registration and restarts), growth.
@@ -70,7 +70,7 @@ class Server:
                                         preexec_fn=lambda: os.sched_setaffinity(0, SERVER))
         self.port = port
         if port is None:
-            # Each tells in a line where it listens.
+            # Each prints a line with its address.
             for line in self.process.stdout:
                 if found := re.search(pattern, line.decode()):
                     self.port = int(found[1])
@@ -80,7 +80,7 @@ class Server:
         self.address = f"127.0.0.1:{self.port}"
 
     def cpu(self):
-        """Seconds of processor time that it has had."""
+        """Its processor time in seconds."""
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
@@ -119,7 +119,7 @@ def register(server, people):
 
 
 def load(server, people, mix, *args, millis=None):
-    """Asks a registry that knows the people already; what it tells, with the server's CPU time a request."""
+    """Measures a registry whose instances are registered already; returns the results, with the server's CPU time a request."""
     before = server.cpu()
     pace = args or ("--window", WINDOW)
     told = bench(server, "--registered", *people, "--mix", mix, "-d", f"{millis or options.millis}ms", *pace)["requests"]["all"]
@@ -129,7 +129,7 @@ def load(server, people, mix, *args, millis=None):
 
 
 def other(server, what, *args):
-    """A load on one of those that are not asked by datagrams."""
+    """Loads a registry that does not use datagrams."""
     before = server.cpu()
     told = run(BIN / "registry-bench", server.address, "--window", 64, "--millis", options.millis, what, *args)
     return told | {"cpu_us": (server.cpu() - before) * 1e6 / max(told["answered"], 1)}
@@ -148,7 +148,7 @@ def ask(port, name, timeout=2.0):
 
 
 def rounds(measurements):
-    """Each by turns, and what came of it in all rounds."""
+    """Measures the servers in turns, and returns the results of all rounds."""
     results = {name: [] for name in measurements}
     for number in range(options.rounds):
         for name, measure in measurements.items():
@@ -168,13 +168,13 @@ def table(heading, lines):
     sys.stdout.flush()
 
 
-# To an echo everything is about one name, so its one answer is right.
+# All requests to an echo are for one name, so its one answer is right.
 ONE_NAME = ["--instances", "5000", "--names", "1", "--hosts", "16"]
 OK = b"\x08\x0bOK"
 
 
 def echo_of(reply, *mode):
-    """A bare echo that answers whatever comes with the same bytes."""
+    """A bare echo that answers every request with the same bytes."""
     return Server(BIN / "echo", "--reply", reply.hex(), *mode)
 
 
@@ -185,7 +185,7 @@ def latencies(what, results):
 
 
 def rates(stack, scratch):
-    """Queries and renewals, of everybody."""
+    """Queries and renewals, of every registry."""
     ours = stack(daemon(scratch / "rates", "-t", "1h"))
     rpyc = stack(Server(PYTHON, "-c", "from rpyc.utils.registry import UDPRegistryServer as S; s = S('127.0.0.1', 0, "
                         "pruning_timeout=3600); print(s.port, flush=True); s.start()"))
@@ -231,7 +231,7 @@ def rates(stack, scratch):
 
 
 def latency(stack, scratch):
-    """At half of the most queries that are answered, beside an echo that is asked as often: its figures are the machine's own."""
+    """Latencies at half of the highest query rate, beside an echo at the same rate, whose latencies are the machine's."""
     ours = stack(daemon(scratch / "latency", "-t", "1h"))
     register(ours, FIVE)
     most = statistics.median(load(ours, FIVE, "query=1")["per_second"] for _ in range(options.rounds))
@@ -243,7 +243,7 @@ def latency(stack, scratch):
 
 
 def expiry(stack, scratch):
-    """The same while many leases end at once: those of a registry with a short timeout that nobody renews."""
+    """The same while many leases expire at once: those that are not renewed at a registry with a short timeout."""
     timeout = 20
     # Few enough that the renewals of the load keep them, though it picks them at random.
     people = ["--instances", "500", "--names", "100", "--hosts", "16"]
@@ -307,7 +307,7 @@ def million(stack, scratch):
         for how, all_ in times.items():
             progress(f"restart after {how.name}")
             all_.append(until_answered(state, how, many))
-            # What is not heard from during several runs is forgotten.
+            # An instance that does not renew in several runs is dropped.
             register(many, people)
     for how, all_ in times.items():
         facts.append([f"{how.name}, start, first answer", f"{statistics.median(all_):.2f} s"])
@@ -346,7 +346,7 @@ def main():
     print(f"{len(CORES)} cores, load average {os.getloadavg()[0]:.1f}, {options.rounds} rounds of {options.millis} ms")
     for row in ROWS:
         if row in options.only:
-            # Each with servers of its own, which end with it.
+            # Each has its own servers, which end with it.
             with tempfile.TemporaryDirectory(dir=ROOT / "target") as scratch:
                 servers = []
 

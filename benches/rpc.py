@@ -3,7 +3,7 @@
 
     python3 benches/rpc.py [--rounds 5] [--millis 1000]
 
-The pairs take turns in every round, so that what else the machine does meets all of them; medians over the rounds
+The pairs take turns in every round, so that other work of the machine affects all of them; medians over the rounds
 are printed. Installs rpyc 6.0.2 and Pyro5 under target/benches once.
 """
 
@@ -37,9 +37,9 @@ def build():
 
 
 def start(*command):
-    """Starts a server; gives it and its port."""
+    """Starts a server; returns it and its port."""
     server = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
-    # Each tells in its first line where it listens; the port stands last.
+    # Each prints its address in its first line; the port stands last.
     port = re.search(r"(\d+)\s*$", server.stdout.readline())
     return (server, port[1]) if port else sys.exit(f"{command[0]} does not tell its port")
 

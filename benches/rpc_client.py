@@ -13,7 +13,7 @@ server = sys.argv[5]
 
 
 def connect():
-    """Gives add(a, b), payload(n), as a program would call them."""
+    """Returns add(a, b) and payload(n), as a program would call them."""
     if what == "rpyc":
         import rpyc
 
@@ -36,13 +36,13 @@ def median(call):
 
 
 def processor_time():
-    """How many microseconds the server has kept processors busy, for itself and in the kernel."""
+    """The server's processor time in microseconds, in user mode and in the kernel."""
     threads = pathlib.Path(f"/proc/{server}/task").iterdir()
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1000
 
 
 def rate(n):
-    """Calls a second, and what each cost the server."""
+    """Calls a second, and the server's processor time for each."""
     counts, ready, done = [0] * n, threading.Barrier(n + 1), threading.Barrier(n + 1)
 
     def work(i):
@@ -61,7 +61,7 @@ def rate(n):
     before = processor_time()
     ready.wait()
     start = time.perf_counter()
-    # The connections are kept for a while, as the server's threads, and what they took, end with them.
+    # The connections are kept for a while: the server's threads, and their processor times, end with them.
     done.wait()
     took = time.perf_counter() - start
     spent = processor_time() - before

@@ -42,7 +42,7 @@ def memory(server):
 
 
 def run(server, *command):
-    """What a program prints as JSON, and the most memory that the server took meanwhile."""
+    """The JSON that a program prints, and the peak memory of the server meanwhile."""
     program, most, over = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE), [0], threading.Event()
 
     def sample():

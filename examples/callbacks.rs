@@ -1,12 +1,12 @@
-//! Functions of this program in the hands of a remote Python, which calls them when it likes.
+//! Passes functions of this program to a remote Python, which calls them at any time.
 //!
 //! ```text
 //! rpyc_classic &
 //! cargo run --example callbacks -- localhost:18812    # or: python3 examples/python/callbacks.py
 //! ```
 //!
-//! There is no serving thread to start: what the peer asks is answered while this side waits for
-//! something else, or does nothing.
+//! It needs no serving thread: requests of the peer are answered while this side waits for
+//! something else, or is idle.
 #![expect(clippy::print_stdout, reason = "this is what it is for")]
 
 use std::error::Error;
@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "localhost:18812".to_owned());
     let machine = classic::connect(address).await?;
 
-    // Called while a call is under way, and calls back: the match is an object of the peer's.
+    // Called during a call, and calls back: the match is an object of the peer.
     let shout = Local::function(|args| async move {
         let (found,): (RemoteObject,) = args.parse()?;
         let word: String = found.call("group", ()).await?;
@@ -30,13 +30,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         re.call("sub", args!["[a-z]{5,}", shout, "many hands make light work"]).await?;
     println!("{text}");
 
-    // Called later, from another thread there.
+    // Called later, from another thread of the peer.
     let (tell, mut told) = mpsc::channel(1);
     let late = Local::function(move |args| {
         let tell = tell.clone();
         async move {
             let (word,): (String,) = args.parse()?;
-            // Nobody waits any more if this fails.
+            // This fails only if the receiver has been dropped.
             let _ = tell.send(word).await;
             Ok(())
         }

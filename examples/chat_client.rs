@@ -1,10 +1,10 @@
-//! Says what is typed to everybody in a chat room, and prints what they say.
+//! Sends typed lines to a chat room, and prints the messages of all its members.
 //!
 //! ```text
 //! cargo run --example chat_client -- localhost:18870 David
 //! ```
 //!
-//! `chat_server.rs` tells how to open a room.
+//! `chat_server.rs` shows how to open a room.
 #![expect(clippy::print_stdout, reason = "this is what it is for")]
 
 use std::error::Error;

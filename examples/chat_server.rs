@@ -1,10 +1,10 @@
-//! A chat room: clients in Rust and Python, which the server calls back with all that is said.
+//! A chat room: the server calls its clients, in Rust and Python, back with every message.
 //!
 //! ```text
 //! cargo run --example chat_server -- localhost:18870 &    # or: python3 examples/python/chat_server.py
 //! cargo run --example chat_client -- localhost:18870 David    # or: ... examples/python/chat_client.py
 //! ```
-#![expect(clippy::print_stdout, reason = "tells the address")]
+#![expect(clippy::print_stdout, reason = "it prints the address")]
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -16,12 +16,12 @@ use rpyc_server::builtins::ValueError;
 use rpyc_server::{RemoteObject, Server, args, service, shutdown_signal};
 use tokio::sync::Mutex;
 
-/// Everybody's function that hears, by name.
+/// The callback of each member, by name.
 #[derive(Default)]
 struct Room(Mutex<BTreeMap<String, RemoteObject>>);
 
 impl Room {
-    /// Tells everybody at the same time; whoever cannot hear misses it.
+    /// Sends a message to all members concurrently; one that cannot be reached misses it.
     async fn tell(&self, name: &str, text: &str) {
         let members: Vec<_> = self.0.lock().await.values().cloned().collect();
         let tell = |hear: &RemoteObject| hear.invoke::<()>(args![name, text]).into_future();
@@ -29,7 +29,7 @@ impl Room {
     }
 }
 
-/// The place of one client.
+/// The membership of one client.
 struct Seat {
     room: Arc<Room>,
     name: OnceLock<String>,
@@ -38,7 +38,7 @@ struct Seat {
 /// A chat room.
 #[service(name = "CHAT")]
 impl Seat {
-    /// Comes in under a name; `hear(name, text)` will be called with all that is said.
+    /// Joins under a name; the room will call `hear(name, text)` with each message.
     async fn join(&self, name: String, hear: RemoteObject) -> Result<(), ValueError> {
         let mut members = self.room.0.lock().await;
         if members.contains_key(&name) || self.name.set(name.clone()).is_err() {
@@ -50,7 +50,7 @@ impl Seat {
         Ok(())
     }
 
-    /// Says something to everybody.
+    /// Sends a message to all members.
     async fn say(&self, text: String) -> Result<(), ValueError> {
         let name = self.name.get().ok_or_else(|| ValueError::new("join first"))?;
         self.room.tell(name, &text).await;
@@ -70,7 +70,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "localhost:18870".to_owned());
     let room = Arc::new(Room::default());
     let seat = move |_: &_| Seat { room: room.clone(), name: OnceLock::new() };
-    // Nobody waits long for those who do not hear.
+    // A member that does not answer delays the others only briefly.
     let builder = Server::per_connection(seat).timeout(Duration::from_secs(5));
     let server = builder.bind(address).listen().await?;
     for address in server.addrs() {

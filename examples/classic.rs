@@ -16,19 +16,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "localhost:18812".to_owned());
     let machine = classic::connect(address).await?;
 
-    // Any module of the server's, with whatever is in it.
+    // Any module of the server, with all its content.
     let textwrap = machine.modules("textwrap").await?;
     let lines: Vec<String> =
         textwrap.call("wrap", (args!["the quick brown fox"], kwargs! { width: 10 })).await?;
     println!("{}", lines.join(" / "));
 
-    // Expressions, and names that stay.
+    // Expressions, and names that stay defined.
     machine.execute("from fractions import Fraction\nthird = Fraction(1, 3)").await?;
     println!("{}", machine.eval::<String>("str(third + Fraction(1, 2))").await?);
     let third: RemoteObject = machine.namespace().await?.item("third").await?;
     println!("{} of class {}", third.str().await?, third.class_name());
 
-    // Values go there as real lists and dicts, and come back by value.
+    // Values arrive there as real lists and dicts, and return by value.
     let stock = BTreeMap::from([("apples", vec![3, 1, 2]), ("pears", vec![5, 4])]);
     let there: RemoteObject = machine.deliver(&stock).await?;
     let apples: RemoteObject = there.item("apples").await?;
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("{fruit}: {numbers:?}");
     }
 
-    // What is raised there is an error here.
+    // An exception raised there is an error here.
     if let Err(error) = machine.eval::<f64>("1 / 0").await {
         println!("{error}");
     }

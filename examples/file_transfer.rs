@@ -1,4 +1,4 @@
-//! Copies a file or a whole folder to a classic server, or from there.
+//! Copies a file or a whole folder to or from a classic server.
 //!
 //! ```text
 //! rpyc_classic &
@@ -13,7 +13,7 @@ use std::io::{IsTerminal, Write};
 
 use rpyc_client::classic::{self, Progress};
 
-/// Tells how far a file is: again and again to a terminal, else once it is there.
+/// Shows the progress of a file: continuously on a terminal, otherwise once at its end.
 fn show(progress: Progress<'_>) {
     let is_done = progress.done == progress.total;
     let mut out = std::io::stdout().lock();
@@ -22,7 +22,7 @@ fn show(progress: Progress<'_>) {
     }
     let end = if is_done { '\n' } else { '\r' };
     let file = progress.file.display();
-    // A terminal that is gone is no reason to stop.
+    // A closed terminal must not stop the copy.
     let _ = write!(out, "{file}: {} of {} bytes{end}", progress.done, progress.total);
     let _ = out.flush();
 }

@@ -1,12 +1,12 @@
-//! Makes a port beyond a firewall a local one: a classic server there opens the connections.
+//! Makes a port behind a firewall available locally: a classic server there opens the connections.
 //!
 //! ```text
 //! rpyc_classic &    # on a machine that reaches intranet:80
 //! cargo run --example forward -- localhost:18812 intranet:80 127.0.0.1:8080 &
 //! curl http://127.0.0.1:8080/
 //! ```
-#![expect(clippy::print_stdout, reason = "tells the address")]
-#![expect(clippy::print_stderr, reason = "tells what fails")]
+#![expect(clippy::print_stdout, reason = "it prints the address")]
+#![expect(clippy::print_stderr, reason = "it prints failures")]
 
 use std::error::Error;
 
@@ -15,8 +15,8 @@ use rpyc_server::shutdown_signal;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
-/// Carries one connection. It has a classic connection of its own, because a server does only one
-/// thing at a time for each.
+/// Forwards one connection. It has its own classic connection, because a server does only one thing
+/// at a time for each.
 async fn carry(mut near: TcpStream, server: &str, target: &str) -> Result<(), Box<dyn Error>> {
     let (host, port) = target.rsplit_once(':').ok_or("the target is HOST:PORT")?;
     let machine = classic::connect(server).await?;

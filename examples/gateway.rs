@@ -1,14 +1,15 @@
-//! Offers the service of another server on, to clients that cannot reach it or speak another version.
+//! Offers the service of another server to clients that cannot reach it or speak another version.
 //!
 //! ```text
 //! cargo run --example gateway -- 0.0.0.0:18862 payroll.example:18861
 //! ```
 //!
-//! Clients connect to the first address as if it were the second. Those of RPyC 5 so get on with a server
-//! of RPyC 6, and the other way round. The server can use what a client serves, as its `conn.root`.
-//! Classes arrive as objects: they can be called, but `isinstance` knows nothing of them.
-#![expect(clippy::print_stdout, reason = "tells the address")]
-#![expect(clippy::print_stderr, reason = "tells what fails")]
+//! Clients connect to the first address as if it were the second. So clients of RPyC 5 can use a
+//! server of RPyC 6, and the other way round. The server can use a client's service, as its
+//! `conn.root`. Classes arrive as objects: they can be called, but `isinstance` does not recognise
+//! them.
+#![expect(clippy::print_stdout, reason = "it prints the address")]
+#![expect(clippy::print_stderr, reason = "it prints failures")]
 
 use std::error::Error;
 
@@ -17,7 +18,7 @@ use rpyc_server::shutdown_signal;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-/// Serves one client. It has a connection of its own to the server, where nothing outlives it.
+/// Serves one client. It has its own connection to the server, so that objects end with the client.
 async fn serve(near: TcpStream, server: &str) -> Result<(), Box<dyn Error>> {
     near.set_nodelay(true)?;
     let (tell, told) = oneshot::channel::<Connection>();

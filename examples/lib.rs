@@ -1,4 +1,4 @@
-//! Small programs that use the libraries; each says in its first lines how to run it.
+//! Small programs that use the libraries; the first lines of each say how to run it.
 
 /// The examples of the README compile.
 #[cfg(doctest)]

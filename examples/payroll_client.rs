@@ -1,11 +1,11 @@
-//! Finds PAYROLL by its name and asks it for a salary, whatever language it is written in.
+//! Finds PAYROLL by its name and asks it for a salary; the server may be in Rust or in Python.
 //!
 //! ```text
 //! cargo run --example payroll_server &       # or: python3 examples/python/payroll_server.py &
 //! cargo run --example payroll_client -- Mertz David
 //! ```
 //!
-//! `RPYC_REGISTRY=HOST:PORT` names the registry; without it, one nearby is looked for.
+//! `RPYC_REGISTRY=HOST:PORT` names the registry; without it, the program looks for one nearby.
 #![expect(clippy::print_stdout, reason = "this is what it is for")]
 
 use std::error::Error;

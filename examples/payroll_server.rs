@@ -5,7 +5,7 @@
 //! cargo run --example payroll_client -- Mertz David    # or: python3 examples/python/payroll_client.py
 //! ```
 //!
-//! `RPYC_REGISTRY=HOST:PORT` names the registry; without it, one nearby is looked for.
+//! `RPYC_REGISTRY=HOST:PORT` names the registry; without it, the program looks for one nearby.
 
 use std::error::Error;
 

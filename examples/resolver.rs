@@ -1,12 +1,12 @@
-//! Asks PAYROLL for a salary every second, and tells what becomes of its servers and of the registry.
+//! Asks PAYROLL for a salary every second, and prints changes of its servers and of the registry.
 //!
 //! ```text
 //! cargo run --example payroll_server &       # several of them, to be stopped and started
 //! cargo run --example resolver -- Mertz David
 //! ```
 //!
-//! `RPYC_REGISTRY=HOST:PORT` names the registry; without it, one nearby is looked for. A number as the
-//! third word ends it after so many salaries.
+//! `RPYC_REGISTRY=HOST:PORT` names the registry; without it, the program looks for one nearby. A
+//! number as the third argument ends it after that many salaries.
 #![expect(clippy::print_stdout, reason = "this is what it is for")]
 
 use std::error::Error;
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         if time > 0 {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        // From memory, whether there is a registry at the moment or not.
+        // From memory, even if no registry is reachable at the moment.
         let connection = resolver.connect("PAYROLL").await?;
         let payroll = connection.root().await?;
         let salary: f64 = payroll.call("get_salary", args![last.as_str(), first.as_str()]).await?;

@@ -1,11 +1,11 @@
-//! Asks a service over TLS. The server is known by its certificate, which is in a file here; a client
-//! that the server wants to know shows one too.
+//! Calls a service over TLS. It verifies the server by its certificate, which is in a file here,
+//! and shows a client certificate if the server requires one.
 //!
 //! ```text
 //! cargo run --example tls_client -- localhost:18871 server.crt [client.crt client.key]
 //! ```
 //!
-//! `tls_server.rs` tells how to make a certificate and start the server.
+//! `tls_server.rs` shows how to make a certificate and start the server.
 #![expect(clippy::print_stdout, reason = "this is what it is for")]
 
 use std::error::Error;
@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let [address, server, identity @ ..] = &*words else {
         return Err("use: tls_client HOST:PORT server.crt [client.crt client.key]".into());
     };
-    // This certificate and no other. `Tls::new()` trusts the authorities that the system trusts.
+    // Trusts only this certificate. `Tls::new()` trusts the authorities that the system trusts.
     let mut tls = Tls::pinning(&fs::read(server)?)?;
     if let [certificate, key] = identity {
         tls = tls.with_identity(&fs::read(certificate)?, &fs::read(key)?)?;

@@ -1,4 +1,4 @@
-//! Serves a safe over TLS, and if there is an authority for clients, only to those that it knows.
+//! Serves a safe over TLS; with an authority for clients, only clients with its certificates.
 //!
 //! ```text
 //! openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=safe -keyout server.key -out server.crt
@@ -6,9 +6,9 @@
 //! cargo run --example tls_client -- localhost:18871 server.crt    # or: python3 examples/python/tls_client.py
 //! ```
 //!
-//! `clients.crt` holds authorities for clients, or the clients' own certificates if they signed them
-//! themselves, as the first command does. The log says why a client is not let in.
-#![expect(clippy::print_stdout, reason = "tells the address")]
+//! `clients.crt` contains authorities for clients, or the clients' own certificates if these are
+//! self-signed, as by the first command. The log shows why a client is rejected.
+#![expect(clippy::print_stdout, reason = "it prints the address")]
 
 use std::error::Error;
 use std::fs;
@@ -19,7 +19,7 @@ struct Safe;
 
 #[service]
 impl Safe {
-    /// What is in it.
+    /// The content of the safe.
     fn contents(&self) -> &str {
         "twelve gold coins"
     }

@@ -1,4 +1,4 @@
-//! What the parts of the registry's work cost, each by itself and by the size of the table.
+//! The cost of the parts of the registry's work, each alone and by the size of the table.
 //!
 //! ```console
 //! cargo bench -p rpyc-benches --bench parts
@@ -12,10 +12,10 @@ use rpyc_protocol::registry::Request;
 
 const SIZES: [u32; 4] = [1_000, 10_000, 100_000, 1_000_000];
 
-/// Sizes for what changes the table.
+/// Table sizes for operations that change the table.
 const SMALLER: [u32; 3] = [1_000, 10_000, 100_000];
 
-/// Requests of one measurement.
+/// Requests in one measurement.
 const REQUESTS: u32 = 1000;
 
 fn main() {
@@ -40,7 +40,7 @@ fn thousand_renewals(bencher: Bencher<'_, '_>, instances: u32) {
     bencher.counter(ItemsCount::new(REQUESTS)).bench_local(|| table.renew_all());
 }
 
-/// One more than so many.
+/// Registers one more instance in a table of this size.
 #[divan::bench(args = SMALLER)]
 fn registration(bencher: Bencher<'_, '_>, instances: u32) {
     let mut table = Table::new(instances, REQUESTS);

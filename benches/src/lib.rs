@@ -1,4 +1,4 @@
-//! A registry's table with instances in it, asked as from the network but without the network.
+//! A registry's table with instances, queried through the dispatcher without the network.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,11 +26,11 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table of so many instances, five of each name, with at most `requests` requests of each kind,
-    /// evenly chosen.
+    /// A table of `instances` instances, five of each name, with at most `requests` requests of
+    /// each kind, evenly chosen.
     ///
     /// # Panics
-    /// If an instance is refused.
+    /// If an instance is rejected.
     #[must_use]
     pub fn new(instances: u32, requests: u32) -> Self {
         let now = Instant::now();
@@ -51,13 +51,13 @@ impl Table {
             table.queries.push(bytes(&Request::Query { name: name.as_str() }));
             table.renewals.push((asker(instance), register(instances, instance)));
         }
-        // What a first answer allocates is not a later one's cost.
+        // Allocations of the first answer are not a cost of later ones.
         table.query_all();
         table.renew_all();
         table
     }
 
-    /// Asks each query, and tells how many there are.
+    /// Sends each query; returns how many there are.
     ///
     /// # Panics
     /// If one is not answered.
@@ -70,10 +70,10 @@ impl Table {
         self.queries.len()
     }
 
-    /// Asks each renewal, and tells how many there are.
+    /// Sends each renewal; returns how many there are.
     ///
     /// # Panics
-    /// If one is not taken.
+    /// If one is not acknowledged.
     pub fn renew_all(&mut self) -> usize {
         for (asker, renewal) in &self.renewals {
             let outcome = self.dispatcher.handle(self.now, asker, renewal, &mut self.answer);
@@ -82,10 +82,10 @@ impl Table {
         self.renewals.len()
     }
 
-    /// Registers an instance, which may be one more than there were.
+    /// Registers an instance, which may be an additional one.
     ///
     /// # Panics
-    /// If it is refused.
+    /// If it is rejected.
     pub fn register(&mut self, instance: u32) {
         let request = register(self.instances, instance);
         let asker = asker(instance);
@@ -93,13 +93,13 @@ impl Table {
         assert!(matches!(outcome, Outcome::Deferred(..)), "not registered");
     }
 
-    /// Ends all leases, as many sweeps as that takes; tells how many instances are left.
+    /// Expires all leases, in as many sweeps as that takes; returns how many instances are left.
     #[must_use]
     pub fn expire_all(&self) -> usize {
         let mut now = self.now;
         let end = self.now + TableConfig::default().ttl * 4;
         while now < end && self.dispatcher.instances() > 0 {
-            // At once again, if there is more to do.
+            // The sweep asks to be called again at once if it has more to do.
             now = self.dispatcher.expire(now);
         }
         self.dispatcher.instances()
@@ -132,7 +132,7 @@ fn bytes(request: &Request<'_>) -> Vec<u8> {
     bytes
 }
 
-/// The host of an instance, which is on this machine so that no limit of a source applies.
+/// The host of an instance. It is on this machine, so that no limit for other machines applies.
 #[must_use]
 pub fn asker(instance: u32) -> Asker {
     let [_, b, c, d] = instance.to_be_bytes();

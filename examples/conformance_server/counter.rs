@@ -1,4 +1,4 @@
-//! The object that the service hands out by reference.
+//! The object that the service returns by reference.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use crate::number::{Number, cannot_add};
 /// A number that counts.
 pub(super) struct Counter {
     value: Mutex<Number>,
-    /// How many there are.
+    /// The number of live counters.
     live: Arc<AtomicUsize>,
 }
 

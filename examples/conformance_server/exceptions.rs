@@ -3,7 +3,7 @@
 use rpyc_server::builtins::{TypeError, ValueError};
 use rpyc_server::{Exception, Value};
 
-/// The exception of that name with that one argument, or what Python raises instead of it.
+/// The exception of this name with one argument, or the error that Python raises instead.
 pub(super) fn raised(kind: String, argument: Value) -> Exception {
     let message = match &*kind {
         _ if TAKE_ONE.contains(&&*kind) => return Exception::builtin(kind, argument),
@@ -19,7 +19,7 @@ pub(super) fn raised(kind: String, argument: Value) -> Exception {
     TypeError::new(message).into()
 }
 
-/// Those that take one message.
+/// The exceptions that take one message.
 const TAKE_ONE: &[&str] = &[
     "ArithmeticError",
     "AssertionError",

@@ -1,13 +1,14 @@
-//! Serves CONFORMANCE: something of everything that a service can do, to try clients against.
+//! Serves CONFORMANCE, which uses every feature of a service, to test clients.
 //!
 //! ```text
 //! cargo run --example conformance_server -- --port 18861 [--registry HOST:PORT]... [--compress-above BYTES]
 //! ```
 //!
-//! `examples/python/conformance_server.py` is the same service, served by RPyC. Port 0 takes a free
-//! one; the address is printed when clients can connect. `--compress-above never` compresses nothing.
-//! Who is hung up on, and why, is told on standard error.
-#![expect(clippy::print_stdout, reason = "tells the address")]
+//! `examples/python/conformance_server.py` is the same service, served by RPyC. With port 0 the
+//! system chooses one; the program prints the address when clients can connect. `--compress-above
+//! never` disables compression. The log on standard error names each client that is disconnected,
+//! and the reason.
+#![expect(clippy::print_stdout, reason = "it prints the address")]
 
 mod counter;
 mod exceptions;
@@ -70,7 +71,7 @@ impl Conformance {
         };
         let argument = match message {
             Parcel::Value(value) => value,
-            // What is no value travels as what its side shows for it.
+            // An object that is not a value travels as its `repr`.
             Parcel::Remote(object) => object.repr().await?.into(),
             other => format!("<{} object>", other.type_name()).into(),
         };
@@ -112,13 +113,13 @@ impl Conformance {
         f: Parcel,
         seconds: f64,
     ) -> Result<(), Exception> {
-        // A time that has passed is now, and one that never comes is never.
+        // A time in the past means now; an infinite one means never.
         let pause = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
         let (connection, context) = (connection.clone(), context.clone());
         tokio::spawn(async move {
             let call = async {
                 tokio::time::sleep(pause).await;
-                // Nobody is left to be told of a failure.
+                // A failure has no recipient any more.
                 let _ = context.call(&f, args!["late"]).await;
             };
             tokio::select! { () = call => {}, _ = connection.closed() => {} }
@@ -154,13 +155,13 @@ impl Conformance {
 
     /// Not for clients.
     #[service(skip)]
-    #[expect(dead_code, reason = "nobody can call it, which is the point")]
+    #[expect(dead_code, reason = "clients cannot call it, which is the point")]
     fn hidden(&self) {}
 
     fn _private(&self) {}
 }
 
-/// How long to sleep, or what Python says instead.
+/// The duration, or Python's error for an invalid one.
 fn duration(seconds: f64) -> Result<Duration, Exception> {
     /// Python counts nanoseconds in 64 bits.
     const MOST: f64 = 9_223_372_036.0;
@@ -202,7 +203,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             false => builder.register_with(Registries::all_of(registries.clone())),
         }
     };
-    // Both versions of IP where there are both.
+    // Both versions of IP where available.
     let server = match builder("[::]").listen().await {
         Ok(server) => server,
         Err(_) => builder("0.0.0.0").listen().await?,

@@ -13,7 +13,7 @@ pub(super) enum Number {
 }
 
 impl Number {
-    /// The number, if it is one; `True` is 1.
+    /// The number in a parcel, if it is one; `True` is 1.
     pub(super) fn of(parcel: &Parcel) -> Option<Self> {
         match parcel {
             Parcel::Value(Value::Int(int)) => Some(Self::Int(int.clone().into())),
@@ -23,7 +23,7 @@ impl Number {
         }
     }
 
-    /// The number, or an exception for what is none.
+    /// The number in a parcel, or an exception if it is not one.
     pub(super) fn wanted(parcel: &Parcel) -> Result<Self, Exception> {
         Self::of(parcel).ok_or_else(|| not_whole(parcel.type_name()).into())
     }
@@ -39,7 +39,7 @@ impl Number {
     pub(super) fn is_below(&self, end: &Self) -> bool {
         match (self, end) {
             (Self::Int(number), Self::Int(end)) => BigInt::ZERO <= *number && number < end,
-            // What no float can hold is beyond all of them.
+            // An int beyond the range of floats exceeds all of them.
             (number, end) => {
                 let [number, end] = [number, end].map(|number| number.to_f64().unwrap_or(f64::NAN));
                 0.0 <= number && number < end
@@ -47,14 +47,14 @@ impl Number {
         }
     }
 
-    /// The end of a range that is counted up to this.
+    /// This number as the end of a range.
     pub(super) fn end(&self) -> Result<i64, Exception> {
-        // Nobody counts further.
+        // No range is counted further than this.
         let most = BigInt::from(i64::MAX);
         Ok(i64::try_from(self.whole()?.min(&most)).unwrap_or_default())
     }
 
-    /// The number, if it is whole by its type.
+    /// The number, if its type is int.
     pub(super) fn whole(&self) -> Result<&BigInt, TypeError> {
         match self {
             Self::Int(int) => Ok(int),
@@ -69,7 +69,7 @@ impl Number {
         }
     }
 
-    /// The int that is equal to it, if there is one.
+    /// The equal int, if there is one.
     pub(super) fn as_int(&self) -> Option<BigInt> {
         match self {
             Self::Int(int) => Some(int.clone()),
@@ -120,7 +120,7 @@ impl From<Number> for Parcel {
     }
 }
 
-/// What Python says of a sum of other things.
+/// Python's error for a sum of other operands.
 pub(super) fn cannot_add(operator: &str, left: &str, right: &str) -> TypeError {
     TypeError::new(format!("unsupported operand type(s) for {operator}: '{left}' and '{right}'"))
 }

@@ -1,4 +1,4 @@
-"""Says what is typed to everybody in a chat room, and prints what they say.
+"""Sends typed lines to a chat room, and prints the messages of all its members.
 
     python3 examples/python/chat_client.py localhost:18870 Ada
 """

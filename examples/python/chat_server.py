@@ -1,4 +1,4 @@
-"""A chat room: clients in Rust and Python, which the server calls back with all that is said.
+"""A chat room: the server calls its clients, in Rust and Python, back with every message.
 
     python3 examples/python/chat_server.py localhost:18870
 """
@@ -25,7 +25,7 @@ class ChatService(rpyc.Service):
     name = None
 
     def exposed_join(self, name, hear):
-        """Comes in under a name; `hear(name, text)` will be called with all that is said."""
+        """Joins under a name; the room will call `hear(name, text)` with each message."""
         if self.name or name in members:
             raise ValueError(f"{name} is here already")
         self.name = name
@@ -33,7 +33,7 @@ class ChatService(rpyc.Service):
         tell(name, "has come")
 
     def exposed_say(self, text):
-        """Says something to everybody."""
+        """Sends a message to all members."""
         if not self.name:
             raise ValueError("join first")
         tell(self.name, text)

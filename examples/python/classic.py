@@ -11,24 +11,24 @@ import rpyc
 host, port = (sys.argv[1:] or ["localhost:18812"])[0].rsplit(":", 1)
 conn = rpyc.classic.connect(host, int(port))
 
-# Any module of the server's, with whatever is in it.
+# Any module of the server, with all its content.
 lines = conn.modules.textwrap.wrap("the quick brown fox", width=10)
 print(" / ".join(lines))
 
-# Expressions, and names that stay.
+# Expressions, and names that stay defined.
 conn.execute("from fractions import Fraction\nthird = Fraction(1, 3)")
 print(conn.eval("str(third + Fraction(1, 2))"))
 third = conn.namespace["third"]
 print(third, "of class", "fractions.Fraction")
 
-# Values go there as real lists and dicts, and come back by value.
+# Values arrive there as real lists and dicts, and return by value.
 stock = {"apples": [3, 1, 2], "pears": [5, 4]}
 there = rpyc.classic.deliver(conn, stock)
 there["apples"].sort()
 for fruit, numbers in rpyc.classic.obtain(there).items():
     print(f"{fruit}: {numbers}")
 
-# What is raised there is raised here.
+# An exception raised there is raised here.
 try:
     conn.eval("1 / 0")
 except ZeroDivisionError as error:

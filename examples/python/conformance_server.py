@@ -65,7 +65,7 @@ class Conformance(rpyc.Service):
     ALIASES = ["CONFORMANCE", "CONF"]
 
     def on_connect(self, conn):
-        # Equal counters are many, so they are told apart by what they are, not by what they hold.
+        # Keyed by identity: counters with equal values are distinct objects.
         self._counters = {}
         self._peer = conn._channel.stream.sock.getpeername()[0]
 
@@ -140,7 +140,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--registry", metavar="HOST:PORT")
-    # RPyC's servers cannot tell clients that bind threads from others, and serve one kind only.
+    # RPyC's servers cannot distinguish clients that bind threads from others, and serve one kind only.
     parser.add_argument("--bind-threads", action="store_true")
     options = parser.parse_args()
     registrar = None

@@ -1,4 +1,4 @@
-"""Copies a file or a whole folder to a classic server, or from there.
+"""Copies a file or a whole folder to or from a classic server.
 
     rpyc_classic &
     python3 examples/python/file_transfer.py localhost:18812 upload HERE THERE

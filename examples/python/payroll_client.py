@@ -1,4 +1,4 @@
-"""Finds PAYROLL by its name and asks it for a salary, whatever language it is written in.
+"""Finds PAYROLL by its name and asks it for a salary; the server may be in Rust or in Python.
 
     python3 examples/python/payroll_client.py Mertz David
 

@@ -11,7 +11,7 @@ import rpyc
 address, server, *identity = sys.argv[1:]
 certificate, key = identity or (None, None)
 host, port = address.rsplit(":", 1)
-# Without ca_certs, RPyC trusts whoever answers.
+# Without ca_certs, RPyC trusts any server.
 conn = rpyc.ssl_connect(host, int(port), keyfile=key, certfile=certificate, ca_certs=server)
 print("in the safe:", conn.root.contents())
 conn.close()

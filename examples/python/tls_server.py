@@ -1,4 +1,4 @@
-"""Serves a safe over TLS, and if there is an authority for clients, only to those that it knows.
+"""Serves a safe over TLS; with an authority for clients, only clients with its certificates.
 
     openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=safe -keyout server.key -out server.crt
     python3 examples/python/tls_server.py localhost:18871 server.crt server.key [clients.crt]
@@ -13,7 +13,7 @@ from rpyc.utils.server import ThreadedServer
 
 class SafeService(rpyc.Service):
     def exposed_contents(self):
-        """What is in it."""
+        """The content of the safe."""
         return "twelve gold coins"
 
 

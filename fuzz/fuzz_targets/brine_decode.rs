@@ -1,4 +1,4 @@
-//! Any bytes decode or fail; what decodes is stable, and everybody agrees where it ends.
+//! Any bytes decode or fail; a decoded value is stable, and all decoders agree where it ends.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! Any datagrams, from anybody, at any time: every answer is within its cap and every lease can end.
+//! Any datagrams, from any host, at any time: every answer is within its cap and every lease can
+//! end.
 #![no_main]
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use rpyc_registry::{
 
 const TTL: Duration = Duration::from_secs(240);
 
-// Each message: its length, who sends it and how, and how much later than the one before.
+// Each message: its length, its sender and transport, and the time since the previous one.
 fuzz_target!(|bytes: &[u8]| {
     let start = Instant::now();
     let limits = Limits {

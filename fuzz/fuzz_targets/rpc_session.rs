@@ -1,4 +1,4 @@
-//! Whatever a peer sends, in whatever pieces, a session answers or ends.
+//! For any bytes of a peer, in any pieces, a session answers or ends.
 #![no_main]
 
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use libfuzzer_sys::fuzz_target;
 use rpyc_protocol::rpc::{Boxed, Class, Config, Event, Exception, Request, Session};
 
-/// Talks to a session; tells whether it ended.
+/// Feeds a session; returns whether it ended.
 fn talk<'a>(now: Instant, pieces: impl Iterator<Item = &'a [u8]>) -> bool {
     let mut session = Session::new(now, Config::server());
     let mut out = Vec::new();
@@ -40,9 +40,9 @@ fn talk<'a>(now: Instant, pieces: impl Iterator<Item = &'a [u8]>) -> bool {
 fuzz_target!(|input: (u8, &[u8])| {
     let (size, stream) = input;
     let now = Instant::now();
-    // Whether it ends depends on what was sent alone.
+    // Whether it ends depends only on the bytes.
     let whole = talk(now, std::iter::once(stream));
     let cut = talk(now, stream.chunks(usize::from(size).max(1)));
-    // Not so what was said: a request may name an object that an answer in between has offered.
+    // The answers may differ: a request may name an object that an answer in between has offered.
     assert_eq!(whole, cut);
 });

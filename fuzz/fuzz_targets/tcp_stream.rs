@@ -1,4 +1,4 @@
-//! However a stream is cut, the requests in it are the same.
+//! A stream contains the same requests however it is divided.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! What a registrant may tell about its instance: how much, and of what form.
+//! Limits on the details of an instance.
 
 use rpyc_protocol::registry::native::Details;
 
@@ -17,38 +17,38 @@ pub const MAX_VALUE_BYTES: usize = 256;
 /// The most bytes of all tags and metadata of an instance together.
 pub const MAX_DETAILS_BYTES: usize = 2048;
 
-/// What is wrong with the details of a registration; the fault of the registrant.
+/// The details of a registration are invalid. The registrant is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DetailsError {
-    /// Nothing where something must be.
+    /// A value is empty.
     #[error("a {what} is empty")]
     Empty {
-        /// What it is.
+        /// The kind of value.
         what: &'static str,
     },
-    /// Something is too long.
+    /// A value is too long.
     #[error("a {what} is longer than {limit} bytes")]
     TooLong {
-        /// What it is.
+        /// The kind of value.
         what: &'static str,
         /// The most bytes.
         limit: usize,
     },
-    /// There is too much of something.
+    /// There are too many values.
     #[error("there are more than {limit} {what}")]
     TooMany {
-        /// What it is.
+        /// The kind of value.
         what: &'static str,
-        /// The most of it.
+        /// The most values.
         limit: usize,
     },
 }
 
-/// Finds whether `details` may be told.
+/// Checks the details of a registration.
 ///
 /// # Errors
-/// [`DetailsError`] tells what is wrong.
+/// [`DetailsError`] names the first limit that is exceeded.
 pub(crate) fn check(details: &Details) -> Result<(), DetailsError> {
     use DetailsError::{Empty, TooLong, TooMany};
     let word = |what, text: &str| match text.len() {

@@ -1,7 +1,7 @@
 //! A registry for RPyC services, as a library, so that tests and programs can embed it.
 //!
 //! Data flows one way: a face (a socket) hands the bytes of a request to the [`Dispatcher`], which
-//! decodes them, asks the [`Directory`] or changes the [`Registry`], and gives back the bytes of an
+//! decodes them, asks the [`Directory`] or changes the [`Registry`], and returns the bytes of an
 //! answer. Nothing below the faces reads a clock or a socket.
 
 mod access;

@@ -1,12 +1,12 @@
-//! What one registry takes from everybody and from each.
+//! Limits for all hosts together and for each.
 
 use rpyc_protocol::{Limits as MessageLimits, ServiceName};
 
 /// The most bytes of one request.
 pub const MAX_REQUEST: usize = MessageLimits::REQUEST.bytes;
 
-/// Bounds on what a registry holds and serves. Beyond them it refuses: it does not answer over UDP,
-/// closes the connection over TCP, and counts and logs the refusal.
+/// Limits on what a registry holds and serves. Beyond them it rejects requests: it does not answer
+/// over UDP, closes the connection over TCP, and counts and logs the rejection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a literal with `..Limits::default()` stays valid")]
 pub struct Limits {
@@ -22,12 +22,12 @@ pub struct Limits {
     pub name_bytes: usize,
     /// Instances that one other machine may register. Default 10,000. This machine is exempt.
     pub instances_per_source: usize,
-    /// Requests a second from one other machine, with bursts of one second's worth; as many renewals
-    /// of what it already registered are served beside them. Default 2,000; 0 means no limit. This
-    /// machine is exempt.
+    /// Requests a second from one other machine, with bursts of one second's worth. The same number
+    /// of renewals of existing registrations is served in addition. Default 2,000; 0 means no
+    /// limit. This machine is exempt.
     pub requests_per_second: u32,
-    /// TCP connections open at a time; one more closes the one that has been idle longest. Default
-    /// 16,384, which is room for ten thousand watchers.
+    /// TCP connections open at a time; a further one closes the one that has been idle longest.
+    /// Default 16,384, enough for ten thousand watchers.
     pub connections: usize,
 }
 

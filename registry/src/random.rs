@@ -1,17 +1,17 @@
-//! Numbers that nobody can guess, from the system.
+//! Unpredictable numbers from the system.
 
 use rpyc_protocol::registry::native::StoreId;
 
 use crate::table::Entropy;
 
-/// One number.
+/// A random number.
 pub(crate) fn number() -> u128 {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("a system that runs programs has random numbers");
     u128::from_be_bytes(bytes)
 }
 
-/// Any number of them.
+/// A source of random numbers.
 pub(crate) fn entropy() -> Entropy {
     Box::new(number)
 }

@@ -1,4 +1,4 @@
-//! Which addresses of an instance are told to whom, and in which order.
+//! The addresses of an instance that each asker gets, and their order.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::IpAddr;
@@ -76,7 +76,7 @@ impl Table {
         self.native(from, register);
     }
 
-    /// The addresses of the one instance of `A`, as every way to ask tells them.
+    /// The addresses of the one instance of `A`, as every kind of request returns them.
     fn told(&self, asker: &Asker) -> Vec<String> {
         let resolved = all(&self.native(asker, json!({"op": "resolve", "name": "a"})));
         assert_eq!(all(&self.native(asker, json!({"op": "list"}))), resolved);
@@ -105,7 +105,7 @@ fn all(reply: &Reply) -> Vec<String> {
     instances.flat_map(addresses).collect()
 }
 
-/// `HOST PORT` of the best, `HOST:PORT` of the others.
+/// `HOST PORT` of the best address, `HOST:PORT` of the others.
 fn addresses(instance: &Instance) -> Vec<String> {
     let best = format!("{} {}", instance.host, instance.port);
     [best].into_iter().chain(instance.addresses.iter().cloned()).collect()
@@ -134,7 +134,7 @@ fn an_address_within_a_rule_is_told_as_another_to_those_outside() {
         table.register(&asker(container));
         assert_eq!(table.told(&asker(outside)), [format!("{told} 1")]);
         assert_eq!(table.told(&asker(neighbour)), [format!("{container} 1")]);
-        // The registry's machine is not inside unless it has an address there.
+        // The registry's machine counts as outside unless it has an address in the network.
         assert_eq!(table.told(&asker("127.0.0.1")), [format!("{told} 1")]);
     }
 }
@@ -153,7 +153,7 @@ fn rules_apply_to_named_addresses_and_equal_ones_are_told_once() {
     let here = asker("172.17.0.2");
     table.register_at(&here, &["172.17.0.2", "172.17.0.3", "172.17.1.4", "10.0.7.7:9"]);
     assert_eq!(table.told(&asker("192.0.2.1")), ["10.0.0.5 1", "10.0.0.6:1", "10.0.7.7:9"]);
-    // An asker inside of the wider rule alone is told by the narrower one, which comes first.
+    // An asker inside only the wider rule gets the address of the narrower rule, which comes first.
     let told = table.told(&asker("172.17.1.9"));
     assert_eq!(told, ["172.17.1.4 1", "10.0.0.5:1", "10.0.7.7:9"]);
 }
@@ -192,9 +192,9 @@ fn the_asker_s_own_network_comes_first_and_otherwise_the_registrant_s_order_stay
         table.told(&asker(ip)).iter().map(first).collect::<Vec<_>>()
     };
     assert_eq!(order("10.1.2.9"), ["10.1.2.7", "10.9.0.7", "192.0.2.7", "10.1.0.7"]);
-    // As wide as the registry's interface there says.
+    // The prefix is that of the registry's interface there.
     assert_eq!(order("10.1.77.9"), ["10.1.0.7", "10.1.2.7", "10.9.0.7", "192.0.2.7"]);
-    // Nothing is known about this one, so the last byte is the host.
+    // No network is known for this asker, so it is taken to be a /24.
     assert_eq!(order("10.9.0.9"), addresses);
     assert_eq!(order("10.9.1.9"), addresses);
     assert_eq!(order("127.0.0.1"), ["192.0.2.7", "10.1.0.7", "10.1.2.7", "10.9.0.7"]);
@@ -235,7 +235,7 @@ fn loopback_of_another_machine_is_told_to_nobody_and_names_nothing_here() {
     table.register(&asker("127.0.0.1"));
     let there = asker("10.0.0.7");
     table.register_at(&there, &["127.0.0.1", "10.0.0.7:8"]);
-    // Both are there: the second is not a new start of what is on this machine.
+    // Both instances stay: the second is not a restart of the one on this machine.
     for (who, best) in [("127.0.0.1", "127.0.0.1 1"), ("10.0.0.9", "10.0.0.1 1")] {
         let found = all(&table.native(&asker(who), json!({"op": "resolve", "name": "a"})));
         assert_eq!(found, [best, "10.0.0.7 8"], "{who}");
@@ -260,7 +260,7 @@ fn another_machine_that_names_an_address_does_not_end_what_is_registered_from_it
     };
     let told = instances(table.native(&stranger, resolve.clone()));
     assert_eq!(told, [("10.0.0.7".to_owned(), true), ("10.0.0.7".to_owned(), false)]);
-    // The server itself takes over both.
+    // A registration by the server itself replaces both.
     table.register_at(&server, &["10.0.0.7"]);
     assert_eq!(instances(table.native(&server, resolve)), [("10.0.0.7".to_owned(), false)]);
 }

@@ -1,8 +1,9 @@
-//! Leases of both kinds through pauses, restarts, draining and mass expiry, against what is promised.
+//! Leases of both kinds through pauses, restarts, draining and mass expiry, checked against the
+//! promises of the documentation.
 //!
-//! The model does not say which of the overdue are kept as suspects; it says what must hold whatever
-//! the registry decides: nobody who renewed in time is lost, nobody outlives what is promised, and
-//! revisions only rise.
+//! The model does not say which overdue leases are kept as suspects. It checks rules that hold for
+//! any choice of the registry: no server that renewed in time is lost, no lease outlives its bound,
+//! and revisions only rise.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ const TTL: Duration = Duration::from_secs(10);
 const SAMPLE: usize = 4;
 const NAMES: [&str; 3] = ["A", "B", "C"];
 
-/// A server: the last number of its address, and its port. Even addresses speak the legacy protocol.
+/// A server: the last byte of its address, and its port. Even addresses speak the legacy protocol.
 type Place = (u8, u16);
 
 fn is_native(place: Place) -> bool {
@@ -54,11 +55,11 @@ enum Transition {
         place: Place,
         is_draining: bool,
     },
-    /// Time passes and sweeps come when they are due.
+    /// Time passes, and sweeps run when they are due.
     Run(Duration),
-    /// The registry does not run for a while.
+    /// The registry stands still for a while.
     Pause(Duration),
-    /// The registry is killed, and started again after a while.
+    /// The registry is killed and restarted after a while.
     Restart(Duration),
 }
 
@@ -95,13 +96,13 @@ impl ReferenceStateMachine for Scenario {
     }
 }
 
-/// What a server believes of one of its names.
+/// The state of one name as its server knows it.
 #[derive(Clone, Debug)]
 struct Lease {
     /// In lease time.
     deadline: Duration,
     ttl: Duration,
-    /// Not heard from since a restart.
+    /// It has not renewed since a restart.
     is_restored: bool,
 }
 
@@ -116,21 +117,21 @@ struct Server {
 
 struct Table {
     start: Instant,
-    /// Since the start.
+    /// Time since the start.
     now: Duration,
-    /// How much of `now` does not count because the registry did not run.
+    /// The part of `now` that does not count because the registry did not run.
     credit: Duration,
     dispatcher: Dispatcher,
     next_sweep: Instant,
     disk: Disk,
     servers: BTreeMap<Place, Server>,
     revision: Revision,
-    /// Since when there have been too few instances for protection, in lease time.
+    /// The lease time since which there are too few instances for protection.
     small_since: Option<Duration>,
     random: u128,
 }
 
-/// How long it takes to end what has been kept, when there is no protection any more.
+/// How long it takes to end the kept leases once protection has ended.
 const SETTLING: Duration = SWEEP_INTERVAL.saturating_mul(10);
 
 fn start_registry(now: Instant, disk: &Disk, seed: u128) -> Dispatcher {
@@ -168,7 +169,7 @@ impl Table {
     fn register(&mut self, place: Place, name: usize, ttl: Duration) {
         let lease_time = self.lease_time();
         if is_native(place) {
-            // A server keeps its names and its TTL for as long as it runs.
+            // A server keeps its names and its TTL while it runs.
             let server = self.servers.get(&place).cloned().unwrap_or_default();
             let ttl = server.leases.values().next().map_or(ttl, |lease| lease.ttl);
             let mut names: Vec<_> = server.leases.keys().map(|name| NAMES[*name]).collect();
@@ -181,7 +182,7 @@ impl Table {
             let lease_id = serde_json::to_value(granted.lease).unwrap();
             let server = self.servers.entry(place).or_default();
             if server.lease_id.as_deref() != lease_id.as_str() {
-                // The one before had ended, and took what was known of it along.
+                // The previous instance had ended, so its properties are gone.
                 *server = Server {
                     lease_id: lease_id.as_str().map(str::to_owned),
                     leases: server.leases.clone(),
@@ -319,13 +320,13 @@ impl Table {
                     let is_held = matches!(state, None | Some(State::Suspect | State::Draining));
                     assert!(is_held, "{at}: overdue, and {state:?}");
                 } else {
-                    assert_eq!(state, None, "{at}: outlives what is promised");
+                    assert_eq!(state, None, "{at}: outlives its bound");
                 }
                 told.is_some()
             });
         }
         self.servers.retain(|_, server| !server.leases.is_empty());
-        assert!(found.is_empty(), "nobody registered {found:?}");
+        assert!(found.is_empty(), "no server registered {found:?}");
     }
 }
 

@@ -1,6 +1,6 @@
-//! More than can be served: what goes first, and what is left when it is over.
+//! Overload: which requests are shed first, and the state afterwards.
 //!
-//! Only where the system tells that it throws datagrams away is anything shed.
+//! Requests are shed only on systems that report dropped datagrams.
 #![cfg(all(target_os = "linux", not(feature = "portable")))]
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,17 +15,17 @@ use rpyc_protocol::registry::{Names, Port, Request, native, reply};
 use rpyc_registry::{Config, Listener, Server};
 use tokio::sync::oneshot;
 
-/// How long an answer is waited for before it is asked for again.
+/// How long a request waits for its answer before it is repeated.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Asked so often, something is answered, or nothing will be.
+/// After this many requests without an answer, there will be none.
 const TRIES: usize = 30;
 
-/// Servers whose leases are to survive.
+/// Servers whose leases must survive.
 const SERVERS: u16 = 10;
 
-/// More than a flood may make the registry grow by, in bytes: room for a batch is made once for each
-/// socket, and everything else has a limit.
+/// An upper bound of the memory, in bytes, that a flood may cost the registry: each socket
+/// allocates buffers for a batch once, and everything else has a limit.
 const GROWTH: u64 = 64 << 20;
 
 fn encoded(request: &Request<'_>) -> Vec<u8> {
@@ -40,7 +40,7 @@ fn register(port: u16) -> Vec<u8> {
     encoded(&Request::Register { names, port })
 }
 
-/// Asks until there is an answer, as RPyC's servers do when they renew.
+/// Repeats a request until it is answered, as RPyC's servers do when they renew.
 fn ask(registry: SocketAddr, request: &[u8]) -> Vec<u8> {
     let mut buffer = vec![0; 65_536];
     for _ in 0..TRIES {
@@ -56,7 +56,7 @@ fn ask(registry: SocketAddr, request: &[u8]) -> Vec<u8> {
     panic!("no answer to {TRIES} tries: {:?}", losses(registry));
 }
 
-/// The counters of what was not served.
+/// The counters of requests that were not served.
 fn losses(registry: SocketAddr) -> BTreeMap<String, u64> {
     let mut stream = TcpStream::connect(registry).unwrap();
     stream.write_all(b"{\"v\":1,\"op\":\"status\"}\n").unwrap();
@@ -74,7 +74,7 @@ fn flood(registry: SocketAddr, is_over: &AtomicBool) {
         [encoded(&Request::List { host: None }), encoded(&Request::Query { name: "server-1" })];
     while !is_over.load(Ordering::Relaxed) {
         for request in &requests {
-            // A full send buffer is as good a flood.
+            // A full send buffer is flood enough.
             let _ = socket.send(request);
         }
     }
@@ -107,7 +107,7 @@ async fn in_a_flood_of_lists_and_queries_servers_are_renewed_and_memory_stays_bo
         let before = resident_bytes();
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            // Several ports, so that each of the sockets gets its share.
+            // Several ports, so that each of the sockets gets a share.
             for _ in 0..4 {
                 scope.spawn(|| flood(udp, &is_over));
             }
@@ -129,7 +129,7 @@ async fn in_a_flood_of_lists_and_queries_servers_are_renewed_and_memory_stays_bo
             let after = renewed.unwrap();
             assert!(after < before + GROWTH, "{before} bytes grew to {after}");
         });
-        // When it is over, everybody is served again, and nobody was forgotten.
+        // After the flood every client is served again, and no server has been lost.
         let names =
             reply::decode_names(&ask(udp, &encoded(&Request::List { host: None }))).unwrap();
         assert_eq!(names.map(|names| names.len()), Some(SERVERS.into()));

@@ -1,4 +1,4 @@
-//! The table against the simplest thing that could be right: a map with deadlines.
+//! The table against the simplest correct model: a map with deadlines.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,17 +33,17 @@ enum Transition {
     Unregister {
         place: Place,
     },
-    /// Time passes and sweeps come when they are due.
+    /// Time passes, and sweeps run when they are due.
     Run(Duration),
-    /// The registry does not run for a while.
+    /// The registry stands still for a while.
     Pause(Duration),
 }
 
-/// What must hold, written as plainly as possible.
+/// The model.
 #[derive(Clone, Debug, Default)]
 struct Model {
     now: Duration,
-    /// How much of `now` does not count because the registry did not run.
+    /// The part of `now` that does not count because the registry did not run.
     credit: Duration,
     leases: BTreeMap<(usize, Place), Duration>,
 }
@@ -100,14 +100,14 @@ impl ReferenceStateMachine for Model {
         match transition {
             Transition::Register { place, names } => state.register(*place, names),
             Transition::Unregister { place } => state.leases.retain(|(_, at), _| at != place),
-            // The credit depends on when the next sweep was due, which the table says.
+            // The credit depends on when the next sweep was due, which the table reports.
             Transition::Run(_) | Transition::Pause(_) => {}
         }
         state
     }
 }
 
-/// The table and, because the pauses need it, a model of its own that follows time.
+/// The table, and a second model that follows time, because pauses need it.
 struct Table {
     start: Instant,
     registry: Registry,
@@ -178,7 +178,7 @@ impl StateMachineTest for Table {
                     names.iter().map(|name| ServiceName::new(NAMES[*name]).unwrap()).collect();
                 let texts = || Names::from(&texts[..]);
                 let now = table.now();
-                // As the dispatcher does: renew if everything is known, else go to the owner.
+                // As the dispatcher does: renew if the directory can, otherwise ask the registry.
                 if table.directory.renew(now, &host, &port, texts()) == Renewal::ForTheRegistry {
                     let _ = table.registry.register(now, &host, texts(), &port);
                 }

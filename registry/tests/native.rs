@@ -40,7 +40,7 @@ impl Table {
         Self { start, now: start, next_sweep: start + SWEEP_INTERVAL, dispatcher }
     }
 
-    /// Sweeps whenever a sweep is due, until so long after the start.
+    /// Runs every sweep that is due until `at` after the start.
     fn run_to(&mut self, at: Duration) {
         let end = self.start + at;
         while self.next_sweep <= end {
@@ -81,7 +81,7 @@ impl Table {
         ports(&self.ask(&tcp("10.0.0.9"), all))
     }
 
-    /// How many instances are in each state, as an operator is told.
+    /// How many instances are in each state, as `status` reports.
     fn states(&self) -> BTreeMap<State, usize> {
         let mut states = BTreeMap::new();
         let reply = self.ask(&tcp("127.0.0.1"), json!({"op": "list"}));
@@ -98,7 +98,7 @@ enum Schema {
     Reply,
 }
 
-/// Holds a message against the published schema.
+/// Validates a message against the published schema.
 fn check(schema: Schema, message: &Value) {
     static SCHEMAS: LazyLock<[Validator; 2]> = LazyLock::new(|| {
         let of = |definition: &str| {
@@ -246,7 +246,7 @@ fn an_exclusive_name_is_held_alone() {
     let exclusive = json!({"op": "register", "names": ["a"], "port": 1, "exclusive": true});
     assert_eq!(table.code(&one, exclusive.clone()), None);
     assert_eq!(table.code(&two, exclusive.clone()), Some(ErrorCode::NameTaken));
-    assert_eq!(table.code(&one, exclusive.clone()), None, "its own restart is no other holder");
+    assert_eq!(table.code(&one, exclusive.clone()), None, "its own restart does not conflict");
     table.run_to(TTL);
     assert_eq!(table.code(&two, exclusive), None);
 }
@@ -332,12 +332,12 @@ fn mass_expiry_makes_suspects_and_ends_by_itself() {
     assert!(table.ask(&tcp("10.0.0.8"), renew.clone()).lease.is_some());
     table.run_to(TTL);
     assert_eq!(table.states(), [(State::Passing, 1), (State::Suspect, 60)].into());
-    assert_eq!(table.ports(json!({"limit": 1})), [1000], "who passes is told first");
-    assert_eq!(table.ports(json!({})).len(), 61, "suspects are told too");
+    assert_eq!(table.ports(json!({"limit": 1})), [1000], "passing instances come first");
+    assert_eq!(table.ports(json!({})).len(), 61, "suspects are included");
     let status = table.ask(&tcp("127.0.0.1"), json!({"op": "status"})).status.unwrap();
     assert!(status.protected.contains(&"A".to_owned()), "{status:?}");
 
-    // One of them was alive after all.
+    // One of them was still alive.
     let back = table.register(&tcp("10.0.0.7"), json!({"names": ["a"], "port": 7}));
     assert_eq!(table.states(), [(State::Passing, 2), (State::Suspect, 59)].into());
     table.run_to(2 * TTL - secs(2));
@@ -446,7 +446,7 @@ fn a_watcher_learns_what_is_there_and_then_what_changes() {
     let second = table.register(&server, json!({"names": ["a", "b"], "port": 2}));
     table.ask(&server, json!({"op": "update", "lease": second.lease, "tags": ["x"]}));
     let told = lines(table.now);
-    assert_eq!(kinds(&told), [EventKind::Added], "what follows quickly is told as one");
+    assert_eq!(kinds(&told), [EventKind::Added], "quick successive changes are one event");
     assert!(told[0].event.as_ref().unwrap().instance.as_ref().unwrap().details.tags.contains("x"));
     table.ask(&server, json!({"op": "update", "lease": second.lease, "tags": []}));
     assert_eq!(kinds(&lines(table.now)), [EventKind::Updated]);
@@ -516,7 +516,7 @@ fn a_registration_that_a_probe_rule_speaks_of_waits_for_its_addresses_to_be_trie
 #[test]
 fn a_watcher_that_is_too_far_behind_begins_anew() {
     let table = Table::new();
-    // This machine may ask as often as it likes.
+    // This machine has no rate limit.
     let server = tcp("127.0.0.1");
     let lease = table.register(&server, json!({"names": ["a"], "port": 1})).lease;
     let mut buffer = Vec::new();

@@ -1,5 +1,5 @@
-//! What a host sends takes effect in the order of arrival, in whichever order the sockets of a registry
-//! are served.
+//! The requests of a host take effect in the order of arrival, whatever the order in which the
+//! sockets of a registry are served.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
 
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ const HOSTS: u8 = 4;
 const PORTS: u16 = 2;
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
-/// What a host asks for.
+/// A request of a host.
 #[derive(Clone, Debug)]
 enum Wish {
     Register { name: usize, port: u16 },
@@ -41,7 +41,7 @@ impl World {
         Self { start, dispatcher: Dispatcher::new(start, registry, Access::default(), counters) }
     }
 
-    /// Serves a request at `now` that arrived as `arrival` says.
+    /// Serves a request at `now` with the given arrival.
     fn serve(&self, now: Duration, host: u8, transport: Transport, arrival: Arrival, wish: &Wish) {
         let asker = Asker { transport, arrival, ..asker(host) };
         let mut request = Vec::new();
@@ -63,7 +63,7 @@ impl World {
         assert!(matches!(outcome, Outcome::Deferred(..)), "{outcome:?}");
     }
 
-    /// Who is found under each name.
+    /// The instances found under each name.
     fn found(&self) -> Vec<BTreeSet<String>> {
         let found = |name: &&str| {
             let (mut buffer, name) = (Vec::new(), FoldedName::new(name).unwrap());
@@ -98,8 +98,7 @@ const fn micros(micros: usize) -> Duration {
 }
 
 proptest! {
-    /// Each socket serves its hosts in the order of arrival, and is served whenever its thread gets a
-    /// processor.
+    /// Each socket serves its hosts in the order of arrival, whenever its thread gets a processor.
     #[test]
     fn how_the_sockets_are_served_among_themselves_changes_nothing(
         history in prop::collection::vec((0..HOSTS, wish()), 0..60),
@@ -131,8 +130,8 @@ proptest! {
         prop_assert_eq!(by_socket.found(), in_order.found());
     }
 
-    /// Over two transports, of which one may be far behind, the end of an earlier server does not end what
-    /// was registered since.
+    /// Over two transports, of which one may lag far behind, the UNREGISTER of an earlier server
+    /// does not end a later registration.
     #[test]
     fn a_late_unregistration_ends_nothing_that_arrived_after_it(
         (ended_at, registered_at) in (0..50_usize, 0..50_usize),
@@ -151,7 +150,7 @@ proptest! {
         };
         let registration = Wish::Register { name: 1, port: 1 };
         if is_known {
-            // Then the other registration is a renewal.
+            // The other registration is then a renewal.
             world.serve(micros(5), 1, Transport::Udp4, Arrival::at(start + micros(5)), &registration);
         }
         let (transport, arrival) = by(registers_over_tcp, registered_at);

@@ -1,4 +1,4 @@
-//! When instances are probed and what their probes say, with explicit time.
+//! The schedule of probes and the effect of their results, with explicit time.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(2);
 const FAILED: ProbeOutcome = ProbeOutcome::Failed { within: TIMEOUT };
 
-/// In the middle of what chance may do.
+/// The middle of the random range.
 const MIDDLE: u32 = u32::MAX / 2;
 
 fn pace(failures: u32, successes: u32) -> Pace {
@@ -24,7 +24,7 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// A prober whose probes end as the test says, at once.
+/// A prober whose probes end at once, with the results that the test chooses.
 struct Trial {
     start: Instant,
     prober: Prober,
@@ -39,13 +39,13 @@ impl Trial {
         Self { start, prober, verdicts: HashMap::new() }
     }
 
-    /// The next probe, whenever that is.
+    /// The next probe, and its time.
     fn next(&mut self) -> (Instant, Start) {
         let due = self.prober.next_start().unwrap();
         (due, self.prober.start(due).unwrap())
     }
 
-    /// Probes until so long after the start; instances up to `failing` fail.
+    /// Probes until `until` after the start; instances up to `failing` fail.
     fn run(&mut self, until: Duration, failing: u64) {
         while self.prober.next_start().unwrap() <= self.start + until {
             let (now, Start { attempt, id }) = self.next();
@@ -62,7 +62,8 @@ impl Trial {
         self.verdicts.values().filter(is_failing).count()
     }
 
-    /// Ends the next probe so; tells the verdict, and the time to the one after it.
+    /// Ends the next probe with `outcome`; returns the verdict, and the time to the following
+    /// probe.
     fn end_next(&mut self, outcome: ProbeOutcome) -> (Verdict, Duration) {
         let (now, Start { attempt, .. }) = self.next();
         let verdict = self.prober.finish(now, attempt, outcome, MIDDLE);
@@ -115,7 +116,7 @@ fn probes_of_a_failing_instance_become_rarer_up_to_a_minute() {
 fn what_could_not_be_probed_says_nothing() {
     let mut trial = Trial::new(1, pace(1, 1));
     assert_eq!(trial.end_next(ProbeOutcome::Unable).0, Verdict::None);
-    // The prober was stopped meanwhile: what looks like a timeout is its own.
+    // The prober stood still meanwhile, so the apparent timeout is its own.
     let (now, Start { attempt, .. }) = trial.next();
     let late = now + TIMEOUT + secs(1);
     assert_eq!(trial.prober.finish(late, attempt, FAILED, MIDDLE), Verdict::None);
@@ -157,7 +158,7 @@ fn no_more_probes_are_under_way_than_allowed_and_the_longest_due_comes_first() {
     assert_eq!((prober.start(now), prober.next_start(), prober.under_way()), (None, None, 2));
     prober.finish(now, first.attempt, ProbeOutcome::Passed, 0);
     assert_eq!(prober.start(now).unwrap().id, 3);
-    // One that is gone keeps its place until its probe has ended.
+    // A removed instance occupies its slot until its probe has ended.
     assert!(!prober.forget(2));
     assert_eq!((prober.start(now), prober.watched(), prober.under_way()), (None, 4, 2));
     assert_eq!(prober.finish(now, 2, FAILED, 0), Verdict::None);
@@ -181,15 +182,15 @@ fn when_most_fail_at_once_none_is_called_failing_for_a_minute() {
     trial.run(secs(155), 15);
     assert!(trial.prober.is_holding_back());
     assert_eq!(trial.failing(), 0);
-    // It was the network: they pass again, and nothing was ever said of them.
+    // It was the network: they pass again, and none of them became failing.
     trial.run(secs(200), 0);
     assert!(!trial.prober.is_holding_back());
     assert_eq!(trial.verdicts.len(), 0);
-    // It was not.
+    // It was not the network.
     trial.run(secs(300), 15);
     assert!(!trial.prober.is_holding_back());
     assert_eq!(trial.failing(), 15);
-    // And they come back.
+    // They recover.
     trial.run(secs(500), 0);
     assert_eq!(trial.failing(), 0);
 }
@@ -205,7 +206,7 @@ fn when_less_than_half_fail_or_there_are_few_nothing_is_held_back() {
 }
 
 proptest! {
-    /// Against the plain reading of the thresholds.
+    /// Compares with a direct implementation of the thresholds.
     #[test]
     fn thresholds_are_kept(
         failures in 1..5_u32,
@@ -238,7 +239,7 @@ proptest! {
         }
     }
 
-    /// Whatever comes and goes, in whatever order probes end.
+    /// Instances come and go, and probes end in any order.
     #[test]
     fn the_cap_holds_and_nobody_is_forgotten(
         steps in prop::collection::vec((0..6_u8, 1..12_u64, any::<u32>()), 1..400),
@@ -275,7 +276,7 @@ proptest! {
             prop_assert_eq!(prober.under_way(), under_way.len());
             prop_assert_eq!(prober.watched(), watched.len());
         }
-        // Each that is left has its turn.
+        // Each remaining instance gets its turn.
         for Start { attempt, .. } in under_way {
             prober.finish(now, attempt, ProbeOutcome::Passed, 0);
         }

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Far more than anything here takes; a test that waits this long has failed.
+/// Longer than any step of these tests takes; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const FAST: &str = "interval=100ms,timeout=1s,failures=3,successes=2";
@@ -63,7 +63,7 @@ impl Registry {
     }
 }
 
-/// A native conversation.
+/// A native connection.
 struct Client(BufReader<TcpStream>);
 
 impl Client {
@@ -99,7 +99,7 @@ impl Client {
         self.ask(json!({"op": "status"})).await.status.unwrap().probes.unwrap()
     }
 
-    /// Waits until `is_so` holds of what the probes do.
+    /// Waits until the counters of the probes meet `is_so`.
     async fn wait_for_probes(&mut self, is_so: impl Fn(&Probes) -> bool) -> Probes {
         let waiting = async {
             loop {
@@ -133,12 +133,12 @@ async fn listener() -> (TcpListener, u16) {
     (listener, port)
 }
 
-/// A port on which nothing listens.
+/// A port without a listener.
 async fn nothing() -> u16 {
     listener().await.1
 }
 
-/// Accepts whoever comes and counts them.
+/// Accepts and counts connections.
 fn counting(listener: TcpListener) -> Arc<AtomicUsize> {
     let accepted = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&accepted);
@@ -176,7 +176,7 @@ async fn a_server_that_goes_is_failing_and_answered_last_and_passes_when_it_is_b
     let described = client.instances(json!({"op": "describe", "instance": lease.instance})).await;
     let why = described.first().unwrap().why.clone().unwrap();
     assert!(why.starts_with(&format!("connection refused by 127.0.0.1:{port}, ")), "{why}");
-    assert!(why.contains(" times since "), "{why}");
+    assert!(why.contains(" failures in "), "{why}");
     let renewed = client.ask(json!({"op": "renew", "lease": lease.lease})).await.lease.unwrap();
     let unreachable = renewed.unreachable.unwrap();
     assert_eq!(unreachable, format!("connection refused by 127.0.0.1:{port}"));
@@ -223,7 +223,7 @@ async fn a_registrant_is_told_at_once_which_address_cannot_be_reached() {
     let lease = client.ask(register).await.lease.unwrap();
     assert_eq!(lease.unreachable, Some(told), "of several");
 
-    // Over UDP as well, as long as it fits; the lease comes in any case.
+    // Over UDP too, as long as it fits; the lease is returned in any case.
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(registry.udp).await.unwrap();
     let mut answer = [0; 2000];
@@ -251,15 +251,15 @@ async fn what_no_rule_speaks_of_is_left_alone() {
     assert_eq!(client.probes().await.instances, 1);
 }
 
-/// Answers RPyC on each first of four connections, and hangs up on the others. A probe that gets no
-/// answer tries the other dialect unless it knew which to speak, so that of three probes two fail.
+/// Answers RPyC on the first of every four connections, and closes the others. A probe without an
+/// answer tries the other dialect unless it knows which to speak, so that two of three probes fail.
 #[tokio::test]
 async fn a_flapping_server_stays_as_it_is() {
     let registry = Registry::start("rpyc");
     let mut client = registry.connect().await;
     let (listener, port) = listener().await;
     tokio::spawn(async move {
-        // The check at the registration.
+        // The connection of the check at the registration.
         drop(listener.accept().await.unwrap());
         for number in 0.. {
             let (stream, _) = listener.accept().await.unwrap();

@@ -1,4 +1,4 @@
-//! The table through restarts, with what the file store kept and explicit time.
+//! The table through restarts, with the content of the file store and explicit time.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::path::Path;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// Far more than anything here takes; a test that waits this long has failed.
+/// Longer than any step of these tests takes; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const TTL: Duration = Duration::from_secs(240);
@@ -118,7 +118,7 @@ async fn after_a_restart_all_are_found_as_suspects_until_they_renew() {
     assert_eq!(run.states(), [(1, State::Suspect), (2, State::Suspect), (3, State::Draining)]);
     assert!(run.all().iter().all(|it| it.age_ms == 500_000), "they are as old as they were");
 
-    // The old lease is the lease still.
+    // The old lease is still valid.
     let renewed = run.ask(json!({"op": "renew", "lease": lease})).lease.unwrap();
     assert_eq!(renewed.lease, lease);
     assert_eq!(run.states()[0], (1, State::Passing));
@@ -129,7 +129,7 @@ async fn after_a_restart_all_are_found_as_suspects_until_they_renew() {
     assert_eq!(run.found("a"), [1], "one TTL of grace, not more");
     run.end().await;
     let run = Run::begin(directory.path(), 2000).await;
-    assert_eq!(run.found("a"), [1], "what had expired stays so");
+    assert_eq!(run.found("a"), [1], "expired leases stay expired");
     let new = run.register("b", 9).instance;
     assert!(run.all().iter().filter(|it| it.id == new).count() == 1, "no number is used again");
 }
@@ -145,7 +145,7 @@ async fn who_is_not_heard_from_has_three_graces_and_no_more() {
         let run = Run::begin(directory.path(), 0).await;
         assert_eq!((run.found("heard"), run.found("silent")), (vec![1], vec![2]));
         run.ask(json!({"op": "renew", "lease": lease}));
-        // Being drained is not being heard from.
+        // Draining does not count as a renewal.
         for op in ["drain", "undrain"] {
             assert_eq!(run.ask(json!({"op": op, "name": "silent"})).changed, Some(1));
         }
@@ -155,6 +155,6 @@ async fn who_is_not_heard_from_has_three_graces_and_no_more() {
     assert_eq!((run.found("heard"), run.found("silent")), (vec![1], vec![]));
     run.end().await;
     let run = Run::begin(directory.path(), 0).await;
-    assert_eq!(run.all().len(), 1, "given up for good");
+    assert_eq!(run.all().len(), 1, "dropped for good");
     run.end().await;
 }

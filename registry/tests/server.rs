@@ -16,10 +16,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Far more than anything here takes; a test that waits this long has failed.
+/// Longer than any step of these tests takes; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Long enough to see that nothing comes; too short only makes a test pass that should not.
+/// Long enough to see that no answer comes. If it is too short, a test passes that should fail.
 const SILENCE: Duration = Duration::from_millis(300);
 
 struct Running {
@@ -152,20 +152,20 @@ async fn a_change_is_seen_at_once_and_acknowledged_when_it_is_durable() {
 
     let mut buffer = [0; 100];
     timeout(SILENCE, first.recv(&mut buffer)).await.unwrap_err();
-    // What was not durable before is not by being told again.
+    // A repeated registration does not make the pending change durable.
     asker.send(&register(&["a"], 1)).await.unwrap();
     timeout(SILENCE, asker.recv(&mut buffer)).await.unwrap_err();
 
     commit(&progress, 1);
     assert_eq!(answer(&first).await, reply::ACKNOWLEDGEMENT);
     assert_eq!(answer(&asker).await, reply::ACKNOWLEDGEMENT);
-    // From then on a renewal changes nothing that a store keeps, and waits for nothing.
+    // From then on a renewal changes nothing in the store and waits for nothing.
     assert_eq!(ask(&asker, &register(&["a"], 1)).await, reply::ACKNOWLEDGEMENT);
     timeout(SILENCE, second.recv(&mut buffer)).await.unwrap_err();
     commit(&progress, 3);
     assert_eq!(answer(&second).await, reply::ACKNOWLEDGEMENT);
     assert_eq!(to_end(&mut stream).await, reply::ACKNOWLEDGEMENT);
-    // As when a store ends, having been let go of.
+    // The channel closes as when a store has finished after it was dropped.
     drop(progress);
     assert!(registry.stop().await);
 }
@@ -190,7 +190,7 @@ async fn while_the_store_fails_native_askers_are_told_so_at_once_and_shortly() {
         assert_eq!(error.code, native::ErrorCode::NotDurable);
         assert_eq!(error.message.contains("the disk is full"), !padding.is_empty());
     }
-    // The first, the second that took its place, and the end of the first.
+    // The first, its replacement, and the end of the first.
     commit(&progress, 3);
     drop(progress);
     assert!(registry.stop().await);
@@ -258,7 +258,7 @@ async fn while_the_store_is_read_nobody_is_told_that_nobody_is_there() {
     let origin = Origin { records, ..Origin::empty(native::StoreId::new(1)) };
     opened.send(Opened { store, origin }).unwrap();
     let found = reply::decode_endpoints(&to_end(&mut patient).await).unwrap();
-    assert_eq!(found.len(), 1, "what was asked then is answered now");
+    assert_eq!(found.len(), 1, "the earlier request is answered now");
     assert_eq!(reply::decode_endpoints(&ask(&legacy, &query).await).unwrap(), found);
     assert!(registry.stop().await);
 }
@@ -325,13 +325,14 @@ async fn bad_input_closes_its_connection_and_no_other() {
     let mut bystander = registry.connection().await;
     let request = register(&["a"], 1);
     bystander.write_all(&request[..9]).await.unwrap();
-    // Not brine; a value that is no request; one that would be too long; a line that is.
+    // Invalid brine; a value that is not a request; a request that would be too long; a line that
+    // is.
     let long_line = vec![b'{'; 40_000];
     for bad in
         [&b"\xff"[..], b"GET / HTTP/1.1\r\n\r\n", b"\x50", b"\x0f\xff\xff\xff\xff", &long_line]
     {
         let mut stream = registry.connection().await;
-        // The registry may close before it has taken everything.
+        // The registry may close before it has read everything.
         let _ = stream.write_all(bad).await;
         let mut rest = Vec::new();
         let closed = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
@@ -368,7 +369,7 @@ async fn a_full_house_makes_room_for_who_comes() {
         stream.write_all(&register(&["a"], 1)).await.unwrap();
         assert_eq!(to_end(&mut stream).await, reply::ACKNOWLEDGEMENT);
     }
-    // The first to come was idle longest.
+    // The oldest connection has been idle longest.
     assert_eq!(to_end(&mut idle[0]).await, b"");
     assert!(registry.stop().await);
 }
@@ -403,7 +404,7 @@ async fn native_requests_share_the_port_and_a_connection() {
 async fn a_client_that_never_sends_does_not_hold_up_the_end() {
     let registry = Running::start(Config::default());
     let mut silent = registry.connection().await;
-    // Served in turn, so the silent one has been accepted when this is answered.
+    // Connections are served in turn, so the silent one has been accepted once this is answered.
     let mut stream = registry.connection().await;
     stream.write_all(&register(&["a"], 1)).await.unwrap();
     to_end(&mut stream).await;

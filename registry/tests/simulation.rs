@@ -1,8 +1,8 @@
-//! A registry, its servers and a client on a simulated network that loses, doubles, delays and reorders
-//! datagrams, parts the hosts and kills the registry.
+//! A registry, its servers and a client on a simulated network that loses, duplicates, delays and
+//! reorders datagrams, partitions the hosts and kills the registry.
 //!
-//! Every run is the same for the same seed. A failure names it; `RPYC_SIMULATION_SEED=N` runs that one
-//! alone, and `RPYC_SIMULATION_RUNS=N` runs more than the few of every test run.
+//! A run is determined by its seed. A failure names its seed; `RPYC_SIMULATION_SEED=N` runs only
+//! that one, and `RPYC_SIMULATION_RUNS=N` runs more seeds than the default few.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![expect(clippy::print_stderr, reason = "a seed that fails is named")]
 
@@ -25,27 +25,27 @@ use super::disk::Disk;
 
 const PORT: u16 = 18811;
 const TTL: Duration = Duration::from_secs(8);
-/// The longest that a datagram is under way.
+/// The longest transit time of a datagram.
 const LATENCY: Duration = Duration::from_millis(200);
-/// How long an answer is waited for.
+/// How long a request waits for its answer.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// The least number of instances for protection.
 const SAMPLE: usize = 10;
 
-/// What is wrong with the network, apart from delays.
+/// Faults of the network, apart from delays.
 #[derive(Clone, Copy, Debug, Default)]
 struct Weather {
-    /// How many of a hundred datagrams are lost.
+    /// The percentage of datagrams that are lost.
     lost: u8,
-    /// How many of a hundred come twice.
+    /// The percentage of datagrams that arrive twice.
     doubled: u8,
 }
 
-/// All that happened, in simulated time.
+/// The history, in simulated time.
 #[derive(Debug, Default)]
 struct History {
-    /// For each server, by port: when a registration or renewal was sent that was then acknowledged, and
-    /// when the acknowledgement came.
+    /// For each server, by port: when each acknowledged registration or renewal was sent, and when
+    /// its acknowledgement arrived.
     acknowledged: BTreeMap<u16, Vec<(Duration, Duration)>>,
     /// When renewals arrived at the registry.
     renewals: Vec<Duration>,
@@ -70,7 +70,7 @@ fn now() -> Duration {
     turmoil::sim_elapsed().unwrap()
 }
 
-/// A socket in bad weather.
+/// A socket on the faulty network.
 struct Socket {
     socket: UdpSocket,
     weather: Weather,
@@ -91,12 +91,12 @@ impl Socket {
             times = 2;
         }
         for _ in 0..times {
-            // Whoever is not there does not hear it.
+            // The destination may be down.
             let _ = self.socket.send_to(bytes, to).await;
         }
     }
 
-    /// Asks until there is an answer to this very request; `None` if there is none in time.
+    /// Repeats a request until its own answer arrives; `None` if none arrives in time.
     async fn ask(&mut self, id: u64, mut request: Value) -> Option<Reply> {
         let registry = SocketAddr::new(turmoil::lookup("registry"), PORT);
         request["v"] = json!(1);
@@ -118,7 +118,7 @@ impl Socket {
     }
 }
 
-/// The registry: what its UDP face does, on the simulated network.
+/// The registry: the same work as its UDP face, on the simulated network.
 async fn serve(disk: Disk, history: Shared, weather: Weather, seed: u64) -> turmoil::Result {
     let start = Instant::now();
     history.lock().unwrap().starts.push(now());
@@ -163,7 +163,7 @@ async fn serve(disk: Disk, history: Shared, weather: Weather, seed: u64) -> turm
     }
 }
 
-/// A server that registers and renews as it is told, for as long as it lives.
+/// A server that registers, and renews at the interval that the registry sets, while it lives.
 async fn announce(port: u16, history: Shared, weather: Weather, seed: u64) -> turmoil::Result {
     let mut socket = Socket::bind(0, weather, seed).await;
     let key = format!("{port} {seed}");
@@ -186,7 +186,7 @@ async fn announce(port: u16, history: Shared, weather: Weather, seed: u64) -> tu
                 lease = None;
                 Duration::ZERO
             }
-            // Not all at once when there is somebody again.
+            // Spread out, so that the servers do not all return at once.
             Some(_) | None => Duration::from_millis(u64::from(port) % 97 * 5),
         };
         sleep(pause).await;
@@ -194,14 +194,14 @@ async fn announce(port: u16, history: Shared, weather: Weather, seed: u64) -> tu
     Ok(())
 }
 
-/// A client that asks again and again who serves the name.
+/// A client that repeatedly resolves the name.
 async fn ask(history: Shared, weather: Weather, seed: u64) -> turmoil::Result {
     let mut socket = Socket::bind(0, weather, seed).await;
     let mut id = 0;
     loop {
         let asked = now();
         let (mut ports, mut after, mut revision) = (BTreeSet::new(), Value::Null, None);
-        // Page by page. One that is lost spoils the whole answer, and so does a change in between.
+        // Page by page. A lost page or a change in between invalidates the whole answer.
         let whole = loop {
             id += 1;
             let mut request = json!({"op": "resolve", "name": "payroll"});
@@ -229,7 +229,7 @@ async fn ask(history: Shared, weather: Weather, seed: u64) -> turmoil::Result {
     }
 }
 
-/// A whole network, and what happened on it.
+/// A whole network and its history.
 struct World<'a> {
     sim: Sim<'a>,
     history: Shared,
@@ -277,12 +277,12 @@ impl World<'_> {
         self.history.lock().unwrap().deaths.insert(port, elapsed);
     }
 
-    /// The last whole answer.
+    /// The ports of the last complete answer.
     fn last_ports(&self) -> BTreeSet<u16> {
         self.history.lock().unwrap().answers.last().unwrap().ports.clone()
     }
 
-    /// Holds everything that happened against what is promised.
+    /// Checks the history against the promises.
     fn check(&self) {
         let history = self.history.lock().unwrap();
         assert!(history.answers.len() > 20, "only {} whole answers", history.answers.len());
@@ -293,13 +293,13 @@ impl World<'_> {
             for port in 1..=self.servers {
                 let before = |(_, came): &&(Duration, Duration)| came <= asked;
                 let all = history.acknowledged.get(&port).into_iter().flatten();
-                // However long it was under way, the registry did not hear it before it was sent.
+                // Whatever its transit time, it did not reach the registry before it was sent.
                 if let Some((sent, _)) = all.take_while(before).last()
                     && *answered < *sent + TTL
                 {
                     assert!(
                         ports.contains(&port),
-                        "{port} renewed at {sent:?} and is not told at {asked:?}"
+                        "{port} renewed at {sent:?} and is missing at {asked:?}"
                     );
                 }
                 if let Some(death) = history.deaths.get(&port) {
@@ -309,7 +309,7 @@ impl World<'_> {
                     let gone = graced + 2 * TTL + 2 * SWEEP_INTERVAL;
                     assert!(
                         *asked < gone || !ports.contains(&port),
-                        "{port} died at {death:?} and is told at {asked:?}"
+                        "{port} died at {death:?} and is returned at {asked:?}"
                     );
                 }
             }
@@ -379,10 +379,10 @@ fn servers_that_are_cut_off_are_kept_as_suspects_and_come_back() {
         for port in &half {
             world.sim.partition(server(*port), "registry");
         }
-        // Their last renewal was within a quarter of the TTL, so all are overdue a TTL later.
+        // All have renewed within the last quarter of the TTL, so all are overdue one TTL later.
         world.run(TTL + TTL / 2);
-        // The first of them were believed: 15 of a hundred may die within a TTL.
-        assert!(world.last_ports().len() >= 17, "too many at once to be believed");
+        // The first ones did expire: up to 15 of a hundred may within a TTL.
+        assert!(world.last_ports().len() >= 17, "too many expired together");
         for port in &half {
             world.sim.repair(server(*port), "registry");
         }
@@ -390,7 +390,7 @@ fn servers_that_are_cut_off_are_kept_as_suspects_and_come_back() {
         world.check();
         assert_eq!(world.last_ports().len(), 20);
 
-        // And if they do not come back, this ends.
+        // If they do not return, protection ends.
         for port in &half {
             world.kill(*port);
         }
@@ -435,7 +435,7 @@ fn a_herd_drifts_apart() {
         for at in history.renewals.iter().filter(|at| **at >= from) {
             *seconds.entry((*at - from).as_millis() / 500).or_insert(0_u32) += 1;
         }
-        // 50 servers that renew every 2 s are 12 or 13 in half a second.
+        // 50 servers that renew every 2 s make 12 or 13 renewals in half a second.
         let most = seconds.values().max().copied().unwrap();
         assert!(most <= 30, "{most} of 50 renew within the same half second: {seconds:?}");
     });

@@ -1,4 +1,4 @@
-//! The file store by itself: what it keeps, through ends of every kind.
+//! The file store alone: its content after every kind of end.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// Far more than anything here takes; a test that waits this long has failed.
+/// Longer than any step of these tests takes; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const FILE: &str = "registry.redb";
@@ -58,7 +58,7 @@ async fn open(directory: &Path) -> Result<Opened, StoreError> {
     timeout(PATIENCE, FileStore::claim(directory)?.open()).await.unwrap()
 }
 
-/// What a run begins with, read to its end.
+/// The state at the start of a run, read completely.
 struct Found {
     store: StoreId,
     revision: u64,
@@ -73,7 +73,7 @@ impl From<Origin> for Found {
     }
 }
 
-/// A run of a store that changes something.
+/// A run of a store that makes changes.
 struct Run {
     store: Box<dyn Store>,
     progress: watch::Receiver<Progress>,
@@ -107,7 +107,7 @@ impl Run {
         timeout(PATIENCE, end).await.unwrap();
     }
 
-    /// What a crash at this moment would leave.
+    /// The files that a crash at this moment would leave.
     fn crashed(directory: &Path) -> TempDir {
         let copy = TempDir::new().unwrap();
         fs::copy(directory.join(FILE), copy.path().join(FILE)).unwrap();
@@ -115,7 +115,7 @@ impl Run {
     }
 }
 
-/// What a restart after an orderly end finds.
+/// The state that a restart after an orderly end finds.
 async fn kept(directory: &Path) -> Found {
     let (run, origin) = Run::begin(directory).await;
     run.end().await;
@@ -149,7 +149,7 @@ async fn what_is_committed_survives_a_crash_and_all_survives_an_end() {
     let expected = [aged(legacy(1), 1), aged(legacy(2), 1), aged(native(3), 1)];
     assert_eq!(found.records, expected);
 
-    // Not waited for: an orderly end commits what is pending, whatever it is.
+    // Without waiting: an orderly end commits all pending changes.
     run.remove(legacy(1));
     run.put(Record { is_draining: true, ..legacy(2) });
     for id in 4..1000 {
@@ -173,7 +173,7 @@ async fn an_instance_is_as_many_restarts_old_as_it_was_not_heard_from_in() {
     for restarts in 1..4 {
         let (mut run, origin) = Run::begin(directory.path()).await;
         assert_eq!(origin.records, [aged(legacy(1), restarts), aged(legacy(2), 1)]);
-        // A change that is not a word of its own leaves its age.
+        // A change other than a renewal keeps the restart count.
         run.put(aged(legacy(1), restarts));
         run.store.record(Change::Heard(2));
         run.end().await;
@@ -186,7 +186,7 @@ async fn numbers_rise_whatever_happens() {
     let (mut run, origin) = Run::begin(directory.path()).await;
     assert_eq!((origin.revision, origin.last_instance), (0, 0));
     run.store.reserve(17);
-    // No crash before a reservation is durable can follow the telling of a number.
+    // No number may be used before its reservation is durable.
     let crashed = open(Run::crashed(directory.path()).path()).await.unwrap().origin;
     assert!(crashed.revision >= 17, "{}", crashed.revision);
     run.store.reserve(crashed.revision - 1);
@@ -212,7 +212,7 @@ async fn a_directory_in_use_names_who_uses_it() {
     assert!(error.contains(directory.path().to_str().unwrap()), "{error}");
     assert!(!error.contains("--"), "the command line says which switch helps: {error}");
     run.end().await;
-    // A process that is gone holds nothing, whatever the file says.
+    // A process that has ended does not hold the directory, whatever the file contains.
     fs::write(directory.path().join("lock"), "1\n").unwrap();
     FileStore::claim(directory.path()).unwrap();
     let not_a_directory = directory.path().join("lock/x");
@@ -248,7 +248,7 @@ async fn damage_is_moved_aside_and_never_believed() {
         whole[..whole.len() / 2].to_vec(),
         whole[..5000].to_vec(),
         vec![0; whole.len()],
-        // A torn write: the second half of the file is of another time.
+        // A torn write: the second half of the file is from another time.
         [&whole[..whole.len() / 2], &vec![0; whole.len() - whole.len() / 2]].concat(),
     ];
     for at in (0..whole.len()).step_by(whole.len() / 97) {
@@ -264,11 +264,11 @@ async fn damage_is_moved_aside_and_never_believed() {
         let aside = aside(directory.path());
         if origin.records.is_empty() {
             assert_eq!(aside.len(), 1, "damage {n}");
-            assert!(fs::read(&aside[0]).unwrap() == *damaged, "damage {n} is not as it was");
+            assert!(fs::read(&aside[0]).unwrap() == *damaged, "damage {n} has changed");
             assert_ne!(origin.store, first, "its numbers mean something else");
             moved += 1;
         } else {
-            // The byte was of no page that is in use, or its other copy was good.
+            // The byte was in an unused page, or its other copy was good.
             let restarts = origin.records[0].restarts;
             let expected: Vec<_> = (1..400).map(|id| aged(native(id), restarts)).collect();
             assert_eq!(origin.records, expected, "damage {n}");

@@ -1,4 +1,4 @@
-//! The table by its rules, with explicit time: who is told what, when a lease ends, what is refused.
+//! The rules of the table, with explicit time: answers, expiry and rejections.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
@@ -90,20 +90,20 @@ impl Table {
         decode_names(self.directory.list(host, asker, &mut buffer).unwrap()).unwrap().unwrap()
     }
 
-    /// Sweeps whenever a sweep is due, until `to`.
+    /// Runs every sweep that is due until `to`.
     fn run(&mut self, to: Duration) {
         while self.next_sweep <= self.start + to {
             self.next_sweep = self.registry.expire(self.next_sweep);
         }
     }
 
-    /// Sweeps once, however late.
+    /// Sweeps once, even if late.
     fn wake(&mut self, at: Duration) {
         self.next_sweep = self.registry.expire(self.start + at);
     }
 }
 
-/// Somebody on another machine, or on this one, over IPv4.
+/// An asker on another machine, or on this one, over IPv4.
 fn asker(ip: &str) -> Asker {
     let ip: IpAddr = ip.parse().unwrap();
     Asker {
@@ -168,7 +168,7 @@ fn a_sweep_is_due_when_the_next_lease_ends() {
     let almost = table.start + TTL - Duration::from_millis(30);
     table.run(TTL - Duration::from_millis(31));
     let mut due = table.registry.expire(almost);
-    // Leases are looked at once shortly before.
+    // Leases are looked at once, shortly before they are due.
     while due < table.start + TTL {
         assert_eq!(table.registry.leases(), 1);
         due = table.registry.expire(due);
@@ -202,11 +202,11 @@ fn unregistering_ends_only_what_was_there() {
     table.register(secs(0), &one, &["a"], 2);
     table.register(secs(0), &other, &["a"], 1);
     table.registry.unregister(table.start, &other, &Port::tcp(2).unwrap());
-    assert_eq!(table.registry.leases(), 4, "nobody registered that");
+    assert_eq!(table.registry.leases(), 4, "no server registered that");
     table.registry.unregister(table.start, &one, &Port::tcp(1).unwrap());
     assert_eq!(table.list(&one, None), ["A"]);
     assert_eq!((table.registry.instances(), table.registry.leases()), (2, 2));
-    // What ended by itself leaves nothing behind to expire.
+    // An unregistered lease leaves nothing behind to expire.
     table.run(secs(239));
     assert_eq!(table.registry.leases(), 2);
 }
@@ -218,7 +218,7 @@ fn time_that_the_registry_did_not_run_is_credited_to_every_lease() {
     table.register(secs(0), &server, &["early"], 1);
     table.run(secs(200));
     table.register(secs(200), &server, &["late"], 2);
-    // Stopped for five minutes: both leases would have ended meanwhile.
+    // The process stood still for five minutes: both leases would have ended in the meantime.
     table.wake(secs(500));
     assert_eq!(table.list(&server, None), ["EARLY", "LATE"]);
     table.run(secs(539));
@@ -255,7 +255,7 @@ fn a_hundred_thousand_leases_that_end_at_once_all_end() {
         }
     }
     assert_eq!(table.registry.leases(), 100_000);
-    // So many at once are not believed, for one more TTL.
+    // So many expirations at once are held back for one more TTL.
     table.run(TTL);
     assert_eq!((table.registry.instances(), table.registry.leases()), (100_000, 100_000));
     table.run(2 * TTL);
@@ -339,13 +339,17 @@ fn answers_go_round_and_stay_within_their_caps() {
             let endpoints = decode_endpoints(reply).unwrap();
             firsts.insert(endpoints[0].port.to_tcp().unwrap());
             told.extend(endpoints.into_iter().map(|endpoint| endpoint.port.to_tcp().unwrap()));
-            assert!(told.len() == 200 || answers < 8, "told {} in {answers}", told.len());
+            assert!(
+                told.len() == 200 || answers < 8,
+                "{} instances in {answers} answers",
+                told.len()
+            );
         }
         assert_eq!(firsts.len(), 200, "each is first in its turn");
     }
 }
 
-/// Asks so many times. Returns all ports of the answers, and those that came first in one.
+/// Sends `answers` queries. Returns all ports of the answers, and those that came first in one.
 fn ask_round(table: &Table, asker: &Asker, answers: usize) -> (BTreeSet<u16>, BTreeSet<u16>) {
     let (mut told, mut firsts) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..answers {
@@ -362,7 +366,7 @@ fn everybody_is_reached_and_first_in_turn_among_their_rank() {
     let there = asker("192.168.100.100");
     for transport in [Transport::Udp4, Transport::Udp6, Transport::Tcp] {
         let asker = Asker { transport, ..there };
-        // Of these, those that renew; 77 entries or so fit into an answer.
+        // The second number is how many renew; about 77 entries fit into an answer.
         for (instances, passing) in [(300, 0), (300, 1), (300, 50), (300, 200), (90, 70), (60, 20)]
         {
             let mut table = Table::new();
@@ -381,7 +385,7 @@ fn everybody_is_reached_and_first_in_turn_among_their_rank() {
             assert_eq!(told.len(), kept, "{instances} instances, {passing} passing");
             let passing: BTreeSet<_> = ports.take(passing).collect();
             assert_eq!(firsts, if passing.is_empty() { told } else { passing.clone() });
-            // Within an answer the passing come first.
+            // Within an answer the passing instances come first.
             for _ in 0..10 {
                 let ports = table.ports(&asker, "many");
                 let is_passing: Vec<_> = ports.iter().map(|port| passing.contains(port)).collect();
@@ -580,7 +584,7 @@ fn queries_and_renewals_are_served_without_allocation() {
     let query = bytes(Request::Query { name: "a" });
     let mut buffer = Vec::new();
     dispatcher.handle(start, &server, &register, &mut buffer);
-    // The buffer of answers is kept from one to the next.
+    // The answers share one buffer.
     dispatcher.handle(start, &server, &query, &mut buffer);
     for message in [&query, &register] {
         let counted = allocation_counter::measure(|| {

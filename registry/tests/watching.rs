@@ -1,4 +1,5 @@
-//! Who is woken by which change, and that what is written once for many is what each would be told.
+//! Which change wakes which watcher; and that events encoded once for many equal those encoded for
+//! each.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::IpAddr;
@@ -89,7 +90,7 @@ fn kinds(lines: &str) -> Vec<EventKind> {
 
 type Waiting<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-/// Counts how often it is woken.
+/// Counts its wake-ups.
 #[derive(Default)]
 struct Alarm(AtomicUsize);
 
@@ -161,7 +162,7 @@ fn one_change_wakes_all_who_wait_though_some_go_when_they_are_woken() {
         }
         assert!(woken.len() <= 8, "{} at once", woken.len());
         for number in woken {
-            // Every third has gone before it gets its turn.
+            // Every third watcher is gone before its turn.
             if number % 3 != 0 {
                 assert!(poll(number, &mut waiting).is_ready());
                 told.push(number);
@@ -191,7 +192,7 @@ async fn no_watcher_misses_a_change_while_others_come_and_go() {
                     let event = Reply::parse(line.as_bytes()).unwrap().event.unwrap();
                     assert_eq!(event.kind, EventKind::Added, "{line}");
                     let port = event.instance.unwrap().port.to_string();
-                    assert!(ports.insert(port), "told twice: {line}");
+                    assert!(ports.insert(port), "sent twice: {line}");
                 }
             }
         });
@@ -201,7 +202,7 @@ async fn no_watcher_misses_a_change_while_others_come_and_go() {
         tokio::spawn(async move {
             loop {
                 let watch = table.watch(&asker("10.0.0.8"), "a", None);
-                // Gives up in the middle of waiting, woken or not.
+                // Stops waiting at an arbitrary moment, woken or not.
                 let _ = tokio::time::timeout(Duration::from_micros(50), watch.changed()).await;
             }
         })
@@ -216,7 +217,9 @@ async fn no_watcher_misses_a_change_while_others_come_and_go() {
             done.unwrap();
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), all).await.expect("all are told of everything");
+    tokio::time::timeout(Duration::from_secs(60), all)
+        .await
+        .expect("every watcher gets every event");
     churn.abort();
 }
 
@@ -270,7 +273,7 @@ fn what_is_written_once_is_what_each_would_be_told() {
             different.insert(lines);
         }
     }
-    assert!(different.len() >= 5, "askers are told different things: {}", different.len());
+    assert!(different.len() >= 5, "askers get different events: {}", different.len());
 }
 
 #[test]
@@ -311,7 +314,7 @@ fn changes_of_other_names_do_not_put_a_watcher_behind() {
     table.register("a", 3, &[]);
     assert_eq!(kinds(&table.lines(&mut watch)), [EventKind::Added]);
     update_often(10);
-    // What it is told at last is a place from which it could go on.
+    // The last position that it gets is one from which it could continue.
     let mut out = Vec::new();
     watch.nothing_new(&mut out);
     let told = Reply::parse(out.trim_ascii()).unwrap();

@@ -49,7 +49,7 @@ fn a_full_disk_costs_acknowledgements_and_no_answers_and_no_data() {
         let is_well = status.get("store_failure").is_none_or(Value::is_null);
         (is_well && status["uncommitted"] == 0).then_some(())
     });
-    daemon.wait_for_log("changes are kept again");
+    daemon.wait_for_log("changes are written again");
     let last = u16::MAX;
     assert!(native.ask(registration(last)).get("lease").is_some());
     acknowledged.push(last);

@@ -1,6 +1,6 @@
-//! A bare echo over UDP, the bound of what a registry could answer: it reads nothing of what comes, and
-//! answers the same bytes, as long as a registry's answer. See `benches/registry.py`.
-#![expect(clippy::print_stdout, reason = "it tells its port")]
+//! A bare echo over UDP, the upper bound for a registry: it does not parse requests, and answers
+//! the same bytes each time, as many as a registry would. See `benches/registry.py`.
+#![expect(clippy::print_stdout, reason = "it prints its port")]
 
 use std::net::UdpSocket;
 
@@ -9,15 +9,15 @@ use clap::Parser;
 
 #[derive(Parser)]
 struct Cli {
-    /// What to answer, in hexadecimal
+    /// The bytes of the answer, in hexadecimal
     #[arg(long)]
     reply: String,
-    /// Take and send many datagrams by one system call, where the system can
+    /// Receive and send many datagrams by one system call, where the system can
     #[arg(long)]
     batch: bool,
 }
 
-/// Room for a request.
+/// The size of the buffer for a request.
 const REQUEST: usize = 2048;
 
 fn main() -> anyhow::Result<()> {
@@ -49,7 +49,7 @@ mod batch {
 
     use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg};
 
-    /// Datagrams by one call.
+    /// Datagrams in one call.
     const BATCH: usize = 64;
 
     pub(super) fn serve(socket: &UdpSocket, reply: &[u8]) -> anyhow::Result<()> {

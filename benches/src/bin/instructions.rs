@@ -1,13 +1,13 @@
-//! How many instructions a query and a renewal take, and how many they may.
+//! Counts the instructions of a query and of a renewal, and compares them with limits.
 //!
 //! ```console
 //! cargo run --release -p rpyc-benches --bin instructions
 //! ```
 //!
-//! Times on a shared machine cannot tell a regression of a tenth; instructions, counted by valgrind, can. The
-//! keys of hash tables are random, so a count varies, by less than a percent. Whoever exceeds a limit makes the
-//! path cheaper again, or sets another and says why. gungraun does the same with more to install and to build
-//! than all of this takes.
+//! Times on a shared machine do not show a regression of a tenth; instructions, counted by
+//! valgrind, do. The keys of hash tables are random, so a count varies by less than a percent. If a
+//! change exceeds a limit, make the path cheaper again, or set another limit and give the reason.
+//! gungraun does the same, but takes more to install and build than all of this.
 #![expect(clippy::print_stdout, reason = "the result is what this is for")]
 
 use std::path::Path;
@@ -16,7 +16,7 @@ use std::process::Command;
 use anyhow::{Context, bail, ensure};
 use rpyc_benches::Table;
 
-/// Requests of one measurement.
+/// Requests in one measurement.
 const REQUESTS: u32 = 1000;
 
 /// Instances in the table, five of each name.
@@ -28,7 +28,7 @@ const A_QUERY: u64 = 2_600;
 /// The most instructions of a renewal of an instance with one name, among 5,000.
 const A_RENEWAL: u64 = 3_100;
 
-/// What valgrind counts within.
+/// The function whose instructions valgrind counts.
 const COUNTED: &str = "--toggle-collect=*instructions::counted*";
 
 fn main() -> anyhow::Result<()> {
@@ -51,7 +51,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Instructions of one request, by a run of this program within valgrind.
+/// The instructions of one request, counted by running this program in valgrind.
 fn count(what: &str, directory: &Path) -> anyhow::Result<u64> {
     let profile = directory.join(what);
     let mut valgrind = Command::new("valgrind");
@@ -61,8 +61,8 @@ fn count(what: &str, directory: &Path) -> anyhow::Result<u64> {
     ensure!(status.context("cannot run valgrind")?.success(), "valgrind has failed");
     let profile = std::fs::read_to_string(profile)?;
     let total = profile.lines().find_map(|line| line.strip_prefix("totals: "));
-    let total: u64 = total.context("valgrind tells no total")?.trim().parse()?;
-    // As many as a request that is answered at all takes.
+    let total: u64 = total.context("valgrind printed no total")?.trim().parse()?;
+    // As few as any answered request takes.
     ensure!(total > u64::from(REQUESTS) * 100, "nothing was counted");
     Ok(total / u64::from(REQUESTS))
 }
@@ -72,7 +72,7 @@ fn measure(work: fn(&mut Table) -> usize) {
     counted(work, &mut table);
 }
 
-/// What is counted; its name is known to valgrind.
+/// The measured function; valgrind finds it by its name.
 #[inline(never)]
 fn counted(work: fn(&mut Table) -> usize, table: &mut Table) {
     std::hint::black_box(work(table));

@@ -1,10 +1,11 @@
-//! The file store under a million registrations: how fast they are durable, and how fast they are back.
+//! The file store with a million registrations: the time until they are durable, and until they are
+//! restored.
 //!
 //! ```console
 //! cargo run --release -p rpyc-benches --bin store-bench
 //! ```
 //!
-//! Requests go through the registry's dispatcher, as from the network, without the network.
+//! Requests go through the registry's dispatcher, without the network.
 #![expect(clippy::print_stdout, reason = "the result is what this is for")]
 
 use std::io::Write as _;
@@ -24,7 +25,7 @@ use rpyc_registry::{
 };
 use tokio::sync::watch;
 
-/// Single registrations whose time to durability is measured.
+/// Single registrations whose time until durability is measured.
 const SINGLES: usize = 300;
 
 #[derive(Parser)]
@@ -39,25 +40,25 @@ struct Cli {
     part: Option<Part>,
 }
 
-/// What is registered.
+/// The registrations.
 #[derive(Args, Clone, Copy)]
 struct Shape {
-    /// How many instances there are
+    /// The number of instances
     #[arg(long, default_value = "1000000")]
     instances: u32,
-    /// How many names they share
+    /// The number of names that they share
     #[arg(long, default_value = "10000")]
     names: u32,
-    /// How many instances each host has
+    /// The number of instances of each host
     #[arg(long, default_value = "1")]
     ports: u32,
-    /// Register by the native protocol, each with a key
+    /// Register by the native protocol, each instance with a key
     #[arg(long)]
     native: bool,
 }
 
 impl Shape {
-    /// One registration, and who sends it.
+    /// One registration, and its sender.
     fn registration(&self, instance: u32) -> anyhow::Result<(Asker, Vec<u8>)> {
         let asker = asker(instance / self.ports);
         let name = format!("SERVICE{}", instance % self.names);
@@ -77,12 +78,12 @@ impl Shape {
     }
 }
 
-/// Each in a process of its own, so that none inherits the memory of another.
+/// Each runs in a separate process, so that none inherits the memory of another.
 #[derive(Clone, Copy, Subcommand)]
 enum Part {
     /// Register all of them
     Fill,
-    /// Start again with them, as after a crash, and let all renew
+    /// Restart with them, as after a crash, and renew all
     Reopen,
 }
 
@@ -173,7 +174,7 @@ async fn fill(directory: &Path, shape: Shape) -> anyhow::Result<()> {
     tell("all at once, durable", start.elapsed(), instances);
     println!("  memory  {}", memory()?);
     let start = Instant::now();
-    // What a crash would leave.
+    // The state that a crash would leave.
     let crashed = directory.join("crashed");
     std::fs::create_dir(&crashed)?;
     std::fs::copy(directory.join("registry.redb"), crashed.join("registry.redb"))?;
@@ -219,7 +220,7 @@ async fn reopen(directory: &Path, shape: Shape) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Numbers that differ, which is all that leases need here.
+/// Distinct numbers, which suffice for leases here.
 fn entropy() -> Entropy {
     let mut last = 0_u128;
     Box::new(move || {
@@ -236,7 +237,7 @@ fn tell(what: &str, time: Duration, instances: u32) {
     );
 }
 
-/// How long this process has run, with all that a start takes.
+/// How long this process has run, its start included.
 fn elapsed_since_start() -> anyhow::Result<String> {
     const TICKS_PER_SECOND: f64 = 100.0;
     let uptime = std::fs::read_to_string("/proc/uptime")?;

@@ -1,4 +1,4 @@
-//! Many datagrams at a time: room for those that come, and what is to be sent.
+//! Batches of datagrams: buffers for requests, and answers that wait to be sent.
 
 use std::io;
 use std::net::IpAddr;
@@ -7,27 +7,27 @@ use std::ops::Range;
 use super::{Incoming, Outgoing};
 use crate::limits::MAX_REQUEST;
 
-/// The most datagrams that are received, or sent, at a time.
+/// The most datagrams that one call receives or sends.
 pub(crate) const BATCH: usize = 64;
 
-/// The fewest for which room is made ready. Making it ready takes time for each.
+/// The fewest datagrams that a call has buffers for. Each buffer takes time to prepare.
 const FEWEST: usize = 8;
 
-/// From one datagram's room to the next. Memory is the system's until something is written there, so
-/// short datagrams take a page each; not a power of two, so that the pages do not all compete for one
-/// line of a cache.
+/// The distance between two buffers. The system allocates memory only on the first write, so short
+/// datagrams take a page each. It is not a power of two, so that the pages do not all compete for
+/// one cache line.
 const STRIDE: usize = MAX_REQUEST + 320;
 
-/// Room for a batch of datagrams, and those that came last.
+/// Buffers for a batch of datagrams, and the datagrams of the last batch.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     room: Vec<u8>,
     pub(super) came: Vec<Incoming>,
-    /// How many there is to be room for next time.
+    /// The number of buffers for the next batch.
     pub(super) ready: usize,
-    /// How many datagrams the system has thrown away for want of room, as it told last.
+    /// The system's last count of datagrams dropped for lack of room.
     dropped_before: u32,
-    /// Of these, those that were not told yet.
+    /// The dropped datagrams that have not been reported yet.
     dropped: u64,
 }
 
@@ -42,12 +42,12 @@ impl Inbox {
         }
     }
 
-    /// Room for datagrams, each as long as the longest request.
+    /// The buffers, each as long as the longest request.
     pub(super) fn rooms(&mut self) -> impl Iterator<Item = &mut [u8]> {
         self.room.chunks_exact_mut(STRIDE).filter_map(|room| room.get_mut(..MAX_REQUEST))
     }
 
-    /// How many datagrams the last batch has.
+    /// The number of datagrams in the last batch.
     pub(crate) fn len(&self) -> usize {
         self.came.len()
     }
@@ -65,23 +65,22 @@ impl Inbox {
         (0..self.len()).filter_map(|at| self.get(at))
     }
 
-    /// How many datagrams the system has thrown away since the last time that this was asked.
+    /// The number of datagrams that the system has dropped since the last call.
     pub(crate) fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
     }
 
-    /// Takes note of the system's count of them, which begins anew after the largest number.
+    /// Records the system's count of dropped datagrams, which wraps round.
     #[cfg_attr(
         not(any(test, all(target_os = "linux", not(feature = "portable")))),
-        expect(dead_code, reason = "not every system tells")
+        expect(dead_code, reason = "not every system reports it")
     )]
     pub(super) fn note_dropped(&mut self, count: u32) {
         self.dropped += u64::from(count.wrapping_sub(self.dropped_before));
         self.dropped_before = count;
     }
 
-    /// Takes note that the last batch is whole; tells whether there was room for more, that is, whether
-    /// nothing more was there.
+    /// Ends a batch; returns whether buffers were left, that is, whether no datagram is waiting.
     pub(super) fn close(&mut self) -> bool {
         let (came, ready) = (self.came.len(), self.ready);
         self.ready = (came * 2).clamp(FEWEST, BATCH);
@@ -89,7 +88,7 @@ impl Inbox {
     }
 }
 
-/// Answers that are to be sent together.
+/// Answers that wait to be sent together.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     bytes: Vec<u8>,
@@ -102,7 +101,7 @@ pub(super) struct Answer {
     pub(super) way: Outgoing,
 }
 
-/// The most bytes of answers that are sent together, unless one alone has more.
+/// The most bytes of answers that are sent together, unless a single answer has more.
 const OUTBOX_BYTES: usize = 64 << 10;
 
 impl Outbox {
@@ -110,7 +109,7 @@ impl Outbox {
         Self { bytes: Vec::with_capacity(OUTBOX_BYTES), answers: Vec::with_capacity(BATCH) }
     }
 
-    /// Adds an answer of `len` bytes without growing.
+    /// Whether an answer of `len` bytes fits without growing.
     pub(crate) fn has_room(&self, len: usize) -> bool {
         self.answers.len() < BATCH && len <= OUTBOX_BYTES.saturating_sub(self.bytes.len())
     }
@@ -121,12 +120,12 @@ impl Outbox {
         self.answers.push(Answer { bytes: start..self.bytes.len(), way });
     }
 
-    /// Gives `send` the answers of each local address together, and is empty then.
+    /// Passes the answers of each local address to `send` together, and empties the outbox.
     pub(super) fn drain(&mut self, mut send: impl FnMut(Source, &[Answer], &[u8])) {
         let source = |answer: &Answer| answer.way.source();
-        // Nearly always there is one.
+        // There is nearly always one source.
         if !self.answers.is_sorted_by_key(source) {
-            // In the order in which they came, for each.
+            // The sort is stable, so the answers of each source keep their order.
             self.answers.sort_by_key(source);
         }
         for group in self.answers.chunk_by(|one, next| source(one) == source(next)) {
@@ -144,7 +143,7 @@ impl Answer {
     }
 }
 
-/// From where an answer leaves: an address, and the interface if the address means nothing without.
+/// The source of an answer: an address, and the interface if the address is link-local.
 pub(super) type Source = (Option<IpAddr>, u32);
 
 impl Outgoing {
@@ -154,8 +153,8 @@ impl Outgoing {
     }
 }
 
-/// Sends what there is by calls that each send as much as they can from some place on, and fail with the
-/// first that cannot be sent. What cannot be sent is told to `failed`, and costs nobody else anything.
+/// Sends all datagrams by calls that each send as many as they can from an index on, and fail at
+/// the first that cannot be sent. Reports each failure to `failed`; it does not affect the others.
 pub(super) fn send_all(
     len: usize,
     mut send_from: impl FnMut(usize) -> io::Result<usize>,
@@ -245,7 +244,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_sent_costs_nobody_else_anything() {
-        // Like `sendmmsg`: sends up to the first that fails, and tells the error of that alone.
+        // Like `sendmmsg`: sends up to the first failure, and reports only that.
         let check = |bad: &[usize]| {
             let (mut sent, mut failed) = (Vec::new(), Vec::new());
             let send_from = |at: usize| {

@@ -1,4 +1,4 @@
-//! Which sockets a registry listens on.
+//! Binds the sockets of a registry.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,23 +17,23 @@ use super::system::{
     enlarge_receive_buffer, share_address, stamp_connections, steer,
 };
 
-/// How often a free port is looked for that all sockets can have, where none was asked for.
+/// How often the search for a port that is free for all sockets is repeated, if the port is 0.
 const PORT_TRIES: usize = 32;
 
-/// Pending connections that the system keeps for us: as many as it is allowed to, for who is not
-/// kept calls again a second later.
+/// The backlog of connections: as many as the system allows. A client whose connection is dropped
+/// retries only after a second.
 const BACKLOG: i32 = 65_535;
 
-/// Room for datagrams that come faster than they are served for a moment: tens of thousands of them,
-/// where a system's default holds some hundred.
+/// The receive buffer for bursts of datagrams. It holds tens of thousands of them; a system's
+/// default holds some hundred.
 const RECEIVE_BUFFER: usize = 8 << 20;
 
-/// What to listen on.
+/// The sockets to bind.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// Addresses to listen on; none means every address of both families.
+    /// Addresses to listen on; if empty, every address of both families.
     pub(crate) hosts: Vec<IpAddr>,
-    /// The port of all sockets; 0 lets the system choose one.
+    /// The port of all sockets; with 0 the system chooses one.
     pub(crate) port: u16,
     /// Whether IPv6 must be available.
     pub(crate) needs_ipv6: bool,
@@ -59,17 +59,17 @@ pub(crate) struct Bound {
     pub(crate) tcp: Vec<TcpListener>,
 }
 
-/// A socket that hears requests, and the one by which they are answered.
+/// A socket that receives requests, and the one that sends the answers.
 #[derive(Clone, Debug)]
 pub(crate) struct UdpSocketPair {
     pub(crate) hears: Arc<DatagramSocket>,
-    /// The same socket, except for one that hears broadcasts or multicasts in the place of a socket
-    /// that is bound to one address.
+    /// The same socket, unless `hears` receives broadcasts or multicasts on behalf of a socket that
+    /// is bound to one address.
     pub(crate) answers: Arc<DatagramSocket>,
-    /// Serve only what comes by this interface.
+    /// If set, only requests from this interface are served.
     pub(crate) only_link: Option<u32>,
-    /// The hosts that it serves. A broadcast or multicast reaches the sockets of all lanes; only the lane
-    /// of its source serves it.
+    /// The hosts that it serves. A broadcast or multicast reaches the sockets of all lanes; only
+    /// the lane of its source serves it.
     pub(crate) lane: Lane,
 }
 
@@ -79,13 +79,13 @@ impl UdpSocketPair {
         Self { hears, answers, only_link: None, lane }
     }
 
-    /// Whether this is a listener in its own right, to be told to people.
+    /// Whether this is a separate listener, which the log and the status name.
     pub(crate) fn is_primary(&self) -> bool {
         Arc::ptr_eq(&self.hears, &self.answers) && self.lane.index == 0
     }
 }
 
-/// A listening socket that could not be had.
+/// A listening socket could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {transport}://{address}: {hint}")]
 #[non_exhaustive]
@@ -101,11 +101,11 @@ impl BindError {
         let port = address.port();
         let hint = match source.kind() {
             io::ErrorKind::AddrInUse => format!(
-                "the address is in use, perhaps by another registry; stop it (`ss -lunpt 'sport = {port}'` \
-                 shows what it is) or choose another port with --port"
+                "the address is in use, perhaps by another registry; stop it (`ss -lunpt 'sport = \
+                 {port}'` shows the program) or choose another port with --port"
             ),
             io::ErrorKind::PermissionDenied => {
-                "it is not permitted; ports below 1024 need privileges, choose another with --port"
+                "permission denied; ports below 1024 need privileges; choose another with --port"
                     .to_owned()
             }
             io::ErrorKind::AddrNotAvailable => {
@@ -120,13 +120,13 @@ impl BindError {
 /// Binds every socket of the plan to one port.
 ///
 /// # Errors
-/// [`BindError`] names the first socket that could not be had; those before it are closed again.
+/// [`BindError`] names the first socket that could not be bound; the earlier ones are closed.
 pub(crate) fn bind(plan: &Plan, interfaces: &Interfaces) -> Result<Bound, BindError> {
     let mut tries_left = if plan.port == 0 { PORT_TRIES } else { 1 };
     loop {
         tries_left -= 1;
         match bind_once(plan, interfaces) {
-            // The port that the system chose for one socket may be taken for another.
+            // The port that the system chose for one socket may be in use for another.
             Err(error) if tries_left > 0 && error.source.kind() == io::ErrorKind::AddrInUse => {}
             result => return result,
         }
@@ -145,7 +145,7 @@ fn bind_once(plan: &Plan, interfaces: &Interfaces) -> Result<Bound, BindError> {
     }
 }
 
-/// Whether the system was built or told to do without IPv6.
+/// Whether the system has no IPv6, or has it disabled.
 fn has_no_ipv6(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
         || error.raw_os_error().is_some_and(|code| code == address_family_not_supported())
@@ -165,7 +165,7 @@ fn address_family_not_supported() -> i32 {
 fn bind_hosts(plan: &Plan, hosts: &[IpAddr], interfaces: &Interfaces) -> Result<Bound, BindError> {
     let mut bound = Bound { udp: Vec::new(), tcp: Vec::new() };
     let mut port = plan.port;
-    // An IPv6 wildcard also takes IPv4, unless IPv4 addresses are asked for by themselves.
+    // An IPv6 wildcard also receives IPv4, unless an IPv4 address is listed separately.
     let only_v6 = hosts.iter().any(IpAddr::is_ipv4);
     let mut heard = BTreeSet::new();
     for (host, listener) in
@@ -206,8 +206,8 @@ fn bind_hosts(plan: &Plan, hosts: &[IpAddr], interfaces: &Interfaces) -> Result<
     Ok(bound)
 }
 
-/// Where else to listen so that a socket bound to one address misses neither broadcasts nor
-/// multicasts on its link.
+/// The additional addresses that a socket bound to one address needs in order to receive broadcasts
+/// and multicasts on its link.
 fn further_addresses(host: IpAddr, port: u16, interfaces: &Interfaces) -> Vec<(SocketAddr, u32)> {
     match host {
         host if host.is_unspecified() || host.is_loopback() => Vec::new(),
@@ -222,27 +222,27 @@ fn further_addresses(host: IpAddr, port: u16, interfaces: &Interfaces) -> Vec<(S
     }
 }
 
-/// Who else may have the address of a socket.
+/// The sockets that may share an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sharing {
-    /// Nobody: a second registry must be refused.
+    /// None: a second registry must be rejected.
     Nobody,
-    /// Sockets of this process, which share out what comes.
+    /// The sockets of this process, which divide the datagrams among themselves.
     OurOwn,
-    /// Every registry on the link: each hears its copy of what is sent to a group.
+    /// Every registry on the link: each receives a copy of a multicast or broadcast.
     Group,
 }
 
-/// The sockets that serve one address, `count` of them if the system can hand each host's datagrams to
-/// one of them.
+/// The sockets that serve one address: `count` of them, if the system can steer all datagrams of a
+/// host to one of them.
 fn udp_sockets(
     address: SocketAddr,
     only_v6: bool,
     count: usize,
 ) -> io::Result<Vec<Arc<DatagramSocket>>> {
-    // Sharing would also let the sockets of a second registry in. So the first socket takes the
-    // address for itself, which fails where anybody has it, and shares it only then; a second
-    // registry's first socket fails.
+    // Sharing would also admit the sockets of a second registry. So the first socket binds the
+    // address exclusively, which fails if another program has it, and shares it only afterwards.
+    // The first socket of a second registry then fails.
     let first = system_socket(address, only_v6, Sharing::Nobody)?;
     let port = first.local_addr()?.as_socket().map_or(0, |address| address.port());
     let address = SocketAddr::new(address.ip(), port);
@@ -250,14 +250,14 @@ fn udp_sockets(
     if granted < RECEIVE_BUFFER / 4 {
         info!(
             %address, wanted = RECEIVE_BUFFER, granted,
-            "little room for datagrams that come faster than they are served; {RECEIVE_BUFFER_REMEDY}"
+            "the receive buffer is small, so bursts may be lost; {RECEIVE_BUFFER_REMEDY}"
         );
     }
     let further = match further_sockets(&first, address, only_v6, count.clamp(1, MOST_SOCKETS)) {
         Ok(further) => further,
         Err(error) if count > 1 && MOST_SOCKETS > 1 => {
             // Without lanes, two sockets would serve the requests of one host out of order.
-            info!(%address, %error, "one socket serves all datagrams: the system cannot share them by host");
+            info!(%address, %error, "one socket serves all datagrams: no steering by host");
             Vec::new()
         }
         Err(error) => return Err(error),
@@ -266,7 +266,7 @@ fn udp_sockets(
     sockets.map(|socket| listen(socket, address)).collect()
 }
 
-/// The sockets beside the `first` one.
+/// The sockets after the `first` one.
 fn further_sockets(
     first: &Socket,
     address: SocketAddr,
@@ -311,7 +311,7 @@ fn tcp_socket(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
-    // Connections of a registry that just ended must not keep the next one from starting.
+    // Closed connections of the previous run must not prevent a start.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
     stamp_connections(&socket);

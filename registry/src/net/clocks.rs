@@ -1,8 +1,8 @@
-//! From the stamps of datagrams, which are times of the wall clock, to monotonic time.
+//! Converts the stamps of datagrams, which are times of the wall clock, to monotonic time.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// What both clocks read at one moment.
+/// Readings of both clocks at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clocks {
     pub(crate) now: Instant,
@@ -10,17 +10,17 @@ pub(crate) struct Clocks {
 }
 
 impl Clocks {
-    /// The longest time that a datagram counts as having waited: bounds what a wall clock that is set
-    /// forward between a stamp and its reading can do.
+    /// The longest time that a datagram counts as waiting. It bounds the error if the wall clock is
+    /// set forward between the stamp and its reading.
     const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-    /// Both clocks count as read at one moment if the monotonic one moves less than this in between.
+    /// The most that the monotonic clock may move between two readings of one moment.
     const ONE_MOMENT: Duration = Duration::from_micros(20);
 
     /// Reads both clocks.
     pub(crate) fn read() -> Self {
         let mut before = monotonic_clock();
-        // Another thread may get the processor between two readings, seldom twice.
+        // Another thread may run between two readings, but seldom twice.
         for _ in 0..3 {
             let wall = wall_clock();
             let now = monotonic_clock();
@@ -43,8 +43,8 @@ fn monotonic_clock() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// The wall clock, since its epoch. The system stamps datagrams by it; it orders those of several
-/// sockets and decides nothing else.
+/// The wall clock, since its epoch. The system stamps datagrams with it; it orders the datagrams of
+/// several sockets and decides nothing else.
 #[expect(clippy::disallowed_methods, reason = "the system stamps datagrams by this clock")]
 pub(crate) fn wall_clock() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()

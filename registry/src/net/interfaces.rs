@@ -12,7 +12,7 @@ use ipnet::IpNet;
 pub(crate) struct Interfaces(Vec<Interface>);
 
 impl Interfaces {
-    /// Asks the system; a system that does not answer has no addresses but loopback.
+    /// Queries the system; on an error, the machine counts as having only loopback.
     pub(crate) fn read() -> Self {
         Self(if_addrs::get_if_addrs().unwrap_or_default())
     }
@@ -31,19 +31,19 @@ impl Interfaces {
         self.0.iter().filter_map(network).collect()
     }
 
-    /// The interface that has this address; 0 if none does.
+    /// The interface that has this address; 0 if it belongs to none.
     pub(crate) fn link_of(&self, ip: IpAddr) -> u32 {
         let has_it = |interface: &&Interface| interface.ip() == ip;
         self.0.iter().find(has_it).and_then(|interface| interface.index).unwrap_or(0)
     }
 
-    /// The broadcast address that reaches the network of the address `ip`, and its interface.
+    /// The broadcast address of the network of the address `ip`, and its interface.
     #[cfg(all(target_os = "linux", not(feature = "portable")))]
     pub(crate) fn broadcast_of(&self, ip: IpAddr) -> Option<(std::net::Ipv4Addr, u32)> {
         let has_it = |interface: &&Interface| interface.ip() == ip;
         self.0.iter().filter(has_it).find_map(|interface| match &interface.addr {
             if_addrs::IfAddr::V4(v4) => {
-                // Some systems report the address itself where none was set for broadcasts.
+                // Some systems report the address itself if no broadcast address is set.
                 let set = v4.broadcast.filter(|broadcast| *broadcast != v4.ip);
                 let usual = (v4.prefixlen < 31).then(|| v4.ip | !v4.netmask);
                 set.or(usual).zip(interface.index)
@@ -52,7 +52,8 @@ impl Interfaces {
         })
     }
 
-    /// An IPv6 address of the interface `link` of the same scope as `like`, else any IPv6 address of it.
+    /// An IPv6 address of the interface `link` with the same scope as `like`, or else any of its
+    /// IPv6 addresses.
     pub(crate) fn address_like(&self, link: u32, like: IpAddr) -> Option<IpAddr> {
         let is_local = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
         let on_link = || {
@@ -69,7 +70,7 @@ impl Interfaces {
     }
 }
 
-/// The machine's addresses, kept fresh: machines get and lose them while a registry runs.
+/// The machine's addresses, refreshed regularly: they change while a registry runs.
 #[derive(Debug, Default)]
 pub(crate) struct SharedInterfaces(RwLock<Arc<Interfaces>>);
 

@@ -1,16 +1,16 @@
-//! Which socket of an address serves which hosts.
+//! Distributes hosts over the sockets of an address.
 
 use std::net::IpAddr;
 
 /// One of the sockets that share an address, and the hosts whose datagrams it receives.
 ///
 /// All datagrams of a host reach one socket. So the registry serves them in the order in which the
-/// system received them, and needs no lock between the threads that serve the sockets.
+/// system received them, and the threads that serve the sockets need no lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lane {
-    /// Its number, from 0.
+    /// The number of the lane, from 0.
     pub(crate) index: u32,
-    /// How many lanes there are; at least 1.
+    /// The number of lanes; at least 1.
     pub(crate) count: u32,
 }
 
@@ -24,11 +24,12 @@ impl Lane {
 /// Spreads neighbouring addresses: the golden ratio's fraction of 2^32, odd.
 pub(super) const MULTIPLIER: u32 = 0x9e37_79b1;
 
-/// How many low bits of the product are dropped: the high ones depend on all bits of the address.
+/// The number of low bits of the product that are dropped: the high ones depend on all bits of the
+/// address.
 pub(super) const SHIFT: u32 = 16;
 
-/// The lane of a source address. The system computes the same for each unicast datagram, by the
-/// program in `steering.rs`.
+/// The lane of a source address. For each unicast datagram the system computes the same lane, by
+/// the program in `steering.rs`.
 fn lane_of(source: IpAddr, count: u32) -> u32 {
     let word = match source.to_canonical() {
         IpAddr::V4(ip) => u32::from(ip),

@@ -1,4 +1,4 @@
-//! Linux: packet information with every datagram, so that answers leave from the address asked.
+//! Linux: uses packet information, so that an answer leaves from the address that was asked.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -25,11 +25,11 @@ use super::interfaces::Interfaces;
 use super::{Incoming, Outgoing};
 use crate::limits::MAX_REQUEST;
 
-/// A bound UDP socket that tells by which way each datagram came.
+/// A bound UDP socket that reports the local address and interface of each datagram.
 #[derive(Debug)]
 pub(crate) struct DatagramSocket {
     socket: UdpSocket,
-    /// The one IPv4 address it is bound to, if it is: whatever it sends leaves from there.
+    /// The one IPv4 address that it is bound to, if any: every answer leaves from there.
     bound_to: Option<IpAddr>,
     is_ipv6: bool,
 }
@@ -40,7 +40,7 @@ impl DatagramSocket {
         let ip = socket.local_addr()?.ip();
         let is_ipv6 = ip.is_ipv6();
         let bound_to = Some(ip).filter(|ip| ip.is_ipv4() && !ip.is_unspecified());
-        // An IPv6 socket that also receives IPv4 tells of those datagrams in IPv4's way.
+        // A dual-stack socket reports an IPv4 datagram in the form of IPv4.
         setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
         if is_ipv6 {
             setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
@@ -55,30 +55,30 @@ impl DatagramSocket {
         self.socket.local_addr()
     }
 
-    /// Whether it takes what is sent to any IPv6 address of this machine.
+    /// Whether it receives datagrams for every IPv6 address of this machine.
     pub(crate) fn is_ipv6_wildcard(&self) -> bool {
         self.local_addr().is_ok_and(|address| address.is_ipv6() && address.ip().is_unspecified())
     }
 
-    /// Begins to hear what is sent to `group` on the interface `link`.
+    /// Joins the multicast group `group` on the interface `link`.
     pub(crate) fn join(&self, group: Ipv6Addr, link: u32) -> io::Result<()> {
         self.socket.join_multicast_v6(&group, link)
     }
 
-    /// Whether there may be a datagram. The last task that polls is woken.
+    /// Completes when there may be a datagram. Wakes the last task that polled.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_recv_ready(cx)
     }
 
-    /// Takes the datagrams that are there, as many as there is room for; tells whether none is left.
+    /// Receives waiting datagrams, as many as fit; returns whether none are left.
     pub(crate) fn try_recv(&self, inbox: &mut Inbox) -> io::Result<bool> {
         inbox.came.clear();
         let mut is_empty = true;
         let received = self.socket.try_io(Interest::READABLE, || {
             self.recv(inbox)?;
             is_empty = inbox.close();
-            // Whoever waits for more must wait for what comes from now on; asking the system once more
-            // whether something is there would tell nothing new.
+            // A short batch has emptied the socket, so the task must wait for new datagrams.
+            // Another system call would only confirm that.
             if is_empty { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         match received {
@@ -87,7 +87,7 @@ impl DatagramSocket {
         }
     }
 
-    /// Like [`DatagramSocket::try_recv`], but asks the system even where it has not announced anything.
+    /// Like [`DatagramSocket::try_recv`], but asks the system even if it has announced no datagram.
     pub(crate) fn recv_now(&self, inbox: &mut Inbox) -> io::Result<bool> {
         inbox.came.clear();
         match self.recv(inbox) {
@@ -98,8 +98,8 @@ impl DatagramSocket {
     }
 
     fn recv(&self, inbox: &mut Inbox) -> nix::Result<()> {
-        // Made anew each time: a system call leaves in them how much of their room for packet
-        // information was used, and nix takes that for all the room there is in the next call.
+        // Allocated for each call: a system call writes into them how much of the control buffer
+        // was used, and nix takes that for its size in the next call.
         let control = cmsg_space!(u32, in_pktinfo, in6_pktinfo, TimeSpec);
         let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(inbox.ready, Some(control));
         let mut came = std::mem::take(&mut inbox.came);
@@ -120,10 +120,10 @@ impl DatagramSocket {
         received
     }
 
-    /// Sends what is in the outbox, as far as there is room for it; tells what could not be sent.
+    /// Sends and empties the outbox; reports the answers that could not be sent.
     pub(crate) fn send(&self, outbox: &mut Outbox, mut failed: impl FnMut(Outgoing, &io::Error)) {
         outbox.drain(|source, answers, bytes| {
-            // What needs no saying costs a twentieth of a datagram's time when it is said.
+            // Setting a source that the socket has anyway costs a twentieth of a datagram's time.
             let is_given = source.0.is_some() && source.0 == self.bound_to;
             let source = if is_given { (None, 0) } else { source };
             let parts: ArrayVec<[IoSlice<'_>; 1], BATCH> =
@@ -156,16 +156,16 @@ impl DatagramSocket {
 }
 
 thread_local! {
-    /// Made once for all that this thread sends, because that takes memory; of a thread and not of a
-    /// socket, because there are pointers in them.
+    /// Headers for everything that this thread sends, because allocating them is slow. They belong
+    /// to a thread and not to a socket, because they contain pointers.
     static HEADERS: RefCell<Headers> = RefCell::new(Headers::new());
 }
 
-/// What the system calls that send need, for each kind of address that an answer may leave from.
+/// The headers of the sending system calls, for each kind of source address.
 struct Headers {
     v4: MultiHeaders<SockaddrStorage>,
     v6: MultiHeaders<SockaddrStorage>,
-    /// Where the system chooses.
+    /// For answers whose source the system chooses.
     any: MultiHeaders<SockaddrStorage>,
 }
 
@@ -178,7 +178,7 @@ impl Headers {
         }
     }
 
-    /// Sends from one address; tells how many were sent before one that could not be.
+    /// Sends from one address; returns how many were sent before the first failure.
     fn send(
         &mut self,
         fd: RawFd,
@@ -207,8 +207,8 @@ impl Headers {
     }
 }
 
-/// Waits for the first bytes of a connection, without reading them. Returns when the system received
-/// them, by the wall clock, if [`stamp_connections`] was called for the listener.
+/// Waits for the first bytes of a connection, without reading them. Returns when the system
+/// received them, by the wall clock, if [`stamp_connections`] was called for the listener.
 ///
 /// Cancel safe.
 pub(crate) async fn stamp_of_first_bytes(stream: &TcpStream) -> Option<Duration> {
@@ -227,20 +227,20 @@ pub(crate) async fn stamp_of_first_bytes(stream: &TcpStream) -> Option<Duration>
     stream.async_io(Interest::READABLE, peek).await.ok()?
 }
 
-/// Has the system note when the bytes of a listener's connections come.
+/// Makes the system stamp the bytes that a listener's connections receive.
 pub(crate) fn stamp_connections(listener: &Socket) {
-    // Without it, a request counts as having come when it is read.
+    // Without stamps, a request counts as received when it is read.
     let _ = setsockopt(listener, sockopt::ReceiveTimestampns, &true);
 }
 
-/// Where a datagram came from and by which way; notes in `dropped` how many the system had thrown away
-/// before it, if any.
+/// Converts a received datagram. Sets `dropped` to the system's count of dropped datagrams, if it
+/// reports one.
 fn to_incoming(message: &RecvMsg<'_, '_, SockaddrStorage>, dropped: &mut Option<u32>) -> Incoming {
     let source = message.address.as_ref().and_then(to_socket_addr);
     let was_cut = message.flags.contains(MsgFlags::MSG_TRUNC);
     let mut incoming = Incoming {
         len: if was_cut { MAX_REQUEST + 1 } else { message.bytes },
-        // A UDP socket tells none that is not one; what were sent there would go nowhere.
+        // A UDP socket always reports a source; an answer to this one would go nowhere.
         source: source.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into()),
         reached: None,
         link: 0,
@@ -255,7 +255,7 @@ fn to_incoming(message: &RecvMsg<'_, '_, SockaddrStorage>, dropped: &mut Option<
                 incoming.reached = Some(to_ipv4(info.ipi_spec_dst).into());
                 incoming.link = u32::try_from(info.ipi_ifindex).unwrap_or(0);
                 incoming.is_for_all = info.ipi_addr.s_addr != info.ipi_spec_dst.s_addr;
-                // More exact than what IPv6 says of the same datagram.
+                // IPv6 also describes this datagram, but less exactly.
                 break;
             }
             ControlMessageOwned::Ipv6PacketInfo(info) => {
@@ -286,9 +286,9 @@ fn to_ipv4(address: in_addr) -> Ipv4Addr {
     Ipv4Addr::from(u32::from_be(address.s_addr))
 }
 
-/// The addresses to listen on beside `ip`, so that broadcasts on its network are heard too: a socket
-/// bound to one address hears only what is sent to that very address. With each comes the interface
-/// whose broadcasts count.
+/// The addresses to bind in addition to `ip` in order to receive broadcasts on its network: a
+/// socket bound to one address receives only datagrams for that address. Each comes with the
+/// interface whose broadcasts count.
 pub(crate) fn broadcast_addresses(ip: IpAddr, interfaces: &Interfaces) -> Vec<(Ipv4Addr, u32)> {
     match interfaces.broadcast_of(ip) {
         Some((broadcast, link)) => vec![(broadcast, link), (Ipv4Addr::BROADCAST, link)],
@@ -296,19 +296,19 @@ pub(crate) fn broadcast_addresses(ip: IpAddr, interfaces: &Interfaces) -> Vec<(I
     }
 }
 
-/// Gives the socket room for `bytes` of received datagrams, or as much as the system allows: only with
-/// privileges is it more than `net.core.rmem_max`.
+/// Enlarges the receive buffer to `bytes`, or as far as the system allows: it exceeds
+/// `net.core.rmem_max` only with privileges.
 pub(crate) fn enlarge_receive_buffer(socket: &Socket, bytes: usize) {
     if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
-        // Linux grants what it can of this.
+        // Linux limits this to the allowed maximum.
         let _ = socket.set_recv_buffer_size(bytes);
     }
 }
 
-/// What to do about a receive buffer that is smaller than wanted.
+/// The remedy for a small receive buffer.
 pub(crate) const RECEIVE_BUFFER_REMEDY: &str = "raise the limit with `sysctl net.core.rmem_max`";
 
-/// Lets further sockets of this process be bound to the address that this one has.
+/// Allows further sockets of this process to bind the address of this one.
 pub(crate) fn share_address(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_port(true)
 }
@@ -318,7 +318,7 @@ pub(crate) use super::steering::steer;
 /// The most sockets that serve one address.
 pub(crate) const MOST_SOCKETS: usize = 8;
 
-/// Raises the limit of open files as far as the system lets us; tells what it is now.
+/// Raises the limit of open files as far as the system allows; returns the new limit.
 pub(crate) fn raise_open_files() -> Option<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {

@@ -1,9 +1,9 @@
-//! The seam to the system: what differs between systems stands behind the names of this module.
+//! Everything that differs between systems.
 //!
-//! On Linux a datagram tells by which address and interface it came, so that its answer can leave
-//! from there, and many are received or sent by one system call. Elsewhere, or with the feature
-//! `portable`, the system chooses, which is right for machines with one address, and they go one by
-//! one.
+//! On Linux a datagram comes with its local address and interface, so that the answer can leave
+//! from there, and one system call receives or sends many. On other systems, or with the feature
+//! `portable`, the system chooses the source, which is right for machines with one address, and
+//! datagrams are received and sent one by one.
 
 mod batch;
 mod bind;
@@ -31,31 +31,31 @@ pub(crate) use clocks::wall_clock;
 pub(crate) use interfaces::{Interfaces, SharedInterfaces};
 pub(crate) use system::{raise_open_files, stamp_of_first_bytes};
 
-/// A datagram that came in, and by which way.
+/// A received datagram, and where it arrived.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Incoming {
-    /// Its length, or more than the buffer holds if it did not fit.
+    /// Its length, or more than the buffer's if it did not fit.
     pub(crate) len: usize,
     pub(crate) source: SocketAddr,
-    /// The address of this machine by which it came, if the system tells: for a broadcast the
-    /// receiving interface's own, for a multicast none.
+    /// The address of this machine at which it arrived, if the system reports that: for a broadcast
+    /// the receiving interface's own, for a multicast `None`.
     pub(crate) reached: Option<IpAddr>,
-    /// The interface by which it came; 0 if the system does not tell.
+    /// The interface at which it arrived; 0 if the system does not report it.
     pub(crate) link: u32,
-    /// Whether it was sent to several at once: a broadcast or a multicast. Then every socket of the
-    /// address hears it. Never so where the system does not tell; there is one socket then.
+    /// Whether it is a broadcast or a multicast. Then every socket of the address receives it.
+    /// Always `false` where the system does not report it; there is only one socket then.
     pub(crate) is_for_all: bool,
     /// When the system received it, by the wall clock, since its epoch; when it was read, where the
     /// system does not stamp datagrams.
     pub(crate) stamp: Duration,
 }
 
-/// The way an answer takes back.
+/// The destination and source of an answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outgoing {
     pub(crate) to: SocketAddr,
-    /// Leave from this address of this machine.
+    /// The local address from which it must leave.
     pub(crate) from: Option<IpAddr>,
-    /// The interface by which the request came.
+    /// The interface at which the request arrived.
     pub(crate) link: u32,
 }

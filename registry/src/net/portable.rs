@@ -1,4 +1,4 @@
-//! Any system: the system chooses the address from which an answer leaves.
+//! Every other system: the system chooses the source address of an answer.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket};
@@ -17,7 +17,7 @@ use crate::limits::MAX_REQUEST;
 #[derive(Debug)]
 pub(crate) struct DatagramSocket {
     socket: UdpSocket,
-    /// The one address it is bound to, if it is.
+    /// The one address that it is bound to, if any.
     bound_to: Option<IpAddr>,
     is_ipv6: bool,
 }
@@ -38,22 +38,22 @@ impl DatagramSocket {
         self.socket.local_addr()
     }
 
-    /// Whether it takes what is sent to any IPv6 address of this machine.
+    /// Whether it receives datagrams for every IPv6 address of this machine.
     pub(crate) fn is_ipv6_wildcard(&self) -> bool {
         self.local_addr().is_ok_and(|address| address.is_ipv6() && address.ip().is_unspecified())
     }
 
-    /// Begins to hear what is sent to `group` on the interface `link`.
+    /// Joins the multicast group `group` on the interface `link`.
     pub(crate) fn join(&self, group: Ipv6Addr, link: u32) -> io::Result<()> {
         self.socket.join_multicast_v6(&group, link)
     }
 
-    /// Whether there may be a datagram. The last task that polls is woken.
+    /// Completes when there may be a datagram. Wakes the last task that polled.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_recv_ready(cx)
     }
 
-    /// Takes the datagrams that are there, as many as there is room for; tells whether none is left.
+    /// Receives waiting datagrams, as many as fit; returns whether none are left.
     pub(crate) fn try_recv(&self, inbox: &mut Inbox) -> io::Result<bool> {
         let mut came = std::mem::take(&mut inbox.came);
         came.clear();
@@ -68,7 +68,7 @@ impl DatagramSocket {
                 }
             }
         }
-        // What came before an error is served; an error that stays comes again.
+        // Datagrams before an error are served; a lasting error recurs in the next call.
         let failure = failure.filter(|_| came.is_empty());
         inbox.came = came;
         let is_empty = inbox.close();
@@ -83,13 +83,13 @@ impl DatagramSocket {
     fn recv(&self, buffer: &mut [u8]) -> io::Result<Incoming> {
         let (len, source) = match self.socket.try_recv_from(buffer) {
             Ok(received) => received,
-            // Some systems report an earlier answer that nobody took as an error of receiving.
+            // Some systems report an earlier answer that was rejected as an error of receiving.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             Err(error) => return Err(error),
         };
-        // A buffer that is full may have been too small.
+        // A full buffer may have been too small.
         let len = if len == buffer.len() { MAX_REQUEST + 1 } else { len };
         let source = match source {
             SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
@@ -99,7 +99,7 @@ impl DatagramSocket {
             SocketAddr::V4(_) => source,
         };
         let reached = self.bound_to.or_else(|| {
-            // The route back is the best guess at the way here.
+            // The route back is the best guess at the local address.
             if source.ip().is_loopback() { Some(source.ip()) } else { route_source(source) }
         });
         let link = match source {
@@ -109,7 +109,7 @@ impl DatagramSocket {
         Ok(Incoming { len, source, reached, link, is_for_all: false, stamp: wall_clock() })
     }
 
-    /// Sends what is in the outbox, as far as there is room for it; tells what could not be sent.
+    /// Sends and empties the outbox; reports the answers that could not be sent.
     pub(crate) fn send(&self, outbox: &mut Outbox, mut failed: impl FnMut(Outgoing, &io::Error)) {
         let socket = socket2::SockRef::from(&self.socket);
         outbox.drain(|_, answers, bytes| {
@@ -132,36 +132,36 @@ impl DatagramSocket {
     }
 }
 
-/// When the first bytes of a connection arrived: not every system stamps them.
+/// When the first bytes of a connection arrived; not available here.
 pub(crate) fn stamp_of_first_bytes(_: &TcpStream) -> impl Future<Output = Option<Duration>> {
     std::future::ready(None)
 }
 
-/// Has the system note when the bytes of a listener's connections come, if it can.
+/// Makes the system stamp the bytes of a listener's connections, where it can.
 pub(crate) fn stamp_connections(_: &socket2::Socket) {}
 
-/// The addresses to listen on beside `ip` to hear broadcasts: not every system can bind those.
+/// The addresses to bind in order to receive broadcasts: not every system can bind them.
 pub(crate) fn broadcast_addresses(_: IpAddr, _: &Interfaces) -> Vec<(Ipv4Addr, u32)> {
     Vec::new()
 }
 
-/// Gives the socket room for `bytes` of received datagrams, if the system allows.
+/// Enlarges the receive buffer to `bytes`, if the system allows.
 pub(crate) fn enlarge_receive_buffer(socket: &socket2::Socket, bytes: usize) {
-    // Some systems refuse what is too much rather than granting less.
+    // Some systems reject a large size instead of limiting it.
     let halves = std::iter::successors(Some(bytes), |bytes| Some(bytes / 2));
     let _ = halves.take(6).find(|bytes| socket.set_recv_buffer_size(*bytes).is_ok());
 }
 
-/// What to do about a receive buffer that is smaller than wanted.
+/// The remedy for a small receive buffer.
 pub(crate) const RECEIVE_BUFFER_REMEDY: &str =
     "raise the system's limit for the buffer of a socket";
 
-/// Several sockets of one address share its datagrams only on some systems.
+/// Allows several sockets to share an address; not supported here.
 pub(crate) fn share_address(_: &socket2::Socket) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Hands each host's datagrams to one of the sockets that share an address: only some systems do.
+/// Steers each host's datagrams to one of the sockets that share an address; not supported here.
 pub(crate) fn steer(_: &socket2::Socket, _: u32) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
@@ -169,12 +169,12 @@ pub(crate) fn steer(_: &socket2::Socket, _: u32) -> io::Result<()> {
 /// The most sockets that serve one address.
 pub(crate) const MOST_SOCKETS: usize = 1;
 
-/// Raises the limit of open files, where there is one to raise.
+/// Raises the limit of open files; not supported here.
 pub(crate) fn raise_open_files() -> Option<u64> {
     None
 }
 
-/// The address from which this machine would send to `peer`; no packet leaves for it.
+/// The address from which this machine would send to `peer`; sends no packet.
 fn route_source(peer: SocketAddr) -> Option<IpAddr> {
     let any: SocketAddr = match peer {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),

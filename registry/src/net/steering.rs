@@ -1,4 +1,4 @@
-//! Linux: the system hands each unicast datagram to the lane of its source.
+//! Linux: steers each unicast datagram to the lane of its source.
 
 use std::io;
 
@@ -12,19 +12,19 @@ use socket2::Socket;
 use super::lane::{MULTIPLIER, SHIFT};
 
 /// Where the network header begins, in the addressing of filters (`SKF_NET_OFF` of
-/// `linux/filter.h`): a filter of such a group sees the payload at 0.
+/// `linux/filter.h`). A filter of a reuseport group sees the payload at 0.
 const NETWORK_HEADER: u32 = 0xfff0_0000;
 
-/// Where the source address stands in an IPv4 header (RFC 791) and in an IPv6 header (RFC 8200).
+/// The offset of the source address in an IPv4 header (RFC 791) and in an IPv6 header (RFC 8200).
 const IPV4_SOURCE: u32 = NETWORK_HEADER + 12;
 const IPV6_SOURCE: u32 = NETWORK_HEADER + 8;
 
-/// Steers the datagrams of the group of sockets that `socket` is in: the lane of a source address,
-/// as [`Lane::serves`](super::lane::Lane::serves) has it, is the number of the socket in the order
-/// of binding.
+/// Steers the datagrams of the group of sockets that `socket` is in. The number of a socket, in the
+/// order of binding, is the lane of the source address as computed by
+/// [`Lane::serves`](super::lane::Lane::serves).
 ///
 /// # Errors
-/// The system's, if it does not take the program (Linux does since 4.5).
+/// The system's, if it rejects the program (Linux accepts it since 4.5).
 pub(crate) fn steer(socket: &Socket, lanes: u32) -> io::Result<()> {
     let mut program = program(lanes);
     let program = sock_fprog {
@@ -40,7 +40,7 @@ fn program(lanes: u32) -> Vec<sock_filter> {
     let mut program = vec![
         load(BPF_B, NETWORK_HEADER),
         alu(BPF_RSH, 4),
-        // The version of IP.
+        // Branches by the version of IP.
         jump(BPF_JEQ, 6, 2, 0),
         load(BPF_W, IPV4_SOURCE),
         jump(BPF_JA, 11, 0, 0),
@@ -52,7 +52,7 @@ fn program(lanes: u32) -> Vec<sock_filter> {
         alu(BPF_MUL, MULTIPLIER),
         alu(BPF_RSH, SHIFT),
         alu(BPF_MOD, lanes.max(1)),
-        // Returns what has been computed.
+        // Returns the accumulator.
         instruction(BPF_RET | BPF_A, 0),
     ]);
     program
@@ -66,7 +66,7 @@ fn alu(operation: u32, operand: u32) -> sock_filter {
     instruction(BPF_ALU | operation | BPF_K, operand)
 }
 
-/// Copies what has been computed to the index register.
+/// Copies the accumulator to the index register.
 fn to_index() -> sock_filter {
     instruction(BPF_MISC | BPF_TAX, 0)
 }

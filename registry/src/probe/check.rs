@@ -1,4 +1,4 @@
-//! Whether a new registration can be reached, while its registrant waits for the answer.
+//! Probes a new registration while its registrant waits for the answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use super::{ProbeConfig, allowed};
 use crate::dispatch::{CheckPlan, Dispatcher};
 use crate::table::{Directory, Instance};
 
-/// How long a registrant waits for its answer on account of this.
+/// The longest time that this delays an answer.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// Registrations that are checked at once. Others are answered without.
+/// Registrations that are checked at once. Others are answered without a check.
 const AT_ONCE: usize = 64;
 
 impl CheckPlan for ProbeConfig {
@@ -47,10 +47,10 @@ impl Default for Checks {
 }
 
 impl Checks {
-    /// Connects to each of `addresses`, unless too many are being checked; tells the first that cannot
-    /// be reached, and why. Takes a second at most.
+    /// Connects to each of `addresses`, unless too many checks are running; returns the error of
+    /// the first that cannot be reached. Takes at most a second.
     ///
-    /// Cancel safe: dropping the future closes whatever was opened.
+    /// Cancel safe: dropping the future closes every connection that it opened.
     pub(crate) async fn unreachable(&self, addresses: &[SocketAddr]) -> Option<String> {
         let _place = self.0.try_acquire().ok()?;
         let tried = join_all(addresses.iter().map(|address| connect::tcp(*address, LIMIT))).await;

@@ -7,15 +7,15 @@ use rpyc_protocol::ServiceName;
 
 use super::ProbeRule;
 
-/// What is probed, and how. The default is nothing.
+/// The configuration of probes. By default nothing is probed.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "a literal with `..Default::default()` stays valid")]
 pub struct ProbeConfig {
-    /// The first rule that speaks of one of an instance's names counts.
+    /// The probe rules; the first that matches one of an instance's names applies.
     pub rules: Vec<ProbeRule>,
-    /// Networks in which addresses are probed that an instance did not register from.
+    /// Networks whose addresses may be probed even if the registration came from another address.
     pub allow: Vec<IpNet>,
-    /// How many probes may be under way at once. Default 64. Each takes a descriptor.
+    /// The most probes that run at once. Default 64. Each takes a descriptor.
     pub at_once: usize,
 }
 
@@ -26,7 +26,7 @@ impl Default for ProbeConfig {
 }
 
 impl ProbeConfig {
-    /// How an instance with these names is probed, if it is.
+    /// The rule for an instance with these names, if any.
     pub(crate) fn rule_for<'n>(
         &self,
         names: impl IntoIterator<Item = &'n ServiceName> + Clone,

@@ -1,4 +1,4 @@
-//! The probes themselves: the only place where the registry connects to anybody.
+//! The probes: the only place where the registry opens connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,30 +11,30 @@ use tokio::time::timeout;
 
 use super::ProbeKind;
 
-/// How long a server that passed may take to say goodbye.
+/// How long closing the connection of a passed probe may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Why a probe did not succeed.
+/// The cause of a failed probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The server, or the way to it; for people.
+    /// The server, or the path to it; for display.
     Theirs(String),
-    /// This machine could not even try; for people.
+    /// This machine: the probe could not be made; for display.
     Ours(String),
 }
 
-/// What is known of a server before it is probed.
+/// The dialects known of a server before a probe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shown {
-    /// The dialect in which it answered the last probe, so that the next one speaks no other.
+    /// The dialect of the last answer, so that the next probe speaks no other.
     pub(crate) dialect: Option<Dialect>,
-    /// The dialect that others of its name on its host speak, which is tried first.
+    /// The dialect of other servers of its name on its host, which is tried first.
     pub(crate) expected: Option<Dialect>,
 }
 
 /// Tries addresses one after another until one passes, each for at most `limit`.
 ///
-/// Cancel safe: dropping the future closes whatever was opened.
+/// Cancel safe: dropping the future closes every connection that it opened.
 pub(crate) async fn probe(
     kind: ProbeKind,
     addresses: &[SocketAddr],
@@ -75,14 +75,14 @@ async fn tls(address: SocketAddr, limit: Duration) -> Result<Shown, Fault> {
         Ok(shaken) => shaken?,
         Err(_elapsed) => return Err(silence("no TLS with", address, limit)),
     };
-    // It has passed, however it takes the goodbye.
+    // The probe has passed even if closing fails.
     let _ = timeout(FAREWELL, stream.shutdown()).await;
     Ok(Shown::default())
 }
 
 async fn rpyc(address: SocketAddr, limit: Duration, known: Shown) -> Result<Shown, Fault> {
     let ping = async {
-        // The limit below is for all of it. Where the dialect is not known, the first ping finds it.
+        // The limit below covers all of this. If the dialect is not known, the first ping finds it.
         let builder = Connection::builder().timeout(None).connect_timeout(2 * limit);
         let builder = match (known.dialect, known.expected) {
             (Some(dialect), _) => builder.dialect(dialect),
@@ -105,7 +105,7 @@ async fn rpyc(address: SocketAddr, limit: Duration, known: Shown) -> Result<Show
         Err(_elapsed) => return Err(silence("no answer to a ping from", address, limit)),
     };
     let dialect = connection.dialect();
-    // It has passed, however it takes the goodbye.
+    // The probe has passed even if closing fails.
     let _ = timeout(FAREWELL, connection.close()).await;
     Ok(Shown { dialect, ..known })
 }
@@ -114,7 +114,7 @@ fn silence(what: &str, address: SocketAddr, limit: Duration) -> Fault {
     Fault::Theirs(format!("{what} {address} within {}", humantime::format_duration(limit)))
 }
 
-/// Whose fault an error is.
+/// Attributes an error to the server or to this machine.
 fn fault(address: SocketAddr, error: &io::Error) -> Fault {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
@@ -129,7 +129,7 @@ fn fault(address: SocketAddr, error: &io::Error) -> Fault {
     }
 }
 
-/// Whether this program or this machine has run out of something.
+/// Whether this process or this machine has exhausted a resource.
 #[cfg(unix)]
 fn is_exhausted(error: &io::Error) -> bool {
     use nix::errno::Errno;

@@ -1,17 +1,17 @@
-//! When most probes fail at once, the prober doubts itself first.
+//! Suspects the registry's own side when most probes fail together.
 
 use std::time::{Duration, Instant};
 
-/// With fewer instances than this that could be tried, nothing can be concluded.
+/// With fewer probed instances than this, no conclusion is possible.
 const SAMPLE: usize = 10;
 
-/// How long failures are held back at most.
+/// The longest time for which failures are held back.
 pub(super) const LONGEST: Duration = Duration::from_secs(60);
 
-/// Counts how many of the instances that are thought to serve failed their last probe.
+/// Counts how many of the passing instances failed their last probe.
 ///
-/// If that is more than half, the network or the machine of the registry is the likelier cause. The
-/// counts are of the latest results, so they speak of about one interval.
+/// If more than half did, the network or the registry's machine is the more likely cause. The
+/// counts use the latest results, so they cover about one interval.
 #[derive(Debug, Default)]
 pub(super) struct Distrust {
     /// Instances that are not failing and have been probed.
@@ -22,7 +22,7 @@ pub(super) struct Distrust {
 }
 
 impl Distrust {
-    /// Looks at the counts; tells whether failures are to be held back.
+    /// Evaluates the counts; returns whether failures are held back.
     pub(super) fn look(&mut self, now: Instant) -> bool {
         if self.known < SAMPLE || self.doubted * 2 <= self.known {
             self.since = None;

@@ -1,10 +1,10 @@
-//! Probes: whether registered servers can be connected to.
+//! Probes: whether registered servers accept connections.
 //!
-//! [`Prober`] decides when each is tried and what to think of it; it is pure. `connect` tries, and
-//! `run` puts both together. Nothing is probed unless a [`ProbeRule`] says so, because a probe is not
-//! free for a server: any accepted connection runs a Python service's `on_connect`, and ends a server
-//! that serves one client only. And nothing but addresses that belong to the registrant, or to networks
-//! that the operator named, is ever connected to: see `target`.
+//! [`Prober`] schedules probes and judges their results; it is pure. `connect` makes a probe, and
+//! `run` combines both. Without a [`ProbeRule`] nothing is probed, because a probe has a cost for a
+//! server: any accepted connection runs a Python service's `on_connect`, and ends a server that
+//! serves one client only. The registry connects only to addresses that belong to the registrant,
+//! or to networks that the operator named: see `target`.
 
 mod check;
 mod config;

@@ -1,4 +1,4 @@
-//! When each instance is probed, and what its probes say about it.
+//! Schedules the probes of each instance, and judges their results.
 
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
@@ -9,79 +9,79 @@ use super::distrust::Distrust;
 /// The longest time between two probes of a failing instance, unless its interval is longer.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
 
-/// A failure that comes this much later than it could says that this program did not run, not that the
-/// server does not.
+/// A failure that comes later than its limit by this much means that this process did not run, and
+/// says nothing about the server.
 const LATE: Duration = Duration::from_millis(500);
 
-/// How often an instance is probed, and how many results in a row it takes to change one's mind.
+/// The interval of an instance's probes, and the numbers of equal results that change its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "built by callers as a literal")]
 pub struct Pace {
-    /// How often.
+    /// The time between two probes.
     pub interval: Duration,
-    /// How many failures in a row make it failing.
+    /// How many failures in a row make a passing instance failing.
     pub failures: NonZeroU32,
-    /// How many successes in a row make it passing again.
+    /// How many successes in a row make a failing instance passing.
     pub successes: NonZeroU32,
 }
 
-/// A probe that is to be made now.
+/// A probe that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "callers take it apart")]
 pub struct Start {
-    /// Its number, for [`Prober::finish`].
+    /// The number of the probe, for [`Prober::finish`].
     pub attempt: u64,
-    /// The instance.
+    /// The number of the instance.
     pub id: u64,
 }
 
-/// How a probe went.
+/// The result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "there is nothing else")]
 pub enum Outcome {
     /// The server answered.
     Passed,
-    /// It did not, and if it had not answered at all, that would have taken so long.
+    /// The server did not answer; without any answer the probe would have taken `within`.
     Failed {
         /// The longest that the probe may take.
         within: Duration,
     },
-    /// The probe could not be made, so it says nothing.
+    /// The probe could not be made, so it has no result.
     Unable,
 }
 
-/// What a probe changes.
+/// The effect of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "there is nothing else")]
 pub enum Verdict {
-    /// Nothing.
+    /// The state does not change.
     None,
-    /// The instance is failing, as perhaps it was.
+    /// The instance is failing; it may have been failing before.
     Failing {
         /// Failures in a row.
         times: u32,
-        /// When the first of them was.
+        /// When the first of them occurred.
         since: Instant,
     },
-    /// The instance is failing no more.
+    /// The instance is passing again.
     Passing,
 }
 
 #[derive(Debug)]
 struct Target {
     pace: Pace,
-    /// When its next probe is due; `None` while one is under way.
+    /// When its next probe is due; `None` while one is running.
     due: Option<Instant>,
     failures: u32,
     successes: u32,
-    /// When the first of the failures was.
+    /// When the first of the failures occurred.
     failed_since: Option<Instant>,
     is_failing: bool,
-    /// What it counts as.
+    /// Its part in the counts of [`Distrust`].
     counted: Counted,
 }
 
-/// How an instance counts when the prober doubts itself.
+/// How [`Distrust`] counts an instance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Counted {
     #[default]
@@ -90,18 +90,18 @@ enum Counted {
     Doubted,
 }
 
-/// Decides when each instance is probed, and what its probes say about it.
+/// Schedules the probes of each instance, and judges their results.
 ///
-/// Pure: time and random numbers come in. An instance becomes failing after so many failures in a row
-/// and passing after so many successes; probes of a failing one become rarer. At most so many are under
-/// way at once; what is due longest comes first. If most instances that are not failing fail at once,
-/// new failures are held back for a minute at most.
+/// Pure: time and random numbers come in as arguments. An instance becomes failing after a number
+/// of failures in a row, and passing after a number of successes; probes of a failing instance
+/// become rarer. The number of concurrent probes is bounded, and the longest overdue start first.
+/// If most passing instances fail together, new failures are held back for at most a minute.
 #[derive(Debug)]
 pub struct Prober {
     at_once: usize,
     targets: HashMap<u64, Target>,
     due: BTreeSet<(Instant, u64)>,
-    /// Which instance each probe is of, and when it began.
+    /// The instance of each running probe, and when the probe began.
     under_way: HashMap<u64, (u64, Instant)>,
     next_attempt: u64,
     distrust: Distrust,
@@ -109,7 +109,7 @@ pub struct Prober {
 }
 
 impl Prober {
-    /// Nothing to probe yet, and at most `at_once` probes at once (at least one).
+    /// A prober without instances that runs at most `at_once` probes at once (at least one).
     #[must_use]
     pub fn new(at_once: usize) -> Self {
         Self {
@@ -123,8 +123,8 @@ impl Prober {
         }
     }
 
-    /// Probes an instance from now on, for the first time within one interval, or at another pace than
-    /// before.
+    /// Starts to probe an instance, the first time within one interval; changes the pace of one
+    /// that is probed already.
     pub fn watch(&mut self, now: Instant, id: u64, pace: Pace, random: u32) {
         if let Some(target) = self.targets.get_mut(&id) {
             target.pace = pace;
@@ -139,7 +139,7 @@ impl Prober {
         self.targets.insert(id, target);
     }
 
-    /// Probes an instance no more; tells whether it was failing.
+    /// Stops probing an instance; returns whether it was failing.
     pub fn forget(&mut self, id: u64) -> bool {
         let Some(target) = self.targets.remove(&id) else { return false };
         if let Some(due) = target.due {
@@ -149,7 +149,7 @@ impl Prober {
         target.is_failing
     }
 
-    /// The probe that is to be made now, if one is due and there is room.
+    /// Starts the next probe, if one is due and the limit allows it.
     pub fn start(&mut self, now: Instant) -> Option<Start> {
         let (due, id) = *self.due.first()?;
         if due > now || self.under_way.len() >= self.at_once {
@@ -163,17 +163,17 @@ impl Prober {
         Some(Start { attempt, id })
     }
 
-    /// When the next probe is to be made; `None` if that depends on the end of another.
+    /// When the next probe is due; `None` if it must wait for the end of another.
     #[must_use]
     pub fn next_start(&self) -> Option<Instant> {
         let has_room = self.under_way.len() < self.at_once;
         self.due.first().map(|(due, _)| *due).filter(|_| has_room)
     }
 
-    /// Takes note of how a probe went.
+    /// Records the result of a probe.
     pub fn finish(&mut self, now: Instant, attempt: u64, outcome: Outcome, random: u32) -> Verdict {
         let Some((id, started)) = self.under_way.remove(&attempt) else { return Verdict::None };
-        // One that was forgotten and is watched again waits for another probe.
+        // An instance that was forgotten and is watched again waits for its next probe.
         let Some(target) = self.targets.get_mut(&id).filter(|it| it.due.is_none()) else {
             return Verdict::None;
         };
@@ -214,13 +214,13 @@ impl Prober {
         verdict
     }
 
-    /// How many instances are probed.
+    /// The number of instances that are probed.
     #[must_use]
     pub fn watched(&self) -> usize {
         self.targets.len()
     }
 
-    /// How many probes are under way.
+    /// The number of running probes.
     #[must_use]
     pub fn under_way(&self) -> usize {
         self.under_way.len()
@@ -234,7 +234,7 @@ impl Prober {
 }
 
 impl Target {
-    /// What to think of it after a result.
+    /// Judges the instance after a result.
     fn judge(&mut self, is_held_back: bool) -> Verdict {
         if self.is_failing && self.successes >= self.pace.successes.get() {
             self.is_failing = false;
@@ -250,8 +250,8 @@ impl Target {
         }
     }
 
-    /// The time to the next probe: the interval, twice as long after each further failure of one that
-    /// is failing; a tenth more or less, so that those that began together drift apart.
+    /// The time to the next probe: the interval, doubled after each further failure of a failing
+    /// instance. It varies by a tenth, so that instances that began together drift apart.
     fn delay(&self, random: u32) -> Duration {
         let interval = self.pace.interval;
         let base = if self.is_failing && self.failures > 0 {

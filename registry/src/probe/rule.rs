@@ -1,4 +1,4 @@
-//! Which services are probed, and how.
+//! Rules for which services are probed, and how.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -11,10 +11,10 @@ use wildmatch::WildMatch;
 
 use super::Pace;
 
-/// The shortest interval and timeout. Anything shorter would be an attack.
+/// The shortest interval and timeout. A shorter one would amount to an attack.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// How services are probed.
+/// How the services with matching names are probed.
 ///
 /// In a configuration file the fields are keys; on the command line it is written
 /// `KIND[,service=GLOB][,interval=TIME][,timeout=TIME][,failures=N][,successes=N]`.
@@ -22,15 +22,15 @@ const SHORTEST: Duration = Duration::from_millis(100);
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ProbeRule {
-    /// Names that look like this. Default `*`: all.
+    /// The names that it applies to. Default `*`: all names.
     #[serde(default)]
     pub service: ServiceGlob,
-    /// What must succeed.
+    /// The kind of probe.
     pub kind: ProbeKind,
-    /// How often. Default 10 s; a failing instance is probed more and more rarely.
+    /// The time between two probes. Default 10 s; a failing instance is probed less and less often.
     #[serde(default = "default_interval", with = "human")]
     pub interval: Duration,
-    /// How long each address may take. Default 2 s.
+    /// The longest time for each address. Default 2 s.
     #[serde(default = "default_timeout", with = "human")]
     pub timeout: Duration,
     /// How many failures in a row make an instance failing. Default 3.
@@ -42,7 +42,7 @@ pub struct ProbeRule {
 }
 
 impl ProbeRule {
-    /// Probes everything in this way, with the default times and thresholds.
+    /// A rule that probes every service in this way, with the default times and thresholds.
     #[must_use]
     pub fn new(kind: ProbeKind) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl ProbeRule {
         }
     }
 
-    /// Its times and thresholds.
+    /// The times and thresholds of the rule.
     pub(crate) fn pace(&self) -> Pace {
         let Self { interval, failures, successes, .. } = *self;
         Pace { interval, failures, successes }
@@ -78,14 +78,14 @@ fn default_successes() -> NonZeroU32 {
     const { NonZeroU32::new(2).unwrap() }
 }
 
-/// What a server must do to pass.
+/// The condition for a server to pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ProbeKind {
     /// Accept a connection. The system does that for a program that listens, even if it hangs.
     Tcp,
-    /// Finish a TLS handshake, with whatever certificate.
+    /// Complete a TLS handshake, with any certificate.
     Tls,
     /// Answer RPyC's PING, in either dialect.
     Rpyc,
@@ -95,7 +95,7 @@ impl ProbeKind {
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::Tcp, Self::Tls, Self::Rpyc];
 
-    /// The word for it.
+    /// The name of the kind in rules.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -106,7 +106,7 @@ impl ProbeKind {
     }
 }
 
-/// A pattern of service names, in any case: `*` is any text, `?` any character.
+/// A pattern of service names, in any case: `*` matches any text, `?` any character.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServiceGlob {
@@ -115,7 +115,7 @@ pub struct ServiceGlob {
 }
 
 impl ServiceGlob {
-    /// Whether a name looks like it.
+    /// Whether the pattern matches a name.
     #[must_use]
     pub fn matches(&self, name: &ServiceName) -> bool {
         self.folded.matches(name.as_str())
@@ -144,24 +144,24 @@ impl From<ServiceGlob> for String {
     }
 }
 
-/// Why something is no [`ProbeRule`].
+/// A text is not a valid [`ProbeRule`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProbeRuleError {
-    /// There is no such setting.
-    #[error("{0:?} is none of service=, interval=, timeout=, failures=, successes=")]
+    /// The setting does not exist.
+    #[error("unknown setting {0:?}: use service=, interval=, timeout=, failures= or successes=")]
     Key(Box<str>),
-    /// There is no such kind.
-    #[error("{0:?} is no kind of probe: tcp, tls and rpyc are")]
+    /// The kind does not exist.
+    #[error("unknown kind of probe {0:?}: use tcp, tls or rpyc")]
     Kind(Box<str>),
-    /// It is no number from 1 on.
-    #[error("{0:?} is no number from 1 on")]
+    /// The value is not a number from 1 on.
+    #[error("invalid number {0:?}: write a number from 1 on")]
     Number(Box<str>),
-    /// It is no pattern of names.
-    #[error("no service can be called that: {0}")]
+    /// The value is not a valid pattern of names.
+    #[error("invalid service name: {0}")]
     Service(Box<str>),
-    /// It is no time, or too short a one.
-    #[error("{0:?} is no time of 100ms or more, like 10s")]
+    /// The value is not a time, or is too short.
+    #[error("invalid time {0:?}: write 100ms or more, like 10s")]
     Time(Box<str>),
 }
 
@@ -202,7 +202,7 @@ fn number(text: &str) -> Result<NonZeroU32, ProbeRuleError> {
     text.parse().map_err(|_not_a_number| ProbeRuleError::Number(text.into()))
 }
 
-/// Times as people write them.
+/// Times in human-readable form.
 mod human {
     use std::time::Duration;
 
@@ -252,12 +252,12 @@ mod tests {
             let error = text.parse::<ProbeRule>().unwrap_err().to_string();
             assert!(error.contains(word), "{text}: {error}");
         };
-        refused("udp", "tcp, tls and rpyc");
+        refused("udp", "tcp, tls or rpyc");
         refused("tcp,interval=10", "10s");
         refused("tcp,interval=99ms", "100ms");
         refused("tcp,failures=0", "from 1 on");
         refused("tcp,colour=red", "successes=");
-        refused(&format!("tcp,service={}", "x".repeat(300)), "called that");
+        refused(&format!("tcp,service={}", "x".repeat(300)), "invalid service name");
         for json in [
             r#"{}"#,
             r#"{"kind":"icmp"}"#,

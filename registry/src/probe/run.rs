@@ -1,4 +1,4 @@
-//! Follows the table, makes the probes that are due, and tells the table what they say.
+//! Follows the table, makes the probes that are due, and reports their results to the table.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::counters::ProbeCounters;
 use crate::dispatch::Dispatcher;
 use crate::table::{Failure, Instance};
 
-/// Changes of the table looked at before probes get their turn.
+/// The changes of the table that are processed before probes get their turn.
 const BATCH: usize = 1024;
 
-/// Probes what `config` says until it is dropped. Probes under way end with it.
+/// Probes as `config` says until it is dropped, which also ends the running probes.
 pub(crate) async fn run(dispatcher: Arc<Dispatcher>, config: Arc<ProbeConfig>) {
     let mut newest = dispatcher.directory().journal.newest_for_registry();
     let mut shell = Shell {
@@ -54,11 +54,11 @@ struct Shell {
     watched: HashMap<u64, Watched>,
     probes: JoinSet<Result<Shown, Fault>>,
     attempts: HashMap<Id, Attempt>,
-    /// The latest change that has been looked at; `None` before everything has been.
+    /// The latest change that has been processed; `None` if the whole table must be read.
     place: Option<u64>,
 }
 
-/// An instance that is probed.
+/// An instance that is probed, and how.
 struct Watched {
     instance: Arc<Instance>,
     kind: ProbeKind,
@@ -66,7 +66,7 @@ struct Watched {
     shown: Shown,
 }
 
-/// A probe under way.
+/// A running probe.
 struct Attempt {
     start: Start,
     /// The longest that it may take.
@@ -74,7 +74,7 @@ struct Attempt {
 }
 
 impl Shell {
-    /// Looks at what has changed in the table; tells whether there may be more.
+    /// Processes changes of the table; returns whether there may be more.
     fn catch_up(&mut self, now: Instant) -> bool {
         let directory = Arc::clone(self.dispatcher.directory());
         let Some(place) = self.place else {
@@ -116,7 +116,7 @@ impl Shell {
         self.tell_counts();
     }
 
-    /// Probes an instance if a rule speaks of one of the names that it has now, else not any more.
+    /// Probes an instance if a rule matches one of its current names; otherwise stops probing it.
     fn look_at(&mut self, now: Instant, instance: &Arc<Instance>) {
         let names = self.dispatcher.directory().names_of(instance);
         let Some(rule) = self.config.rule_for(&names) else { return self.forget(instance.id) };
@@ -157,7 +157,7 @@ impl Shell {
         self.tell_counts();
     }
 
-    /// Takes note of the end of a probe; `None` if it broke.
+    /// Records the end of a probe; `done` is `None` if its task panicked.
     fn finish(&mut self, now: Instant, task: Id, done: Option<Result<Shown, Fault>>) {
         let Some(Attempt { start, within }) = self.attempts.remove(&task) else { return };
         let (outcome, error) = match done {
@@ -171,14 +171,14 @@ impl Shell {
                 (Outcome::Passed, String::new())
             }
             Some(Err(Fault::Theirs(why))) => {
-                // The server may be another one next time.
+                // Another server may have the address next time.
                 if let Some(watched) = self.watched.get_mut(&start.id) {
                     watched.shown = Shown::default();
                 }
                 (Outcome::Failed { within }, why)
             }
             Some(Err(Fault::Ours(why))) => (Outcome::Unable, why),
-            None => (Outcome::Unable, "the probe broke".to_owned()),
+            None => (Outcome::Unable, "the probe panicked".to_owned()),
         };
         debug!(instance = start.id, ?outcome, error, "probed");
         let counters = self.counters();
@@ -206,8 +206,8 @@ impl Shell {
     fn tell_of_doubt(&self, was_holding_back: bool) {
         match (was_holding_back, self.prober.is_holding_back()) {
             (false, true) => warn!(
-                "most probes fail at once: the network or this machine is suspected first, and no \
-                 instance is called failing on account of that for the next minute at most"
+                "most probes fail together, so the network or this machine is suspected first; no \
+                 instance becomes failing because of that for at most a minute"
             ),
             (true, false) => info!("failed probes count again"),
             _ => {}

@@ -1,4 +1,4 @@
-//! What may be connected to.
+//! The addresses that a probe may connect to.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 
@@ -7,10 +7,10 @@ use crate::table::{Arrival, Asker, Directory, Host, Instance, Transport};
 
 /// The addresses of an instance that may be probed, the best first.
 ///
-/// A registrant may write any address into its registration, so a registry that connected to all of
-/// them would scan ports for anybody who asks. Allowed are: the address that the registration came
-/// from; if it came from the registry's own machine, all addresses of that; and what the operator
-/// allows. A path of a unix socket never is.
+/// A registrant may put any address into its registration, so a registry that connected to all of
+/// them would scan ports for any sender. These are allowed: the address that the registration came
+/// from; all addresses of the registry's own machine, if it came from there; and the networks that
+/// the operator allows. The path of a unix socket never is.
 pub(crate) fn allowed(
     directory: &Directory,
     instance: &Instance,
@@ -70,7 +70,7 @@ mod tests {
             Self { registry, config: ProbeConfig { allow, ..ProbeConfig::default() } }
         }
 
-        /// What may be probed of an instance that was registered from `from` at `addresses`.
+        /// The addresses that may be probed of an instance registered from `from` at `addresses`.
         fn allowed(mut self, from: &str, addresses: &[&str]) -> Vec<String> {
             let asker = Asker {
                 host: Host::new(from.parse().unwrap(), 2),
@@ -112,16 +112,17 @@ mod tests {
         };
         check("10.0.0.7", &[], &["10.0.0.7:1"]);
         check("10.0.0.7", &["10.0.0.7:22", "10.0.0.8:22", "10.0.0.1:22"], &["10.0.0.7:22"]);
-        // Loopback of another machine would be the registry's.
+        // Loopback of another machine would mean the registry's own.
         check("10.0.0.7", &["127.0.0.1:22", "[::1]:22"], &[]);
-        // What it is translated from belongs to it, what a rule makes of others does not.
+        // The address that a rule maps to the registrant's belongs to it; one mapped to another
+        // does not.
         check("10.0.0.5", &["172.17.0.2:22"], &["10.0.0.5:22"]);
         check("10.0.0.7", &["172.17.0.2:22"], &[]);
-        // All addresses of the registry's own machine belong to who registers from it.
+        // All addresses of the registry's own machine belong to a registrant on that machine.
         let own = ["127.0.0.1:1", "10.0.0.1:1"];
         check("127.0.0.1", &["127.0.0.1:1", "10.0.0.1:1", "10.0.0.7:1"], &own);
         check("10.0.0.1", &["10.0.0.1:1", "127.0.0.1:1"], &["10.0.0.1:1", "127.0.0.1:1"]);
-        // The same link-local address on another link is another machine's.
+        // The same link-local address on another link belongs to another machine.
         check("fe80::7", &["[fe80::7%2]:1", "[fe80::7%3]:1"], &["[fe80::7%2]:1"]);
     }
 

@@ -1,13 +1,13 @@
-//! Why a store cannot be used.
+//! Errors of opening a store.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why a store cannot be opened. Nothing has been changed in it.
+/// A store cannot be opened. The file has not been changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// Another process uses the directory. Whoever started both is at fault.
+    /// Another process uses the directory. The party that started both is at fault.
     #[error(
         "cannot use the state directory {}: it is in use by {}",
         directory.display(),
@@ -16,31 +16,34 @@ pub enum StoreError {
     InUse {
         /// The directory.
         directory: PathBuf,
-        /// The process that holds it, if it can be told.
+        /// The process that holds it, if known.
         holder: Option<u32>,
     },
     /// A file or the directory cannot be used. Its owner, the disk or the system is at fault.
-    #[error("cannot {what} {}: {source}; see --state-dir and --store", path.display())]
+    #[error(
+        "cannot {what} {}: {source}; use another state directory, or keep registrations in memory",
+        path.display()
+    )]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
-        /// With what.
+        /// Its file or directory.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         source: io::Error,
     },
-    /// The file was written by a later version of the registry, which this one must not touch.
+    /// A newer version of the registry wrote the file, so this version must not change it.
     #[error(
-        "{} was written by a newer registry (its form is {found}, this registry knows up to \
-         {known}); run that version, or give this one another directory with --state-dir",
+        "cannot use {}: it was written by a newer registry (format {found}; this one reads up to \
+         {known}); run that version, or use another state directory",
         path.display()
     )]
     Newer {
         /// The file.
         path: PathBuf,
-        /// The form it has.
+        /// The format of the file.
         found: u64,
-        /// The newest form that is known here.
+        /// The newest format that this version reads.
         known: u64,
     },
 }

@@ -1,10 +1,10 @@
-//! The store that stores nothing: every change is as durable as it gets at once.
+//! The store that keeps nothing: every change counts as durable at once.
 
 use tokio::sync::watch;
 
 use super::{Change, Progress, Store, Ticket};
 
-/// Keeps registrations in the memory of the process only; a restart forgets them.
+/// Keeps registrations only in the memory of the process; a restart loses them.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     progress: watch::Sender<Progress>,

@@ -1,7 +1,7 @@
-//! Where registrations are kept beyond the memory of the process.
+//! Keeps registrations beyond the life of the process.
 //!
-//! A change is visible to queries at once; a store decides when it is *durable*, and only then is it
-//! acknowledged. A store gets every change in order, may take its time or fail, and never delays a
+//! A change is visible to queries at once. The store decides when it is *durable*, and only then is
+//! it acknowledged. A store gets every change in order, may be slow or fail, and never delays a
 //! reader.
 
 mod error;
@@ -28,13 +28,13 @@ use crate::table::Host;
 pub struct Ticket(u64);
 
 impl Ticket {
-    /// The ticket of this number.
+    /// The ticket with this number.
     #[must_use]
     pub fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// Its number.
+    /// The number of the ticket.
     #[must_use]
     pub fn get(self) -> u64 {
         self.0
@@ -47,69 +47,69 @@ impl Ticket {
     }
 }
 
-/// How far a store has come.
+/// The progress of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "stores build it as a literal")]
 pub struct Progress {
     /// Every change up to this one is durable.
     pub committed: Ticket,
-    /// Why the store takes no changes at the moment, if it does not. It goes on trying.
+    /// Why the store cannot commit changes at the moment. It keeps trying.
     pub failure: Option<Arc<str>>,
 }
 
-/// One change of the table, and of what a store keeps of it.
+/// One change of the table and of its copy in a store.
 ///
-/// A [`Registry`](crate::Registry) changes its table in no other way, whether a command, a restart or
-/// another registry is the reason. So a table is a function of the changes that it has applied.
+/// A [`Registry`](crate::Registry) changes its table in no other way, whether for a command, a
+/// restart or another registry. So a table is a function of the changes that it has applied.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "stores must handle every change")]
 pub enum Change {
-    /// An instance is new, or its names, its details or its draining have changed. The place, the lease
-    /// and the addresses of an instance never change.
+    /// An instance is new, or its names, details or draining have changed. The place, lease and
+    /// addresses of an instance never change.
     Put(Box<Record>),
-    /// An instance that was kept, by its number, has been heard from for the first time since the
-    /// registry started. Told once a run, so that heartbeats cost a store nothing.
+    /// A restored instance, by its number, has renewed for the first time since the registry
+    /// started. Recorded once a run, so that heartbeats cost a store nothing.
     Heard(u64),
     /// An instance is gone.
     Removed {
         /// Its number.
         id: u64,
-        /// The host that served it.
+        /// Its host.
         host: Host,
-        /// The port on which it did.
+        /// Its port.
         port: Port,
     },
 }
 
-/// What a registry begins with.
+/// The state with which a registry begins.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_structs, reason = "stores build it as a literal")]
 pub struct Origin {
-    /// The store that counts the revisions.
+    /// The store that numbers the revisions.
     pub store: StoreId,
-    /// The number of the last revision that may have been told to anybody.
+    /// The last revision that may have been sent to a client.
     pub revision: u64,
-    /// The highest number that an instance ever had.
+    /// The highest number of an instance so far.
     pub last_instance: u64,
     /// The instances, in the order of their numbers.
     pub records: Records,
 }
 
 impl Origin {
-    /// Nothing was kept.
+    /// An origin without instances.
     #[must_use]
     pub fn empty(store: StoreId) -> Self {
         Self { store, revision: 0, last_instance: 0, records: Records::default() }
     }
 }
 
-/// The instances that were kept, one after the other, while the store may still be reading: a million of
-/// them need not be in memory twice.
+/// The stored instances, one after the other. The store may still be reading them, so that a
+/// million of them need not be in memory twice.
 #[derive(Default)]
 pub struct Records(Option<Box<dyn Iterator<Item = Record> + Send>>);
 
 impl Records {
-    /// What `source` gives. It may take its time, but gives all there are.
+    /// The records of `source`. It may take its time, but returns all of them.
     pub fn new(source: impl Iterator<Item = Record> + Send + 'static) -> Self {
         Self(Some(Box::new(source)))
     }
@@ -135,37 +135,37 @@ impl Debug for Records {
     }
 }
 
-/// A store that has been opened, and what it kept.
+/// A store that has been opened, and its content.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_structs, reason = "stores build it as a literal")]
 pub struct Opened {
-    /// Takes the changes from here on.
+    /// The store, for changes from here on.
     pub store: Box<dyn Store>,
-    /// What a registry begins with.
+    /// The state with which the registry begins.
     pub origin: Origin,
 }
 
-/// Takes changes and tells when they are durable.
+/// Commits changes and reports when they are durable.
 ///
-/// The store may be shared and far away: [`Store::record`] only takes note, the store commits when it
-/// can, and [`Store::progress`] tells how far it has come or what keeps it from that.
+/// The store may be shared and remote: [`Store::record`] only queues a change, the store commits
+/// when it can, and [`Store::progress`] reports how far it is or what prevents it.
 ///
-/// Dropping it does not wait either. It says that nothing more will come: the store then commits what it
-/// still can, and the channel of [`Store::progress`] closes when it has done all that it will do.
+/// Dropping a store does not wait either. The store then commits what it still can, and closes the
+/// channel of [`Store::progress`] when it has finished.
 pub trait Store: Debug + Send {
-    /// The word for this kind of store.
+    /// The name of this kind of store.
     fn kind(&self) -> &'static str;
 
-    /// Takes a change, without waiting for anything, and numbers it.
+    /// Queues a change without waiting, and numbers it.
     fn record(&mut self, change: Change) -> Ticket;
 
-    /// The number of the change taken last.
+    /// The ticket of the last change.
     fn last_ticket(&self) -> Ticket;
 
-    /// Makes sure that no later run tells a revision up to `revision` for another one. Called with
-    /// rising numbers, before each is told; does not wait.
+    /// Ensures that no later run reuses a revision up to `revision`. Called with rising numbers,
+    /// before each is sent; does not wait.
     fn reserve(&mut self, revision: u64);
 
-    /// Follows how far it has come.
+    /// A receiver of the store's progress.
     fn progress(&self) -> watch::Receiver<Progress>;
 }

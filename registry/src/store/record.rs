@@ -1,4 +1,4 @@
-//! What is kept of an instance.
+//! The stored form of an instance.
 
 use std::net::SocketAddr;
 
@@ -8,26 +8,26 @@ use rpyc_protocol::registry::native::{Details, LeaseId};
 
 use crate::table::Host;
 
-/// An instance, as a store keeps it. It holds no deadline: time does not survive a restart.
+/// An instance as a store keeps it. It has no deadline: lease time does not survive a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "stores take it apart")]
 pub struct Record {
-    /// Its number, which no other instance ever has.
+    /// Its number, which is never reused.
     pub id: u64,
     /// Its names, in the order of their registration.
     pub names: Vec<ServiceName>,
-    /// The host that serves it.
+    /// Its host.
     pub host: Host,
-    /// The port on which it does.
+    /// Its port.
     pub port: Port,
-    /// When it registered, in seconds of the wall clock; for people only.
+    /// When it registered, in seconds of the wall clock; for display only.
     pub registered_at: u64,
-    /// Whether it shall get nobody new.
+    /// Whether it gets no new clients.
     pub is_draining: bool,
-    /// How often the registry has started since it was heard from last, this start included; 0 if
-    /// it has been heard from since.
+    /// How often the registry has started since the last renewal, this start included; 0 if it has
+    /// renewed since the start.
     pub restarts: u32,
-    /// What a registration in RPyC's own protocol does not have.
+    /// The additional properties of a native registration.
     pub native: Option<NativeRecord>,
 }
 
@@ -39,7 +39,7 @@ impl Record {
         Self { id, names, host, port, registered_at, is_draining: false, restarts: 0, native }
     }
 
-    /// Changes what its registrant tells about it, if it can tell anything.
+    /// Replaces the details; has no effect on a registration in RPyC's own protocol.
     pub(crate) fn set_details(&mut self, details: Details) {
         if let Some(native) = &mut self.native {
             native.details = details;
@@ -47,20 +47,20 @@ impl Record {
     }
 }
 
-/// What is kept of a native registration besides.
+/// The additional properties of a native registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "stores take it apart")]
 pub struct NativeRecord {
-    /// Proves who the registrant is.
+    /// Proves the identity of the registrant.
     pub lease: LeaseId,
-    /// Where the registration came from.
+    /// The host that the registration came from.
     pub registrant: Host,
-    /// The key under which it came.
+    /// The idempotency key of the registration.
     pub key: Option<Box<str>>,
     /// Milliseconds that the lease lasts without renewal.
     pub ttl_ms: u64,
-    /// Where it is, as its registrant says.
+    /// The addresses that the registrant named.
     pub addresses: Vec<SocketAddr>,
-    /// What its registrant tells about it.
+    /// The details that the registrant gave.
     pub details: Details,
 }

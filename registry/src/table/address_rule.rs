@@ -1,4 +1,4 @@
-//! What an operator says about addresses that mean nothing elsewhere.
+//! An operator's replacement for addresses that are reachable only inside one network.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,8 +7,8 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-/// An address within one network is another one to askers outside of that network: the host that
-/// forwards to containers, the outer side of a NAT.
+/// Replaces addresses within one network by another address, for askers outside that network.
+/// Examples are the host that forwards to containers and the outer side of a NAT.
 ///
 /// Written `FROM=TO` on the command line, and with these two keys in a configuration file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,10 +26,11 @@ struct Unchecked {
 }
 
 impl AddressRule {
-    /// A rule that tells addresses within `from` as `to`.
+    /// A rule that replaces addresses within `from` by `to`.
     ///
     /// # Errors
-    /// [`AddressRuleError`] if nobody could connect to what it tells, the fault of whoever wrote it.
+    /// [`AddressRuleError`] if no machine could connect to `to`, or if the IP versions differ. The
+    /// configuration is at fault.
     pub fn new(from: IpNet, to: IpAddr) -> Result<Self, AddressRuleError> {
         let to = to.to_canonical();
         let means_nothing_elsewhere = match to {
@@ -45,13 +46,13 @@ impl AddressRule {
         Ok(Self { from: from.trunc(), to })
     }
 
-    /// The network whose addresses are told otherwise.
+    /// The network whose addresses are replaced.
     #[must_use]
     pub fn from(&self) -> IpNet {
         self.from
     }
 
-    /// What they are told as.
+    /// The address that replaces them.
     #[must_use]
     pub fn to(&self) -> IpAddr {
         self.to
@@ -85,7 +86,7 @@ impl fmt::Display for AddressRule {
     }
 }
 
-/// Why something is no [`AddressRule`].
+/// Why a text or a pair of addresses is not a valid [`AddressRule`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressRuleError {
@@ -94,14 +95,14 @@ pub enum AddressRuleError {
     Families {
         /// The network.
         from: IpNet,
-        /// What its addresses would be told as.
+        /// The address that would replace them.
         to: IpAddr,
     },
-    /// The address to tell is none that another machine could connect to.
-    #[error("{0} is no address that other machines can connect to")]
+    /// The replacement is not an address that another machine could connect to.
+    #[error("other machines cannot connect to {0}")]
     Target(IpAddr),
-    /// It is not of the form.
-    #[error("{0:?} is no address rule: write NETWORK=ADDRESS, like 172.17.0.0/16=10.0.0.5")]
+    /// The text does not have the form `NETWORK=ADDRESS`.
+    #[error("invalid address rule {0:?}: write NETWORK=ADDRESS, like 172.17.0.0/16=10.0.0.5")]
     Text(Box<str>),
 }
 

@@ -1,4 +1,4 @@
-//! Under which addresses an asker can reach an instance, the best first.
+//! The addresses at which an asker can reach an instance, the best first.
 
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,7 +11,7 @@ use super::fragment::{self, Audience, Fragment};
 use super::instance::Instance;
 use super::{Asker, Host};
 
-/// What is known about addresses besides what registrants tell.
+/// Address rules and the registry's own addresses, by which registrants' addresses are adapted.
 #[derive(Debug)]
 pub(crate) struct Addressing {
     rules: Box<[AddressRule]>,
@@ -19,11 +19,11 @@ pub(crate) struct Addressing {
     own: RwLock<Arc<[IpNet]>>,
 }
 
-/// An address as it is told.
+/// An address as an answer gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) ip: IpAddr,
-    /// The interface of the asker's own machine that it belongs to; 0 if it needs none to be named.
+    /// The interface of the asker's own machine that the address belongs to; 0 if it needs no zone.
     pub(crate) zone: u32,
     pub(crate) port: Port,
 }
@@ -43,7 +43,7 @@ impl Addressing {
         Self { rules: rules.into(), own: RwLock::new(Arc::new([])) }
     }
 
-    /// Takes note of the addresses that the registry's own machine has now.
+    /// Replaces the addresses of the registry's own machine.
     pub(super) fn set_own(&self, own: Vec<IpNet>) {
         *self.own.write().unwrap_or_else(PoisonError::into_inner) = own.into();
     }
@@ -52,18 +52,19 @@ impl Addressing {
         Arc::clone(&self.own.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The addresses under which `asker` can reach an instance, the best first; none if there is none.
+    /// The addresses at which `asker` can reach an instance, the best first; empty if there are
+    /// none.
     ///
-    /// What is told is decided address by address:
+    /// Each address is decided separately:
     ///
-    /// * One that a rule speaks of is told as the rule says to who is outside.
-    /// * A loopback address means the registrant's machine, which can be told from others only if it is
-    ///   the registry's own. Askers elsewhere are then told the address by which they reached it, if
-    ///   there is no better one.
-    /// * A link-local address is told on its link only.
+    /// * An asker outside the network of a matching rule gets the address that the rule names.
+    /// * A loopback address means the registrant's machine. The registry knows that machine only if
+    ///   it is its own. Askers elsewhere then get the address at which they reached the registry,
+    ///   if the instance has no better one.
+    /// * A link-local address is returned only on its link.
     ///
-    /// Those in the asker's own network come first, then those of the asker's IP version; apart from
-    /// that the registrant's order stays.
+    /// Addresses in the asker's own network come first, then those of the asker's IP version. Apart
+    /// from that, the registrant's order stays.
     pub(crate) fn addresses_of(&self, asker: &Asker, instance: &Instance) -> Vec<Told> {
         let own = self.own();
         let mut told: Vec<Told> = Vec::new();
@@ -98,13 +99,13 @@ impl Addressing {
         told
     }
 
-    /// What all those are told of an instance who are told the same.
+    /// The entry of an instance that is the same for every asker in its audience.
     pub(super) fn fragment_of(&self, instance: &Instance) -> Fragment {
         let ip = instance.host.ip();
         let audience = if !instance.is_only_at_host() {
             Audience::Nobody
         } else if ip.is_loopback() {
-            // Somebody on this machine is inside of whatever loopback is in.
+            // Every asker on this machine is inside the network of any rule that covers loopback.
             if instance.is_legacy() { Audience::Here } else { Audience::Nobody }
         } else if is_link_local(ip) || self.rules.iter().any(|rule| rule.from().contains(&ip)) {
             Audience::Nobody
@@ -114,7 +115,7 @@ impl Addressing {
         Fragment::new(audience, &ip.to_string(), &instance.port)
     }
 
-    /// The brine entry of an instance for this asker, or `None` if there is nothing to tell.
+    /// The brine entry of an instance for this asker, or `None` if it has no address for them.
     pub(super) fn entry_of(&self, asker: &Asker, instance: &Instance) -> Option<Vec<u8>> {
         let told = self.addresses_of(asker, instance).into_iter().next()?;
         let mut entry = Vec::new();
@@ -122,7 +123,7 @@ impl Addressing {
         Some(entry)
     }
 
-    /// Whether an instance is at this address, by its own account or as rules tell it.
+    /// Whether an instance is at this address, as registered or as a rule replaces it.
     pub(super) fn is_at(&self, instance: &Instance, ip: IpAddr) -> bool {
         instance.is_at(ip)
             || self
@@ -130,19 +131,19 @@ impl Addressing {
                 .any(|network| instance.addresses().any(|(host, _)| network.contains(&host.ip())))
     }
 
-    /// The networks whose addresses are told as this one.
+    /// The networks whose addresses a rule replaces by this one.
     pub(super) fn networks_told_as(&self, ip: IpAddr) -> impl Iterator<Item = IpNet> {
         self.rules.iter().filter(move |rule| rule.to() == ip).map(AddressRule::from)
     }
 
-    /// Whether an instance is on the registry's own machine, and `ip` an address of that.
+    /// Whether an instance is on the registry's own machine and `ip` is an address of that machine.
     pub(crate) fn is_own_of(&self, instance: &Instance, ip: IpAddr) -> bool {
         let own = self.own();
         is_here(instance, &own) && (ip.is_loopback() || own.iter().any(|own| own.addr() == ip))
     }
 
-    /// The rule by which `ip` is told otherwise to `asker`: the first that speaks of it, unless the
-    /// asker is inside.
+    /// The rule that replaces `ip` for `asker`: the first that covers it, unless the asker is
+    /// inside its network.
     fn rule_for(&self, asker: &Asker, ip: IpAddr, own: &[IpNet]) -> Option<&AddressRule> {
         let rule = self.rules.iter().find(|rule| rule.from().contains(&ip))?;
         let is_inside = rule.from().contains(&asker.host.ip())
@@ -150,7 +151,7 @@ impl Addressing {
         (!is_inside).then_some(rule)
     }
 
-    /// The address by which `asker` reached the registry's machine.
+    /// The address at which `asker` reached the registry's machine.
     fn reached(&self, asker: &Asker, port: Port, own: &[IpNet]) -> Option<Told> {
         let reached = asker.reached?.to_canonical();
         let ip = self.rule_for(asker, reached, own).map_or(reached, AddressRule::to);
@@ -164,16 +165,16 @@ fn is_here(instance: &Instance, own: &[IpNet]) -> bool {
     registrant.is_loopback() || own.iter().any(|own| own.addr() == registrant)
 }
 
-/// The zone with which `host` is told to `asker`; `None` if it means nothing to them.
+/// The zone of `host` as `asker` needs it; `None` if they cannot use the address.
 fn zone_for(asker: &Asker, host: Host) -> Option<u32> {
     let is_on_link = |ip: IpAddr| is_link_local(ip) && ip.is_ipv4();
     if !is_link_local(host.ip()) {
         Some(0)
     } else if asker.is_here {
-        // On this machine the zone is known, and without it nobody could connect.
+        // This machine knows the zone, and without it no program could connect.
         Some(host.link())
     } else if is_on_link(host.ip()) {
-        // IPv4 names no links; who has such an address is on one that has them.
+        // IPv4 has no zones; an asker with a link-local address is taken to be on the same link.
         is_on_link(asker.host.ip()).then_some(0)
     } else {
         (asker.link == host.link()).then_some(0)
@@ -189,9 +190,9 @@ fn is_link_local(ip: IpAddr) -> bool {
 
 /// The network that an asker is in.
 enum Near<'a> {
-    /// All networks of the registry's machine, on which the asker is.
+    /// All networks of the registry's machine, because the asker is on it.
     Here(&'a [IpNet]),
-    /// As the registry's machine has it, or a guess.
+    /// An interface's network on the registry's machine, or a guess.
     Network(IpNet),
 }
 
@@ -214,7 +215,7 @@ impl<'a> Near<'a> {
     }
 }
 
-/// The network that an address is most likely in, where nothing is known about it.
+/// The network that an unknown address is most likely in.
 fn usual_network(ip: IpAddr) -> IpNet {
     const IPV4_PREFIX: u8 = 24;
     const IPV6_PREFIX: u8 = 64;

@@ -1,49 +1,50 @@
-//! What came before what among the changes of one host.
+//! The order in which the changes of one host arrived.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// When a request arrived.
 ///
-/// RPyC's servers send UNREGISTER and do not wait for an answer. Its own registry serves one request at
-/// a time; here one that arrived earlier may be served later. It must not end what was registered since.
+/// RPyC's servers send UNREGISTER and do not wait for an answer. RPyC's own registry serves one
+/// request at a time; this one may serve a request after others that arrived later. An UNREGISTER
+/// must not end a registration that arrived after it.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
-    /// When it was received, if that is known.
+    /// When the request was received, if known.
     received: Option<Instant>,
-    /// When its connection was accepted, which orders connections among themselves.
+    /// When its connection was accepted. This orders connections among themselves.
     accepted: Option<Instant>,
 }
 
 impl Arrival {
-    /// Of a request that comes neither before nor after others.
+    /// The arrival of a request that is neither before nor after others.
     pub const UNKNOWN: Self = Self { received: None, accepted: None };
 
-    /// Of a datagram that the system received then.
+    /// The arrival of a datagram that the system received at this time.
     #[must_use]
     pub fn at(received: Instant) -> Self {
         Self { received: Some(received), accepted: None }
     }
 
-    /// Of a request that came over a connection. One that is slow to send counts, beside datagrams, as
-    /// having arrived when it was `received`.
+    /// The arrival of a request over a connection. Compared with datagrams, it arrived when it was
+    /// `received`, however early its connection was accepted.
     #[must_use]
     pub fn over_connection(accepted: Instant, received: Instant) -> Self {
         Self { received: Some(received), accepted: Some(accepted) }
     }
 }
 
-/// When the latest registration of an instance arrived, of those that have been served; shared between
+/// The arrival of the latest registration of an instance that has been served; shared between
 /// threads.
 #[derive(Debug, Default)]
 pub(super) struct LatestArrival(
-    /// Nanoseconds from the start of the registry, shifted by one bit that tells a connection, ordered
-    /// by when it was accepted, from a datagram. 0 before the first registration.
+    /// Nanoseconds from the start of the registry, shifted left by one bit. The lowest bit is set
+    /// for a connection, which is ordered by when it was accepted. 0 before the first registration.
     AtomicU64,
 );
 
 impl LatestArrival {
-    /// Notes a registration.
+    /// Records a registration.
     pub(super) fn note(&self, start: Instant, arrival: &Arrival) {
         let Some(at) = arrival.accepted.or(arrival.received) else { return };
         let (at, is_connection) = (nanos(start, at), u64::from(arrival.accepted.is_some()));
@@ -86,7 +87,7 @@ mod tests {
         check(datagram(5), datagram(6), false);
         check(connection(5, 5), connection(4, 9), true);
         check(connection(4, 9), connection(5, 5), false);
-        // A connection that was open long before says now that a server ends.
+        // A connection that was opened long before sends its UNREGISTER only now.
         check(datagram(5), connection(1, 9), false);
         check(datagram(5), connection(4, 4), true);
         check(connection(5, 5), datagram(4), true);

@@ -1,11 +1,11 @@
-//! Who asks, and how their request came.
+//! Where a request came from, and by which transport.
 
 use std::net::IpAddr;
 
 use super::Host;
 use super::arrival::Arrival;
 
-/// By which way a request came, which decides how long an answer may be.
+/// The transport of a request, which limits the length of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Transport {
@@ -37,20 +37,20 @@ impl Transport {
     }
 }
 
-/// Who asks, and how they reached the registry.
+/// The sender of a request, and how it reached the registry.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "faces build it as a literal")]
 pub struct Asker {
-    /// Where the request came from.
+    /// The address that the request came from.
     pub host: Host,
-    /// Whether that is this machine: a loopback address or one of its own.
+    /// Whether that is this machine: a loopback address or an address of its interfaces.
     pub is_here: bool,
     /// The address by which the asker reached the registry; for a broadcast or a multicast, the
-    /// receiving interface's own. `None` where the system does not tell.
+    /// receiving interface's own. `None` where the system does not report it.
     pub reached: Option<IpAddr>,
-    /// The interface by which the request came; 0 where the system does not tell.
+    /// The interface that received the request; 0 where the system does not report it.
     pub link: u32,
-    /// By which way the request came.
+    /// The transport of the request.
     pub transport: Transport,
     /// When the request arrived.
     pub arrival: Arrival,

@@ -27,12 +27,12 @@ impl Tick {
     }
 }
 
-/// When something began, in milliseconds from the start of the registry; before it after a restart.
+/// When something began, in milliseconds from the start of the registry; negative if before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Since(i64);
 
 impl Since {
-    /// The same so much earlier.
+    /// The time that is `by` earlier.
     pub(crate) fn earlier(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
@@ -45,9 +45,9 @@ impl Since {
 
 /// Monotonic time, less the time during which the registry itself was not running.
 ///
-/// A registry that was stopped, swapped out or starved could not hear renewals, so that time is not
-/// held against anybody: it is *credited*, and lease time stands still for it. The credit applies to
-/// every lease at once and costs one addition.
+/// A registry that was stopped, swapped out or starved could not receive renewals, so that time
+/// does not count against leases: it is *credited*, and lease time stands still for it. One
+/// addition applies the credit to every lease at once.
 #[derive(Debug)]
 pub(crate) struct LeaseClock {
     start: Instant,
@@ -75,7 +75,7 @@ impl LeaseClock {
         self.start + Duration::from_nanos(elapsed)
     }
 
-    /// `now` as an age is counted from.
+    /// `now` as a start for measuring ages.
     pub(crate) fn since(&self, now: Instant) -> Since {
         let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Since(match now.checked_duration_since(self.start) {

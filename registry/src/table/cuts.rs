@@ -1,4 +1,4 @@
-//! Answers that could not hold everything: counted, and logged once an hour for each service.
+//! Answers that left something out: counted, and logged once an hour for each service.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,18 +10,18 @@ use tracing::warn;
 /// How often the answers about one service are logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// Services of which cut answers are kept apart. Those of further ones are counted together.
+/// Services whose cut answers are counted separately. The others share one count.
 const SERVICES: usize = 256;
 
 /// Counts the answers in RPyC's protocol that left something out because RPyC's clients read no
 /// more bytes.
 ///
-/// Counting one takes a lock for a few instructions; an answer that is whole costs nothing. The
-/// dispatcher writes the log later, with the time at which it does so.
+/// Counting an answer takes a lock for a few instructions; a complete answer costs nothing. The
+/// dispatcher writes the log later, with the current time.
 #[derive(Debug, Default)]
 pub(crate) struct Cuts {
     total: AtomicU64,
-    /// Whether any was noted that has not been logged.
+    /// Whether a count waits to be logged.
     is_due: AtomicBool,
     noted: Mutex<Noted>,
 }
@@ -29,18 +29,18 @@ pub(crate) struct Cuts {
 #[derive(Debug, Default)]
 struct Noted {
     queries: HashMap<Box<str>, Cut>,
-    /// Answers about further services.
+    /// Answers about the services beyond the limit.
     others: Cut,
     lists: Cut,
 }
 
-/// What is to be logged of one kind of answer.
+/// The count of one kind of answer, and when it may be logged.
 #[derive(Debug, Default)]
 struct Cut {
-    /// What the last answer held, and of how many.
+    /// How many items the last answer held, and of how many.
     told: usize,
     of: usize,
-    /// Answers since the last line of the log.
+    /// Answers since the last line in the log.
     count: u64,
     quiet_until: Option<Instant>,
 }
@@ -48,7 +48,7 @@ struct Cut {
 /// A line of the log.
 #[derive(Debug, PartialEq, Eq)]
 struct Line {
-    /// `None` for a list of names, `Some(None)` for the services that are not kept apart.
+    /// `None` for a list of names, `Some(None)` for the services beyond the limit.
     service: Option<Option<Box<str>>>,
     told: usize,
     of: usize,
@@ -61,7 +61,7 @@ impl Cuts {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// Notes an answer to QUERY that held `told` of `of` instances.
+    /// Records an answer to QUERY that held `told` of `of` instances.
     #[cold]
     pub(super) fn note_query(&self, name: &str, told: usize, of: usize) {
         self.note(|noted| {
@@ -75,7 +75,7 @@ impl Cuts {
         });
     }
 
-    /// Notes an answer to LIST that held `told` of `of` names.
+    /// Records an answer to LIST that held `told` of `of` names.
     #[cold]
     pub(super) fn note_list(&self, told: usize, of: usize) {
         self.note(|noted| noted.lists.note(told, of));
@@ -87,7 +87,7 @@ impl Cuts {
         self.is_due.store(true, Ordering::Relaxed);
     }
 
-    /// Logs what has been noted, each kind at most once an hour.
+    /// Logs the counts, each kind at most once an hour.
     pub(crate) fn log(&self, now: Instant) {
         for Line { service, told, of, count } in self.due(now) {
             match service {
@@ -96,25 +96,24 @@ impl Cuts {
                     told,
                     of,
                     count,
-                    "answers to RPyC's clients held some of the instances: those clients read no \
-                     more; `rpyc-registry lookup` and the Rust client find all"
+                    "answers to RPyC clients left out instances, because those clients read no \
+                     more bytes; `rpyc-registry lookup` and the Rust client get all instances"
                 ),
-                Some(None) => warn!(
-                    count,
-                    "answers to RPyC's clients held some of the instances of further services"
-                ),
+                Some(None) => {
+                    warn!(count, "answers to RPyC clients left out instances of further services")
+                }
                 None => warn!(
                     told,
                     of,
                     count,
-                    "lists for RPyC's clients held some of the names: those clients read no more; \
-                     `rpyc-registry list` and the Rust client find all"
+                    "lists for RPyC clients left out names, because those clients read no more \
+                     bytes; `rpyc-registry list` and the Rust client get all names"
                 ),
             }
         }
     }
 
-    /// What is to be logged now. No lock is held while that is done.
+    /// The lines to log now. The lock is released before they are written.
     fn due(&self, now: Instant) -> Vec<Line> {
         if !self.is_due.swap(false, Ordering::Relaxed) {
             return Vec::new();
@@ -158,7 +157,7 @@ impl Cut {
         Some(Line { service: service(), told: self.told, of: self.of, count })
     }
 
-    /// Whether nothing is remembered of it that matters.
+    /// Whether the entry can be dropped: nothing to log, and the hour is over.
     fn is_over(&self, now: Instant) -> bool {
         self.count == 0 && !self.is_quiet(now)
     }
@@ -206,7 +205,7 @@ mod tests {
         let lines = cuts.due(start);
         assert_eq!(lines.len(), SERVICES + 1);
         assert_eq!(lines.last(), Some(&Line { service: Some(None), told: 1, of: 2, count: 10 }));
-        // Those of which an hour says nothing make room.
+        // Services without a cut answer for an hour make room.
         cuts.note_list(1, 2);
         cuts.due(start + LOG_INTERVAL);
         assert_eq!(cuts.noted().queries.len(), 0);

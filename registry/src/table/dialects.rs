@@ -1,6 +1,6 @@
-//! Which dialects of RPyC servers were found to speak.
+//! The dialects of RPyC that servers were found to speak.
 //!
-//! RPyC's registrations do not tell the dialect, so clients and probes tell it. What they tell is a
+//! RPyC's registrations do not state the dialect, so clients and probes report it. A report is a
 //! hint for the next client: it tries that dialect first, and the other one if the hint is wrong.
 
 use std::collections::HashMap;
@@ -14,13 +14,13 @@ use rpyc_protocol::rpc::Dialect;
 
 use super::lease::Lease;
 
-/// How many places, and how many services of hosts, are remembered.
+/// How many addresses, and how many names of hosts, are remembered.
 const REMEMBERED: usize = 4096;
 
-/// The dialects of servers, by place, and of the services of each host, by name.
+/// The dialects of servers by address and port, and by host and name.
 ///
-/// A server that comes back on another port, as a `OneShotServer` does, probably speaks what the last
-/// one of its name on its host spoke.
+/// A server that returns on another port, as a `OneShotServer` does, probably speaks the dialect of
+/// the last server of that name on its host.
 #[derive(Debug, Default)]
 pub(super) struct Dialects(RwLock<Known>);
 
@@ -44,7 +44,7 @@ impl Dialects {
         by_place.or_else(by_name).copied()
     }
 
-    /// Remembers what the server of a lease was found to speak.
+    /// Records the dialect that the server of a lease was found to speak.
     pub(super) fn learn(&self, lease: &Lease, dialect: Dialect) {
         let (host, port) = (lease.instance.host.ip(), lease.instance.port.clone());
         let mut known = self.write();
@@ -57,7 +57,7 @@ impl Dialects {
     }
 }
 
-/// Adds to a bounded map. A dialect that is forgotten costs the next client one more connection.
+/// Adds to a bounded map. A forgotten dialect costs the next client one more connection.
 fn insert<K: Eq + Hash>(map: &mut HashMap<K, Dialect>, key: K, dialect: Dialect) {
     if map.len() >= REMEMBERED && !map.contains_key(&key) {
         map.clear();

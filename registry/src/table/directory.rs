@@ -34,11 +34,11 @@ use super::turn::Turn;
 use super::{Asker, Host};
 use crate::store::Ticket;
 
-/// Answers queries and renews leases, on whichever thread asks.
+/// Answers queries and renews leases, on the thread that received the request.
 ///
-/// Everything here takes `&self` and holds a lock for microseconds, never across I/O or a sweep.
-/// What changes the *structure* (a new lease, an ended one) goes through the one
-/// [`Registry`](crate::Registry), which owns the right to call the `pub(super)` methods below.
+/// Every method takes `&self` and holds a lock for microseconds, never across I/O or a sweep.
+/// Changes of *structure* (a new lease, an ended one) go through the one
+/// [`Registry`](crate::Registry), which alone calls the `pub(super)` methods below.
 #[derive(Debug)]
 pub struct Directory {
     ttl: Duration,
@@ -49,39 +49,39 @@ pub struct Directory {
     services: DashMap<ServiceName, Service>,
     places: Places,
     secrets: Secrets,
-    /// Titles by number, that is, in the order in which they appeared, as RPyC lists them.
+    /// Titles by number: the order in which they appeared, which is the order of RPyC's lists.
     titles: RwLock<BTreeSet<Numbered>>,
-    /// What probes say against instances, by their numbers, while they do.
+    /// The current probe failures of instances, by their numbers.
     failures: DashMap<u64, Arc<Failure>>,
     dialects: Dialects,
-    /// The number of the service with which the next LIST begins that cannot hold every name.
+    /// The number of the service that comes first in the next LIST that cannot hold every name.
     list_turn: AtomicU64,
-    /// The answers that could not hold everything.
+    /// The answers that left something out.
     pub(crate) cuts: Cuts,
 }
 
-/// Parts of the map of services, each with a lock: so many that none has many names to move when it grows.
+/// Shards of the map of services, each with a lock: enough that a shard that grows moves few names.
 const SHARDS: usize = 256;
 
-/// Names of one instance that are renewed on the thread that heard of it.
+/// The most names of one instance that are renewed on the receiving thread.
 const RENEWED_AT_ONCE: usize = 64;
 
-/// Spreads what differs in a few bits: an odd number without a pattern.
+/// Spreads inputs that differ in a few bits: an odd number without a pattern.
 const JITTER: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
 
-/// Which part of an answer is for those that are answered last, where not everything fits.
+/// The divisor of an answer's size that gives the room for instances ranked last.
 const SHARE_OF_LAST: usize = 8;
 
-/// What an entry takes at most, unless it is the path of a unix socket: an IPv6 address with a zone.
+/// The most bytes of an entry other than a unix socket's path: an IPv6 address with a zone.
 const LONGEST_ENTRY: usize = 64;
 
-/// What became of a renewal.
+/// The outcome of a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a renewal moves a deadline, or there is more to do")]
 pub enum Renewal {
-    /// Every lease was there and has a new deadline; acknowledge once the ticket is durable.
+    /// Every lease existed and has a new deadline; acknowledge once the ticket is durable.
     Done(Ticket),
-    /// Something is not there, or has more to change than a deadline: ask the registry.
+    /// A lease does not exist, or needs more than a new deadline: ask the registry.
     ForTheRegistry,
 }
 
@@ -110,39 +110,40 @@ impl Directory {
         }
     }
 
-    /// How long a lease lasts unless it is renewed, if its registrant asked for no other time.
+    /// How long a lease lasts without renewal, if its registrant requested no other TTL.
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl
     }
 
-    /// Takes note of the addresses that the registry's own machine has now, each with its network.
+    /// Replaces the addresses of the registry's own machine, each with its network.
     pub fn set_own_addresses(&self, addresses: Vec<IpNet>) {
         self.addressing.set_own(addresses);
     }
 
-    /// The state that the table is in.
+    /// The current revision of the table.
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.journal.revision()
     }
 
-    /// Renews the leases of all `names` that the asker's host serves on `port`, if it holds every one
-    /// of them; otherwise changes nothing.
+    /// Renews the leases of all `names` that the asker's host serves on `port`, if it holds every
+    /// one of them; otherwise changes nothing.
     #[must_use]
     pub fn renew(&self, now: Instant, asker: &Asker, port: &Port, names: Names<'_>) -> Renewal {
         let deadline = self.clock.tick(now).after(self.ttl);
         let renewal = self.places.look(&asker.host, |held| {
-            // A native registration of the same server has an owner; this is not how it is renewed.
+            // A native registration of the same server has an owner, and is not renewed this way.
             let Some(leases) = renewable(&held, port, names.clone()) else {
                 return Renewal::ForTheRegistry;
             };
             let legacy = || leases.iter().filter(|lease| lease.instance.is_legacy());
             if let Some(lease) = legacy().next() {
-                // Noted before the leases are renewed: see `Registry::unregister`.
+                // Recorded before the leases are renewed: see `Registry::unregister`.
                 self.note_arrival(&lease.instance, &asker.arrival);
             }
-            // A sweep may end a lease between the look and the renewal; then the registry adds it anew.
+            // A sweep may end a lease between the look and the renewal; the registry then adds it
+            // anew.
             if !renew_all(legacy().copied(), deadline) {
                 return Renewal::ForTheRegistry;
             }
@@ -152,7 +153,7 @@ impl Directory {
         renewal.unwrap_or_else(|| renewed_nothing(names))
     }
 
-    /// Notes that a registration of this instance has arrived.
+    /// Records that a registration of this instance has arrived.
     pub(super) fn note_arrival(&self, instance: &Instance, arrival: &Arrival) {
         instance.latest_arrival.note(self.clock.start(), arrival);
     }
@@ -162,8 +163,7 @@ impl Directory {
         instance.latest_arrival.is_after(self.clock.start(), arrival)
     }
 
-    /// Renews a native lease, if it is there and nothing speaks against it, and tells its registrant
-    /// how it stands then.
+    /// Renews a native lease, if it exists and needs only a new deadline; returns its new terms.
     pub(crate) fn renew_native(
         &self,
         now: Instant,
@@ -178,15 +178,15 @@ impl Directory {
             return None;
         }
         let ticket = leases.iter().map(|lease| lease.ticket()).max().unwrap_or_default();
-        // Two renewals never come at the same nanosecond of the same lease.
+        // One lease is never renewed twice in the same nanosecond.
         let jitter = (lease.get() ^ u128::from(tick.get())).wrapping_mul(JITTER);
         Some((self.granted(asker, &first.instance, jitter >> 64), ticket))
     }
 
-    /// Writes the answer to QUERY: as many whole entries as fit, beginning with another one each
-    /// time, so that each is first in its turn and all are told sooner or later. Those that may not
-    /// be relied on come after all others, in their own turns: where not everything fits, the last
-    /// eighth of an answer is theirs.
+    /// Writes the answer to QUERY: as many whole entries as fit. Each answer begins with another
+    /// entry, so that each entry comes first in turn and all are returned sooner or later.
+    /// Instances of rank `Last` come after all others, in their own turns. If not everything fits,
+    /// the last eighth of the answer is reserved for them.
     ///
     /// # Errors
     /// [`EncodeError`] cannot happen within the caps of the transports.
@@ -200,7 +200,7 @@ impl Directory {
         let mut entries = Entries::new(buffer, cap);
         if let Some(service) = self.services.get::<str>(name) {
             let mut tell = |turn: &Turn, slots: &[Slot], spare: usize| {
-                // An instance that has no address for this asker takes no room.
+                // An instance without an address for this asker takes no room.
                 let fits = |slot: &&Slot| match slot.fragment.told(asker.is_here) {
                     Some(told) => entries.push_sparing(spare, told),
                     None => {
@@ -225,8 +225,8 @@ impl Directory {
         entries.finish()
     }
 
-    /// Writes the answer to LIST: every name in the order in which they appeared, or as many as fit,
-    /// going on where the last such answer stopped.
+    /// Writes the answer to LIST: every name in the order in which names appeared. If not all fit,
+    /// as many as fit, from where the last such answer stopped.
     ///
     /// # Errors
     /// [`EncodeError`] cannot happen within the caps of the transports.
@@ -251,8 +251,8 @@ impl Directory {
         }
     }
 
-    /// Lists what `titles_from` gives for service number 0 and on, or as much as fits of what it gives
-    /// for the number where the last such answer stopped and on, and round to there.
+    /// Lists the titles from service number 0 on. If not all fit, lists as many as fit from where
+    /// the last such answer stopped, and wraps round.
     fn list_within<'b, 'n, I: Iterator<Item = &'n Title>>(
         &self,
         cap: usize,
@@ -260,7 +260,7 @@ impl Directory {
         buffer: &'b mut Vec<u8>,
     ) -> Result<&'b [u8], EncodeError> {
         let mut bytes = Vec::new();
-        // Gives the number of the first that does not fit.
+        // Returns the number of the first title that does not fit.
         let mut fill =
             |start: u64, entries: &mut Entries<'_>| -> Result<Option<u64>, EncodeError> {
                 let before = titles_from(0).take_while(|title| title.number < start);
@@ -301,7 +301,7 @@ impl Directory {
         ids
     }
 
-    /// Looks at what is held at an address, whichever links it stands on.
+    /// Looks at the leases held at an address, on whichever link.
     fn look_at(&self, ip: IpAddr, mut look: impl FnMut(Held<'_>)) {
         let host = Host::new(ip, 0);
         if host.is_link_local() {
@@ -315,8 +315,8 @@ impl Directory {
         }
     }
 
-    /// Visits the services from number `from` on, with their leases, in order, until `visit` says
-    /// to stop by returning `false`.
+    /// Visits the services from number `from` on, with their leases, in order, until `visit`
+    /// returns `false`.
     pub(crate) fn visit(&self, from: u64, mut visit: impl FnMut(u64, &str, &[Arc<Lease>]) -> bool) {
         /// Names copied at a time, so that the lock is not held while they are visited.
         const CHUNK: usize = 256;
@@ -337,29 +337,30 @@ impl Directory {
         }
     }
 
-    /// The names that an instance has now.
+    /// The current names of an instance.
     pub(crate) fn names_of(&self, instance: &Arc<Instance>) -> Vec<ServiceName> {
         self.leases_of(instance).into_iter().map(|lease| lease.service.name.clone()).collect()
     }
 
-    /// What probes say against an instance, while they do.
+    /// The current probe failure of an instance.
     pub(crate) fn failure(&self, instance: &Instance) -> Option<Arc<Failure>> {
         let failure = || self.failures.get(&instance.id).map(|failure| Arc::clone(&failure));
         instance.has(Mark::Failing).then(failure).flatten()
     }
 
-    /// The dialect that the server of a lease was last found to speak, or another one of its name on
-    /// its host.
+    /// The dialect that the server of a lease, or another server of its name on its host, was last
+    /// found to speak.
     pub(crate) fn dialect(&self, lease: &Lease) -> Option<Dialect> {
         self.dialects.of(lease)
     }
 
-    /// The dialect that an instance was last found to speak, or another one of its name on its host.
+    /// The dialect that an instance, or another one of its name on its host, was last found to
+    /// speak.
     pub(crate) fn dialect_of(&self, instance: &Arc<Instance>) -> Option<Dialect> {
         self.leases_of(instance).iter().find_map(|lease| self.dialect(lease))
     }
 
-    /// Remembers that `instance` was found to speak `dialect`, under each of its names.
+    /// Records, under each of its names, that `instance` was found to speak `dialect`.
     pub(crate) fn learn_dialect(&self, instance: &Arc<Instance>, dialect: Dialect) {
         for lease in self.leases_of(instance) {
             self.dialects.learn(&lease, dialect);
@@ -377,17 +378,17 @@ impl Directory {
         self.secrets.get(lease).first().map(|lease| Arc::clone(&lease.instance))
     }
 
-    /// The leases of one name, and the number of the service.
+    /// The leases of one name, and the number of its service.
     pub(super) fn leases(&self, name: &str) -> Option<(u64, Vec<Arc<Lease>>)> {
         self.services.get(name).and_then(|it| Some((it.title()?.number, it.all())))
     }
 
-    /// The leases of one name by rank: those that are answered first, last and never.
+    /// The leases of one name by rank: first, last and never.
     pub(super) fn ranks(&self, name: &str) -> [Vec<Arc<Lease>>; 3] {
         self.services.get(name).map(|service| service.ranks()).unwrap_or_default()
     }
 
-    /// Whether an instance in this state is told to who wants to connect.
+    /// Whether an instance in this state is returned to clients that want to connect.
     pub(super) fn is_answered(&self, state: State) -> bool {
         self.failing.rank(state) != Rank::Never
     }
@@ -413,32 +414,32 @@ impl Directory {
         name.and_then(|name| self.services.get(&name).map(|it| it.len())).unwrap_or(0)
     }
 
-    /// How many names somebody serves.
+    /// How many names have at least one instance.
     pub(super) fn services_len(&self) -> usize {
         self.titles.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    // What follows changes the structure and belongs to the registry alone.
+    // The methods below change the structure; only the registry calls them.
 
-    /// What `host` holds on `port`, and on how many ports it holds anything.
+    /// The leases that `host` holds on `port`, and the number of ports on which it holds any.
     pub(super) fn held(&self, host: &Host, port: &Port) -> (Vec<Arc<Lease>>, usize) {
         let look = |held: Held<'_>| (in_order(held.at(port).cloned()), held.ports());
         self.places.look(host, look).unwrap_or_default()
     }
 
-    /// What is held under a native lease.
+    /// The leases of a native lease id.
     pub(super) fn native(&self, lease: LeaseId) -> Vec<Arc<Lease>> {
         self.secrets.get(lease)
     }
 
-    /// What is held at an address, on any port.
+    /// The leases held at an address, on any port.
     pub(super) fn held_by(&self, ip: IpAddr) -> Vec<Arc<Lease>> {
         let mut leases = Vec::new();
         self.look_at(ip, |held| leases.extend(held.all().cloned()));
         in_order(leases)
     }
 
-    /// What the instance with this number holds. Looks at all of them; for people.
+    /// The leases of the instance with this number. Scans the whole table; for operators.
     pub(super) fn held_by_number(&self, instance: u64) -> Vec<Arc<Lease>> {
         let mut leases = Vec::new();
         self.places.for_each(|_, held| {
@@ -447,7 +448,7 @@ impl Directory {
         in_order(leases)
     }
 
-    /// Adds a lease of a service, which gets a `title` if nobody serves it yet.
+    /// Adds a lease of a service, which gets a `title` if it has no lease yet.
     pub(super) fn insert(
         &self,
         name: &ServiceName,
@@ -467,7 +468,7 @@ impl Directory {
             let mut service = Service::default();
             let lease = add(&mut service);
             let title = Arc::clone(&lease.service);
-            // The one copy of the name that stays.
+            // The one copy of the name that is kept.
             self.services.insert(title.name.clone(), service);
             let mut titles = self.titles.write().unwrap_or_else(PoisonError::into_inner);
             titles.insert(Numbered(title));
@@ -479,7 +480,7 @@ impl Directory {
         lease
     }
 
-    /// Takes note of what probes say against an instance; tells whether that changes the state.
+    /// Sets or clears the probe failure of an instance; returns whether the state changed.
     pub(super) fn set_failure(&self, instance: &Instance, failure: Option<Failure>) -> bool {
         let is_failing = failure.is_some();
         match failure {
@@ -489,7 +490,7 @@ impl Directory {
         instance.set(Mark::Failing, is_failing)
     }
 
-    /// Gives leases the places that their states have.
+    /// Moves leases to the ranks that their states imply.
     pub(super) fn rank(&self, leases: &[Arc<Lease>]) {
         for lease in leases {
             if let Some(mut service) = self.services.get_mut(&lease.service.name) {
@@ -498,7 +499,7 @@ impl Directory {
         }
     }
 
-    /// Forgets leases that have been ended; tells how many instances were left without any.
+    /// Removes leases that have ended; returns how many instances have no lease left.
     pub(super) fn remove(&self, ended: &[Arc<Lease>]) -> usize {
         let mut emptied = 0;
         for lease in ended {
@@ -525,7 +526,8 @@ impl Directory {
     }
 }
 
-/// The bytes that an answer keeps for the instances that come last: what the next few of them take.
+/// The bytes that an answer reserves for instances of rank `Last`: the size of the next few of
+/// them.
 fn room_for_last(service: &Service, asker: &Asker) -> usize {
     let limit = asker.transport.query_cap() / SHARE_OF_LAST;
     let entries = in_turn(&service.turn_of_last, service.last());
@@ -545,13 +547,13 @@ fn in_turn<'s>(turn: &Turn, slots: &'s [Slot]) -> impl Iterator<Item = &'s Slot>
     from.iter().chain(before)
 }
 
-/// The leases of `names` on `port`, if all of them are held and need no more than a new deadline.
+/// The leases of `names` on `port`, if all of them exist and need only a new deadline.
 fn renewable<'h>(
     held: &'h Held<'_>,
     port: &Port,
     names: Names<'_>,
 ) -> Option<ArrayVec<&'h Arc<Lease>, RENEWED_AT_ONCE>> {
-    // Who has more names is renewed by the registry, which takes longer.
+    // The registry renews an instance with more names, which takes longer.
     let mut leases = ArrayVec::new();
     for name in names {
         let name = FoldedName::new(name).ok()?;
@@ -567,12 +569,12 @@ fn in_order(leases: impl IntoIterator<Item = Arc<Lease>>) -> Vec<Arc<Lease>> {
     leases
 }
 
-/// Whether a renewal is just a new deadline.
+/// Whether a renewal only moves the deadline.
 fn may_renew(lease: &Lease) -> bool {
     !lease.has_ended() && lease.suspicion().is_none()
 }
 
-/// Renews every one of `leases`; tells whether all were still there.
+/// Renews all of `leases`; returns whether none of them had ended.
 fn renew_all<'l>(leases: impl Iterator<Item = &'l Arc<Lease>>, deadline: Tick) -> bool {
     leases.filter(|lease| !lease.renew(deadline)).count() == 0
 }

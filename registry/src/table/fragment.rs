@@ -1,4 +1,4 @@
-//! The piece of an answer that tells one instance.
+//! The part of an answer that describes one instance.
 
 use rpyc_protocol::brine::{EncodeError, Writer};
 use rpyc_protocol::registry::Port;
@@ -6,8 +6,8 @@ use rpyc_protocol::registry::Port;
 /// The longest fragment that is kept: an IPv4 address with any port takes 26 bytes.
 const MAX_BYTES: usize = 30;
 
-/// `(host, port)` as brine, written once instead of at every query, for those askers who are all told the
-/// same. A value of 32 bytes, so that those of one service lie side by side.
+/// `(host, port)` as brine, encoded once instead of at every query, for askers that all get the
+/// same entry. A value of 32 bytes, so that the fragments of one service lie side by side.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fragment {
     audience: Audience,
@@ -15,19 +15,19 @@ pub(super) struct Fragment {
     bytes: [u8; MAX_BYTES],
 }
 
-/// Who is told the same.
+/// The askers that get the same entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Audience {
-    /// Everybody.
+    /// All askers.
     All,
-    /// Whoever asks from the registry's own machine.
+    /// Askers on the registry's own machine.
     Here,
-    /// Nobody: what is told depends on who asks.
+    /// No asker: the entry depends on the asker.
     Nobody,
 }
 
 impl Fragment {
-    /// What `audience` is told of an instance. What is too long to be kept is nobody's.
+    /// The entry of an instance for `audience`. An entry that is too long to keep has no audience.
     pub(super) fn new(audience: Audience, host: &str, port: &Port) -> Self {
         let mut fragment = Self { audience, len: 0, bytes: [0; MAX_BYTES] };
         let mut entry = Vec::new();
@@ -42,7 +42,7 @@ impl Fragment {
         fragment
     }
 
-    /// What this asker is told, if that is kept.
+    /// The entry for this asker, if it is kept.
     pub(super) fn told(&self, is_here: bool) -> Option<&[u8]> {
         match self.audience {
             Audience::All => {}

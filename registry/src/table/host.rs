@@ -1,4 +1,4 @@
-//! Who a registration came from.
+//! The host of a registration.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 /// The address of a machine as the registry sees it.
 ///
 /// An IPv4 address that arrived on a dual-stack socket is IPv4 here. A link-local IPv6 address is
-/// only an address together with the link it is on, so that is kept with it.
+/// unique only on its link, so the link is kept with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Host {
     ip: IpAddr,
@@ -14,7 +14,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// The host at `ip`, on the interface of index `link` if the address means nothing without it.
+    /// The host at `ip`. `link` is the index of the interface, used only for link-local addresses.
     #[must_use]
     pub fn new(ip: IpAddr, link: u32) -> Self {
         let ip = ip.to_canonical();
@@ -33,7 +33,7 @@ impl Host {
         self.link
     }
 
-    /// Whether the address means something on one link only.
+    /// Whether the address is valid on one link only.
     #[must_use]
     pub fn is_link_local(&self) -> bool {
         is_link_local(self.ip)
@@ -63,7 +63,7 @@ fn is_link_local(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
-/// Reads an address as a client may write it: with or without a zone, mapped or not.
+/// Parses an address as a client may write it: with or without a zone, IPv4-mapped or not.
 pub(super) fn parse_host(text: &str) -> Option<IpAddr> {
     let address = text.split_once('%').map_or(text, |(address, _)| address);
     address.parse().ok().map(|ip: IpAddr| ip.to_canonical())

@@ -13,41 +13,41 @@ use super::arrival::LatestArrival;
 use super::host::parse_host;
 use crate::store::Ticket;
 
-/// A server at one place, with the leases of its names.
+/// A server at one host and port, with the leases of its names.
 #[derive(Debug)]
 pub(crate) struct Instance {
-    /// Numbers rise with time and are never used again.
+    /// Numbers rise with time and are never reused.
     pub(crate) id: u64,
     pub(crate) host: Host,
     pub(crate) port: Port,
-    /// What a registration in RPyC's own protocol does not have.
+    /// The additional properties of a native registration.
     pub(crate) native: Option<Box<Native>>,
-    /// When it registered first, in seconds of the wall clock; for people only.
+    /// When it first registered, in seconds of the wall clock; for display only.
     pub(crate) registered_at: u64,
-    /// How often the registry had started since it was heard from last when it was taken up.
+    /// How often the registry had started since the last renewal when it restored the instance.
     restarts: u8,
     marks: AtomicU8,
     /// Leases that have not ended; only the registry changes it.
     pub(super) leases: AtomicU32,
-    /// The last change that was kept of it: until that is durable, no renewal is acknowledged.
+    /// The last change of it that was stored: no renewal is acknowledged until that is durable.
     ticket: AtomicU64,
     /// When its latest registration in RPyC's own protocol arrived.
     pub(super) latest_arrival: LatestArrival,
 }
 
-/// What a native registration has besides.
+/// The properties that only a native registration has.
 #[derive(Debug)]
 pub(crate) struct Native {
-    /// Proves who the registrant is.
+    /// Proves the identity of the registrant.
     pub(crate) lease: LeaseId,
     /// Where the registration came from.
     pub(crate) registrant: Host,
-    /// The key under which it came.
+    /// The idempotency key of the registration.
     pub(crate) key: Option<Box<str>>,
     ttl_ms: u64,
-    /// Where it is, as its registrant says, the preferred first; empty if it left that to us.
+    /// The addresses that its registrant named, the preferred first; empty if it named none.
     pub(crate) addresses: Box<[SocketAddr]>,
-    /// `None` if it tells nothing, as most do.
+    /// `None` if the registrant gave none, as most do.
     details: RwLock<Option<Arc<Details>>>,
 }
 
@@ -83,14 +83,14 @@ fn boxed(details: Details) -> Option<Arc<Details>> {
     (details != Details::default()).then(|| Arc::new(details))
 }
 
-/// Something that is said about an instance as a whole.
+/// A property of an instance as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// An operator, or its registrant, wants it to get nobody new.
+    /// An operator or its registrant wants it to get no new clients.
     Draining = 1,
     /// Probes find that it does not serve.
     Failing = 2,
-    /// It has not been heard from since the registry started.
+    /// It has not renewed since the registry started.
     Unheard = 4,
 }
 
@@ -128,14 +128,14 @@ impl Instance {
         usize::try_from(self.leases.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
-    /// As it is taken up after a restart: not heard from yet.
+    /// The instance as a restart restores it: not renewed yet.
     pub(super) fn unheard(mut self, restarts: u32) -> Self {
         self.restarts = u8::try_from(restarts).unwrap_or(u8::MAX);
         self.set(Mark::Unheard, true);
         self
     }
 
-    /// How often the registry has started since it was heard from last, this start included.
+    /// How often the registry has started since the last renewal, this start included.
     pub(super) fn restarts(&self) -> u32 {
         if self.has(Mark::Unheard) { u32::from(self.restarts) } else { 0 }
     }
@@ -148,7 +148,7 @@ impl Instance {
         self.marks.load(Ordering::Acquire) & mark as u8 != 0
     }
 
-    /// Sets or takes away a mark; tells whether that changed anything.
+    /// Sets or clears a mark; returns whether that changed anything.
     pub(super) fn set(&self, mark: Mark, is_set: bool) -> bool {
         let bit = mark as u8;
         let before = if is_set {
@@ -164,7 +164,7 @@ impl Instance {
         self.native.as_ref().map(|native| &*native.addresses).unwrap_or_default()
     }
 
-    /// Where it is, as its registrant says, the preferred first.
+    /// Its addresses, the preferred first: those that the registrant named, or host and port.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = (Host, Port)> {
         let named = self.named();
         let observed = named.is_empty().then(|| (self.host, self.port.clone()));
@@ -174,7 +174,7 @@ impl Instance {
         observed.into_iter().chain(named)
     }
 
-    /// Whether it is nowhere but at its host and port.
+    /// Whether it has no address but its host and port.
     pub(crate) fn is_only_at_host(&self) -> bool {
         match self.named() {
             [] => true,
@@ -183,17 +183,17 @@ impl Instance {
         }
     }
 
-    /// Where its registration came from.
+    /// The host that the registration came from.
     pub(crate) fn registrant(&self) -> Host {
         self.native.as_ref().map_or(self.host, |native| native.registrant)
     }
 
-    /// Whether it is known at this address.
+    /// Whether it is registered at this address.
     pub(crate) fn is_at(&self, ip: IpAddr) -> bool {
         self.host.ip() == ip || self.named().iter().any(|address| address.ip() == ip)
     }
 
-    /// Whether it is one of the instances that `target` means, its name aside.
+    /// Whether `target` selects this instance, regardless of its name.
     pub(crate) fn is_meant_by(&self, target: &Target) -> bool {
         let lease = self.native.as_ref().map(|native| native.lease);
         let ip = target.host.as_deref().map(parse_host);
@@ -203,7 +203,7 @@ impl Instance {
             && target.port.as_ref().is_none_or(|port| self.port == *port)
     }
 
-    /// What its registrant tells about it.
+    /// The details that its registrant gave.
     pub(crate) fn details(&self) -> Arc<Details> {
         self.native.as_ref().map(|native| native.details()).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! The latest changes of the table, numbered, for those who follow it.
+//! The latest changes of the table, numbered, for watchers.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::lease::Lease;
 use super::topic::Topic;
 
-/// Changes that are kept. A watcher that is further behind is told to begin anew.
+/// The number of changes that are kept. A watcher that is further behind gets a reset.
 pub const JOURNAL_LEN: usize = 65_536;
 
 /// One change, numbered.
@@ -20,37 +20,37 @@ pub(crate) struct Entry {
     pub(crate) number: u64,
     pub(crate) kind: EventKind,
     pub(crate) lease: Arc<Lease>,
-    /// The number of the change of this name before it. If that is not kept, at least as much.
+    /// The number of the previous change of this name; an upper bound of it if that was dropped.
     previous: u64,
 }
 
 impl Entry {
-    /// The same change, told as one of another kind.
+    /// The same change, reported as one of another kind.
     pub(crate) fn told_as(self, kind: EventKind) -> Self {
         Self { kind, ..self }
     }
 }
 
-/// The latest changes, shared by all watchers: each has a place in it and nothing else, so that ten
-/// thousand of them cost no more memory than their places, and a slow one holds nobody up.
+/// The latest changes, shared by all watchers. A watcher holds only a position in it. So ten
+/// thousand watchers cost no more memory than their positions, and a slow one delays no other.
 #[derive(Debug)]
 pub(crate) struct Journal {
     store: StoreId,
     kept: RwLock<Kept>,
     newest: watch::Sender<u64>,
-    /// Those who follow more than one name.
+    /// The topic of watchers of more than one name.
     all: Arc<Topic>,
     watchers: AtomicUsize,
 }
 
-/// What was found after a place.
+/// The changes after a position.
 #[derive(Debug)]
 pub(crate) struct News {
     /// Oldest first.
     pub(crate) entries: Vec<Entry>,
-    /// Up to where that is all.
+    /// The number of the last change that was considered.
     pub(crate) place: u64,
-    /// Whether there is more behind it.
+    /// Whether there are changes after `place`.
     pub(crate) has_more: bool,
 }
 
@@ -58,21 +58,21 @@ pub(crate) struct News {
 struct Kept {
     newest: u64,
     entries: VecDeque<Entry>,
-    /// Every name of an entry, and every name that is followed.
+    /// Every name that has an entry or a watcher.
     names: HashMap<ServiceName, Trace>,
 }
 
 /// Where to find the changes of one name.
 #[derive(Debug)]
 struct Trace {
-    /// The number of the latest; if that is not kept, at least as much. The topic has it as well.
+    /// The number of the latest; an upper bound of it if that was dropped. The topic has a copy.
     latest: u64,
-    /// Those who follow it, if anybody does.
+    /// The topic of its watchers, if it has any.
     topic: Option<Arc<Topic>>,
 }
 
 impl Journal {
-    /// A journal whose next change has a number above `number`.
+    /// A journal whose next change gets a number above `number`.
     pub(super) fn new(store: StoreId, number: u64) -> Self {
         Self {
             store,
@@ -87,7 +87,7 @@ impl Journal {
         }
     }
 
-    /// The state that the table is in.
+    /// The current revision of the table.
     pub(crate) fn revision(&self) -> Revision {
         self.at(*self.newest.borrow())
     }
@@ -96,28 +96,27 @@ impl Journal {
         Revision { store: self.store, number }
     }
 
-    /// Follows the number of the newest change. For a part of the registry itself, which wants to
-    /// know of all of them and does not count as a watcher.
+    /// Follows the number of the newest change. This is for parts of the registry itself, which
+    /// follow all changes and do not count as watchers.
     pub(crate) fn newest_for_registry(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
     }
 
-    /// How many follow it, parts of the registry aside.
+    /// How many watchers there are, parts of the registry not included.
     pub(crate) fn watchers(&self) -> u64 {
         u64::try_from(self.watchers.load(Ordering::Relaxed)).unwrap_or(u64::MAX)
     }
 
-    /// Who is woken when something happens to `name`, or to anything if there is none. To be given back
-    /// by [`Journal::unfollow`].
+    /// Joins the topic of `name`, or that of all names. [`Journal::unfollow`] leaves it.
     pub(super) fn follow(&self, name: Option<&ServiceName>) -> Arc<Topic> {
         self.watchers.fetch_add(1, Ordering::Relaxed);
-        // Under the lock, so that whoever makes the next change knows of it.
+        // The lock is held so that the thread that makes the next change sees this follower.
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         let Some(name) = name else {
             self.all.join();
             return Arc::clone(&self.all);
         };
-        // Nothing that is kept is of a name without a trace.
+        // A name without a trace has no entry among those that are kept.
         let before = kept.oldest() - 1;
         let trace = kept.names.entry(name.clone());
         let trace = trace.or_insert_with(|| Trace { latest: before, topic: None });
@@ -143,7 +142,7 @@ impl Journal {
         }
     }
 
-    /// Notes changes that have been made, and wakes those who follow their names.
+    /// Records changes that have been made, and wakes the watchers of their names.
     pub(super) fn note<'l>(
         &self,
         kind: EventKind,
@@ -166,7 +165,7 @@ impl Journal {
             if number == before {
                 return;
             }
-            // Under the lock, so that who sees a number finds the entry.
+            // The lock is held so that a reader of the number finds its entry.
             self.all.moved_to(number);
             self.newest.send_replace(number);
         }
@@ -174,8 +173,8 @@ impl Journal {
         self.all.wake();
     }
 
-    /// Passes over `changes` numbers for what was made before anybody could follow: whoever asks for changes
-    /// after an earlier number is told to begin anew.
+    /// Skips `changes` numbers for changes that were made before there could be a watcher. A
+    /// watcher that asks for changes after an earlier number gets a reset.
     pub(super) fn skip(&self, changes: u64) {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         kept.newest += changes;
@@ -183,14 +182,14 @@ impl Journal {
         self.newest.send_replace(kept.newest);
     }
 
-    /// Up to `max` changes after number `after`, oldest first; `None` if they are not kept any more, or
-    /// never were made.
+    /// Up to `max` changes after number `after`, oldest first; `None` if they were dropped,
+    /// or if `after` was never reached.
     pub(crate) fn after(&self, after: u64, max: usize) -> Option<Vec<Entry>> {
         self.news(after, max, |_| true).map(|news| news.entries)
     }
 
-    /// Of up to `max` changes after number `after` those whose names `are_meant`; `None` if not all of
-    /// them are kept any more, or some never were made.
+    /// Considers up to `max` changes after number `after` and returns those whose names
+    /// `are_meant`; `None` if some of them were dropped, or if `after` was never reached.
     pub(crate) fn news(
         &self,
         after: u64,
@@ -203,7 +202,7 @@ impl Journal {
         if after > newest || after + 1 < oldest {
             return None;
         }
-        // Numbers follow one another without gaps.
+        // Numbers have no gaps.
         let skipped = usize::try_from(after + 1 - oldest).unwrap_or(usize::MAX);
         let looked_at = kept.entries.iter().skip(skipped).take(max);
         let place = looked_at.clone().next_back().map_or(after, |last| last.number);
@@ -211,9 +210,9 @@ impl Journal {
         Some(News { entries: meant.cloned().collect(), place, has_more: place < newest })
     }
 
-    /// The changes of the followed `name` after number `after`, or those among the next `max` of all; `None` as in
-    /// [`Journal::news`]. Looks at no more than `max` changes, and not at those of other names unless
-    /// there are more of this one.
+    /// The changes of the followed `name` after number `after`. If there are more than `max`, those
+    /// among the next `max` of all names. `None` as in [`Journal::news`]. Looks at no more than
+    /// `max` changes, and at those of other names only in the second case.
     pub(super) fn news_of(
         &self,
         name: &ServiceName,
@@ -241,7 +240,7 @@ impl Journal {
         self.news(after, max, |other| other == name.as_str())
     }
 
-    /// How many names it has to do with.
+    /// How many names have a trace.
     #[cfg(test)]
     pub(super) fn names(&self) -> usize {
         self.kept.read().unwrap_or_else(PoisonError::into_inner).names.len()
@@ -249,7 +248,7 @@ impl Journal {
 }
 
 impl Kept {
-    /// The number of the oldest entry, or that of the next one if there is none.
+    /// The number of the oldest entry, or the next number if there is no entry.
     fn oldest(&self) -> u64 {
         self.entries.front().map_or(self.newest + 1, |entry| entry.number)
     }
@@ -259,7 +258,7 @@ impl Kept {
         self.entries.get(usize::try_from(at).ok()?)
     }
 
-    /// Appends a change; gives those who follow its name.
+    /// Appends a change; returns the topic of its name.
     fn push(&mut self, number: u64, kind: EventKind, lease: &Arc<Lease>) -> Option<&Arc<Topic>> {
         if self.entries.len() == JOURNAL_LEN {
             self.drop_oldest();

@@ -1,4 +1,4 @@
-//! One promise: "this name is served here, until then".
+//! One name of one instance, with a deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -13,31 +13,32 @@ use crate::store::Ticket;
 
 /// A name served by an instance, until a deadline that moves with each renewal.
 ///
-/// Shared between the directory, which renews it, and the registry, which ends it. Ending and
-/// renewing race on one atomic, so a renewal that was acknowledged is never lost to a sweep.
+/// It is shared between the directory, which renews it, and the registry, which ends it. Ending and
+/// renewing race on one atomic, so an acknowledged renewal is never lost to a sweep.
 ///
-/// There may be a million of these, so every field counts: the whole is 72 bytes.
+/// A table may hold a million leases, so every field counts: a lease takes 72 bytes.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    /// Numbers rise with time and are never used again.
+    /// Numbers rise with time and are never reused.
     pub(crate) id: u64,
     pub(crate) service: Arc<Title>,
     pub(crate) instance: Arc<Instance>,
     pub(crate) since: Since,
     deadline: AtomicU64,
-    /// Where a [`Queue`](super::queue::Queue) holds it; only the queue reads and writes this.
+    /// The lease's position in a [`Queue`](super::queue::Queue); only the queue reads and writes
+    /// it.
     queued: AtomicU64,
-    /// Where its service holds it; only the service reads and writes this.
+    /// The lease's position in its service; only the service reads and writes it.
     rank: AtomicU32,
     suspicion: AtomicU8,
 }
 
-/// Why a lease may not be relied on, though it has not ended.
+/// Why a lease may be stale though it has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Suspicion {
-    /// The registry has restarted and has not heard from it since.
+    /// It has not been renewed since the registry restarted.
     Restarted = 1,
-    /// It is overdue, together with too many others to be believed.
+    /// It is overdue, together with too many others.
     Overdue = 2,
 }
 
@@ -73,12 +74,12 @@ impl Lease {
         self.instance.native.as_ref().map_or(default, |native| native.ttl())
     }
 
-    /// When the lease ends, or `None` once it has been ended.
+    /// When the lease ends, or `None` if it has ended.
     pub(crate) fn deadline(&self) -> Option<Tick> {
         Tick::new(self.deadline.load(Ordering::Acquire))
     }
 
-    /// Moves the deadline; tells whether the lease was still there to be renewed.
+    /// Moves the deadline later; returns `false` if the lease had ended.
     pub(crate) fn renew(&self, deadline: Tick) -> bool {
         self.deadline
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |current| {
@@ -87,7 +88,8 @@ impl Lease {
             .is_ok()
     }
 
-    /// Ends the lease unless it has been renewed since `deadline` was read; tells whether it did.
+    /// Ends the lease unless it has been renewed since `deadline` was read; returns whether it
+    /// ended it.
     pub(crate) fn end_if_still(&self, deadline: Tick) -> bool {
         self.deadline
             .compare_exchange(deadline.get(), ENDED, Ordering::AcqRel, Ordering::Acquire)
@@ -127,7 +129,7 @@ impl Lease {
         self.suspicion.store(suspicion.map_or(0, |it| it as u8), Ordering::Release);
     }
 
-    /// What is said of it, the gravest first.
+    /// The state of the lease: the gravest that applies.
     pub(crate) fn state(&self) -> State {
         if self.instance.has(Mark::Draining) {
             State::Draining
@@ -147,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_lease_is_as_small_as_it_says() {
-        // Two counters of the `Arc` stand before it.
+        // The `Arc` adds its two counters.
         assert_eq!(size_of::<Lease>() + 2 * size_of::<usize>(), 72);
     }
 }

@@ -1,8 +1,8 @@
-//! The table: who serves which name where, and until when.
+//! The table: which server serves which name, and until when.
 //!
-//! Pure: time, addresses, randomness and limits come in as arguments. Two halves share it. The
-//! [`Directory`] is read and renewed by everybody at once; the [`Registry`] is the one place where
-//! leases begin and end.
+//! It is pure: time, addresses, randomness and limits come in as arguments. It has two halves. All
+//! threads query and renew through the [`Directory`]; leases begin and end only through the
+//! [`Registry`].
 
 mod address_rule;
 mod addressing;

@@ -1,4 +1,4 @@
-//! Leases by where their servers are, and by the secrets that renew them.
+//! Indexes of leases: by the addresses of their servers, and by their secrets.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -13,20 +13,20 @@ use rpyc_protocol::registry::native::LeaseId;
 use super::Host;
 use super::lease::Lease;
 
-/// Parts of an index, each with a lock. So many that one of a million leases has a thousand to move when it
-/// grows, in which time nobody else waits for it; and not a power of two, as the capacities of tables
-/// are, with which a million would half fill them.
+/// Shards of an index, each with a lock. With so many, a shard of a million leases moves about a
+/// thousand when it grows, and only requests for that shard wait. The number is not a power of two:
+/// hash tables have power-of-two capacities, and a million leases would half fill them.
 const SHARDS: usize = 1200;
 
-/// A hash table in parts. Its entries are a pointer and four bytes of hash: their keys are behind the
-/// pointers, where only a look that finds them goes. With keys in the table, as dashmap has them, a
-/// lease costs 40 bytes more.
+/// A sharded hash table. An entry is a pointer and four bytes of hash. Its key is behind the
+/// pointer, which only a matching look-up follows. With keys in the table, as in dashmap, a lease
+/// would cost 40 bytes more.
 struct Sharded<T> {
     shards: Box<[RwLock<HashTable<T>>]>,
     hasher: RandomState,
 }
 
-/// The hash of a key: which part it is in, and where in that.
+/// The hash of a key: its shard, and its hash within the shard.
 #[derive(Clone, Copy)]
 struct Hash {
     shard: u32,
@@ -41,7 +41,7 @@ impl Hash {
     }
 }
 
-/// As a table wants a hash: it goes by the lowest and by the highest bits.
+/// Expands a hash for `HashTable`, which uses the lowest and the highest bits.
 fn spread(within: u32) -> u64 {
     u64::from(within) << 32 | u64::from(within)
 }
@@ -78,12 +78,12 @@ struct Hashed {
     lease: Arc<Lease>,
 }
 
-/// The leases of each host. Most hosts have one; to those that have many, their ports lead.
+/// The leases of each host. Most hosts have one; a host with many has an index by port.
 pub(super) struct Places {
     hosts: Sharded<OfHost>,
 }
 
-/// What a host holds, with the hash of the host.
+/// The leases of a host, with the hash of the host.
 enum OfHost {
     One(u32, Arc<Lease>),
     Many(u32, Box<Many>),
@@ -91,12 +91,12 @@ enum OfHost {
 
 struct Many {
     host: Host,
-    /// By the ports of their instances.
+    /// Indexed by the ports of their instances.
     leases: HashTable<Hashed>,
     ports: usize,
 }
 
-/// What one host holds.
+/// A view of the leases of one host.
 pub(super) struct Held<'a> {
     of_host: &'a OfHost,
     hasher: &'a RandomState,
@@ -107,7 +107,7 @@ impl Places {
         Self { hosts: Sharded::new() }
     }
 
-    /// Looks at what a host holds, if it holds anything.
+    /// Looks at the leases of a host, if it has any.
     pub(super) fn look<T>(&self, host: &Host, look: impl FnOnce(Held<'_>) -> T) -> Option<T> {
         let hasher = &self.hosts.hasher;
         let hash = Hash::new(hasher, host);
@@ -117,7 +117,7 @@ impl Places {
         })
     }
 
-    /// Looks at what every host holds.
+    /// Looks at the leases of every host.
     pub(super) fn for_each(&self, mut visit: impl FnMut(&Host, Held<'_>)) {
         let hasher = &self.hosts.hasher;
         self.hosts.for_each(|of_host| visit(of_host.host(), Held { of_host, hasher }));
@@ -185,7 +185,7 @@ impl OfHost {
         }
     }
 
-    /// Takes out a lease; tells whether none is left.
+    /// Removes a lease; returns whether no lease is left.
     fn take(&mut self, lease: &Arc<Lease>, hasher: &RandomState) -> bool {
         match self {
             Self::One(_, only) => Arc::ptr_eq(only, lease),
@@ -231,7 +231,7 @@ impl Many {
 }
 
 impl<'a> Held<'a> {
-    /// On how many ports it holds anything.
+    /// The number of ports with leases.
     pub(super) fn ports(&self) -> usize {
         match self.of_host {
             OfHost::One(..) => 1,
@@ -239,7 +239,7 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// What it holds on one port, in no order.
+    /// The leases on one port, in no order.
     pub(super) fn at(&self, port: &Port) -> impl Iterator<Item = &'a Arc<Lease>> {
         let (one, many) = match self.of_host {
             OfHost::One(_, lease) => (Some(lease).filter(|it| it.instance.port == *port), None),
@@ -248,7 +248,7 @@ impl<'a> Held<'a> {
         one.into_iter().chain(many.into_iter().flatten())
     }
 
-    /// What it holds on any port, in no order.
+    /// The leases on all ports, in no order.
     pub(super) fn all(&self) -> impl Iterator<Item = &'a Arc<Lease>> {
         let (one, many) = match self.of_host {
             OfHost::One(_, lease) => (Some(lease), None),
@@ -268,7 +268,7 @@ impl Secrets {
         Self { leases: Sharded::new() }
     }
 
-    /// What is held under a secret, in the order of its numbers.
+    /// The leases with this secret, in the order of their numbers.
     pub(super) fn get(&self, secret: LeaseId) -> Vec<Arc<Lease>> {
         let hash = Hash::new(&self.leases.hasher, secret);
         let mut held: Vec<_> = self.leases.read(hash, |leases| {

@@ -1,27 +1,27 @@
-//! Whether too many are overdue at once to be believed.
+//! Protection against mass expiry.
 //!
-//! When a whole site falls silent, the network or the registry is more likely at fault than every
-//! server. So where more than a share of the table, or of one service, is lost within one lease
-//! time, the overdue are kept as suspects. This ends by itself: each of them goes one TTL after its
-//! deadline at the latest.
+//! When a whole site stops renewing, the network or the registry is more likely at fault than every
+//! server. So if more than a share of the table, or of one service, is lost within one TTL, the
+//! overdue leases are kept as suspects. Protection is bounded: each suspect expires one TTL after
+//! its deadline at the latest.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::clock::Tick;
 
-/// How the registry protects itself against believing that everybody died.
+/// When the registry keeps overdue leases, because too many expire together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "a literal with `..Default::default()` stays valid")]
 pub struct ProtectionPolicy {
-    /// The share of the table, or of one service, that may be lost within one TTL before the rest is
-    /// protected. Default 0.15. From 1 on nothing is protected.
+    /// The share of the table, or of one service, that may be lost within one TTL before the rest
+    /// is protected. Default 0.15. A value of 1 or more protects nothing.
     pub share: f64,
     /// The least number of instances in the table for protection; with fewer, every lease ends on
     /// time. Default 50.
     pub sample: usize,
-    /// The most leases that end in one sweep on account of their deadline alone, in random order.
-    /// Default 1,000. One that has been overdue for a TTL ends regardless.
+    /// The most leases that one sweep ends only because of their deadlines, in random order.
+    /// Default 1,000. A lease that has been overdue for a TTL ends regardless.
     pub evictions_per_sweep: usize,
 }
 
@@ -31,33 +31,33 @@ impl Default for ProtectionPolicy {
     }
 }
 
-/// How many overdue leases of a service make a pattern. One by one, servers die.
+/// The least number of overdue leases of a service that can be a pattern. Single servers do fail.
 const PATTERN: usize = 2;
 
-/// What was lost lately, and what is being kept.
+/// The leases that expired within the window, by service.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     table: Window,
     services: HashMap<u64, Window>,
 }
 
-/// Whose losses are looked at.
+/// The scope of the losses.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Of {
-    /// All.
+    /// The whole table.
     Table,
-    /// Those of the service with this number.
+    /// The service with this number.
     Service(u64),
 }
 
 impl Losses {
-    /// Notes a lease that has ended because nobody renewed it.
+    /// Records a lease that expired.
     pub(super) fn note(&mut self, now: Tick, service: u64) {
         self.table.push(now);
         self.services.entry(service).or_default().push(now);
     }
 
-    /// Forgets what was lost longer ago than `window`.
+    /// Drops the losses that are older than `window`.
     pub(super) fn forget_before(&mut self, now: Tick, window: Duration) {
         self.table.forget_before(now, window);
         self.services.retain(|_, losses| {
@@ -66,7 +66,7 @@ impl Losses {
         });
     }
 
-    /// Whether `overdue` of `present` leases are, with those lost lately, too many to be believed.
+    /// Whether `overdue` of `present` leases, with those lost within the window, are too many.
     pub(super) fn is_too_much(
         &self,
         policy: &ProtectionPolicy,
@@ -83,7 +83,7 @@ impl Losses {
     }
 }
 
-/// How many there were when, in order.
+/// Counts by time, in order.
 #[derive(Debug, Default)]
 struct Window {
     counts: VecDeque<(Tick, usize)>,

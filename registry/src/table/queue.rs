@@ -1,4 +1,4 @@
-//! Leases by the time at which they are to be looked at.
+//! A queue of leases by due time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,26 +7,27 @@ use std::sync::atomic::Ordering;
 use super::clock::Tick;
 use super::lease::Lease;
 
-/// The time that a slot spans, as a power of two in nanoseconds: 0.27 s. Longer slots have more leases
-/// to look at when their time comes, shorter ones are more.
+/// The time that a slot spans, as a power of two in nanoseconds: 0.27 s. Longer slots have more
+/// leases to look at when they open; shorter ones are more numerous.
 const SLOT_BITS: u32 = 28;
 
-/// Tells a place in a slot from a time: no lease lasts for 292 years.
+/// Marks a position in a slot, as opposed to a time: no lease lasts for 292 years.
 const IN_SLOT: u64 = 1 << 63;
 
-/// A timing wheel: the next quarter of a second in order, everything later in slots without any.
+/// A timing wheel: the next quarter of a second is in order, everything later is in unordered
+/// slots.
 ///
-/// A lease in a slot costs eight bytes and is looked at once when the time of its slot comes; then it is
-/// put where its deadline is by now. So a renewal touches nothing here. Taking a lease out takes a
-/// moment wherever it is, so that what comes and goes leaves nothing behind.
+/// A lease in a slot costs eight bytes and is looked at once, when its slot opens. It then moves to
+/// its current deadline. So a renewal touches nothing here. Removing a lease takes constant time in
+/// a slot, so leases that come and go leave nothing behind.
 ///
 /// A lease is in at most one queue at a time.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// What was put in slots whose time had come, by time and number.
+    /// Leases that were pushed into opened slots, by time and number.
     near: BTreeMap<(Tick, u64), Arc<Lease>>,
     far: BTreeMap<u32, Vec<Arc<Lease>>>,
-    /// The latest slot whose time has come.
+    /// The latest slot that has been opened.
     opened: u32,
     len: usize,
 }
@@ -40,7 +41,7 @@ impl Queue {
         self.len == 0
     }
 
-    /// Puts in a lease that is to be looked at when it is `tick`.
+    /// Adds a lease that is due at `tick`.
     pub(super) fn push(&mut self, tick: Tick, lease: Arc<Lease>) {
         self.len += 1;
         let slot = slot_of(tick);
@@ -54,7 +55,7 @@ impl Queue {
         }
     }
 
-    /// Takes out a lease; tells whether it was there.
+    /// Removes a lease; returns whether the queue had it.
     pub(super) fn remove(&mut self, lease: &Lease) -> bool {
         let queued = lease.queued().load(Ordering::Relaxed);
         let was_there = if queued & IN_SLOT == 0 {
@@ -85,7 +86,7 @@ impl Queue {
         true
     }
 
-    /// Takes out a lease that is to be looked at by now: its time has come, or that of its slot.
+    /// Removes and returns a lease that is due by `now`, or whose slot is.
     pub(super) fn pop(&mut self, now: Tick) -> Option<Arc<Lease>> {
         let lease = match self.near.first_entry() {
             Some(first) if first.key().0 <= now => first.remove(),
@@ -105,21 +106,21 @@ impl Queue {
         Some(lease)
     }
 
-    /// When there will be something to look at.
+    /// When the next lease or slot is due.
     pub(super) fn first(&self) -> Option<Tick> {
         let near = self.near.first_key_value().map(|((tick, _), _)| *tick);
         let far = self.far.first_key_value().map(|(slot, _)| start_of(*slot));
         near.into_iter().chain(far).min()
     }
 
-    /// Every lease, those first whose time comes first, but in no order within a slot.
+    /// Every lease, in the order of the slots; unordered within a slot.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Lease>> {
         self.near.values().chain(self.far.values().flatten())
     }
 }
 
 fn slot_of(tick: Tick) -> u32 {
-    /// What is further away is looked at then; that is in 18 years.
+    /// The last slot, 18 years ahead. A lease that is due later is looked at then.
     const LAST: u32 = u32::MAX >> 1;
     u32::try_from(tick.get() >> SLOT_BITS).map_or(LAST, |slot| slot.min(LAST))
 }
@@ -182,7 +183,7 @@ mod tests {
     }
 
     proptest! {
-        /// Everything comes when it is due, as from a sorted map, and nothing stays behind.
+        /// Every lease comes when it is due, as from a sorted map, and none stays behind.
         #[test]
         fn a_queue_is_a_sorted_map(steps in prop::collection::vec(step(), 0..200)) {
             let mut queue = Queue::default();
@@ -205,7 +206,7 @@ mod tests {
                     Step::Remove(_) => {}
                     Step::Advance(by) => {
                         now += by;
-                        // As the table does: what came with its slot is put where its time is.
+                        // As the table does: a lease that is not due yet moves to its own time.
                         while let Some(lease) = queue.pop(at(now)) {
                             let (due, _) = model[&lease.id];
                             if due > now {
@@ -218,7 +219,7 @@ mod tests {
                     }
                 }
                 let first = model.values().map(|(due, _)| at(*due)).min();
-                prop_assert!(queue.first() <= first, "asked for in time");
+                prop_assert!(queue.first() <= first, "the first lease is not late");
                 prop_assert_eq!(queue.first().is_some(), first.is_some());
                 prop_assert_eq!(queue.len(), model.len());
                 prop_assert_eq!(queue.iter().count(), model.len());

@@ -1,4 +1,4 @@
-//! One name and its leases, in the order in which they are answered.
+//! One name and its leases, in the order in which answers list them.
 
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::collections::BTreeMap;
@@ -12,25 +12,25 @@ use super::lease::Lease;
 use super::title::Title;
 use super::turn::Turn;
 
-/// Whether and when an instance is answered.
+/// Whether and when answers include an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
-    /// In its turn.
+    /// In turn.
     First,
-    /// After all of the first, in its turn among its own.
+    /// After all instances of rank `First`, in their own turn.
     Last,
-    /// To nobody who asks for whom to connect to.
+    /// Not returned to clients that want to connect.
     Never,
 }
 
-/// What is done with an instance that probes find failing.
+/// How answers treat an instance whose probes fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "the switch has two positions")]
 pub enum FailingPolicy {
-    /// It is answered after all others.
+    /// It comes after all others.
     #[default]
     Last,
-    /// It is not answered.
+    /// It is left out.
     Hidden,
 }
 
@@ -44,8 +44,8 @@ impl FailingPolicy {
     }
 }
 
-/// A lease in the list of its service, with what most askers are told of it beside it: an answer reads
-/// one piece of memory and not those of all the leases that it tells.
+/// A lease in the list of its service, with the entry that most askers get beside it. So an answer
+/// reads one piece of memory, not one for each lease.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) lease: Arc<Lease>,
@@ -54,23 +54,24 @@ pub(super) struct Slot {
 
 /// The leases of one name, those of the same rank side by side.
 ///
-/// A lease changes its rank by changing places with the outermost of its neighbours, so that takes
-/// the same time in a list of any length. Where nobody changes, they stay in the order of their numbers.
+/// A lease changes its rank by changing places with the outermost of its neighbours, which takes
+/// constant time in a list of any length. Leases that never change rank stay in the order of their
+/// numbers.
 #[derive(Debug, Default)]
 pub(super) struct Service {
     slots: Vec<Slot>,
-    /// Where the last begin.
+    /// Where those of rank `Last` begin.
     first: u32,
-    /// Where those begin that are told to nobody.
+    /// Where those of rank `Never` begin.
     last: u32,
-    /// With which of the first the next answer begins.
+    /// The lease of rank `First` with which the next answer begins.
     pub(super) turn_of_first: Turn,
-    /// With which of the last the next answer goes on.
+    /// The lease of rank `Last` with which that part of the next answer begins.
     pub(super) turn_of_last: Turn,
 }
 
 impl Service {
-    /// The title, as long as it has any lease.
+    /// The title, if the service has any lease.
     pub(super) fn title(&self) -> Option<&Arc<Title>> {
         self.slots.first().map(|slot| &slot.lease.service)
     }
@@ -78,7 +79,7 @@ impl Service {
     /// Adds a lease.
     pub(super) fn add(&mut self, lease: &Arc<Lease>, fragment: Fragment, rank: Rank) {
         if self.slots.len() == self.slots.capacity() {
-            // Most names have few instances, and the largest have no use for twice the room.
+            // Most names have few instances, and doubling the largest lists would waste memory.
             self.slots.reserve_exact(1 + self.slots.len() / 4);
         }
         let at = self.slots.len();
@@ -87,7 +88,7 @@ impl Service {
         self.sink(at, Rank::Never, rank);
     }
 
-    /// Gives a lease the place that its rank has.
+    /// Moves a lease to the part of the list that belongs to its rank.
     pub(super) fn place(&mut self, lease: &Lease, rank: Rank) {
         let Some(at) = self.position(lease) else { return };
         let now = self.rank_at(at);
@@ -98,7 +99,7 @@ impl Service {
         }
     }
 
-    /// Takes out a lease; tells whether it was there.
+    /// Removes a lease; returns whether the service had it.
     pub(super) fn remove(&mut self, lease: &Lease) -> bool {
         let Some(at) = self.position(lease) else { return false };
         let at = self.rise(at, self.rank_at(at), Rank::Never);
@@ -110,7 +111,7 @@ impl Service {
         true
     }
 
-    /// Moves the slot at `at` to a rank before its own; tells where it is then.
+    /// Moves the slot at `at` to an earlier rank; returns its new position.
     fn sink(&mut self, mut at: usize, mut now: Rank, rank: Rank) -> usize {
         if now == Rank::Never && rank < now {
             at = self.swap(at, index(self.last));
@@ -124,7 +125,7 @@ impl Service {
         at
     }
 
-    /// Moves the slot at `at` to a rank after its own; tells where it is then.
+    /// Moves the slot at `at` to a later rank; returns its new position.
     fn rise(&mut self, mut at: usize, mut now: Rank, rank: Rank) -> usize {
         if now == Rank::First && rank > now {
             self.first -= 1;
@@ -145,7 +146,7 @@ impl Service {
         b
     }
 
-    /// Lets a lease know where it is.
+    /// Records the position of a lease in the lease.
     fn settle(&self, at: usize) {
         if let Some(slot) = self.slots.get(at) {
             slot.lease.rank().store(u32::try_from(at).unwrap_or(u32::MAX), Ordering::Relaxed);
@@ -175,22 +176,22 @@ impl Service {
         self.slots.len()
     }
 
-    /// Those that are answered in their turn.
+    /// The leases of rank `First`.
     pub(super) fn first(&self) -> &[Slot] {
         self.slots.get(..index(self.first)).unwrap_or_default()
     }
 
-    /// Those that are answered after them.
+    /// The leases of rank `Last`.
     pub(super) fn last(&self) -> &[Slot] {
         self.slots.get(index(self.first)..index(self.last)).unwrap_or_default()
     }
 
-    /// Those that are told to nobody who wants to connect.
+    /// The leases of rank `Never`.
     fn never(&self) -> &[Slot] {
         self.slots.get(index(self.last)..).unwrap_or_default()
     }
 
-    /// Adds how many leases are in each state.
+    /// Adds the number of leases in each state to `states`.
     pub(super) fn count(&self, states: &mut BTreeMap<State, u64>) {
         if self.first > 0 {
             *states.entry(State::Passing).or_default() += u64::from(self.first);
@@ -200,7 +201,7 @@ impl Service {
         }
     }
 
-    /// All leases by rank, those of each in the order of their numbers.
+    /// All leases by rank, each part in the order of the leases' numbers.
     pub(super) fn ranks(&self) -> [Vec<Arc<Lease>>; 3] {
         [self.first(), self.last(), self.never()].map(in_order)
     }
@@ -213,7 +214,7 @@ impl Service {
 
 fn in_order(slots: &[Slot]) -> Vec<Arc<Lease>> {
     let mut leases: Vec<_> = slots.iter().map(|slot| Arc::clone(&slot.lease)).collect();
-    // Sorting what is sorted already costs one look at each.
+    // Sorting a sorted list costs one pass.
     leases.sort_by_key(|lease| lease.id);
     leases
 }
@@ -253,7 +254,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever changes, each lease is in the list once, with those of its rank.
+        /// After any changes, each lease is in the list once, among those of its rank.
         #[test]
         fn every_lease_is_where_its_rank_is(
             steps in prop::collection::vec((0..20_usize, any::<u8>()), 0..300),

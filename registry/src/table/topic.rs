@@ -1,4 +1,4 @@
-//! Those who wait for the next change of one name, or of any.
+//! Watchers that wait for the next change of one name, or of any name.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use tokio::sync::Notify;
 use super::Directory;
 use super::journal::News;
 
-/// How many who wait are woken by whoever makes a change. Each of them wakes one more before it does
-/// anything else. So the time that a change takes does not grow with those who wait for it, and as
-/// there are never more than a few about to run, nobody else has to wait for all of them.
+/// The number of waiting watchers that a change wakes. Each of them wakes one more before it does
+/// anything else. So the duration of a change does not grow with the number of watchers. Only a few
+/// are ready to run at a time, so no other task waits for all of them.
 const WOKEN_AT_ONCE: usize = 4;
 
-/// Those who wait for changes of one kind.
+/// The watchers of one name, or of all names.
 #[derive(Debug)]
 pub(super) struct Topic {
     /// The number of the latest change.
     latest: AtomicU64,
     followers: AtomicUsize,
-    /// In the order in which they began to wait, so those who do not know the latest change come
-    /// before those who do.
+    /// In the order in which they began to wait, so those that lack the latest change come before
+    /// those that have it.
     waiting: Notify,
 }
 
@@ -36,7 +36,7 @@ impl Topic {
         self.followers.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Tells whether that was the last.
+    /// Removes one follower; returns whether it was the last.
     pub(super) fn leave(&self) -> bool {
         self.followers.fetch_sub(1, Ordering::Relaxed) == 1
     }
@@ -49,7 +49,7 @@ impl Topic {
         self.latest.store(number, Ordering::Release);
     }
 
-    /// Wakes the first of those who wait; to be called after [`Topic::moved_to`].
+    /// Wakes the first waiting watchers; call it after [`Topic::moved_to`].
     pub(super) fn wake(&self) {
         let waiting = self.followers.load(Ordering::Relaxed).min(WOKEN_AT_ONCE);
         (0..waiting).for_each(|_| self.waiting.notify_one());
@@ -57,11 +57,11 @@ impl Topic {
 
     /// Waits until there is a change after number `place`.
     ///
-    /// Cancel safe: if this has been woken and is dropped, the next one is woken in its place.
+    /// Cancel safe: if this has been woken and is dropped, it wakes the next one.
     async fn moved_from(&self, place: u64) {
         let mut was_woken = false;
         loop {
-            // It waits from before it looks, so that no change comes between.
+            // Registers before it looks, so that it misses no change in between.
             let mut woken = pin!(self.waiting.notified());
             was_woken |= woken.as_mut().enable();
             if self.latest() > place {
@@ -72,7 +72,7 @@ impl Topic {
             if self.latest() > place {
                 break;
             }
-            // Whoever waits behind this one knows the latest change as well: none is woken.
+            // The watchers behind this one have the latest change as well, so it wakes none.
             was_woken = false;
         }
         if was_woken {
@@ -81,7 +81,7 @@ impl Topic {
     }
 }
 
-/// Somebody who follows one name, or all, until this is dropped.
+/// A watcher of one name, or of all, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Follower {
     directory: Arc<Directory>,
@@ -120,10 +120,10 @@ impl Follower {
         }
     }
 
-    /// The newest number of all up to which there is no change after `place` to be told.
+    /// The highest revision up to which the watcher misses no change after `place`.
     pub(crate) fn known_to(&self, place: u64) -> u64 {
         let newest = self.directory.revision().number;
-        // Read after it, so that no change up to it is missed.
+        // Reads the topic after the revision, so that it misses no change up to it.
         if self.topic.latest() > place { place } else { newest.max(place) }
     }
 }
@@ -161,12 +161,12 @@ mod tests {
                 .map(|number| Follower::new(&directory, Some(name(round * 500 + number % 700))))
                 .collect();
             followers.push(Follower::new(&directory, None));
-            // Those of the round before have gone by now.
+            // The followers of the previous round have been dropped by now.
             assert_eq!((directory.journal.names(), directory.journal.watchers()), (700, 1001));
         }
         drop(followers);
         assert_eq!((directory.journal.names(), directory.journal.watchers()), (0, 0));
         directory.journal.note(EventKind::Added, []);
-        assert_eq!(directory.revision().number, 0, "nothing is noted of nothing");
+        assert_eq!(directory.revision().number, 0, "no leases, no change");
     }
 }

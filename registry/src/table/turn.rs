@@ -1,27 +1,27 @@
-//! Whose turn it is to be told first.
+//! The rotation of a list between answers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Where the next answer begins, so that all members of a list are told in as few answers as can be,
-/// and each of them comes first in its turn.
+/// Where the next answer begins. All members of a list are returned in as few answers as possible,
+/// and each of them comes first in turn.
 ///
-/// Answers that cannot hold everything go on where the last one stopped; when everybody has been
-/// told, the next round begins one place further. Two answers at the same moment may tell the same
-/// part, which harms nobody.
+/// Answers that cannot hold everything continue where the last one stopped. When all members have
+/// been returned, the next round begins one member further. Two simultaneous answers may return the
+/// same part, which is harmless.
 #[derive(Debug, Default)]
 pub(super) struct Turn(
-    /// Where the round began (high half) and how many it has told (low half).
+    /// Where the round began (high half) and how many members it has returned (low half).
     AtomicU64,
 );
 
 impl Turn {
-    /// The index of the first of `len` members to tell.
+    /// The index of the first of `len` members to return.
     pub(super) fn first(&self, len: usize) -> usize {
         let (start, told) = self.get();
         (start + told) % len.max(1)
     }
 
-    /// Notes that `told` of `len` members have been told.
+    /// Records that `told` of `len` members have been returned.
     pub(super) fn advance(&self, told: usize, len: usize) {
         let (start, before) = self.get();
         let (start, told) = if before + told >= len {

@@ -1,4 +1,4 @@
-//! The table as the native face tells it: states, times, details, page by page.
+//! The table as the native face reports it: states, times and details, page by page.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,33 +12,33 @@ use super::host::parse_host;
 use super::lease::{Lease, Suspicion};
 use super::{Asker, Directory};
 
-/// Which services, and which of their instances, are asked for.
+/// The selected services and instances.
 #[derive(Debug)]
 pub(crate) struct Selection<'a> {
     pub(crate) names: &'a Names,
-    /// Only what is at this address.
+    /// Selects only instances at this address.
     pub(crate) only: Option<IpAddr>,
-    /// Only these.
+    /// Selects only these instances.
     pub(crate) target: Option<&'a Target>,
     pub(crate) filter: &'a Filter,
-    /// Whether what is not answered to who wants to connect is told all the same.
+    /// Whether instances that clients should not connect to are included.
     pub(crate) with_hidden: bool,
-    /// Whether details that no client needs are told.
+    /// Whether details that clients do not need are included.
     pub(crate) is_full: bool,
 }
 
-/// Which names are meant.
+/// The selected names.
 #[derive(Debug)]
 pub(crate) enum Names {
-    /// This one.
+    /// One name.
     One(FoldedName),
-    /// Those that begin so and look so.
+    /// Names that begin with `prefix` and match `glob`.
     Like { prefix: FoldedName, glob: Option<WildMatch> },
 }
 
 impl Names {
-    /// Names that begin with `prefix` and look like `glob`, where given, in any case. Matching takes
-    /// time in proportion to the lengths multiplied, whatever the pattern.
+    /// Names that begin with `prefix` and match `glob`, where given, in any case. Matching takes
+    /// time in proportion to the product of the lengths, for any pattern.
     pub(crate) fn like(prefix: Option<&str>, glob: Option<&str>) -> Result<Self, NameError> {
         let glob = glob.map(FoldedName::new).transpose()?;
         let glob = glob.map(|glob| WildMatch::new(&glob));
@@ -55,7 +55,7 @@ impl Names {
     }
 }
 
-/// From where on, and how much.
+/// The part of the selection that a page may hold.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
     pub(crate) after: Cursor,
@@ -65,18 +65,18 @@ pub(crate) struct Extent {
     pub(crate) budget: usize,
 }
 
-/// What was found.
+/// A page of the selection.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) services: Vec<native::Service>,
-    /// Where to go on, if there is more.
+    /// Where the next page begins, if there is more.
     pub(crate) next: Option<Cursor>,
-    /// How many instances there are from the beginning on, told or not; known only if there is more.
+    /// How many instances the whole selection has; known only if there is more than this page.
     pub(crate) count: Option<u64>,
 }
 
 impl Directory {
-    /// The instances that are asked for, in the order of registration, or as many as fit.
+    /// The selected instances in the order of registration, or as many as fit.
     pub(crate) fn select(
         &self,
         now: Instant,
@@ -94,8 +94,8 @@ impl Directory {
             is_full: false,
         };
         match selection.names {
-            // By rank, so that a limit leaves out those that may not be relied on. The place in the
-            // answer is a rank and a lease.
+            // By rank, so that a limit leaves out the less reliable instances. Here the cursor is a
+            // rank and a lease.
             Names::One(name) => {
                 let ranks = self.ranks(name);
                 let mut rest =
@@ -113,7 +113,7 @@ impl Directory {
         page.finish()
     }
 
-    /// How one lease is told to `asker`; `None` if it means nothing to them.
+    /// The view of one lease for `asker`; `None` if it has no address for them.
     pub(crate) fn view(
         &self,
         now: Instant,
@@ -125,10 +125,10 @@ impl Directory {
     }
 }
 
-/// The address that is meant by `host`, if it can be read.
+/// The address in `host`; the outer `None` if it cannot be parsed.
 pub(crate) fn only_host(host: Option<&str>) -> Option<Option<IpAddr>> {
     match host.map(parse_host) {
-        // Nobody registers from what is no address.
+        // No instance registers from a text that is not an address.
         Some(None) => None,
         Some(Some(ip)) => Some(Some(ip)),
         None => Some(None),
@@ -148,7 +148,7 @@ impl View<'_> {
         let instance = &lease.instance;
         let tick = clock.tick(self.now);
         let ttl = lease.ttl(self.directory.ttl());
-        // One that has ended is told as it was: with nothing left.
+        // A lease that has ended has no time left.
         let deadline = lease.deadline();
         let left = deadline.map_or(Duration::ZERO, |deadline| deadline.since(tick));
         let overdue = deadline.map_or(Duration::ZERO, |deadline| tick.since(deadline));
@@ -164,7 +164,7 @@ impl View<'_> {
             state,
             why: self.why(lease, state, overdue),
             age_ms: lease.since.millis_until(clock.since(self.now)),
-            // What it said before the restart is not known.
+            // The last renewal before the restart is not known.
             renewed_ms: (self.is_full && lease.suspicion() != Some(Suspicion::Restarted))
                 .then(|| millis(ttl.saturating_sub(left) + overdue)),
             left_ms: millis(left),
@@ -184,10 +184,10 @@ impl View<'_> {
             (State::Draining, _) => "drained by an operator or by itself".to_owned(),
             (State::Failing, _) => self.directory.failure(&lease.instance)?.told(self.now),
             (_, Some(Suspicion::Restarted)) => {
-                "not heard from since the registry restarted".to_owned()
+                "not renewed since the registry restarted".to_owned()
             }
             (_, Some(Suspicion::Overdue)) => format!(
-                "overdue for {}, with too many others at once to be believed",
+                "overdue by {}; kept because too many leases expired together",
                 humantime::format_duration(seconds)
             ),
             (_, None) => return None,
@@ -205,13 +205,13 @@ struct Page<'a> {
     extent: Extent,
     found: Found,
     told: usize,
-    /// The last place that is on the page.
+    /// The last lease that is on the page.
     last: Cursor,
     is_full: bool,
 }
 
 impl Page<'_> {
-    /// Adds what fits of one service; tells whether there may be room for more.
+    /// Adds the leases of one service that fit; returns whether there may be room for more.
     fn add(&mut self, id: u64, name: &str, leases: &[Arc<Lease>]) -> bool {
         let seen = if id == self.extent.after.service { self.extent.after.lease } else { 0 };
         let mut service = native::Service { name: name.to_owned(), instances: Vec::new() };

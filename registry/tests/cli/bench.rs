@@ -1,4 +1,4 @@
-//! The load generator: what it counts, and what it leaves behind.
+//! The load generator: its counts, and the registrations that it leaves behind.
 
 use std::io::ErrorKind;
 use std::net::UdpSocket;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::daemon::{Daemon, check, command, run, wait_until};
 
-/// A short run, and what it tells as JSON.
+/// Runs the generator briefly and returns its JSON output.
 fn bench(registry: &str, args: &[&str], code: i32) -> Value {
     let all = [&["bench", registry, "-d", "200ms", "-o", "json"], args].concat();
     let (document, _) = check(&all, code);
@@ -60,14 +60,14 @@ fn what_is_kept_can_be_asked_again() {
     let (told, _) = check(&[&["bench", &registry, "-d", "0"], &people[..]].concat(), 0);
     assert!(told.starts_with("registered 20 instances of 4 names on 2 hosts in "), "{told}");
     assert_eq!(told.lines().count(), 1, "{told}");
-    // Several sockets ask, so they come in any order.
+    // Several sockets register, so the order varies.
     let mut there = names(&registry);
     there.sort();
     assert_eq!(there, ["LOAD-0", "LOAD-1", "LOAD-2", "LOAD-3"]);
     let (lookup, _) = check(&["lookup", "load-3", "--registry", &registry], 0);
     assert_eq!(lookup.lines().count(), 5, "{lookup}");
     assert!(lookup.lines().all(|line| line.starts_with("127.64.0.2:")), "{lookup}");
-    // At a rate, so many are asked, whatever happens.
+    // The rate determines the number of requests, even if none is answered.
     let args = [&["--registered", "--rate", "1000", "--mix", "query=1"], &people[..]].concat();
     let told = bench(&registry, &args, 0);
     assert_all_answered(&told["requests"]["query"]);
@@ -92,7 +92,7 @@ fn an_interrupted_run_tells_what_it_has_and_unregisters() {
     assert_eq!(names(&registry), [""; 0]);
 }
 
-/// A registry for one test: what it answers is up to the test.
+/// A registry for one test, which chooses its answers.
 fn registry_that(
     answer: impl Fn(Request<'_>) -> Option<&'static [u8]> + Sync,
     during: impl FnOnce(&str),
@@ -116,7 +116,7 @@ fn registry_that(
                 }
             }
         });
-        // Even if the test fails, or the thread would go on for ever.
+        // Ends the thread even if the test fails.
         let during = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| during(&address)));
         is_over.store(true, Ordering::Relaxed);
         during.unwrap();
@@ -146,7 +146,7 @@ fn an_answer_that_is_not_what_was_registered_is_wrong() {
 #[test]
 fn what_is_lost_is_counted_and_told_again() {
     let (asked, dropped) = (AtomicU64::new(0), AtomicU64::new(0));
-    // Of the first hundred, which register, and of all that follows.
+    // Drops one in fifty: of the first hundred requests, which register, and of all later ones.
     let answer = |_: Request<'_>| {
         let is_dropped = asked.fetch_add(1, Ordering::Relaxed) % 50 == 10;
         dropped.fetch_add(u64::from(is_dropped), Ordering::Relaxed);

@@ -67,7 +67,7 @@ fn the_environment_sets_what_no_switch_does() {
     assert!(line("port").starts_with("port = 7 "), "{shown}");
     assert!(line("max-ttl").starts_with("max-ttl = \"1m 30s\""), "{shown}");
     assert!(line("max-ttl").ends_with("# $RPYC_REGISTRY_MAX_TTL"), "{shown}");
-    // The variables of the daemon are nothing to clients.
+    // Clients ignore the daemon's variables.
     let mut client = command(&["list", "--timeout", "1ms", "--registry", "127.0.0.1:9"]);
     let output = client.envs(variables).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");

@@ -1,4 +1,4 @@
-//! The program and the daemon, run as people run them.
+//! Runs the program and the daemon as a user would.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// Far more than anything here takes; a test that waits this long has failed.
+/// Longer than any step of these tests takes; a test that waits this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rpyc-registry"));
-    // Nothing here may reach beyond this machine: the registries are always named.
+    // No test may reach beyond this machine: every test names its registries.
     command.args(args).env_remove("RPYC_REGISTRY").env_remove("NO_COLOR").stdin(Stdio::null());
-    // Nor into anybody's home: a daemon gets a directory of its own, or it does not start.
+    // No test may write to a home directory: a daemon without an explicit directory does not start.
     command.env("STATE_DIRECTORY", "/dev/null/state");
     command
 }
 
-/// Runs to the end, with a directory for the daemons among them.
+/// Runs a program to its end, with a state directory in case it is a daemon.
 pub(crate) fn run(args: &[&str]) -> Output {
     let state = TempDir::new().unwrap();
     command(args).env("STATE_DIRECTORY", state.path()).output().unwrap()
@@ -91,7 +91,7 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// What a program with these arguments shows on a terminal, until it ends or `until` has been shown.
+/// The terminal output of a program with these arguments, until it ends or has shown `until`.
 #[cfg(target_os = "linux")]
 pub(crate) fn on_a_terminal(args: &[&str], no_color: &str, until: &str) -> String {
     use std::fs::File;
@@ -104,7 +104,7 @@ pub(crate) fn on_a_terminal(args: &[&str], no_color: &str, until: &str) -> Strin
     command.stdout(screen()).stderr(screen()).env("NO_COLOR", no_color).env("TERM", "xterm");
     command.env("STATE_DIRECTORY", state.path());
     let mut child = command.spawn().unwrap();
-    // Only the child holds the terminal now, so that its end is the end of what is shown.
+    // Now only the child holds the terminal, so the output ends with it.
     drop((command, terminal.slave));
     let mut shown = Vec::new();
     let mut piece = [0; 1024];

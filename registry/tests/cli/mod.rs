@@ -1,4 +1,4 @@
-//! The real binary, as people and scripts use it.
+//! The real binary, as users and scripts run it.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -54,7 +54,7 @@ fn an_address_in_use_is_one_sentence_with_a_hint() {
 
 #[test]
 fn a_second_daemon_on_the_same_port_is_refused() {
-    // Sockets of one daemon share its address; those of another never do.
+    // The sockets of one daemon share its address; those of another daemon never do.
     for sockets in ["1", "4"] {
         let first = Daemon::start(&["--udp-sockets", sockets]);
         let port = first.port().to_string();
@@ -190,7 +190,7 @@ fn errors_name_the_registry_and_what_to_try() {
     let registry = daemon.registry();
     let (_, error) = check(&["lookup", "NoSuch", "--registry", &registry], 1);
     assert!(error.contains("NoSuch") && error.contains(&registry), "{error}");
-    // A port that was free a moment ago, so that nobody listens there.
+    // A port that was just free, so that no program listens there.
     let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for scheme in ["udp", "tcp"] {
         let nobody = format!("{scheme}://{free}");

@@ -1,4 +1,4 @@
-//! What an operator asks and does.
+//! The commands of operators.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::daemon::{Daemon, check, run, wait_until};
 
-/// Asks in the native face.
+/// Sends a native request.
 pub(crate) fn ask(daemon: &Daemon, mut request: Value) -> Value {
     request["v"] = 1.into();
     let mut stream = TcpStream::connect(daemon.registry()).unwrap();
@@ -19,7 +19,7 @@ pub(crate) fn ask(daemon: &Daemon, mut request: Value) -> Value {
     reply
 }
 
-/// Registers with details; tells the number.
+/// Registers with details; returns the number of the instance.
 pub(crate) fn register(daemon: &Daemon, names: &[&str], port: u16, more: &Value) -> u64 {
     let mut request = json!({"op": "register", "names": names, "port": port, "ttl_ms": 3_600_000});
     request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -167,14 +167,14 @@ fn suspects_are_seen_in_the_list_and_the_status_and_an_operator_lets_them_go() {
     let list = || check(&["list", "--wide", "--registry", &registry], 0).0;
     let mut seen = String::new();
     let of_a = |list: &str| list.lines().filter(|line| line.starts_with("A ")).count();
-    // One that falls silent by itself is believed, so the first may be gone.
+    // A single expired lease is not protected, so the first may be gone.
     wait_until("suspect", || {
         seen = list();
         seen.matches(" suspect ").count() == of_a(&seen)
     });
     assert!(of_a(&seen) >= 4, "{seen}");
-    assert!(seen.contains("overdue for") && seen.contains("too many others"), "{seen}");
-    // What follows must come before the further two seconds in which they are kept is over.
+    assert!(seen.contains("overdue by") && seen.contains("too many leases"), "{seen}");
+    // The next steps must finish within the further two seconds for which the suspects are kept.
     let (status, _) = check(&["status", "--registry", &registry], 0);
     let (released, _) = check(&["release", "a", "--registry", &registry], 0);
     assert!(status.contains("protected ") && status.contains("  suspect"), "{status}");
@@ -215,7 +215,7 @@ fn several_registries_are_each_told() {
         let (list, _) = check(&["list", "--registry", &daemon.registry()], 0);
         assert!(list.contains("1 draining"), "{list}");
     }
-    // One that does not know of it is no reason to fail, but is told.
+    // A registry without the instance is not a failure, but the output names it.
     register(&one, &["b"], 2, &json!({}));
     let (said, warned) = check(&["drain", "b", "--registry", &both], 0);
     assert_eq!(said.lines().count(), 1, "{said}");

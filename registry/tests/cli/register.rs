@@ -1,4 +1,4 @@
-//! Registering with a lease, and what it is told besides names and a port.
+//! Registering with a lease, and with details besides names and a port.
 
 use std::net::UdpSocket;
 use std::process::Stdio;

@@ -1,4 +1,4 @@
-//! Following what happens, in a pipe and on a terminal.
+//! Following changes, in a pipe and on a terminal.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
@@ -25,7 +25,7 @@ impl Watcher {
         serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
     }
 
-    /// Reads on to the next line about this; tells the port, if it has one.
+    /// Reads up to the next line with this event; returns the port, if the line has one.
     fn until(&mut self, event: &str) -> Option<u64> {
         loop {
             let line = self.next();
@@ -96,7 +96,7 @@ fn a_watch_ends_with_its_signal_or_its_reader_and_needs_a_registry() {
     let mut child = child.stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     register(&daemon, &["a"], 1, &json!({}));
-    assert_eq!(child.wait().unwrap().code(), Some(0), "nobody reads on");
+    assert_eq!(child.wait().unwrap().code(), Some(0), "the output is no longer read");
 
     let (_, error) = check(&["watch", "-o", "table", "--registry", &registry], 2);
     assert!(error.contains("terminal"), "{error}");

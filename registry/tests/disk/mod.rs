@@ -1,4 +1,4 @@
-//! A store in memory that outlives its registry, as a disk does.
+//! A store in memory that outlives its registry, as a disk would.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -60,7 +60,7 @@ impl Store for DiskStore {
 }
 
 impl Disk {
-    /// What a registry that starts now finds.
+    /// The state that a registry finds if it starts now.
     pub(crate) fn origin(&self) -> Origin {
         let mut kept = self.0.lock().unwrap();
         for record in kept.records.values_mut() {
@@ -75,7 +75,7 @@ impl Disk {
         }
     }
 
-    /// What a registry writes to.
+    /// The store for a registry.
     pub(crate) fn store(&self) -> Box<dyn Store> {
         Box::new(DiskStore { disk: self.clone(), progress: watch::Sender::default() })
     }

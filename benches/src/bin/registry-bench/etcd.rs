@@ -1,5 +1,5 @@
-//! etcd: a key for each instance, `/NAME/INSTANCE`, that ends with a lease of the instance's own. A query is
-//! a range over the keys of a name, a renewal a keep-alive of a lease.
+//! etcd: a key `/NAME/INSTANCE` for each instance, with its own lease. A query is a range over the
+//! keys of a name, a renewal a keep-alive of a lease.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use super::Load;
 /// Long enough for all measurements.
 const TTL: u64 = 3600;
 
-/// What stands before a message: whether it is compressed, and its length.
+/// The length of a message's prefix: a byte for compression, and the length.
 const HEAD: usize = 5;
 
 #[derive(Clone, Copy, Args)]
@@ -60,7 +60,7 @@ pub(super) async fn get(address: &str, load: Load, size: &Size) -> anyhow::Resul
                 return Ok(times);
             }
             name = (name + 7) % size.names;
-            // The keys from "/NAME/" to "/NAME0", which is the next after all that begin so.
+            // The keys from "/NAME/" up to "/NAME0", the next possible key after that prefix.
             let [from, to] = ["/", "0"].map(|end| format!("/BENCH-{name}{end}"));
             let range = [text(1, from.as_bytes()), text(2, to.as_bytes())].concat();
             let found = unary(client, "/etcdserverpb.KV/Range", &range).await?;
@@ -106,13 +106,13 @@ async fn connect(address: &str) -> anyhow::Result<SendRequest<Bytes>> {
         .handshake(stream)
         .await?;
     tokio::spawn(async move {
-        // Its end is seen by whoever waits for an answer.
+        // A request that waits for its answer reports the end of the connection.
         let _ = connection.await;
     });
     Ok(client)
 }
 
-/// One call of gRPC: messages there and back.
+/// One call of gRPC: messages in both directions.
 struct Stream {
     out: SendStream<Bytes>,
     answer: Option<h2::client::ResponseFuture>,
@@ -137,7 +137,7 @@ impl Stream {
         Ok(self.out.send_data(framed.into(), is_last)?)
     }
 
-    /// The next message, or nothing if the call has ended well.
+    /// The next message, or `None` if the call has ended without an error.
     async fn receive(&mut self) -> anyhow::Result<Option<Bytes>> {
         if let Some(answer) = self.answer.take() {
             let (head, body) = answer.await?.into_parts();

@@ -1,4 +1,4 @@
-//! Loads for the registries of others, that are not asked by datagrams. See `benches/registry.py`.
+//! Loads for other registries that do not use datagrams. See `benches/registry.py`.
 #![expect(clippy::print_stdout, reason = "the result is what this is for")]
 
 mod etcd;
@@ -16,7 +16,7 @@ use serde_json::json;
 struct Cli {
     /// HOST:PORT
     address: String,
-    /// Requests under way at a time
+    /// Concurrent requests
     #[arg(long, default_value = "64")]
     window: usize,
     #[arg(long, default_value = "1000")]
@@ -27,15 +27,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Part {
-    /// Put instances into etcd, each a key with a lease of its own
+    /// Put instances into etcd, each a key with its own lease
     EtcdFill(etcd::Size),
     /// Get the instances of a name from etcd
     EtcdGet(etcd::Size),
     /// Renew the leases of instances in etcd
     EtcdKeepAlive(etcd::Size),
-    /// Call Pyro5's name server by bytes that its own client has sent
+    /// Call Pyro5's name server with bytes that its own client has sent
     Pyro {
-        /// What its client has sent, as `benches/pyro_calls.py` tells it
+        /// The bytes that its client has sent, as `benches/pyro_calls.py` prints them
         calls: PathBuf,
     },
 }
@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<()> {
     })
 }
 
-/// How much is asked, and for how long.
+/// The number of concurrent requests, and the duration.
 #[derive(Clone, Copy)]
 struct Load {
     window: usize,
@@ -62,8 +62,8 @@ struct Load {
 }
 
 impl Load {
-    /// Lets `window` askers ask one after the other until the time is over, and prints how it went.
-    /// Each asker is made by its number and gives a latency for each answer.
+    /// Runs `window` askers until the time is over, each with one request at a time, and prints the
+    /// results. `asker` gets the number of an asker and returns the latency of an answer.
     async fn run<F>(self, mut asker: impl FnMut(usize, Instant) -> F) -> anyhow::Result<()>
     where
         F: Future<Output = anyhow::Result<Vec<Duration>>>,

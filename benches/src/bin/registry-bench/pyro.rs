@@ -1,5 +1,5 @@
-//! Pyro5's name server: the bytes of real lookups, played back over many connections, so that no client in
-//! Python is what limits it.
+//! Pyro5's name server: plays back the bytes of real lookups over many connections, so that no
+//! Python client limits the rate.
 
 use std::path::Path;
 use std::time::Instant;
@@ -11,10 +11,11 @@ use tokio::net::TcpStream;
 
 use super::Load;
 
-/// Bytes of a message's head. Its payload's length is at 12, that of its annotations at 16.
+/// The length of a message's header. It has the length of the payload at 12 and that of the
+/// annotations at 16.
 const HEAD: usize = 40;
 
-/// The type of an answer to a call, which stands behind the version of the protocol.
+/// The type of an answer to a call, which follows the version of the protocol.
 const RESULT: u8 = 5;
 
 struct Call {
@@ -41,7 +42,7 @@ pub(super) async fn run(address: &str, load: Load, calls: &Path) -> anyhow::Resu
         let (mut kind, mut payload) = (0, Vec::new());
         receive(&mut stream, &mut kind, &mut payload).await?;
         let mut times = Vec::new();
-        // Each begins with another name.
+        // Each asker begins with another name.
         for call in calls.iter().cycle().skip(asker * 7 % calls.len()) {
             let start = Instant::now();
             if start >= until {
@@ -49,7 +50,10 @@ pub(super) async fn run(address: &str, load: Load, calls: &Path) -> anyhow::Resu
             }
             stream.write_all(&call.request).await?;
             receive(&mut stream, &mut kind, &mut payload).await?;
-            ensure!(kind == RESULT && payload == call.payload, "not what its own client was told");
+            ensure!(
+                kind == RESULT && payload == call.payload,
+                "not the answer that its own client got"
+            );
             times.push(start.elapsed());
         }
         Ok(times)

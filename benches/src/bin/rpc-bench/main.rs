@@ -1,4 +1,4 @@
-//! Measures calls of an RPyC server, or of a bare echo of the same bytes' length, from Rust.
+//! Measures calls of an RPyC server, or of a bare echo of as many bytes, from Rust.
 //!
 //! Prints one JSON object. `benches/rpc.py` runs it against several servers, interleaved.
 #![expect(clippy::print_stdout, reason = "the result is what this is for")]
@@ -24,15 +24,15 @@ const MEBIBYTE: usize = 1 << 20;
 #[derive(Parser)]
 struct Cli {
     what: What,
-    /// The server to call; for `serve-echo`, where to listen.
+    /// The server to call; for `serve-echo`, the address to listen on.
     address: SocketAddr,
-    /// How long each measurement takes, in milliseconds.
+    /// The duration of each measurement, in milliseconds.
     #[arg(long, default_value_t = 1000)]
     millis: u64,
-    /// The process that serves, whose time is told for each call. Where there is /proc.
+    /// The server's process, to report its processor time for each call. Requires /proc.
     #[arg(long)]
     server: Option<u32>,
-    /// How many objects are in a storm.
+    /// The number of objects in a storm.
     #[arg(long, default_value_t = 1_000_000)]
     objects: usize,
 }
@@ -41,19 +41,19 @@ struct Cli {
 enum What {
     /// Calls `add(1, 2)` and `payload(n)` of the conformance service.
     Rpc,
-    /// Sends bytes and waits for them to come back.
+    /// Sends bytes and waits for them to return.
     Echo,
-    /// Makes a million calls, each of which gives a counter that is used and let go, and tells how many
-    /// the conformance service still holds for the connection then.
+    /// Makes a million calls, each of which returns a counter that is used and dropped, and reports
+    /// how many the conformance service still holds for the connection afterwards.
     Soak,
-    /// Holds a million objects of the conformance service, lets them go, and passes it a million of its
-    /// own; tells how long each took and what either side still holds then.
+    /// Holds a million objects of the conformance service, drops them, and passes it a million of
+    /// its own. Reports how long each step took and what either side still holds afterwards.
     Storm,
-    /// Sends back what comes, until killed.
+    /// Echoes all bytes, until killed.
     ServeEcho,
 }
 
-/// One connection, to be asked one thing after another.
+/// A connection with one request at a time.
 enum Peer {
     Rpc(Box<rpyc_client::RemoteObject>),
     Echo(TcpStream),
@@ -66,7 +66,8 @@ impl Peer {
         if what == What::Echo {
             return Ok(Self::Echo(stream));
         }
-        // Compression would measure zlib; the Python side cannot turn it off, and pays.
+        // With compression this would measure zlib. The Python side cannot turn it off, and pays
+        // for it.
         let connection = Connection::builder().compress_above(None).over(stream);
         Ok(Self::Rpc(Box::new(connection.root().await?)))
     }
@@ -133,7 +134,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The median time of one call after another.
+/// The median time of sequential calls.
 async fn median(peer: &mut Peer, time: Duration, is_large: bool) -> anyhow::Result<Duration> {
     let (start, mut times) = (Instant::now(), Vec::new());
     while start.elapsed() < time || times.len() < 5 {
@@ -149,13 +150,13 @@ async fn median(peer: &mut Peer, time: Duration, is_large: bool) -> anyhow::Resu
     times.get(times.len() / 2).copied().context("nothing was measured")
 }
 
-/// How fast calls went, and what each cost the server in time of a processor.
+/// The rate of calls, and the server's processor time for each.
 struct Rate {
     per_second: f64,
     server_us: Option<f64>,
 }
 
-/// Calls a second over `n` connections, each with one call under way at a time.
+/// Calls a second over `n` connections, each with one call at a time.
 async fn rate(cli: &Cli, n: usize, time: Duration) -> anyhow::Result<Rate> {
     let mut calling = JoinSet::new();
     let mut peers = Vec::new();
@@ -175,7 +176,8 @@ async fn rate(cli: &Cli, n: usize, time: Duration) -> anyhow::Result<Rate> {
         });
     }
     let mut calls = 0;
-    // Kept until the server's time was read, as its threads, and what they took, may end with them.
+    // Kept until the server's time has been read, because its threads and their times may end with
+    // them.
     let mut kept = Vec::new();
     while let Some(of_one) = calling.join_next().await {
         let (of_one, peer) = of_one??;
@@ -189,7 +191,7 @@ async fn rate(cli: &Cli, n: usize, time: Duration) -> anyhow::Result<Rate> {
     Ok(Rate { per_second, server_us })
 }
 
-/// How long a process has kept processors busy, for itself and in the kernel.
+/// The processor time of a process, in user mode and in the kernel.
 fn processor_time(process: u32) -> anyhow::Result<Duration> {
     let mut nanoseconds = 0;
     for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
@@ -200,10 +202,10 @@ fn processor_time(process: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_nanos(nanoseconds))
 }
 
-/// Calls in a soak, half for the counters and half of them.
+/// Calls in a soak, half for the counters and half on them.
 const SOAK_CALLS: u64 = 1_000_000;
 
-/// How many of them are under way at a time.
+/// How many of them run concurrently.
 const SOAK_WIDTH: u64 = 64;
 
 async fn soak(address: SocketAddr) -> anyhow::Result<()> {

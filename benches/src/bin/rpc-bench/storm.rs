@@ -1,4 +1,4 @@
-//! A million objects at once, from either side.
+//! A million objects at once, in either direction.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use futures_util::stream::iter;
 use rpyc_client::{Local, Parcel, RemoteObject, args};
 use serde_json::json;
 
-/// How many calls are under way at a time.
+/// Concurrent calls.
 const WIDTH: usize = 64;
 
-/// How many objects are passed in one call; a message holds a million values, and a reference is six.
+/// Objects passed in one call; a message holds a million values, and a reference has six.
 const TOGETHER: usize = 100_000;
 
 pub(super) async fn storm(address: SocketAddr, count: usize) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! The lower bound: a server that writes as many bytes to as many sockets, and does nothing else.
+//! The lower bound: a server that only writes as many bytes to as many sockets.
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// What a registry tells of one registration, with the port to be filled in.
+/// A registry's event for one registration, with the port to be filled in.
 const BEFORE_PORT: &str = concat!(
     r#"{"v":1,"revision":"0badcafe:1234567","event":{"kind":"added","name":"WATCHED0","instance":"#,
     r#"{"id":123456,"host":"127.0.0.1","port":"#
@@ -18,9 +18,9 @@ const AFTER_PORT: &str = concat!(
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Where to listen
+    /// The address to listen on
     address: SocketAddr,
-    /// How many threads write
+    /// The number of threads that write
     #[arg(long, default_value = "2")]
     threads: usize,
 }
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let stream = stream?;
         stream.set_nodelay(true)?;
         let mut reader = BufReader::new(stream.try_clone()?);
-        // The one that makes the changes asks first, and is the only one that asks for anything else.
+        // The connection that makes the changes asks first, and only it sends other requests.
         if number == 0 {
             let senders: Vec<_> = shares.iter().map(|(_, sender)| sender.clone()).collect();
             thread::spawn(move || change(reader, &senders));
@@ -66,7 +66,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tells all of what one asks for, until it goes; then ends, so that each run has a new one.
+/// Sends an event for each request of one client until it disconnects; then ends the process, so
+/// that each run has a new one.
 fn change(mut reader: BufReader<TcpStream>, senders: &[Sender<Arc<str>>]) {
     let mut line = String::new();
     while matches!(reader.read_line(&mut line), Ok(1..)) {
@@ -74,7 +75,7 @@ fn change(mut reader: BufReader<TcpStream>, senders: &[Sender<Arc<str>>]) {
         if let Some(port) = port {
             let news: Arc<str> = [BEFORE_PORT, port, AFTER_PORT].concat().into();
             for sender in senders {
-                // Whose thread has ended has nobody to tell.
+                // A thread that has ended has no watcher left.
                 let _ = sender.send(Arc::clone(&news));
             }
         }
@@ -83,6 +84,6 @@ fn change(mut reader: BufReader<TcpStream>, senders: &[Sender<Arc<str>>]) {
             break;
         }
     }
-    #[expect(clippy::exit, reason = "the run is over, and other threads wait for nobody")]
+    #[expect(clippy::exit, reason = "the run is over, and the other threads have no work left")]
     std::process::exit(0);
 }

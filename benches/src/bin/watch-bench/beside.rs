@@ -1,4 +1,4 @@
-//! Somebody who asks for a name over UDP all the time, and how long the answers take.
+//! A client that resolves a name over UDP all the time, and the latency of its answers.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 use hdrhistogram::Histogram;
 use rpyc_protocol::registry::Request;
 
-/// How long after an answer the next question comes: others shall have the machine.
+/// The pause between an answer and the next request, which leaves the machine to others.
 const PAUSE: Duration = Duration::from_millis(1);
 
 pub(crate) struct Beside {
@@ -42,7 +42,7 @@ impl Beside {
         Ok(Self { stop, asking })
     }
 
-    /// How many nanoseconds the answers took.
+    /// The latencies of the answers, in nanoseconds.
     pub(crate) fn end(self) -> anyhow::Result<Histogram<u64>> {
         self.stop.store(true, Ordering::Relaxed);
         self.asking.join().map_err(|_panic| anyhow!("the asker broke"))?

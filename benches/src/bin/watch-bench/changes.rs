@@ -1,15 +1,15 @@
-//! Changes to watch: registrations by the native face, and their end.
+//! Changes for watchers: registrations by the native face, and their end.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use anyhow::ensure;
 
-/// Registers, one instance a change.
+/// Registers one instance for each change.
 pub(crate) struct Changes {
     stream: BufReader<TcpStream>,
     leases: Vec<String>,
-    /// Tells the runs against one daemon apart, so that each registration is a new one.
+    /// Distinguishes the runs against one daemon, so that each registration is a new one.
     key: u32,
 }
 
@@ -31,7 +31,7 @@ impl Changes {
         Ok(())
     }
 
-    /// Ends what it has registered.
+    /// Ends its registrations.
     pub(crate) fn end(mut self) -> anyhow::Result<()> {
         for lease in std::mem::take(&mut self.leases) {
             self.ask(&format!(r#"{{"v":1,"op":"deregister","lease":"{lease}"}}"#))?;

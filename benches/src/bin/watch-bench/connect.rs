@@ -1,4 +1,4 @@
-//! As many connections at once as after a restart of everything: each asks once and stays.
+//! Many connections at once, as after a restart of every client: each sends one request and stays.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -18,20 +18,20 @@ use crate::watch::{print_percentiles, to_f64};
 
 const REQUEST: &[u8] = b"{\"v\":1,\"op\":\"resolve\",\"name\":\"nobody\"}\n";
 
-/// The longest that the last of them may take to be answered.
+/// The longest time until the last of them is answered.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 
-/// How often one more client connects, asks and goes once the others idle.
+/// How often a further client connects, asks and disconnects while the others are idle.
 const ALONE: usize = 1000;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Where the registry listens
+    /// The address of the registry
     address: SocketAddr,
-    /// How many connect
+    /// The number of connections
     #[arg(long, default_value = "10000")]
     connections: usize,
-    /// The process whose time and memory are told
+    /// The process whose time and memory are reported
     #[arg(long)]
     pid: Option<u32>,
 }
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             Ok(()) | Err(Errno::EINPROGRESS) => {}
             Err(error) => return Err(error).context("cannot connect"),
         }
-        // Writable means connected; then the request goes out.
+        // Writable means connected; the request can be sent.
         epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLOUT, u64::try_from(number)?))?;
         clients.push(stream);
     }
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let time = 1e6 / to_f64(args.connections);
         println!("memory: {before:.0} kB before, {each:.0} bytes a connection");
         println!(
-            "processor: {:.1} us of its own and {:.1} us of the kernel a connection",
+            "processor: {:.1} us user and {:.1} us kernel a connection",
             used.user * time,
             used.kernel * time
         );

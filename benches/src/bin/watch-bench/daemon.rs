@@ -1,11 +1,11 @@
-//! What a process uses, as the kernel counts it.
+//! The resources that a process uses, as the kernel counts them.
 
 use std::fs;
 use std::ops::Sub;
 
 use anyhow::Context;
 
-/// The seconds of processor that a process has used.
+/// The processor time of a process, in seconds.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Cpu {
     pub(crate) user: f64,
@@ -15,7 +15,7 @@ pub(crate) struct Cpu {
 impl Cpu {
     pub(crate) fn of(pid: u32) -> anyhow::Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The name before it may hold anything, even brackets.
+        // The name before the fields may contain any characters, even brackets.
         let (_, fields) = stat.rsplit_once(')').context("no process status")?;
         let mut fields = fields.split_whitespace().skip(11);
         let mut ticks = || fields.next().context("no times")?.parse::<f64>().context("no number");
@@ -32,7 +32,7 @@ impl Sub for Cpu {
     }
 }
 
-/// The kilobytes of memory that a process has.
+/// The memory of a process, in kilobytes.
 pub(crate) fn memory(pid: u32) -> anyhow::Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;

@@ -1,17 +1,17 @@
-//! How soon a change is known to thousands of watchers, what it costs the daemon, and how thousands of
-//! connections fare.
+//! Measures how soon thousands of watchers learn of a change, what that costs the daemon, and how
+//! thousands of connections fare.
 //!
 //! ```console
 //! cargo run --release -p rpyc-registry -- --host 127.0.0.1 --port 18899 --store memory &
 //! cargo run --release -p rpyc-benches --bin watch-bench -- watch 127.0.0.1:18899 --pid $!
 //! ```
 //!
-//! The observer is one thread with one epoll, so that it takes as little as it can of a machine that it
-//! shares with the daemon. Latency is from just before a change is sent until the *kernel* has it at the
-//! watcher's socket (`SO_TIMESTAMPNS`), so how soon the observer gets round to reading is not counted.
-//! What its reading takes from the daemon still is, unless `--hold` makes it sleep until the daemon is
-//! done. `bare` is the lower bound to set beside: a server that does nothing but write as many bytes to
-//! as many sockets, from as many threads.
+//! The observer is one thread with one epoll, so that it takes as little as possible of a machine
+//! that it shares with the daemon. Latency is from just before a change is sent until the *kernel*
+//! has it at the watcher's socket (`SO_TIMESTAMPNS`), so the delay until the observer reads it does
+//! not count. The time that reading takes from the daemon does, unless `--hold` makes the observer
+//! sleep until the daemon is done. `bare` is the lower bound for comparison: a server that only
+//! writes as many bytes to as many sockets, from as many threads.
 //!
 //! Linux only.
 #![expect(clippy::print_stdout, reason = "the result is what this is for")]
@@ -64,12 +64,12 @@ struct Cli {
 #[cfg(target_os = "linux")]
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Watch from many connections, make changes one after the other, tell how soon all know
+    /// Watch from many connections, make one change after another, report when all watchers know
     Watch(watch::Args),
-    /// Register as fast as can be beside the watchers
+    /// Register as fast as possible beside the watchers
     Storm(storm::Args),
-    /// Connect from everywhere at once, ask once, stay
+    /// Connect many clients at once, each with one request
     Connect(connect::Args),
-    /// Be the lower bound: write to every watcher what a registry would
+    /// Run the lower bound: write a registry's events to every watcher
     Bare(bare::Args),
 }

@@ -13,29 +13,29 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, socko
 use nix::sys::time::TimeSpec;
 use nix::time::ClockId;
 
-/// The longest that the watchers may take to be told what is there.
+/// The longest time until all watchers have their first answer.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 
-/// Many watchers.
+/// The watchers.
 pub(crate) struct Observer {
     epoll: Epoll,
     streams: Vec<TcpStream>,
-    /// What has come of lines that are not whole.
+    /// The beginnings of incomplete lines.
     begun: Vec<Vec<u8>>,
     space: Vec<u8>,
     ready: Vec<EpollEvent>,
 }
 
-/// One line, as it came.
+/// One received line.
 pub(crate) struct Line<'a> {
-    /// When the kernel had it, in nanoseconds of the wall clock.
+    /// When the kernel received it, in nanoseconds of the wall clock.
     pub(crate) at: i64,
     pub(crate) text: &'a [u8],
 }
 
 impl Observer {
-    /// Connects `watchers` times and watches the names that `name_of` gives; returns once all have been
-    /// told what is there.
+    /// Connects `watchers` times and watches the names that `name_of` returns; returns once all
+    /// watchers have their first answer.
     pub(crate) fn new(
         address: SocketAddr,
         watchers: usize,
@@ -58,7 +58,10 @@ impl Observer {
         let mut observer = Self { epoll, streams, begun, space: vec![0; 64 << 10], ready };
         let (mut settled, since) = (0, Instant::now());
         while settled < watchers {
-            ensure!(since.elapsed() < SETTLED_WITHIN, "{settled} of {watchers} watchers are told");
+            ensure!(
+                since.elapsed() < SETTLED_WITHIN,
+                "{settled} of {watchers} watchers have an answer"
+            );
             observer.poll(Duration::from_millis(100), |line| {
                 settled += usize::from(has(line.text, br#""kind":"current""#));
             })?;
@@ -66,7 +69,7 @@ impl Observer {
         Ok(observer)
     }
 
-    /// Reads what has come, waiting for it at most so long.
+    /// Reads all available lines, waiting for at most the given time.
     pub(crate) fn poll(
         &mut self,
         within: Duration,
@@ -102,7 +105,7 @@ impl Observer {
                 _ => None,
             });
             let len = received.bytes;
-            // It begins to stamp a moment after it is asked to.
+            // Stamping begins a moment after it is requested.
             let at = at.map_or_else(now, Ok)?;
             begun.extend(self.space.iter().take(len));
             let whole = begun.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -113,7 +116,8 @@ impl Observer {
             }
             begun.drain(..whole);
             if begun.is_empty() {
-                // A watcher of the observer's shall cost it little memory, or it is measured too.
+                // A watcher must cost the observer little memory, or the measurement would include
+                // it.
                 *begun = Vec::new();
             }
         }
@@ -121,7 +125,7 @@ impl Observer {
     }
 }
 
-/// Now, in nanoseconds of the clock by which the kernel stamps what it receives.
+/// The current time, in nanoseconds of the clock with which the kernel stamps.
 pub(crate) fn now() -> anyhow::Result<i64> {
     Ok(nanos(ClockId::CLOCK_REALTIME.now()?))
 }
@@ -130,12 +134,12 @@ fn nanos(time: TimeSpec) -> i64 {
     time.tv_sec() * 1_000_000_000 + time.tv_nsec()
 }
 
-/// Whether `text` is in `line`.
+/// Whether `line` contains `text`.
 pub(crate) fn has(line: &[u8], text: &[u8]) -> bool {
     line.windows(text.len()).any(|window| window == text)
 }
 
-/// The port of the instance that a line tells of as added.
+/// The port of the instance that a line reports as added.
 pub(crate) fn added(line: &[u8]) -> Option<u16> {
     const PORT: &[u8] = br#""port":"#;
     if !has(line, br#""kind":"added""#) {

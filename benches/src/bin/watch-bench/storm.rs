@@ -1,4 +1,4 @@
-//! Registrations as fast as they are acknowledged, beside watchers that are told of each.
+//! Registrations at the rate of their acknowledgements, with watchers that get an event for each.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::thread;
@@ -12,35 +12,35 @@ use crate::daemon::{Cpu, memory};
 use crate::observer::{Observer, added};
 use crate::watch::to_f64;
 
-/// Registrations under way at a time, so that none is lost in a full buffer.
+/// Concurrent registrations, few enough that none is lost in a full buffer.
 const WINDOW: usize = 64;
 
-/// The most ports of one address that are registered.
+/// The most ports that are registered of one address.
 const PORTS: usize = 50_000;
 
-/// The longest that the watchers may take to hear of the last one.
+/// The longest time until the watchers receive the last event.
 const HEARD_WITHIN: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Where the registry listens
+    /// The address of the registry
     address: SocketAddr,
-    /// How many watchers there are; they are spread over the names
+    /// The number of watchers, spread over the names
     #[arg(long, default_value = "10000")]
     watchers: usize,
-    /// How many names are registered
+    /// The number of names
     #[arg(long, default_value = "1000")]
     names: usize,
-    /// How many registrations there are
+    /// The number of registrations
     #[arg(long, default_value = "50000")]
     registrations: usize,
-    /// The process whose time and memory are told
+    /// The process whose time and memory are reported
     #[arg(long)]
     pid: Option<u32>,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    ensure!(args.names > 0 && args.registrations <= PORTS, "at most {PORTS} can be told apart");
+    ensure!(args.names > 0 && args.registrations <= PORTS, "at most {PORTS} have separate ports");
     let (address, names, registrations) = (args.address, args.names, args.registrations);
     let name = move |number: usize| format!("STORM{}", number % names);
     let mut observer = Observer::new(address, args.watchers, name)?;
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .sum();
     let mut heard = 0;
     while heard < expected {
-        ensure!(began.elapsed() < HEARD_WITHIN, "{heard} of {expected} events have been told");
+        ensure!(began.elapsed() < HEARD_WITHIN, "{heard} of {expected} events have arrived");
         observer.poll(Duration::from_millis(50), |line| {
             heard += usize::from(added(line.text).is_some());
         })?;
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Registers and then unregisters nothing: leases end by themselves.
+/// Registers without unregistering: the leases expire.
 fn register(
     address: SocketAddr,
     registrations: usize,

@@ -1,4 +1,4 @@
-//! Changes one after the other, and how soon each watcher knows.
+//! One change after another, and when each watcher knows.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,36 +11,36 @@ use crate::changes::Changes;
 use crate::daemon::{Cpu, memory};
 use crate::observer::{Observer, added, now};
 
-/// The port that the first change registers; each has its own, by which its news are known.
+/// The port of the first change. Each change has another port, which identifies its events.
 const FIRST_PORT: u16 = 10_000;
 
-/// The longest that the watchers may take to hear of the last change.
+/// The longest time until the watchers receive the last event.
 const HEARD_WITHIN: Duration = Duration::from_secs(20);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Where the registry listens
+    /// The address of the registry
     address: SocketAddr,
-    /// How many watchers there are
+    /// The number of watchers
     #[arg(long, default_value = "10000")]
     watchers: usize,
-    /// How many names they watch: with 1 everybody is told of each change, with as many as there are
-    /// watchers one is
+    /// The number of names: with 1, each change reaches every watcher; with as many as there are
+    /// watchers, it reaches one
     #[arg(long, default_value = "1")]
     names: usize,
-    /// How many changes are made
+    /// The number of changes
     #[arg(long, default_value = "40", value_parser = clap::value_parser!(u16).range(1..50_000))]
     changes: u16,
-    /// Milliseconds from one change to the next
+    /// Milliseconds between two changes
     #[arg(long, default_value = "250")]
     pace: u64,
-    /// Milliseconds that the observer leaves the machine to the daemon after each change
+    /// Milliseconds for which the observer leaves the machine to the daemon after each change
     #[arg(long, default_value = "0")]
     hold: u64,
-    /// Somebody asks for a name over UDP meanwhile, and is measured as well
+    /// Also resolve a name over UDP all the time, and measure that
     #[arg(long)]
     ask: bool,
-    /// The process whose time and memory are told
+    /// The process whose time and memory are reported
     #[arg(long)]
     pid: Option<u32>,
 }
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let since = Instant::now();
     while news.heard < expected {
         let heard = news.heard;
-        ensure!(since.elapsed() < HEARD_WITHIN, "{heard} of {expected} events have been told");
+        ensure!(since.elapsed() < HEARD_WITHIN, "{heard} of {expected} events have arrived");
         observer.poll(Duration::from_millis(50), |line| news.take(line.at, line.text))?;
     }
     let used = args.pid.map(Cpu::of).transpose()?.zip(used).map(|(after, before)| after - before);
@@ -101,7 +101,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(used) = used {
         let each = |seconds: f64| seconds * 1e6 / to_f64(expected);
         println!(
-            "processor: {:.2} us of its own and {:.2} us of the kernel an event; {:.2} s in all",
+            "processor: {:.2} us user and {:.2} us kernel an event; {:.2} s in all",
             each(used.user),
             each(used.kernel),
             used.user + used.kernel
@@ -110,11 +110,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What has been heard of the changes.
+/// The events that have been received.
 struct News {
-    /// When each was made.
+    /// When each change was made.
     sent: Vec<i64>,
-    /// How long it took until the last knew of each.
+    /// The time until the last watcher knew of each.
     last: Vec<i64>,
     took: Histogram<u64>,
     heard: usize,
@@ -129,7 +129,7 @@ impl News {
         };
         let took = at - sent;
         *last = took.max(*last);
-        // Grows as it must; there is nothing that it cannot hold.
+        // The histogram grows as needed and takes any value.
         self.heard += usize::from(self.took.record(u64::try_from(took).unwrap_or(0)).is_ok());
     }
 
@@ -143,7 +143,7 @@ impl News {
     }
 }
 
-/// Prints nanoseconds as microseconds.
+/// Prints nanoseconds in microseconds.
 pub(crate) fn print_percentiles(took: &Histogram<u64>) {
     let at = |quantile| took.value_at_quantile(quantile) / 1000;
     let (middle, most, all) = (at(0.5), at(0.99), took.max() / 1000);

@@ -1,4 +1,4 @@
-//! The file: opened, checked, read and written.
+//! The file: opens, verifies, reads and writes it.
 
 #[cfg(test)]
 mod tests;
@@ -20,8 +20,8 @@ use super::pending::{Entry, Group, REVISION_BLOCK};
 use super::schema::{self, HEARD, INSTANCES, META, MIGRATIONS, Migration};
 use crate::store::{Origin, Records, StoreError};
 
-/// Memory for pages of the file: the newest records lie side by side, older ones are written seldom, and
-/// what is not here is in the system's cache.
+/// The size of the cache for pages of the file. It is small because the newest records lie side by
+/// side, older ones are seldom written, and the system caches the rest.
 const CACHE_BYTES: usize = 16 << 20;
 
 /// The file of one run.
@@ -31,34 +31,34 @@ pub(super) struct Database {
     file: Option<redb::Database>,
     /// The number of this run.
     epoch: u64,
-    /// The last revision that this run may tell.
+    /// The last revision that this run may use.
     reserved: u64,
     /// The highest number of an instance that was ever written.
     last_instance: u64,
 }
 
-/// Why a file cannot be opened.
+/// The file cannot be opened.
 #[derive(Debug)]
 pub(super) enum OpenError {
-    /// It makes no sense to try again.
+    /// Trying again would not help.
     Fatal(StoreError),
     /// The disk is full.
     NoRoom(StoreError),
 }
 
-/// Why something cannot be done with a file.
+/// An operation on the file failed.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// What is in it cannot be.
+    /// Its content is invalid.
     Damaged(String),
-    /// The system refuses.
+    /// The system reports an error.
     Io(io::Error),
-    /// It is of a form that is not known here.
+    /// Its format is newer than this version knows.
     Newer(u64),
 }
 
 impl Database {
-    /// Opens the file of a directory, or begins one. One that is damaged is moved aside.
+    /// Opens the file of a directory, or creates one. Moves a damaged file aside.
     pub(super) fn open(directory: &StateDirectory) -> Result<(Self, Origin), OpenError> {
         let path = directory.file();
         let fatal = |what, path: &Path| {
@@ -72,8 +72,8 @@ impl Database {
                     let aside = directory.move_aside().map_err(fatal("move aside", &path))?;
                     error!(
                         file = %path.display(), moved_to = %aside.display(), why,
-                        "THE FILE OF REGISTRATIONS IS DAMAGED and has been moved aside; the registry \
-                         begins without any and knows its servers again as they renew"
+                        "THE FILE OF REGISTRATIONS IS DAMAGED and has been moved aside; the \
+                         registry starts empty and learns its servers again as they renew"
                     );
                     is_there = false;
                 }
@@ -84,12 +84,12 @@ impl Database {
         let unfinished = directory.unfinished();
         guarded(|| create(&unfinished)).map_err(|fault| fault.at(&unfinished))?;
         directory.finish().map_err(fatal("give its name to", &path))?;
-        info!(file = %path.display(), "registrations are kept in a new file");
+        info!(file = %path.display(), "created a new file for registrations");
         guarded(|| Self::begin_run(&path, MIGRATIONS)).map_err(|fault| fault.at(&path))
     }
 
-    /// Opens a file, brings it to the newest form and counts the start. The records are left to
-    /// [`Database::read`].
+    /// Opens a file, migrates it to the newest format and counts the start. [`Database::read`]
+    /// reads the records later.
     fn begin_run(path: &Path, migrations: &[Migration]) -> Result<(Self, Origin), Fault> {
         refuse_newer(path, migrations)?;
         let file = open(path)?;
@@ -100,14 +100,14 @@ impl Database {
             return Err(Fault::Newer(found));
         } else if found < known {
             schema::migrate(&start, found, migrations)?;
-            info!(file = %path.display(), from = found, to = known, "brought to the present form");
+            info!(file = %path.display(), from = found, to = known, "migrated to a newer format");
         }
         let number = |word| schema::get(&start, word)?.ok_or_else(|| no(word));
         let store =
             u32::try_from(number(schema::STORE)?).map_err(|_too_large| no(schema::STORE))?;
         let (epoch, revision) = (number(schema::EPOCH)? + 1, number(schema::RESERVED)?);
         let last_instance = number(schema::LAST_INSTANCE)?;
-        // From here on, whatever this run tells, the next one begins above it.
+        // The next run starts above every revision that this run can use.
         let reserved = revision.saturating_add(REVISION_BLOCK);
         schema::set(&start, schema::EPOCH, epoch)?;
         schema::set(&start, schema::RESERVED, reserved)?;
@@ -118,9 +118,9 @@ impl Database {
         Ok((database, Origin { store, revision, last_instance, records }))
     }
 
-    /// Reads the records with numbers above `after`, in their order, and gives them to `take` as their
-    /// numbers, how often the registry has started since they were heard from, and their bytes, until
-    /// that does not want any more. It may be called again from where it failed.
+    /// Reads the records with numbers above `after`, in order. For each, it passes to `take` the
+    /// number, the count of restarts since the last renewal, and the bytes, until `take` breaks.
+    /// After a failure, call it again from the last number.
     pub(super) fn read(
         &mut self,
         after: u64,
@@ -141,16 +141,16 @@ impl Database {
         done
     }
 
-    /// The last revision that this run may tell without asking again.
+    /// The last revision that this run may use without another reservation.
     pub(super) fn reserved(&self) -> u64 {
         self.reserved
     }
 
-    /// Makes a group durable. It may be repeated, whatever became of it.
+    /// Makes a group durable. It may be repeated, whether or not an earlier attempt succeeded.
     pub(super) fn commit(&mut self, group: &Group) -> Result<(), Fault> {
         let committed = guarded(|| self.try_commit(group));
         if committed.is_err() {
-            // The file must be opened anew after a failure; that also finds what became of it.
+            // After a failure the file must be reopened, which also verifies it.
             self.file = None;
         }
         committed
@@ -176,27 +176,32 @@ impl Database {
         Ok(())
     }
 
-    /// Tells people why records could not be read.
+    /// Describes a failure to read records, for operators.
     pub(super) fn explain_reading(&self, fault: &Fault) -> String {
         let path = self.path.display();
         match fault {
-            Fault::Io(error) => format!("cannot read {path}: {error}; it is tried again"),
+            Fault::Io(error) => format!("cannot read {path}: {error}; the registry tries again"),
             Fault::Damaged(_) | Fault::Newer(_) => self.explain(fault),
         }
     }
 
-    /// Tells people why a group could not be written, and what to do.
+    /// Describes a failure to write a group, and the remedy, for operators.
     pub(super) fn explain(&self, fault: &Fault) -> String {
         let path = self.path.display();
         match fault {
             Fault::Io(error) if is_full(error) => {
-                format!("cannot write to {path}: {error}; make room there, it goes on by itself")
+                format!(
+                    "cannot write to {path}: {error}; make room there; the registry tries again"
+                )
             }
-            Fault::Io(error) => format!("cannot write to {path}: {error}; it is tried again"),
+            Fault::Io(error) => {
+                format!("cannot write to {path}: {error}; the registry tries again")
+            }
             Fault::Damaged(why) => format!(
-                "{path} is damaged ({why}); restart the registry, which moves it aside and begins anew"
+                "{path} is damaged ({why}); restart the registry, which moves it aside and starts \
+                 empty"
             ),
-            Fault::Newer(_) => format!("{path} is of a newer registry; two of them write to it"),
+            Fault::Newer(_) => format!("{path} has a newer format, so two registries write to it"),
         }
     }
 }
@@ -207,7 +212,7 @@ impl fmt::Debug for Database {
     }
 }
 
-/// Makes a file with nothing in it.
+/// Creates an empty file.
 fn create(path: &Path) -> Result<(), Fault> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Fault::Io(error)),
@@ -233,8 +238,8 @@ fn create(path: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Opens a file and verifies all of it: what is damaged is found now, and not when it is read or after it
-/// has been written to.
+/// Opens a file and verifies all of it, so that damage is found now and not when the file is read
+/// or after it has been written to.
 fn open(path: &Path) -> Result<redb::Database, Fault> {
     Ok(builder().set_check_integrity_on_open(true).open(path)?)
 }
@@ -245,8 +250,8 @@ fn builder() -> Builder {
     builder
 }
 
-/// Looks at the form of a file without writing a byte to it. What cannot be looked at so, because it was
-/// not closed or is damaged, is for the real opening to judge.
+/// Rejects a newer format without writing to the file. If the file cannot be opened read-only,
+/// because it was not closed or is damaged, the full opening decides.
 fn refuse_newer(path: &Path, migrations: &[Migration]) -> Result<(), Fault> {
     let look = || -> Result<Option<u64>, Fault> {
         let file = builder().open_read_only(path)?;
@@ -273,7 +278,7 @@ fn read(
     for entry in instances.range(after.saturating_add(1)..)? {
         let (id, bytes) = entry?;
         let id = id.value();
-        // Both are in the same order.
+        // Both tables are in the same order.
         while heard_from.0 < id {
             let Some(next) = heard.next() else { break };
             let (id, epoch) = next?;
@@ -307,7 +312,7 @@ fn write(transaction: &WriteTransaction, group: &Group, epoch: u64) -> Result<()
     Ok(())
 }
 
-/// Does `work`; should the library stumble over damage that it does not expect, that is a fault as well.
+/// Runs `work`; a panic of the library on unexpected damage counts as a fault as well.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
         let text = cause.downcast_ref::<String>().map(String::as_str);
@@ -317,7 +322,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
 }
 
 fn no(word: &str) -> Fault {
-    Fault::Damaged(format!("it does not tell its {word}"))
+    Fault::Damaged(format!("it has no valid {word}"))
 }
 
 impl Fault {

@@ -1,4 +1,4 @@
-//! The state directory: made, claimed, and what is in it.
+//! The state directory: creates and claims it, and names the files in it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -9,19 +9,19 @@ use crate::store::StoreError;
 /// The file with the registrations.
 const FILE: &str = "registry.redb";
 
-/// The file that is locked, and tells who locked it.
+/// The lock file, which holds the process id of its owner.
 const LOCK: &str = "lock";
 
 /// A directory that belongs to this process.
 #[derive(Debug)]
 pub(super) struct StateDirectory {
     path: PathBuf,
-    /// The system lets go of it when this process ends, in whatever way.
+    /// The system releases the lock when this process ends, however it ends.
     _lock: File,
 }
 
 impl StateDirectory {
-    /// Makes and claims it.
+    /// Creates and claims the directory.
     pub(super) fn claim(path: &Path) -> Result<Self, StoreError> {
         make_private(path).map_err(|source| StoreError::Io {
             what: "make the state directory",
@@ -35,7 +35,7 @@ impl StateDirectory {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
-                // Where a locked file cannot be read, nobody is named.
+                // If the locked file cannot be read, the error names no process.
                 let holder =
                     lock.read_to_string(&mut pid).ok().and_then(|_| pid.trim().parse().ok());
                 return Err(StoreError::InUse { directory: path.to_owned(), holder });
@@ -47,24 +47,24 @@ impl StateDirectory {
             .and_then(|()| lock.rewind())
             .and_then(|()| writeln!(lock, "{}", std::process::id()));
         match told {
-            // Who holds it is a help, not a condition.
+            // The process id helps operators, but the lock works without it.
             Err(error) if is_full(&error) => {}
             told => told.map_err(failed)?,
         }
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    /// Where the registrations are.
+    /// The path of the file with the registrations.
     pub(super) fn file(&self) -> PathBuf {
         self.path.join(FILE)
     }
 
-    /// Where a file is made before it is whole.
+    /// The path of a file that is not complete yet.
     pub(super) fn unfinished(&self) -> PathBuf {
         self.path.join(format!("{FILE}.new"))
     }
 
-    /// Gives the file of registrations a name that none has; tells which.
+    /// Renames the file of registrations to an unused name; returns the new path.
     pub(super) fn move_aside(&self) -> io::Result<PathBuf> {
         let mut number = 1_u64;
         loop {
@@ -78,7 +78,7 @@ impl StateDirectory {
         }
     }
 
-    /// Gives the file that was made its name.
+    /// Renames the complete file to its final name.
     pub(super) fn finish(&self) -> io::Result<()> {
         fs::rename(self.unfinished(), self.file())?;
         self.sync()
@@ -99,7 +99,7 @@ pub(super) fn private_file() -> OpenOptions {
     options
 }
 
-/// Whether a disk, or somebody's share of it, is full.
+/// Whether the disk, or the user's quota on it, is full.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -2,13 +2,13 @@
 //!
 //! | Part | Does |
 //! |---|---|
-//! | `directory` | the state directory, and who may use it |
-//! | `database` | the file: opened, checked, read, written |
-//! | `schema` | what is in it, and how older forms become the present one |
-//! | `encoding` | one record as bytes |
+//! | `directory` | the state directory, claimed by one process |
+//! | `database` | the file: opens, verifies, reads and writes it |
+//! | `schema` | the tables of the file, and migrations from older formats |
+//! | `encoding` | the encoding of one record |
 //! | `pending` | changes that wait to be written |
-//! | `reader` | what the store's thread does first: gives out what was kept |
-//! | `writer` | what it does then: writes what comes |
+//! | `reader` | the first task of the store's thread: reads the stored records |
+//! | `writer` | its second task: writes changes |
 
 mod database;
 mod directory;
@@ -32,34 +32,34 @@ use directory::StateDirectory;
 use pending::Pending;
 use reader::Batch;
 
-/// How long a disk that takes nothing is left alone before the next try.
+/// The delay after a failed access to the disk, before the next try.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Batches of records that are read before they are taken, so that reading and taking go on side by side.
+/// Batches of records that are read ahead, so that reading and restoring run in parallel.
 const BATCHES_AHEAD: usize = 4;
 
-/// Keeps registrations in a file: each change is durable before it is acknowledged, in groups, and the
-/// directory belongs to one process at a time.
+/// Keeps registrations in a file. Each change is durable before it is acknowledged; changes are
+/// written in groups. The directory belongs to one process at a time.
 ///
-/// What it writes is at most what the table holds, however often that changes: of several changes of
-/// one instance that wait, the last is written.
+/// The number of waiting changes is bounded by the size of the table: of several waiting changes of
+/// one instance, only the last is written.
 #[derive(Debug)]
 pub struct FileStore {
     pending: Arc<Pending>,
     progress: watch::Receiver<Progress>,
 }
 
-/// A state directory that no other process can use while this lives.
+/// A state directory that no other process can use until this is dropped.
 #[derive(Debug)]
 pub struct Claim {
     directory: StateDirectory,
 }
 
 impl FileStore {
-    /// Makes the directory, if it is not there, and claims it for this process. Quick.
+    /// Creates the directory if it does not exist, and claims it for this process. Returns quickly.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] if another process has claimed it, however that one ends; and
+    /// [`StoreError::InUse`] if another process has claimed it and still runs; and
     /// [`StoreError::Io`].
     pub fn claim(directory: &Path) -> Result<Claim, StoreError> {
         Ok(Claim { directory: StateDirectory::claim(directory)? })
@@ -67,17 +67,17 @@ impl FileStore {
 }
 
 impl Claim {
-    /// Opens what was kept, on a thread of its own that reads it while it is taken, and then writes what
-    /// comes.
+    /// Opens the file on a separate thread, which reads the records while the caller restores them,
+    /// and then writes changes.
     ///
-    /// A file that is damaged is moved aside, told in the log, and a new one is begun. As long as
-    /// the disk is full this waits.
+    /// A damaged file is moved aside with an error in the log, and a new one is created. While the
+    /// disk is full, this waits.
     ///
     /// # Errors
-    /// [`StoreError::Newer`] and [`StoreError::Io`]; the file is as it was.
+    /// [`StoreError::Newer`] and [`StoreError::Io`]; the file is unchanged.
     ///
     /// # Cancel safety
-    /// Dropping the future gives the directory back as soon as the thread has noticed.
+    /// Dropping the future releases the directory as soon as the thread notices.
     pub async fn open(self) -> Result<Opened, StoreError> {
         let (tell, told) = oneshot::channel();
         let path = self.directory.file();
@@ -91,20 +91,20 @@ impl Claim {
     }
 }
 
-/// The life of the store's thread: open, tell, write until there is nothing more to come.
+/// The store's thread: opens the file, reports, and writes until the store is dropped.
 fn run(directory: StateDirectory, tell: oneshot::Sender<Result<Opened, StoreError>>) {
     let mut is_waiting = false;
     let (database, origin) = loop {
         match Database::open(&directory) {
             Ok(opened) => break opened,
             Err(OpenError::Fatal(error)) => {
-                // Nobody may wait for it any more.
+                // The caller may have dropped the future.
                 let _ = tell.send(Err(error));
                 return;
             }
             Err(OpenError::NoRoom(why)) => {
                 if !is_waiting {
-                    error!("{why}; make room there: until then nothing is answered");
+                    error!("{why}; make room there: until then the registry is not ready");
                     is_waiting = true;
                 }
                 std::thread::sleep(RETRY_INTERVAL);
@@ -122,11 +122,11 @@ fn run(directory: StateDirectory, tell: oneshot::Sender<Result<Opened, StoreErro
     let progress = watch::Sender::default();
     let store =
         Box::new(FileStore { pending: Arc::clone(&pending), progress: progress.subscribe() });
-    // If nobody takes it, it is dropped at once, and the writer ends at once.
+    // If the caller has gone, the store is dropped at once and the writer ends at once.
     drop(tell.send(Ok(Opened { store, origin })));
     reader::run(&mut database, &pending, give);
     writer::run(database, &pending, &progress);
-    // Whoever waits for the end of the progress may claim the directory then.
+    // A caller that waits for the channel to close may then claim the directory.
     drop(directory);
     drop(progress);
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::store::{Change, Record, Ticket};
 
-/// Revisions are reserved so many at a time. A crash skips what is left of them, which is of no
-/// consequence: there are 2^64.
+/// The size of a reservation of revisions. A crash skips the rest of one, which does not matter:
+/// there are 2^64.
 pub(super) const REVISION_BLOCK: u64 = 1 << 32;
 
-/// What is to be done about one instance.
+/// The pending write of one instance.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     Put(Box<Record>),
@@ -18,21 +18,21 @@ pub(super) enum Entry {
     Removed,
 }
 
-/// Changes that are committed together. All that came before them has been taken before.
+/// Changes that are committed together, after all earlier changes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Group {
-    /// The last change that it holds.
+    /// The last change that the group holds.
     pub(super) ticket: Ticket,
-    /// By the numbers of the instances, of which each comes once.
+    /// One entry for each instance, by its number.
     pub(super) entries: BTreeMap<u64, Entry>,
-    /// The last revision that may be told from then on, if that changes.
+    /// The last revision that may be used after the commit, if that changes.
     pub(super) reserved: Option<u64>,
 }
 
-/// Collects changes on one side and gives them out in groups on the other.
+/// Collects changes from the registry and hands them to the writer in groups.
 ///
-/// Its size is bounded by what the file and the table hold, however long nothing can be written: an
-/// instance has one entry, and one that came and went meanwhile has none.
+/// Its size is bounded by those of the file and the table, even while the disk is stalled. An
+/// instance has one entry; one that was added and removed in between has none.
 #[derive(Debug)]
 pub(super) struct Pending {
     state: Mutex<State>,
@@ -43,11 +43,11 @@ pub(super) struct Pending {
 struct State {
     last: Ticket,
     entries: BTreeMap<u64, Entry>,
-    /// The highest number of an instance that was ever given out: what is above is not in the file.
+    /// The highest number of an instance handed to the writer: the file has none above it.
     highest_given: u64,
-    /// The last revision that may have been told.
+    /// The last revision that may have been used.
     told: u64,
-    /// The last revision that has been asked to be reserved.
+    /// The last revision whose reservation was requested.
     reserved: u64,
     wants_reservation: bool,
     given: Ticket,
@@ -55,8 +55,8 @@ struct State {
 }
 
 impl Pending {
-    /// Nothing, where revisions after `told` and up to `reserved` may be told. Everything that is in
-    /// the file counts as given out.
+    /// Without changes. Revisions above `told` and up to `reserved` may be used. Instances up to
+    /// `highest_given` may be in the file.
     pub(super) fn new(told: u64, reserved: u64, highest_given: u64) -> Self {
         let state = State {
             last: Ticket::default(),
@@ -71,7 +71,7 @@ impl Pending {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Takes a change and numbers it.
+    /// Queues a change and numbers it.
     pub(super) fn add(&self, change: Change) -> Ticket {
         let mut state = self.lock();
         state.take(change);
@@ -84,25 +84,25 @@ impl Pending {
         self.lock().last
     }
 
-    /// Notes that revisions up to this one are about to be told.
+    /// Records that revisions up to this one are about to be used.
     pub(super) fn reserve(&self, revision: u64) {
         let mut state = self.lock();
         state.told = state.told.max(revision);
         if state.reserved.saturating_sub(state.told) < REVISION_BLOCK / 2 {
-            // Half a block ahead of use: to be durable long before it is needed.
+            // Half a block ahead of use, to be durable long before it is needed.
             state.reserved = state.told.saturating_add(REVISION_BLOCK);
             state.wants_reservation = true;
             self.changed.notify_one();
         }
     }
 
-    /// Nothing more will come.
+    /// Ends the queue: the registry has no more changes.
     pub(super) fn end(&self) {
         self.lock().is_ending = true;
         self.changed.notify_one();
     }
 
-    /// Waits for changes and takes all there are; `None` once there will be no more.
+    /// Waits for changes and takes all of them; `None` after the last one.
     pub(super) fn next_group(&self) -> Option<Group> {
         let mut state = self.lock();
         loop {
@@ -116,13 +116,13 @@ impl Pending {
         }
     }
 
-    /// What is written when everything else has been: no revision was told after this one.
+    /// The final group, written after all others: no revision above `told` was used.
     pub(super) fn last_group(&self) -> Group {
         let state = self.lock();
         Group { ticket: state.last, entries: BTreeMap::new(), reserved: Some(state.told) }
     }
 
-    /// Waits for a while, or until nothing more will come; tells which.
+    /// Waits for `duration` or for the end; returns whether the end has come.
     pub(super) fn rest(&self, duration: Duration) -> bool {
         let state = self.lock();
         let ends = self.changed.wait_timeout_while(state, duration, |state| !state.is_ending);

@@ -1,4 +1,4 @@
-//! Gives out what was kept, while the table is made of it.
+//! Reads the stored records while the registry restores its table.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::mpsc::SyncSender;
@@ -11,11 +11,11 @@ use super::encoding;
 use super::pending::Pending;
 use crate::store::Record;
 
-/// Bytes of records given at a time, more or less.
+/// The approximate number of bytes of records in a batch.
 const BATCH_BYTES: usize = 256 << 10;
 
-/// Some records as they are in the file. They are decoded by whoever takes them, so that what is allocated
-/// for a moment is allocated and given back by one thread.
+/// Encoded records. The receiver decodes them, so that one thread allocates and frees the temporary
+/// memory.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     bytes: Vec<u8>,
@@ -29,24 +29,27 @@ impl Batch {
         self.records.push((id, restarts, start..self.bytes.len()));
     }
 
-    /// The records. One that is none is told, and left out: the page is as it was written, so that is what
-    /// some registry has written, and it stays there.
+    /// Decodes the records. An invalid record is logged and left out. It stays in the file: its
+    /// page passed verification, so a registry wrote it.
     pub(super) fn decode(self) -> impl Iterator<Item = Record> {
         let Self { bytes, records } = self;
         records.into_iter().filter_map(move |(id, restarts, range)| {
             let record = encoding::decode(id, restarts, bytes.get(range)?);
             if record.is_none() {
-                error!(instance = id, "a record cannot be read; it is left as it is, and out");
+                error!(
+                    instance = id,
+                    "cannot decode a record; it stays in the file and is not restored"
+                );
             }
             record
         })
     }
 }
 
-/// Gives all records, in the order of their numbers, unless nobody wants them.
+/// Sends all records, in the order of their numbers, until the receiver is dropped.
 ///
-/// The whole file has been verified when it was opened. Should reading fail all the same, it is tried
-/// again and goes on from there: a part of what was kept must not pass for the whole.
+/// The whole file was verified when it was opened. If reading fails nevertheless, it is repeated
+/// from the last record: some of the records must not pass for all of them.
 pub(super) fn run(database: &mut Database, pending: &Pending, give: SyncSender<Batch>) {
     let mut batch = Batch::default();
     let mut last = 0;
@@ -64,7 +67,10 @@ pub(super) fn run(database: &mut Database, pending: &Pending, give: SyncSender<B
         match read {
             Ok(()) => break,
             Err(fault) => {
-                error!("{}; until then nothing is answered", database.explain_reading(&fault));
+                error!(
+                    "{}; until then the registry is not ready",
+                    database.explain_reading(&fault)
+                );
                 has_failed = true;
                 if pending.rest(RETRY_INTERVAL) {
                     return;
@@ -72,10 +78,10 @@ pub(super) fn run(database: &mut Database, pending: &Pending, give: SyncSender<B
             }
         }
     }
-    // Nobody may want the rest.
+    // The receiver may have been dropped.
     let _ = give.send(batch);
     if has_failed {
-        info!("what was kept has been read after all");
+        info!("all stored records have been read now");
     }
 }
 

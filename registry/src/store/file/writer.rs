@@ -1,4 +1,4 @@
-//! What the store's thread does once the file is open.
+//! The store's thread after it has read the file.
 
 use tokio::sync::watch;
 use tracing::{error, info};
@@ -8,7 +8,7 @@ use super::database::Database;
 use super::pending::{Group, Pending};
 use crate::store::Progress;
 
-/// Writes group after group until there will be no more, and then closes the file. While one is written, the
+/// Writes groups until the queue ends, and then closes the file. While it writes one group, the
 /// next gathers: the busier the registry, the larger the groups.
 pub(super) fn run(mut database: Database, pending: &Pending, progress: &watch::Sender<Progress>) {
     while let Some(group) = pending.next_group() {
@@ -17,12 +17,12 @@ pub(super) fn run(mut database: Database, pending: &Pending, progress: &watch::S
         }
     }
     if let Err(fault) = database.commit(&pending.last_group()) {
-        // All that was acknowledged is durable; the next start skips some revisions, that is all.
+        // All acknowledged changes are durable; the next start only skips some revisions.
         info!(why = database.explain(&fault), "the file could not be closed in order");
     }
 }
 
-/// Writes one group, however often it takes; gives up only at the end, and tells whether it did not.
+/// Writes one group, retrying until the queue ends; returns whether it was written.
 fn write(
     database: &mut Database,
     pending: &Pending,
@@ -43,7 +43,7 @@ fn write(
         if is_last_try {
             error!(
                 changes = group.entries.len(),
-                "the registry ends with changes that it could not keep; none of them was acknowledged"
+                "the registry ends with unwritten changes; none of them was acknowledged"
             );
             return false;
         }
@@ -52,7 +52,7 @@ fn write(
     let had_failed = progress.borrow().failure.is_some();
     progress.send_replace(Progress { committed: group.ticket, failure: None });
     if had_failed {
-        info!("changes are kept again");
+        info!("changes are written again");
     }
     true
 }

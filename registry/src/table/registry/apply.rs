@@ -1,5 +1,4 @@
-//! How a change becomes part of the table: the only way in which instances and their names come, change
-//! and go.
+//! Makes changes in the table: the only way in which instances and their names come, change and go.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,10 +17,10 @@ use crate::table::instance::{Instance, Mark, Native};
 use crate::table::lease::{Lease, Suspicion};
 use crate::table::title::Title;
 
-/// How many times in a row an instance that is not heard from is given a TTL after a restart.
+/// How many TTLs of grace in a row restarts grant an instance that does not renew.
 pub const MAX_GRACES: u32 = 3;
 
-/// What changes have done to leases, for those who follow the table.
+/// The leases that changes have added, updated and removed, for watchers.
 #[derive(Debug, Default)]
 pub(super) struct Applied {
     pub(super) added: Vec<Arc<Lease>>,
@@ -30,8 +29,8 @@ pub(super) struct Applied {
 }
 
 impl Registry {
-    /// Makes the changes of a plan, in order, and notifies the store and the watchers. `reason` is what
-    /// the log says about leases that end.
+    /// Makes the changes of a plan, in order, and notifies the store and the watchers. `reason` is
+    /// the log's reason for leases that end.
     pub(super) fn carry_out(&mut self, now: Instant, plan: Plan, reason: &str) -> Applied {
         let mut applied = Applied::default();
         for change in plan.changes {
@@ -50,8 +49,8 @@ impl Registry {
 
     /// Makes one change, which the store has ordered as `ticket`, in the table.
     ///
-    /// Of the table, only the instance that changes matters. So tables that apply the same changes are the
-    /// same.
+    /// It depends on no part of the table but the instance that changes. So tables that apply the
+    /// same changes are equal.
     pub(super) fn apply(
         &mut self,
         now: Instant,
@@ -76,9 +75,9 @@ impl Registry {
         }
     }
 
-    /// The instance that a record is about, with its leases.
+    /// The instance of a record, with its leases, if the table has it.
     fn known(&self, record: &Record) -> Option<(Arc<Instance>, Vec<Arc<Lease>>)> {
-        // Numbers rise, so most need no look.
+        // Numbers rise, so most records need no look-up.
         if record.id >= self.next_instance {
             return None;
         }
@@ -123,7 +122,7 @@ impl Registry {
         let (staying, going): (Vec<_>, Vec<_>) = held.iter().cloned().partition(|it| stays(&it));
         let is_held = |name: &&ServiceName| held.iter().any(|lease| lease.service.name == **name);
         let fresh = record.names.iter().filter(|name| !is_held(name));
-        // What comes is there before anything goes, so that nobody finds nothing.
+        // New leases come before old ones go, so that no query in between finds none.
         let since = self.directory.clock.since(now);
         let begun = self.begin(now, since, instance, fresh);
         let mut has_changed = instance.set(Mark::Draining, record.is_draining);
@@ -142,8 +141,8 @@ impl Registry {
         applied.removed.extend(going);
     }
 
-    /// Begins the leases of `names`, under an instance that is counted if it is new. They are suspects if
-    /// the instance has not been heard from since the registry started.
+    /// Begins the leases of `names` and counts the instance if it is new. They are suspects if the
+    /// instance has not renewed since the registry started.
     fn begin<'n>(
         &mut self,
         now: Instant,
@@ -178,7 +177,7 @@ impl Registry {
         begun
     }
 
-    /// Takes leases out of everything.
+    /// Removes leases from every index and queue.
     fn remove(&mut self, leases: &[Arc<Lease>]) {
         for lease in leases {
             lease.end();
@@ -208,8 +207,8 @@ impl Registry {
         }
     }
 
-    /// Applies what a store kept: every instance is a suspect with one TTL of grace until it is heard
-    /// from, so that a restart never turns "found" into "not found".
+    /// Applies the records of a store: every instance is suspect, with one TTL of grace, until it
+    /// renews. So a restart never makes a registered server unknown.
     pub(super) fn restore(&mut self, now: Instant, records: Records) {
         let (mut restored, mut given_up) = (0_u64, 0_u64);
         for record in records {
@@ -225,7 +224,7 @@ impl Registry {
                 restored += 1;
             }
         }
-        // One number stands for all of it: nobody followed it.
+        // One number stands for all restored instances, because there were no watchers yet.
         let revision = self.directory.revision().number + u64::from(restored > 0);
         self.store.reserve(revision);
         self.directory.journal.skip(u64::from(restored > 0));
@@ -233,15 +232,15 @@ impl Registry {
             info!(
                 restored,
                 given_up,
-                "the instances that were kept are suspect until they renew; given up are those that \
-                 were not heard from in {MAX_GRACES} runs"
+                "restored instances are suspect until they renew; instances that did not renew \
+                 in {MAX_GRACES} runs were dropped"
             );
         }
     }
 }
 
 impl NativeRecord {
-    /// As it is taken up, with the TTL that this registry grants.
+    /// The native part of an instance, with the TTL that this registry grants.
     fn to_native(&self, ttl: Duration) -> Native {
         let Self { lease, registrant, key, addresses, details, .. } = self;
         let addresses = addresses.clone().into();

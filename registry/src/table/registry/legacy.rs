@@ -1,4 +1,4 @@
-//! Registrations in RPyC's own protocol: whoever is on a host speaks for its ports.
+//! Registrations in RPyC's own protocol: any program on a host may change that host's ports.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,11 +14,11 @@ use crate::table::Asker;
 use crate::table::instance::Instance;
 use crate::table::lease::Lease;
 
-/// What becomes of a registration.
+/// What a registration changes.
 pub(super) struct Decision {
     /// The leases that it renews.
     renewed: Vec<Arc<Lease>>,
-    /// The instance that it is about, if that is known already.
+    /// The instance that it concerns, if there is one.
     known: Option<Arc<Instance>>,
     pub(super) plan: Plan,
 }
@@ -26,11 +26,11 @@ pub(super) struct Decision {
 impl Registry {
     /// Registers `names` on `port` of the asker's host, or renews those it holds already.
     ///
-    /// Names that a native registration of the same server holds stay as they are. The change is
-    /// visible to queries when this returns; the ticket tells when it is durable.
+    /// Names that a native registration of the same server holds do not change. The change is
+    /// visible to queries when this returns; the ticket shows when it is durable.
     ///
     /// # Errors
-    /// [`Refusal`] if a limit stands in the way; then nothing has changed.
+    /// [`Refusal`] if a limit would be exceeded; then nothing has changed.
     pub fn register(
         &mut self,
         now: Instant,
@@ -69,7 +69,7 @@ impl Registry {
         let (held, ports_of_host) = self.directory.held(&host, port);
         let mut fresh: Vec<ServiceName> = Vec::new();
         let mut renewed: Vec<Arc<Lease>> = Vec::new();
-        // A message may repeat names, so it is bounded apart from what the instance ends up with.
+        // A message may repeat names, so it has a limit apart from the instance's.
         let limit = self.config.limits.names_per_instance;
         if names.clone().nth(limit).is_some() {
             return Err(Refusal::TooManyNames { limit });
@@ -105,10 +105,10 @@ impl Registry {
         Ok(Decision { renewed, known, plan })
     }
 
-    /// Ends whatever the asker's host registered by RPyC's own protocol on `port`, unless a
+    /// Ends the leases that the asker's host registered in RPyC's own protocol on `port`, unless a
     /// registration that arrived later than this request has been served before it.
     ///
-    /// The change is visible to queries when this returns; the ticket tells when it is durable.
+    /// The change is visible to queries when this returns; the ticket shows when it is durable.
     pub fn unregister(&mut self, now: Instant, asker: &Asker, port: &Port) -> Ticket {
         let (mut held, _) = self.directory.held(&asker.host, port);
         held.retain(|lease| lease.instance.is_legacy() && self.ends(lease, asker));
@@ -123,7 +123,7 @@ impl Registry {
             if self.directory.is_late(&lease.instance, &asker.arrival) {
                 return false;
             }
-            // A renewal that comes in between has noted its arrival first.
+            // A renewal that comes in between has recorded its arrival first.
             if lease.end_if_still(deadline) {
                 return true;
             }

@@ -1,4 +1,4 @@
-//! The half of the table that has one owner: leases begin and end here.
+//! The half of the table that has one owner: it begins and ends leases.
 
 mod apply;
 mod legacy;
@@ -36,26 +36,26 @@ pub use sweep::SWEEP_INTERVAL;
 use sweep::Sweep;
 use telling::Telling;
 
-/// How a table is set up. The default is a working one.
+/// The configuration of a table. The default is usable.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a literal with `..Default::default()` stays valid")]
 pub struct TableConfig {
-    /// How long a lease lasts unless it is renewed, if its registrant asks for no other time.
-    /// Default 240 s, four times what RPyC's servers take to renew.
+    /// How long a lease lasts without renewal, if its registrant requested no other TTL. Default
+    /// 240 s, four times the interval at which RPyC's servers renew.
     pub ttl: Duration,
-    /// The shortest time that a registrant gets. Default 1 s.
+    /// The shortest TTL that is granted. Default 1 s.
     pub min_ttl: Duration,
-    /// The longest time that a registrant gets. Default one day.
+    /// The longest TTL that is granted. Default one day.
     pub max_ttl: Duration,
-    /// When too many are overdue at once to be believed.
+    /// When overdue leases are kept because too many expire together.
     pub protection: ProtectionPolicy,
-    /// What is done with instances that probes find failing.
+    /// How answers treat instances whose probes fail.
     pub failing: FailingPolicy,
-    /// Which addresses are told as others; the first that speaks of an address counts.
+    /// Replacements of addresses; the first rule that matches an address applies.
     pub address_rules: Vec<AddressRule>,
-    /// What is taken from everybody and from each.
+    /// Limits for all hosts together and for each.
     pub limits: Limits,
-    /// The wall clock's seconds at the start, for people only.
+    /// The wall clock's seconds at the start, for display only.
     pub wall_clock: u64,
 }
 
@@ -74,27 +74,27 @@ impl Default for TableConfig {
     }
 }
 
-/// Gives numbers that nobody can guess.
+/// Returns unpredictable numbers.
 pub type Entropy = Box<dyn FnMut() -> u128 + Send>;
 
 /// Decides what commands and the passing of time change, and applies it.
 ///
-/// Each command is decided from the table as it is (a [`Plan`](plan::Plan)), the store orders its changes,
-/// and `apply` makes them.
+/// Each command is decided from the present table (a [`Plan`](plan::Plan)), the store orders its
+/// changes, and `apply` makes them.
 pub struct Registry {
     directory: Arc<Directory>,
     config: TableConfig,
     start: Instant,
     store: Box<dyn Store>,
     entropy: Entropy,
-    /// Every lease that is not held, by a time at which it may have ended. Renewals do not touch this
-    /// queue: when a lease's time comes it is looked at, and put back if its deadline has moved. So
-    /// a renewal costs nothing here, and a lease is looked at once a TTL.
+    /// Every lease that is not held, by a time at which it may have ended. A renewal does not touch
+    /// this queue: when a lease's time comes, a sweep looks at it and puts it back if its deadline
+    /// has moved. So a renewal costs nothing here, and a lease is looked at once in each TTL.
     queue: Queue,
     sweep: Sweep,
-    /// Overdue leases that are kept for now, by the time at which they go regardless.
+    /// Overdue leases that are kept for now, by the time at which they expire regardless.
     held: Queue,
-    /// How many of them each service has.
+    /// The number of held leases of each service.
     held_of: HashMap<u64, usize>,
     losses: Losses,
     is_table_protected: bool,
@@ -116,7 +116,7 @@ impl fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// A table with what `origin` kept, every instance of it suspect until it is heard from.
+    /// A table with the records of `origin`, every instance of which is suspect until it renews.
     #[must_use]
     pub fn new(
         now: Instant,
@@ -153,55 +153,55 @@ impl Registry {
         registry
     }
 
-    /// The half of the table that answers and renews.
+    /// The half of the table that answers queries and renews leases.
     #[must_use]
     pub fn directory(&self) -> Arc<Directory> {
         Arc::clone(&self.directory)
     }
 
-    /// How many servers there are.
+    /// The number of instances.
     #[must_use]
     pub fn instances(&self) -> usize {
         self.instances
     }
 
-    /// How many names of servers there are: an instance with three names counts thrice.
+    /// The number of leases: an instance with three names counts three times.
     #[must_use]
     pub fn leases(&self) -> usize {
         self.leases
     }
 
-    /// How many names somebody serves.
+    /// The number of names that have an instance.
     #[must_use]
     pub fn services(&self) -> usize {
         self.directory.services_len()
     }
 
-    /// What is taken from everybody and from each.
+    /// Limits for all hosts together and for each.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.config.limits
     }
 
-    /// Follows how far the store has come.
+    /// A receiver of the store's progress.
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.store.progress()
     }
 
-    /// The word for the store.
+    /// The name of the kind of store.
     #[must_use]
     pub fn store_kind(&self) -> &'static str {
         self.store.kind()
     }
 
-    /// The number of the change that was made last.
+    /// The ticket of the last change.
     #[must_use]
     pub fn last_ticket(&self) -> Ticket {
         self.store.last_ticket()
     }
 
-    /// Whether there is room for what an asker wants to add.
+    /// Checks that the limits allow what an asker wants to add.
     fn check_room(&self, asker: &Asker, wanted: &Wanted) -> Result<(), Refusal> {
         let limits = &self.config.limits;
         if wanted.held + wanted.fresh > limits.names_per_instance {
@@ -214,7 +214,7 @@ impl Registry {
             if self.instances >= limits.instances {
                 return Err(Refusal::TooManyInstances { limit: limits.instances });
             }
-            // Many servers may share this machine; whoever runs it answers for them.
+            // Many servers may share this machine, and its owner is responsible for them.
             if !asker.is_here && wanted.ports_of_host >= limits.instances_per_source {
                 return Err(Refusal::TooManyInstancesOfSource {
                     source_host: asker.host,
@@ -233,12 +233,12 @@ impl Registry {
         Ok(())
     }
 
-    /// The wall clock's seconds, as far as the start and monotonic time tell.
+    /// The wall clock's seconds, computed from those at the start and monotonic time.
     fn wall_clock(&self, now: Instant) -> u64 {
         self.config.wall_clock + now.saturating_duration_since(self.start).as_secs()
     }
 
-    /// Moves the deadlines of leases that have been heard from, whatever was thought of them.
+    /// Renews leases, suspects included.
     fn hear_from<'l>(&mut self, now: Instant, leases: impl IntoIterator<Item = &'l Arc<Lease>>) {
         let tick = self.directory.clock.tick(now);
         let mut revived = Vec::new();
@@ -261,7 +261,7 @@ impl Registry {
         self.note(EventKind::Updated, &revived);
     }
 
-    /// Tells the store that an instance is alive, once a run.
+    /// Reports to the store, once a run, that an instance is alive.
     fn heard(&mut self, instance: &Instance) {
         if instance.set(Mark::Unheard, false) {
             self.store.record(Change::Heard(instance.id));
@@ -275,7 +275,7 @@ impl Registry {
         held
     }
 
-    /// Gives changes their numbers and tells whoever follows them.
+    /// Numbers changes and notifies watchers.
     fn note(&mut self, kind: EventKind, leases: &[Arc<Lease>]) {
         let last = self.directory.revision().number;
         self.store.reserve(last + u64::try_from(leases.len()).unwrap_or(u64::MAX));
@@ -292,15 +292,15 @@ impl Registry {
     }
 }
 
-/// What an asker wants to add.
+/// The additions that an asker requests.
 struct Wanted {
-    /// Names that the instance has already.
+    /// The number of names that the instance has.
     held: usize,
-    /// Names that it would have besides.
+    /// The number of names that would be added.
     fresh: usize,
     /// Whether the instance would be a new one.
     is_new: bool,
-    /// How many ports its host has already.
+    /// The number of ports on which the host has leases.
     ports_of_host: usize,
 }
 

@@ -16,48 +16,48 @@ use crate::table::instance::Instance;
 use crate::table::lease::Lease;
 use crate::table::{Asker, Directory, Host};
 
-/// How many renewals fit into a lease: as with RPyC's 60 s of 240 s, three may be lost.
+/// Renewals in one TTL: as with RPyC's 60 s of 240 s, three may be lost.
 const RENEWALS_PER_TTL: u32 = 4;
 
-/// Where a server is: what it is known by while it runs.
+/// The host and port that identify a server while it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "host and port are all there is")]
 pub struct Place {
-    /// Its host: the first of its addresses, or where its registration came from.
+    /// The host: that of the first of its addresses, or the source of its registration.
     pub host: Host,
-    /// Its port.
+    /// The port.
     pub port: Port,
 }
 
-/// A native registration that has been read and found sound.
+/// A native registration that has been validated.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "faces build it as a literal")]
 pub struct NewInstance {
-    /// Its names, none twice.
+    /// Its names, without duplicates.
     pub names: Vec<ServiceName>,
-    /// Where it is.
+    /// The host and port that identify it.
     pub place: Place,
-    /// Where it is, as its registrant says, the preferred first; empty if it left that to us.
+    /// The addresses that its registrant named, the preferred first; empty if it named none.
     pub addresses: Vec<SocketAddr>,
-    /// How long its lease shall last; `None` means the registry's own time.
+    /// The requested TTL; `None` means the registry's default.
     pub ttl: Option<Duration>,
-    /// What tells a registration that comes again from a new one.
+    /// Distinguishes a repeated registration from a new one.
     pub key: Option<Box<str>>,
-    /// Whether nobody else may hold one of the names.
+    /// Whether no other instance may hold one of the names.
     pub is_exclusive: bool,
-    /// What its registrant tells about it.
+    /// The details that its registrant gave.
     pub details: Details,
 }
 
 impl Registry {
-    /// Begins a lease, or gives the one that the same registration began before.
+    /// Begins a lease, or returns the one that the same registration began before.
     ///
-    /// A registration of the same place under another key is a new start of the server: the old
-    /// instance ends. So does what the server registered there in RPyC's own protocol.
+    /// A registration of the same place under another key is a new start of the server, so the old
+    /// instance ends. So does the server's registration there in RPyC's own protocol.
     ///
     /// # Errors
-    /// [`Refusal`] if a limit, another holder of the place, or one of a name that is to be held
-    /// alone stands in the way; then nothing has changed.
+    /// [`Refusal`] if a limit, another holder of the place, or another holder of an exclusive name
+    /// prevents it; then nothing has changed.
     pub fn register_native(
         &mut self,
         now: Instant,
@@ -86,7 +86,7 @@ impl Registry {
         Ok((self.granted(asker, &begun.instance), self.store.last_ticket()))
     }
 
-    /// The registration of a server that is new, or has started anew at its place.
+    /// Decides the registration of a server that is new, or has restarted at its place.
     pub(super) fn decide_native(
         &self,
         now: Instant,
@@ -103,7 +103,7 @@ impl Registry {
         let config = &self.config;
         let ttl = new.ttl.unwrap_or(config.ttl).clamp(config.min_ttl, config.max_ttl);
         let Place { host, port } = new.place;
-        // A legacy registration is its host's own.
+        // A legacy registration belongs to its host.
         let is_same_server = asker.host == host;
         let replaced: Vec<_> = held
             .iter()
@@ -131,14 +131,14 @@ impl Registry {
         }
         let record = Record::legacy(self.next_instance, host, &port, self.wall_clock(now));
         plan.put(None, Record { names: new.names, native: Some(native), ..record });
-        // The new one is there before the old one goes, so that nobody finds nothing.
+        // The new instance comes before the old one goes, so that no query in between finds none.
         let ending = self.plan_end(&replaced);
         plan.changes.extend(ending.changes);
         plan.conditions.extend(ending.conditions);
         Ok(plan)
     }
 
-    /// The same registration once more: what it says now counts.
+    /// Applies a repeated registration: its names and details replace the earlier ones.
     fn register_again(
         &mut self,
         now: Instant,
@@ -180,10 +180,10 @@ impl Registry {
         Ok(plan)
     }
 
-    /// Renews a lease, whatever was thought of it.
+    /// Renews a lease, that of a suspect included.
     ///
     /// # Errors
-    /// [`Refusal::UnknownLease`] if there is none, or it has ended.
+    /// [`Refusal::UnknownLease`] if the lease does not exist or has ended.
     pub fn renew_native(
         &mut self,
         now: Instant,
@@ -198,11 +198,11 @@ impl Registry {
         Ok((self.granted(asker, &instance), ticket))
     }
 
-    /// Changes what is told about an instance.
+    /// Changes the details of an instance.
     ///
     /// # Errors
-    /// [`Refusal::UnknownLease`] if there is none, or it has ended; [`Refusal::Details`] if it would
-    /// be too much.
+    /// [`Refusal::UnknownLease`] if the lease does not exist or has ended; [`Refusal::Details`] if
+    /// the details would exceed their limits.
     pub fn update(
         &mut self,
         now: Instant,
@@ -227,14 +227,14 @@ impl Registry {
             self.check_name(name)?;
         }
         if new.is_exclusive {
-            // The registrant's own earlier start does not stand in its way.
+            // The registrant's own earlier start does not conflict.
             let own = replaced.first().map_or(0, |lease| lease.instance.id);
             self.check_alone(&new.names, own)?;
         }
         Ok(())
     }
 
-    /// Whether nobody but instance `own` holds any of `names`.
+    /// Checks that no instance but `own` holds any of `names`.
     fn check_alone(&self, names: &[ServiceName], own: u64) -> Result<(), Refusal> {
         for name in names {
             let leases = self.directory.leases(name.as_str()).map(|(_, leases)| leases);
@@ -254,8 +254,8 @@ impl Registry {
 }
 
 impl Directory {
-    /// What a registrant is told of its lease. The time of the next renewal lies within a tenth of
-    /// a quarter of the TTL, so that those who registered together drift apart.
+    /// The terms of a lease, for its registrant. The next renewal is due after a quarter of the
+    /// TTL, give or take a tenth of that, so that servers that registered together drift apart.
     pub(crate) fn granted(&self, asker: &Asker, instance: &Instance, jitter: u128) -> Granted {
         let native = instance.native.as_ref();
         let ttl = native.map_or_else(|| self.ttl(), |native| native.ttl());

@@ -1,4 +1,4 @@
-//! What operators, registrants with their lease, and probes say of instances.
+//! Commands of operators and lease owners, and results of probes.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,10 +17,10 @@ use crate::table::instance::{Instance, Mark};
 use crate::table::lease::Lease;
 
 impl Registry {
-    /// The leases that are meant. A target with a name means those of that name alone.
+    /// The leases that a target selects. A target with a name selects leases of that name only.
     ///
     /// # Errors
-    /// [`Refusal::UnknownLease`] and [`Refusal::UnknownTarget`] if nothing is.
+    /// [`Refusal::UnknownLease`] and [`Refusal::UnknownTarget`] if it selects none.
     pub(crate) fn find(&self, target: &Target) -> Result<Vec<Arc<Lease>>, Refusal> {
         let mut found = self.directory.find(target)?;
         found.retain(|lease| !lease.has_ended());
@@ -30,7 +30,7 @@ impl Registry {
         Err(if target.lease.is_some() { Refusal::UnknownLease } else { Refusal::UnknownTarget })
     }
 
-    /// Ends the leases that are meant; tells how many instances that concerns.
+    /// Ends the leases that a target selects; returns how many instances they belong to.
     ///
     /// # Errors
     /// As [`Registry::drain`].
@@ -42,10 +42,10 @@ impl Registry {
         Ok((u64::try_from(concerned).unwrap_or(u64::MAX), self.store.last_ticket()))
     }
 
-    /// Lets the instances that are meant get nobody new, or gives them back; tells how many changed.
+    /// Starts or stops draining the selected instances; returns how many changed.
     ///
     /// # Errors
-    /// [`Refusal::UnknownLease`] and [`Refusal::UnknownTarget`] if no instance is meant.
+    /// [`Refusal::UnknownLease`] and [`Refusal::UnknownTarget`] if the target selects no instance.
     pub fn drain(
         &mut self,
         now: Instant,
@@ -64,10 +64,10 @@ impl Registry {
         Ok((u64::try_from(changing.len()).unwrap_or(u64::MAX), self.store.last_ticket()))
     }
 
-    /// Takes note of what probes say against an instance, or that they say nothing any more.
+    /// Sets or clears the probe failure of an instance.
     pub(crate) fn probed(&mut self, instance: &Arc<Instance>, failure: Option<Failure>) {
         if self.leases_of(instance).is_empty() {
-            // It has ended meanwhile.
+            // It has ended in the meantime.
             return;
         }
         let why = failure.as_ref().map(|failure| failure.error.clone());
@@ -82,8 +82,8 @@ impl Registry {
         self.state_changed(instance);
     }
 
-    /// Ends the protection of suspects, of one name or of all: those that are overdue go at once.
-    /// Tells how many leases went.
+    /// Ends the protection of one name or of all, so that overdue suspects expire at once. Returns
+    /// how many leases expired.
     pub fn release(&mut self, now: Instant, name: Option<&FoldedName>) -> (u64, Ticket) {
         let is_meant =
             |lease: &&Arc<Lease>| name.is_none_or(|name| lease.service.as_str() == &**name);
@@ -94,17 +94,17 @@ impl Registry {
         (u64::try_from(ended.len()).unwrap_or(u64::MAX), self.store.last_ticket())
     }
 
-    /// Gives an instance the place that its state has, under each of its names.
+    /// Moves an instance to the rank that its state implies, under each of its names.
     pub(super) fn state_changed(&mut self, instance: &Arc<Instance>) {
         let leases = self.leases_of(instance);
         self.directory.rank(&leases);
         self.note(EventKind::Updated, &leases);
     }
 
-    /// Which names are protected at the moment; an empty name stands for the whole table.
+    /// The names that are protected now; an empty name stands for the whole table.
     #[must_use]
     pub fn protected(&self) -> Vec<String> {
-        /// More would say no more.
+        /// The most names that are reported; more would not help a reader.
         const MOST: usize = 20;
         let of_table = self.is_table_protected.then(String::new);
         let names = self.held_of.keys().filter_map(|id| self.directory.name_of(*id));
@@ -121,10 +121,10 @@ fn instances(leases: &[Arc<Lease>]) -> Vec<Arc<Instance>> {
 }
 
 impl crate::table::Directory {
-    /// The leases that are meant, of instances or of one name.
+    /// The leases that a target selects, by lease, name, instance or host.
     ///
     /// # Errors
-    /// [`Refusal`] if the target cannot be read.
+    /// [`Refusal`] if the target is invalid.
     pub(crate) fn find(&self, target: &Target) -> Result<Vec<Arc<Lease>>, Refusal> {
         let ip = match &target.host {
             None => None,

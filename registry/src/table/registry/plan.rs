@@ -1,4 +1,4 @@
-//! What a command would change.
+//! The changes that a command would make.
 
 use std::sync::Arc;
 
@@ -13,9 +13,8 @@ use crate::table::lease::Lease;
 
 /// The changes that a command makes, decided from the table without touching it.
 ///
-/// They are right as long as its conditions hold. A registry with a store of its own decides and applies
-/// under one lock, so they do. A store that is shared checks them when it gives the changes their place
-/// in the order of all.
+/// They are right as long as the conditions hold. A registry with its own store decides and applies
+/// under one lock, so they do hold. A shared store checks them when it orders the changes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
     /// In the order in which they are made.
@@ -23,21 +22,21 @@ pub(super) struct Plan {
     pub(super) conditions: Vec<Condition>,
 }
 
-/// What must be so that a plan is right.
+/// A fact that makes a plan right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// The latest change of this instance is still the one with this ticket.
+    /// The latest change of this instance is the one with this ticket.
     Unchanged { instance: u64, host: Host, port: Port, ticket: Ticket },
-    /// No instance has had this number.
+    /// No instance has had this number yet.
     Unused { instance: u64 },
-    /// No instance of this kind is at this place.
+    /// No instance of this kind is at this host and port.
     Vacant { host: Host, port: Port, is_native: bool },
-    /// No instance holds the name but this one.
+    /// No other instance holds the name.
     Alone { name: ServiceName, instance: u64 },
 }
 
 impl Plan {
-    /// The instance becomes what `record` says.
+    /// Sets the instance to `record`.
     pub(super) fn put(&mut self, known: Option<&Instance>, record: Record) {
         self.conditions.extend(match known {
             Some(instance) => vec![unchanged(instance)],
@@ -53,7 +52,7 @@ impl Plan {
         self.changes.push(Change::Put(Box::new(record)));
     }
 
-    /// The instance goes.
+    /// Removes the instance.
     pub(super) fn remove(&mut self, instance: &Instance) {
         self.conditions.push(unchanged(instance));
         self.changes.push(removed(instance));
@@ -76,7 +75,7 @@ fn removed(instance: &Instance) -> Change {
 }
 
 impl Registry {
-    /// Whether a plan may still be applied as it was decided.
+    /// Whether the table still meets a condition.
     #[cfg(test)]
     pub(super) fn holds(&self, condition: &Condition) -> bool {
         match condition {
@@ -100,7 +99,7 @@ impl Registry {
         }
     }
 
-    /// The plan that takes these leases from their instances.
+    /// The plan that removes these leases from their instances.
     pub(super) fn plan_end(&self, ended: &[Arc<Lease>]) -> Plan {
         let mut ended: Vec<_> = ended.iter().collect();
         ended.sort_by_key(|lease| (lease.instance.id, lease.id));
@@ -119,7 +118,7 @@ impl Registry {
         plan
     }
 
-    /// What is known of an instance.
+    /// The present record of an instance.
     pub(super) fn record_of(&self, instance: &Arc<Instance>) -> Record {
         let leases = self.leases_of(instance);
         Record {

@@ -1,4 +1,4 @@
-//! The ends of leases that nobody renews, and their protection.
+//! Expiry of leases, and their protection.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,74 +12,73 @@ use crate::table::clock::Tick;
 use crate::table::lease::{Lease, Suspicion};
 use crate::table::protection::Of;
 
-/// The longest time between two sweeps. A sweep that comes later than this was kept from running, and
-/// so, presumably, were renewals: what it is late is credited to every lease.
+/// The longest time between two sweeps. If a sweep comes later, the process did not run, and so
+/// probably received no renewals: the delay is credited to every lease.
 pub const SWEEP_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What one call of [`Registry::expire`] may do, in looks at a lease: some hundred microseconds of work, so
-/// that neither registrations nor whoever shares the processor wait long.
+/// The work of one call of [`Registry::expire`], in looks at a lease: some hundred microseconds. So
+/// neither registrations nor other processes on the same processor wait long.
 const BUDGET: usize = 1024;
 
-/// What the rest of the work takes, in looks at a lease: to judge a service, to keep a lease, to end one.
+/// The cost of other work, in looks at a lease: judging a service, keeping a lease, ending one.
 const JUDGING: usize = 8;
 const KEEPING: usize = 8;
 const ENDING: usize = 32;
 
-/// Suspects looked at in a sweep to find those that nothing protects any more.
+/// Suspects that one sweep looks at to find unprotected ones.
 const RELEASE_BATCH: usize = 1024;
 
-/// A sweep: overdue leases on the way to their end, or to being kept. If they are many, several calls of
-/// [`Registry::expire`] take them through.
+/// A sweep: it ends or keeps overdue leases. If there are many, it takes several calls of
+/// [`Registry::expire`].
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
     stage: Stage,
     /// Overdue leases with the numbers of their services.
     found: Vec<(u64, Arc<Lease>)>,
-    /// How many of those each service has.
+    /// The number of found leases of each service.
     found_of: HashMap<u64, usize>,
-    /// Services that are not judged yet, and how many of their leases were found.
+    /// Services that have not been judged yet, with the number of their found leases.
     unjudged: Vec<(u64, usize)>,
     /// Services that are protected.
     protected: HashSet<u64>,
     ending: Vec<Arc<Lease>>,
     keeping: Vec<Arc<Lease>>,
-    /// Suspects that nothing protects any more.
+    /// Unprotected suspects.
     releasing: Vec<Arc<Lease>>,
-    /// How many more may end in this sweep.
+    /// How many more leases may end in this sweep.
     room: usize,
 }
 
-/// What a sweep does next.
+/// The next step of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {
-    /// Finds what is overdue: all of it, before any is judged.
+    /// Finds all overdue leases, before any of them is judged.
     #[default]
     Find,
     /// Decides which services are protected.
     Judge,
-    /// Ends or keeps what was found.
+    /// Ends or keeps the leases that were found.
     CarryOut,
-    /// Ends suspects that nothing protects any more.
+    /// Ends unprotected suspects.
     Release,
     /// Ends suspects that have been kept for a whole TTL.
     EndProtection,
 }
 
 impl Registry {
-    /// Ends the leases whose time has come, a bounded number at a call.
+    /// Ends the leases that are due, a bounded number in each call.
     ///
-    /// Call it at the instant it returns, again and again. If a call comes more than
-    /// [`SWEEP_INTERVAL`] late, everything here stood still for that time, and every lease is
-    /// extended by it.
+    /// Call it again at the instant that it returns. If a call comes more than [`SWEEP_INTERVAL`]
+    /// late, the process stood still for that time, and every lease is extended by it.
     pub fn expire(&mut self, now: Instant) -> Instant {
         let late = now.saturating_duration_since(self.next_sweep);
         if late > SWEEP_INTERVAL {
             self.directory.clock.credit(late);
             let late = humantime::format_duration(Duration::from_millis(millis(late)));
             if self.has_swept {
-                warn!(%late, "the registry did not run for a while; every lease is extended by that");
+                warn!(%late, "the registry stood still; every lease is extended by that time");
             } else {
-                debug!(%late, "the table was being made; every lease is extended by that");
+                debug!(%late, "building the table took a while; leases are extended by that time");
             }
         }
         self.has_swept = true;
@@ -101,7 +100,7 @@ impl Registry {
         Some(self.directory.clock.instant(tick))
     }
 
-    /// Goes on with a sweep; tells whether that was all of it.
+    /// Continues a sweep; returns whether it is complete.
     fn sweep(&mut self, now: Instant, tick: Tick) -> bool {
         let mut budget = BUDGET;
         while budget > 0 {
@@ -138,7 +137,7 @@ impl Registry {
         false
     }
 
-    /// Takes leases whose time has come out of the queue; tells whether it has found them all.
+    /// Takes due leases out of the queue; returns whether it has found them all.
     fn find_overdue(&mut self, tick: Tick, budget: &mut usize) -> bool {
         if self.sweep.found.is_empty() {
             self.losses.forget_before(tick, self.directory.ttl());
@@ -162,7 +161,7 @@ impl Registry {
         false
     }
 
-    /// Finds which services are protected, if not the whole table is; tells whether that was all.
+    /// Finds the protected services unless the whole table is; returns whether that is complete.
     fn judge_services(&mut self, budget: &mut usize) -> bool {
         if self.is_table_protected || !self.is_worth_protecting() {
             self.sweep.unjudged.clear();
@@ -177,7 +176,7 @@ impl Registry {
         false
     }
 
-    /// Decides which of the overdue end, and which are kept because they are too many to be believed.
+    /// Decides which overdue leases end, and which are kept because there are too many.
     fn judge(&mut self) {
         let is_table_protected = self.is_table_protected;
         let Sweep { found, protected, .. } = &mut self.sweep;
@@ -192,7 +191,7 @@ impl Registry {
         (self.sweep.keeping, self.sweep.ending) = (keeping, ending);
     }
 
-    /// Ends or keeps some of those that have been judged; tells whether that was all of them.
+    /// Ends or keeps some of the judged leases; returns whether none are left.
     fn end_or_keep(&mut self, now: Instant, tick: Tick, budget: &mut usize) -> bool {
         let ending = some_of(&mut self.sweep.ending, budget, ENDING);
         self.evict(now, tick, ending);
@@ -201,7 +200,7 @@ impl Registry {
         self.sweep.ending.is_empty() && self.sweep.keeping.is_empty()
     }
 
-    /// Finds whether too much of the whole table is overdue, and tells when that begins and ends.
+    /// Decides whether too much of the table is overdue, and logs when that begins and ends.
     fn look_at_the_table(&mut self, overdue: usize) {
         let gone = overdue + self.held.len();
         let is_protected = self.is_worth_protecting()
@@ -211,11 +210,11 @@ impl Registry {
             warn!(
                 overdue = gone,
                 registrations = self.leases,
-                "too many are overdue at once to be believed: they are kept as suspects, each for \
-                 one more TTL at most; `rpyc-registry release` ends this"
+                "too many leases are overdue together: they are kept as suspects, each for at \
+                 most one more TTL; `rpyc-registry release` expires them now"
             );
         } else if !is_protected && self.is_table_protected {
-            info!("the table is not protected any more");
+            info!("the table is no longer protected");
         }
         self.is_table_protected = is_protected;
     }
@@ -249,7 +248,7 @@ impl Registry {
         self.carry_out(now, plan, "expired");
     }
 
-    /// Ends a lease unless it has been renewed meanwhile.
+    /// Ends a lease unless it has been renewed in the meantime.
     fn end_if_overdue(&mut self, tick: Tick, lease: &Arc<Lease>) -> bool {
         let Some(deadline) = lease.deadline() else { return false };
         let has_ended = deadline <= tick && lease.end_if_still(deadline);
@@ -280,13 +279,13 @@ impl Registry {
         self.note(EventKind::Updated, &leases);
     }
 
-    /// When an overdue lease goes, whatever protects it.
+    /// When an overdue lease expires, even if it is protected.
     fn kept_until(&self, lease: &Lease) -> Tick {
         let overdue_since = lease.deadline().unwrap_or(Tick::FIRST);
         overdue_since.after(lease.ttl(self.directory.ttl()))
     }
 
-    /// Finds some of the held leases that nothing protects any more.
+    /// Finds some of the held leases that nothing protects now.
     fn find_unprotected(&mut self) {
         if self.is_table_protected || self.held.is_empty() {
             return;
@@ -306,10 +305,10 @@ impl Registry {
         self.sweep.releasing = released;
     }
 
-    /// Ends some of those; tells whether that was all of them.
+    /// Ends some of the released leases; returns whether none are left.
     fn end_released(&mut self, now: Instant, budget: &mut usize) -> bool {
         let mut released = some_of(&mut self.sweep.releasing, budget, ENDING);
-        // One may have renewed or gone since it was found.
+        // A lease may have been renewed or removed since it was found.
         released.retain(|lease| {
             lease.suspicion() == Some(Suspicion::Overdue)
                 && lease.deadline().is_some_and(|it| lease.end_if_still(it))
@@ -319,7 +318,7 @@ impl Registry {
         self.sweep.releasing.is_empty()
     }
 
-    /// Ends what has been held for a whole TTL, whatever protects it; tells whether that was all.
+    /// Ends protected leases that were held for a whole TTL; returns whether that is complete.
     fn end_of_protection(&mut self, now: Instant, tick: Tick, budget: &mut usize) -> bool {
         let mut ended = Vec::new();
         let mut is_all = false;
@@ -340,7 +339,7 @@ impl Registry {
                     *budget = budget.saturating_sub(ENDING);
                     ended.push(lease);
                 }
-                // It is being renewed at this very moment.
+                // A renewal is in progress at this moment.
                 Some(_) => self.held.push(tick.after(SWEEP_INTERVAL), lease),
                 None => self.uncount_held(&lease),
             }
@@ -350,8 +349,8 @@ impl Registry {
         is_all
     }
 
-    /// Leaves up to `some` of `leases`, chosen at random, so that no service loses all it has before the
-    /// others lose anything; gives the rest.
+    /// Leaves up to `some` of `leases`, chosen at random, so that no service loses all its leases
+    /// before others lose any; returns the rest.
     fn all_but_some(&mut self, leases: &mut Vec<Arc<Lease>>, some: usize) -> Vec<Arc<Lease>> {
         if leases.len() <= some {
             return Vec::new();
@@ -366,7 +365,7 @@ impl Registry {
     }
 }
 
-/// Takes as many of `leases` as `budget` has room for, each for `cost`.
+/// Takes as many of `leases` as `budget` allows, at `cost` each.
 fn some_of(leases: &mut Vec<Arc<Lease>>, budget: &mut usize, cost: usize) -> Vec<Arc<Lease>> {
     let some = leases.split_off(leases.len().saturating_sub(budget.div_ceil(cost)));
     *budget = budget.saturating_sub(some.len() * cost);

@@ -1,4 +1,4 @@
-//! Which changes the log tells one by one.
+//! The limit on log lines about single changes.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use tracing::info;
 
 use crate::table::clock::Tick;
 
-/// Changes told within a second. When everybody comes back at once nobody reads more, and to write them
-/// would take longer than to serve them.
+/// Changes logged within a second. When every server returns at once, no reader needs more lines,
+/// and writing them would take longer than serving the requests.
 const LINES: u64 = 100;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Tells the first changes of every second, and how many there were besides.
+/// Logs the first changes of every second, and the number of the others.
 #[derive(Debug)]
 pub(super) struct Telling {
     since: Tick,
@@ -24,13 +24,13 @@ impl Telling {
         Self { since: Tick::FIRST, changes: 0 }
     }
 
-    /// Whether the next change is told.
+    /// Whether the next change is logged.
     pub(super) fn is_told(&mut self) -> bool {
         self.changes += 1;
         self.changes <= LINES
     }
 
-    /// Begins the next second if this one is over; gives how many changes were not told in it.
+    /// Begins the next second if this one is over; returns how many changes it left out of the log.
     pub(super) fn turn(&mut self, now: Tick) -> u64 {
         if now.since(self.since) < SECOND {
             return 0;
@@ -40,7 +40,7 @@ impl Telling {
         if untold > 0 {
             info!(
                 changes = untold,
-                "further changes, not told one by one: `rpyc-registry watch` tells all"
+                "further changes, not logged one by one: `rpyc-registry watch` shows all"
             );
         }
         untold

@@ -1,4 +1,4 @@
-//! A table is a function of the changes that it has applied, whoever decided them.
+//! Tests that equal changes make equal tables, whichever table decided them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ use crate::table::{Arrival, Asker, Host, Transport};
 
 const NAMES: [&str; 3] = ["A", "B", "C"];
 
-/// What a server at a place asks for.
+/// The request of a server at a host and port.
 #[derive(Clone, Debug)]
 enum Command {
     Register { name: usize },
@@ -115,7 +115,7 @@ fn new_instance(host: u8, number: u16, command: &Command) -> Option<NewInstance>
     })
 }
 
-/// What a table says of each instance, by its number.
+/// The properties of each instance of a table, by its number.
 fn said(table: &Registry) -> BTreeMap<u64, String> {
     let mut said = BTreeMap::new();
     table.directory.visit(0, |_, _, leases| {
@@ -179,7 +179,7 @@ proptest! {
                     }
                 }
             }
-            // Leases that are not renewed end on the way.
+            // Leases that are not renewed end in between.
             while deciding.expire(now) <= now {}
         }
         let log: Vec<_> = changes.lock().unwrap().drain(..).enumerate().collect();
@@ -193,8 +193,8 @@ proptest! {
         prop_assert_eq!(count(&following), count(&deciding));
     }
 
-    /// Several tables decide at once, each from the changes that it has seen so far; one order of all
-    /// plans takes those whose conditions still hold.
+    /// Several tables decide at once, each from the changes that it has seen so far. One order of
+    /// all plans applies those whose conditions still hold.
     #[test]
     fn plans_that_race_are_taken_as_if_one_table_had_decided_them(
         steps in prop::collection::vec((0..3_usize, 0..3_u8, command()), 0..80),
@@ -231,7 +231,7 @@ proptest! {
     }
 }
 
-/// What a table would change.
+/// The plan that a table decides.
 fn decide(
     table: &Registry,
     now: Instant,
@@ -249,7 +249,7 @@ fn decide(
         }
         Command::RegisterNative { .. } => {
             let new = new_instance(host, number, command)?;
-            // A lease that no other plan has.
+            // A lease id that no other plan has.
             let lease = LeaseId::new(u128::from(table.next_instance) << 8 | u128::from(host));
             table.decide_native(now, &asker, lease, new, &held, ports).ok()
         }
@@ -269,7 +269,8 @@ fn decide(
 }
 
 impl Registry {
-    /// At each place there is at most one instance of each kind, and every one has a number of its own.
+    /// At each place there is at most one instance of each kind, and every instance has its own
+    /// number.
     fn check_consistent(&self) {
         let mut places = BTreeMap::new();
         self.directory.visit(0, |_, _, leases| {

@@ -1,4 +1,4 @@
-//! Older forms, and failures.
+//! Migrations and failures.
 
 use redb::ReadableTable as _;
 use rpyc_protocol::ServiceName;
@@ -33,7 +33,7 @@ fn records(database: &mut Database) -> Vec<Record> {
     records
 }
 
-/// As if form 2 told when instances registered in milliseconds.
+/// A test format 2 that stores registration times in milliseconds.
 fn to_millis(transaction: &WriteTransaction) -> Result<(), Error> {
     let mut instances = transaction.open_table(INSTANCES)?;
     let mut changed = Vec::new();
@@ -48,7 +48,7 @@ fn to_millis(transaction: &WriteTransaction) -> Result<(), Error> {
     Ok(())
 }
 
-/// As if form 3 had a word more.
+/// A test format 3 with another key.
 fn with_a_word(transaction: &WriteTransaction) -> Result<(), Error> {
     schema::set(transaction, "word", 3)
 }
@@ -92,7 +92,7 @@ fn what_fails_is_tried_again_with_a_file_opened_anew() {
     std::fs::rename(&path, &hidden).unwrap();
     let fault = database.commit(&group(2)).unwrap_err();
     let told = database.explain(&fault);
-    assert!(told.contains(path.to_str().unwrap()) && told.contains("tried again"), "{told}");
+    assert!(told.contains(path.to_str().unwrap()) && told.contains("tries again"), "{told}");
     std::fs::rename(&hidden, &path).unwrap();
     database.commit(&group(2)).unwrap();
     drop(database);
