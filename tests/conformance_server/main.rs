@@ -1,10 +1,10 @@
 //! Serves CONFORMANCE: something of everything that a service can do, to try clients against.
 //!
 //! ```text
-//! cargo run --example conformance_server -- --port 18861 [--registry HOST:PORT]... [--compress-above BYTES]
+//! cargo run -p rpyc-tests --example conformance_server -- --port 18861 [--registry HOST:PORT]... [--compress-above BYTES]
 //! ```
 //!
-//! `examples/python/conformance_server.py` is the same service, served by RPyC. Port 0 takes a free
+//! `tests/python/conformance_server.py` is the same service, served by RPyC. Port 0 takes a free
 //! one; the address is printed when clients can connect. `--compress-above never` compresses nothing.
 //! Who is hung up on, and why, is told on standard error.
 #![expect(clippy::print_stdout, reason = "tells the address")]
