@@ -33,7 +33,7 @@ def build():
         subprocess.run([PYTHON, "-m", "pip", "-q", "install", "rpyc==6.0.2", "Pyro5==5.17"], check=True)
     cargo = ["cargo", "build", "-q", "--release"]
     subprocess.run([*cargo, "-p", "rpyc-benches", "--bins"], cwd=ROOT, check=True)
-    subprocess.run([*cargo, "-p", "rpyc-examples", "--example", "conformance_server"], cwd=ROOT, check=True)
+    subprocess.run([*cargo, "-p", "rpyc-tests", "--example", "conformance_server"], cwd=ROOT, check=True)
 
 
 def start(*command):
@@ -56,7 +56,7 @@ def main():
         "rust, nothing compressed": start(
             BIN / "examples" / "conformance_server", "--port", "0", "--compress-above", "never"
         ),
-        "python": start(PYTHON, ROOT / "examples" / "python" / "conformance_server.py", "--port", "0"),
+        "python": start(PYTHON, ROOT / "tests" / "python" / "conformance_server.py", "--port", "0"),
         "pyro": start(PYTHON, here / "pyro_server.py"),
         "echo": start(BIN / "rpc-bench", "serve-echo", "127.0.0.1:0"),
     }

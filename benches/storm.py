@@ -33,7 +33,7 @@ def build():
         subprocess.run([PYTHON, "-m", "pip", "-q", "install", f"rpyc=={options.rpyc}"], check=True)
     cargo = ["cargo", "build", "-q", "--release"]
     subprocess.run([*cargo, "-p", "rpyc-benches", "--bins"], cwd=ROOT, check=True)
-    subprocess.run([*cargo, "-p", "rpyc-examples", "--example", "conformance_server"], cwd=ROOT, check=True)
+    subprocess.run([*cargo, "-p", "rpyc-tests", "--example", "conformance_server"], cwd=ROOT, check=True)
 
 
 def memory(server):

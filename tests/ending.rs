@@ -1,6 +1,5 @@
 //! Each example server ends tidily when it is asked to, by a supervisor or from the keyboard.
 
-use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 
@@ -8,8 +7,10 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use rpyc_client::{Connection, args};
 use rpyc_tests::process::{Process, Signal};
+use rpyc_tests::signals::{bit, caught, ignored};
 use rpyc_tests::{
-    Daemon, PATIENCE, Reference, Registrar, Scratch, Transport, Via, eventually, examples,
+    Daemon, PATIENCE, Reference, Registrar, Scratch, Transport, Via, conformance, eventually,
+    examples,
 };
 use serde_json::json;
 
@@ -76,7 +77,7 @@ fn the_payroll_server_in_python_unregisters() {
 #[test]
 fn the_conformance_server_unregisters() {
     ends_and_unregisters("CONFORMANCE", |registry| {
-        let mut server = examples::rust("conformance_server");
+        let mut server = conformance::rust();
         server.args(["--port", "0", "--registry", registry]);
         server
     });
@@ -133,25 +134,14 @@ fn a_signal_that_a_server_was_started_to_ignore_stays_ignored() {
     server.args(["-c", "trap '' INT; exec \"$0\" 127.0.0.1:0"]).arg(program.get_program());
     let mut server = Process::start("chat_server", server);
     wait_until_caught(server.pid(), Signal::SIGTERM);
-    let ignored = mask(server.pid(), "SigIgn:");
+    let ignored = ignored(&server.pid().to_string());
     assert!(ignored & bit(Signal::SIGINT) != 0, "{ignored:x}");
     end(&mut server, Signal::SIGTERM);
-}
-
-fn bit(signal: Signal) -> u64 {
-    1 << (signal as i32 - 1)
-}
-
-/// A set of signals, as Linux shows it for a process.
-fn mask(pid: u32, line: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let mask = status.lines().find_map(|it| it.strip_prefix(line)).unwrap();
-    u64::from_str_radix(mask.trim(), 16).unwrap()
 }
 
 /// Waits until a process handles a signal itself.
 fn wait_until_caught(pid: u32, signal: Signal) {
     eventually("it listens for signals", PATIENCE, || {
-        (mask(pid, "SigCgt:") & bit(signal) != 0).then_some(())
+        (caught(&pid.to_string()) & bit(signal) != 0).then_some(())
     });
 }

@@ -2,12 +2,16 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use rpyc_tests::process::{Process, Signal};
 use rpyc_tests::raw::Datagrams;
 use rpyc_tests::reference::Environment;
+use rpyc_tests::signals::{bit, ignored};
 use rpyc_tests::{Lab, Listener, PATIENCE, Reference, Scratch, Transport, python};
 use serde_json::json;
 
@@ -26,6 +30,49 @@ fn a_listener_is_read_from_its_line() {
         ("listening on udp://localhost", None),
     ] {
         assert_eq!(parsed(line), expected, "{line}");
+    }
+}
+
+/// Runs itself once more as a shell without job control starts a background job.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_child_ignores_no_signal_that_the_test_run_was_started_to_ignore() {
+    const SELF: &str = "harness::a_child_ignores_no_signal_that_the_test_run_was_started_to_ignore";
+    if std::env::var_os("RPYC_TEST_IGNORING").is_some() {
+        let wanted = [Signal::SIGINT, Signal::SIGTERM].map(bit);
+        assert_eq!(wanted.map(|bit| ignored("self") & bit), wanted, "the shell set them");
+        for signal in [Signal::SIGINT, Signal::SIGTERM] {
+            let mut child = Process::start("cat", Command::new("cat"));
+            child.signal(signal);
+            assert_eq!(child.wait().signal(), Some(signal as i32));
+        }
+        return;
+    }
+    let mut again = Command::new("sh");
+    again.args(["-c", "trap '' INT TERM; exec \"$0\" --exact \"$1\""]);
+    again.arg(std::env::current_exe().unwrap()).arg(SELF).env("RPYC_TEST_IGNORING", "1");
+    let output = again.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+}
+
+/// Cargo finds no test by itself where a package has one program of tests.
+#[test]
+fn each_file_of_tests_is_a_module_of_its_program() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for package in ["protocol", "registry", "server-lib"] {
+        let directory = workspace.join(package).join("tests");
+        let list = fs::read_to_string(directory.join("main.rs")).unwrap();
+        let manifest = fs::read_to_string(workspace.join(package).join("Cargo.toml")).unwrap();
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            if path.extension().is_some_and(|it| it == "rs") && name != "main" {
+                let is_listed = list.lines().any(|line| line == format!("mod {name};"));
+                let is_alone = manifest.contains(&format!("path = \"tests/{name}.rs\""));
+                assert!(is_listed || is_alone, "{package}/tests/main.rs lacks `mod {name};`");
+            }
+        }
     }
 }
 

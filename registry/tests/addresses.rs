@@ -1,7 +1,6 @@
 //! The addresses of an instance that each asker gets, and their order.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,10 +9,12 @@ use rpyc_protocol::registry::native::{Instance, Reply, StoreId};
 use rpyc_protocol::registry::reply::{decode_endpoints, decode_names};
 use rpyc_protocol::registry::{Names, Port, Request};
 use rpyc_registry::{
-    Access, AddressRule, Arrival, Asker, Counters, Dispatcher, Host, Listing, MemoryStore, Origin,
-    Outcome, Registry, TableConfig, Transport,
+    Access, AddressRule, Asker, Counters, Dispatcher, Host, Listing, MemoryStore, Origin, Outcome,
+    Registry, TableConfig,
 };
 use serde_json::{Value, json};
+
+use super::asker::at as asker;
 
 const DOCKER: &str = "172.17.0.0/16=10.0.0.5";
 const DOCKER6: &str = "fd17::/64=fd00::5";
@@ -109,19 +110,6 @@ fn all(reply: &Reply) -> Vec<String> {
 fn addresses(instance: &Instance) -> Vec<String> {
     let best = format!("{} {}", instance.host, instance.port);
     [best].into_iter().chain(instance.addresses.iter().cloned()).collect()
-}
-
-fn asker(ip: &str) -> Asker {
-    let ip: IpAddr = ip.parse().unwrap();
-    let reached = if ip.is_ipv4() { "10.0.0.1" } else { "fd00::1" };
-    Asker {
-        host: Host::new(ip, 2),
-        is_here: ip.is_loopback(),
-        reached: Some(reached.parse().unwrap()),
-        link: 2,
-        transport: Transport::Tcp,
-        arrival: Arrival::UNKNOWN,
-    }
 }
 
 #[test]

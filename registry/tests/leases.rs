@@ -16,11 +16,12 @@ use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::native::{Reply, Revision, State, StoreId};
 use rpyc_protocol::registry::{Names, Port, Request};
 use rpyc_registry::{
-    Access, Arrival, Asker, Counters, Dispatcher, Host, MAX_GRACES, Outcome, ProtectionPolicy,
-    Registry, SWEEP_INTERVAL, TableConfig, Transport,
+    Access, Asker, Counters, Dispatcher, MAX_GRACES, Outcome, ProtectionPolicy, Registry,
+    SWEEP_INTERVAL, TableConfig,
 };
 use serde_json::{Value, json};
 
+use super::asker::neighbour as asker;
 use super::disk::Disk;
 
 /// The TTL of legacy leases.
@@ -387,17 +388,6 @@ impl StateMachineTest for Table {
         }
         table.check();
         table
-    }
-}
-
-fn asker(last: u8) -> Asker {
-    Asker {
-        host: Host::new([10, 0, 0, last].into(), 0),
-        is_here: false,
-        reached: None,
-        link: 0,
-        transport: Transport::Tcp,
-        arrival: Arrival::UNKNOWN,
     }
 }
 

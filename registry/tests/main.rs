@@ -4,6 +4,9 @@
 //! own, because it measures the memory of its process.
 
 mod addresses;
+mod asker;
+// The harness is one of Unix.
+#[cfg(unix)]
 mod cli;
 mod disk;
 mod leases;

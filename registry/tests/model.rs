@@ -12,9 +12,10 @@ use rpyc_protocol::registry::reply::{decode_endpoints, decode_names};
 use rpyc_protocol::registry::{Names, Port};
 use rpyc_protocol::{FoldedName, ServiceName};
 use rpyc_registry::{
-    Arrival, Asker, Directory, Host, Limits, MemoryStore, Origin, Registry, Renewal,
-    SWEEP_INTERVAL, TableConfig, Transport,
+    Directory, Limits, MemoryStore, Origin, Registry, Renewal, SWEEP_INTERVAL, TableConfig,
 };
+
+use super::asker::neighbour_by_udp as asker;
 
 const TTL: Duration = Duration::from_secs(10);
 const NAMES: [&str; 4] = ["A", "B", "C", "D"];
@@ -216,17 +217,6 @@ impl StateMachineTest for Table {
 
     fn check_invariants(table: &Self, _: &Model) {
         table.check();
-    }
-}
-
-fn asker(last: u8) -> Asker {
-    Asker {
-        host: Host::new([10, 0, 0, last].into(), 0),
-        is_here: false,
-        reached: None,
-        link: 0,
-        transport: Transport::Udp4,
-        arrival: Arrival::UNKNOWN,
     }
 }
 

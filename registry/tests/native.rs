@@ -10,10 +10,12 @@ use rpyc_protocol::registry::native::{
     ErrorCode, EventKind, Granted, MAX_DATAGRAM, Reply, Request, State, StoreId,
 };
 use rpyc_registry::{
-    Access, Arrival, Asker, Counters, Dispatcher, Host, JOURNAL_LEN, MemoryStore, Origin, Outcome,
-    ProbeConfig, Registry, SWEEP_INTERVAL, TableConfig, Transport,
+    Access, Asker, Counters, Dispatcher, JOURNAL_LEN, MemoryStore, Origin, Outcome, ProbeConfig,
+    Registry, SWEEP_INTERVAL, TableConfig,
 };
 use serde_json::{Value, json};
+
+use super::asker::{at as tcp, by_udp as udp};
 
 const TTL: Duration = Duration::from_secs(240);
 
@@ -154,22 +156,6 @@ fn every_error_code_is_documented() {
 fn ports(reply: &Reply) -> Vec<u16> {
     let instances = reply.services.iter().flatten().flat_map(|service| &service.instances);
     instances.map(|instance| instance.port.to_tcp().unwrap()).collect()
-}
-
-fn tcp(address: &str) -> Asker {
-    let ip = address.parse().unwrap();
-    Asker {
-        host: Host::new(ip, 0),
-        is_here: ip.is_loopback(),
-        reached: Some([10, 0, 0, 1].into()),
-        link: 2,
-        transport: Transport::Tcp,
-        arrival: Arrival::UNKNOWN,
-    }
-}
-
-fn udp(address: &str) -> Asker {
-    Asker { transport: Transport::Udp4, ..tcp(address) }
 }
 
 fn secs(secs: u64) -> Duration {

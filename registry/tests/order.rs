@@ -12,9 +12,11 @@ use rpyc_protocol::registry::reply::decode_endpoints;
 use rpyc_protocol::registry::{Names, Port, Request};
 use rpyc_protocol::{FoldedName, ServiceName};
 use rpyc_registry::{
-    Access, Arrival, Asker, Counters, Dispatcher, Host, MemoryStore, Origin, Outcome, Registry,
+    Access, Arrival, Asker, Counters, Dispatcher, MemoryStore, Origin, Outcome, Registry,
     TableConfig, Transport,
 };
+
+use super::asker::neighbour_by_udp as asker;
 
 const HOSTS: u8 = 4;
 const PORTS: u16 = 2;
@@ -72,17 +74,6 @@ impl World {
             endpoints.into_iter().map(|endpoint| endpoint.to_string()).collect()
         };
         NAMES.iter().map(found).collect()
-    }
-}
-
-fn asker(last: u8) -> Asker {
-    Asker {
-        host: Host::new([10, 0, 0, last].into(), 0),
-        is_here: false,
-        reached: None,
-        link: 0,
-        transport: Transport::Udp4,
-        arrival: Arrival::UNKNOWN,
     }
 }
 

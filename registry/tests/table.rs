@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,8 @@ use rpyc_registry::{
     Access, Arrival, Asker, Counters, Directory, Dispatcher, Host, Limits, Listing, MemoryStore,
     Origin, Outcome, Refusal, Registry, Renewal, SWEEP_INTERVAL, TableConfig, Transport,
 };
+
+use super::asker::by_udp as asker;
 
 const TTL: Duration = Duration::from_secs(240);
 
@@ -100,19 +101,6 @@ impl Table {
     /// Sweeps once, even if late.
     fn wake(&mut self, at: Duration) {
         self.next_sweep = self.registry.expire(self.start + at);
-    }
-}
-
-/// An asker on another machine, or on this one, over IPv4.
-fn asker(ip: &str) -> Asker {
-    let ip: IpAddr = ip.parse().unwrap();
-    Asker {
-        host: Host::new(ip, 0),
-        is_here: ip.is_loopback(),
-        reached: Some("10.0.0.1".parse().unwrap()),
-        link: 2,
-        transport: Transport::Udp4,
-        arrival: Arrival::UNKNOWN,
     }
 }
 

@@ -2,7 +2,6 @@
 //! each.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,10 +10,12 @@ use std::time::{Duration, Instant};
 
 use rpyc_protocol::registry::native::{EventKind, Reply, StoreId};
 use rpyc_registry::{
-    Access, Arrival, Asker, Counters, Dispatcher, Host, JOURNAL_LEN, Listing, MemoryStore, Origin,
-    Outcome, Registry, TableConfig, Transport, Watch,
+    Access, Asker, Counters, Dispatcher, JOURNAL_LEN, Listing, MemoryStore, Origin, Outcome,
+    Registry, TableConfig, Watch,
 };
 use serde_json::json;
+
+use super::asker::at as asker;
 
 struct Table {
     now: Instant,
@@ -66,21 +67,6 @@ impl Table {
         let mut out = Vec::new();
         while watch.lines(self.now, &mut out) {}
         String::from_utf8(out).unwrap()
-    }
-}
-
-fn asker(ip: &str) -> Asker {
-    let ip: IpAddr = ip.parse().unwrap();
-    let is_here = ip.is_loopback();
-    let host = Host::new(ip, 2);
-    let reached = Some([10, 0, 0, 5].into());
-    Asker {
-        host,
-        is_here,
-        reached,
-        link: host.link(),
-        transport: Transport::Tcp,
-        arrival: Arrival::UNKNOWN,
     }
 }
 

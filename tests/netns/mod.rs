@@ -46,6 +46,18 @@ fn tcp(ip: impl Into<IpAddr>) -> Via {
     Via::Tcp((ip.into(), PORT).into())
 }
 
+/// Makes sure that no further reply comes to any of `sockets`, after one wait for all of them: where one
+/// was answered twice, a reply is left over.
+#[track_caller]
+fn assert_silent(sockets: &[Datagrams]) {
+    let mut within = A_WHILE;
+    for socket in sockets {
+        let second = socket.receive(within);
+        assert!(second.is_none(), "answered again: {second:?}");
+        within = Duration::from_millis(1);
+    }
+}
+
 /// Sends `request`, and makes sure that exactly one reply comes.
 #[track_caller]
 fn ask_once(socket: &Datagrams, request: &[u8], to: SocketAddr) -> (Vec<u8>, SocketAddr) {

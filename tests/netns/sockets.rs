@@ -5,7 +5,7 @@ use std::net::{Ipv6Addr, SocketAddrV6};
 use rpyc_tests::raw::{Datagrams, hex};
 use rpyc_tests::{Daemon, Lab};
 
-use super::{PORT, ask_once, everybody, socket_on};
+use super::{PORT, assert_silent, everybody, socket_on};
 use crate::golden::{EMPTY, QUERY_FOO};
 
 /// So many askers that each of the sockets gets some of what is sent to one address.
@@ -21,17 +21,21 @@ fn one_of_several_sockets_answers_what_all_of_them_hear() {
     let group = Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0, 0x5250, 0x5943);
     let group = SocketAddrV6::new(group, PORT, 0, own.index).into();
 
+    let mut askers = Vec::new();
     for _ in 0..ASKERS {
         let socket = socket_on(&asking);
         for to in [everybody(), (interface.broadcast, PORT).into(), (interface.v4, PORT).into()] {
-            let (reply, source) = ask_once(&socket, &hex(QUERY_FOO), to);
+            let (reply, source) = socket.ask(&hex(QUERY_FOO), to);
             assert_eq!((reply, source), (hex(EMPTY), (interface.v4, PORT).into()), "{to}");
         }
+        askers.push(socket);
         let socket = Datagrams::bind_on(&asking, (own.v6, 0).into());
         for to in [group, (interface.v6, PORT).into()] {
-            assert_eq!(ask_once(&socket, &hex(QUERY_FOO), to).0, hex(EMPTY), "{to}");
+            assert_eq!(socket.ask(&hex(QUERY_FOO), to).0, hex(EMPTY), "{to}");
         }
+        askers.push(socket);
     }
+    assert_silent(&askers);
 }
 
 #[test]
@@ -43,11 +47,14 @@ fn several_sockets_of_one_address_hear_broadcasts_once() {
     let host = interface.v4.to_string();
     let _daemon = Daemon::start_on(&registry, &["--udp-sockets", "4", "--host", &host]);
 
+    let mut askers = Vec::new();
     for _ in 0..ASKERS {
         let socket = socket_on(&asking);
         for to in [everybody(), (interface.broadcast, PORT).into(), (interface.v4, PORT).into()] {
-            let (reply, source) = ask_once(&socket, &hex(QUERY_FOO), to);
+            let (reply, source) = socket.ask(&hex(QUERY_FOO), to);
             assert_eq!((reply, source), (hex(EMPTY), (interface.v4, PORT).into()), "{to}");
         }
+        askers.push(socket);
     }
+    assert_silent(&askers);
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rpyc_client::{Local, Parcel, RemoteObject, args};
-use rpyc_tests::{PATIENCE, Reference, examples};
+use rpyc_tests::{PATIENCE, Reference, conformance};
 
 use super::conformance::{Language, Server};
 
@@ -82,7 +82,7 @@ fn time_at_work(server: &Server) -> Duration {
 #[test]
 fn a_server_without_files_serves_those_it_has_and_recovers() {
     let server = {
-        let program = examples::rust("conformance_server");
+        let program = conformance::rust();
         let mut command = Command::new("sh");
         command.args(["-c", "ulimit -n 30; exec \"$0\" --port 0"]).arg(program.get_program());
         Server::run(command)

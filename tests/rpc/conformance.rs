@@ -9,7 +9,7 @@ use std::time::Duration;
 use rpyc_client::{Connection, Local, Parcel, RemoteObject, args, kwargs};
 use rpyc_tests::process::{Process, Signal};
 use rpyc_tests::{Daemon, PATIENCE, Reference, Registrar, Transport, Via, eventually};
-use rpyc_tests::{examples, python};
+use rpyc_tests::{conformance, python};
 use serde_json::{Value, json};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn start(language: Language, options: &[&str]) -> Self {
         let mut command = match language {
-            Language::Python(reference) => examples::python(reference, "conformance_server"),
-            Language::Rust => examples::rust("conformance_server"),
+            Language::Python(reference) => conformance::python(reference),
+            Language::Rust => conformance::rust(),
         };
         command.args(["--port", "0"]).args(options);
         Self::run(command)

@@ -1,16 +1,15 @@
 //! Our daemon, never a stale one.
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::listener::{Listener, Transport};
 use crate::namespace::Host;
 use crate::process::{Process, Signal};
+use crate::programs;
 use crate::scratch::Scratch;
-use crate::workspace;
 
 /// A running daemon; dropping it kills it.
 #[derive(Debug)]
@@ -47,13 +46,24 @@ impl Daemon {
         Self::launch(host.command(executable()), arguments)
     }
 
-    fn launch(mut command: Command, arguments: &[&str]) -> Self {
+    /// Starts the daemon on a free port of this machine and waits until it listens at `n_listeners` addresses:
+    /// for arguments that say so in a way of their own, as in a file.
+    pub fn with_listeners(arguments: &[&str], n_listeners: usize) -> Self {
+        let arguments = [&["--port", "0"], arguments].concat();
+        Self::run(Command::new(executable()), &arguments, n_listeners)
+    }
+
+    fn launch(command: Command, arguments: &[&str]) -> Self {
+        Self::run(command, arguments, expected_listeners(arguments))
+    }
+
+    fn run(mut command: Command, arguments: &[&str], n_listeners: usize) -> Self {
         let state = Scratch::new();
         // Never where the user's own daemon keeps them.
         command.args(arguments).env_remove("RPYC_REGISTRY").env("STATE_DIRECTORY", state.path());
         let process = Process::start("rpyc-registry", command);
         let daemon = Self { process, state };
-        daemon.wait_for_listeners(expected_listeners(arguments));
+        daemon.wait_for_listeners(n_listeners);
         daemon
     }
 
@@ -74,6 +84,18 @@ impl Daemon {
         let listener = listeners.iter().find(|listener| listener.transport == transport);
         let none = || panic!("no {transport:?} among {listeners:?}");
         listener.unwrap_or_else(none).local_address()
+    }
+
+    /// Where it says that it listens, as `udp://ADDRESS` and `tcp://ADDRESS`.
+    pub fn urls(&self) -> Vec<String> {
+        let output = self.process.stdout();
+        let urls = output.lines().filter_map(|line| line.split_once(" listening on "));
+        urls.map(|(_, url)| url.to_owned()).collect()
+    }
+
+    /// It on this machine, as the command line names a registry.
+    pub fn registry(&self) -> String {
+        format!("127.0.0.1:{}", self.port())
     }
 
     /// The port on which it listens.
@@ -118,8 +140,13 @@ impl Daemon {
     }
 
     /// Asks it to end (SIGTERM) and waits until it has.
-    pub fn terminate(mut self) -> ExitStatus {
-        self.process.signal(Signal::SIGTERM);
+    pub fn terminate(self) -> ExitStatus {
+        self.end(Signal::SIGTERM)
+    }
+
+    /// Sends it `signal`, by which it is to end, and waits until it has.
+    pub fn end(mut self, signal: Signal) -> ExitStatus {
+        self.process.signal(signal);
         self.process.wait()
     }
 }
@@ -137,8 +164,7 @@ fn expected_listeners(arguments: &[&str]) -> usize {
 
 /// The daemon's executable, built from the present sources.
 pub fn executable() -> &'static Path {
-    static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
-    EXECUTABLE.get_or_init(|| workspace::built("rpyc-registry", &["--bin", "rpyc-registry"]))
+    programs::path("rpyc-registry")
 }
 
 /// A port that is free, and that nobody gets who asks for any port: it is still there for a daemon that starts

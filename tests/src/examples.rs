@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::{Reference, workspace};
+use crate::{Reference, programs, signals, workspace};
 
 /// The example `name` in Rust, built from the present sources.
 pub fn rust(name: &str) -> Command {
-    Command::new(workspace::built("rpyc-examples", &["--example", name]))
+    programs::command(name)
 }
 
 /// The example `name` in Python.
 pub fn python(reference: Reference, name: &str) -> Command {
+    signals::restore_defaults();
     let mut command = Command::new(reference.python());
     command.arg(directory().join("python").join(name).with_extension("py"));
     command

@@ -8,11 +8,12 @@
 //! | [`server`] | a real RPyC server that announces itself |
 //! | [`registrar`] | a real RPyC client that discovers, lists, registers and calls |
 //! | [`python`] | any other Python |
-//! | [`examples`] | the example programs |
+//! | [`examples`], [`conformance`] | the example programs, and the conformance server |
 //! | [`raw`] | bytes over UDP and TCP |
 //! | [`disk`] | a small disk that can be full |
 //! | [`namespace`] | hosts and links made of Linux network namespaces |
-//! | [`process`], [`eventually()`], [`notice`], [`scratch`] | children by id, waiting, words past the runner, directories |
+//! | [`process`], [`signals`] | children by id, with the default actions for signals |
+//! | [`eventually()`], [`notice`], [`scratch`] | waiting, words past the runner, directories |
 //!
 //! Everything that is started ends when its handle is dropped. Nothing waits for a fixed time where it can wait
 //! for a state, and every wait has a deadline. Outside a [`namespace`] all traffic stays on loopback and no port
@@ -20,6 +21,7 @@
 #![expect(clippy::panic, reason = "a harness fails the test that uses it")]
 #![expect(clippy::missing_panics_doc, reason = "any of it may fail the test that uses it")]
 
+pub mod conformance;
 pub mod daemon;
 pub mod disk;
 mod eventually;
@@ -28,6 +30,7 @@ mod listener;
 pub mod namespace;
 pub mod notice;
 pub mod process;
+mod programs;
 pub mod python;
 pub mod raw;
 pub mod reference;
@@ -35,6 +38,7 @@ pub mod registrar;
 pub mod registry;
 pub mod scratch;
 pub mod server;
+pub mod signals;
 mod workspace;
 
 pub use daemon::{Daemon, lasting_port};

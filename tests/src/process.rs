@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 pub use nix::sys::signal::Signal;
 
 use crate::eventually::{PATIENCE, eventually};
+use crate::signals;
 
 /// A child process; dropping it kills and reaps it.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub struct Process {
 impl Process {
     /// Starts `command` with all three standard streams piped; `name` is its name in failures.
     pub fn start(name: &str, mut command: Command) -> Self {
+        signals::restore_defaults();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
             command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));

@@ -38,7 +38,7 @@ pub fn script(
     Process::start(name, command)
 }
 
-fn script_path(name: &str) -> PathBuf {
+pub(crate) fn script_path(name: &str) -> PathBuf {
     workspace::package().join("python").join(name)
 }
 

@@ -75,7 +75,6 @@ fn what_is_kept_can_be_asked_again() {
     assert_eq!((told.get("registered"), told.get("unregistered")), (None, None));
 }
 
-#[cfg(unix)]
 #[test]
 fn an_interrupted_run_tells_what_it_has_and_unregisters() {
     let daemon = Daemon::start(&["--host", "127.0.0.1"]);

@@ -13,7 +13,7 @@ fn a_daemon_is_set_up_by_its_file() {
     let file = file("mode = 'tcp'\nhost = '127.0.0.1'\nlisting = false\nmax-names = 1\n");
     let path = file.path().to_str().unwrap();
     let daemon = Daemon::with_listeners(&["serve", "--config", path], 1);
-    assert!(daemon.urls[0].starts_with("tcp://127.0.0.1:"), "{:?}", daemon.urls);
+    assert!(daemon.urls()[0].starts_with("tcp://127.0.0.1:"), "{:?}", daemon.urls());
     let registry = format!("tcp://{}", daemon.registry());
     check(&["list", "--registry", &registry], 1);
     check(&["register", "A", "--port", "1", "--once", "--registry", &registry], 0);
@@ -21,7 +21,7 @@ fn a_daemon_is_set_up_by_its_file() {
     // A switch wins, before or after the verb.
     for args in [&["--config", path, "-m", "udp"][..], &["-mudp", "serve", "--config", path]] {
         let daemon = Daemon::with_listeners(args, 1);
-        assert!(daemon.urls[0].starts_with("udp://127.0.0.1:"), "{:?}", daemon.urls);
+        assert!(daemon.urls()[0].starts_with("udp://127.0.0.1:"), "{:?}", daemon.urls());
     }
 }
 

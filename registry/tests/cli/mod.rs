@@ -20,18 +20,22 @@ use std::process::{Command, Stdio};
 #[cfg(target_os = "linux")]
 use daemon::on_a_terminal;
 use daemon::{Daemon, PATIENCE, check, command, run, wait_until};
+use rpyc_tests::process::Signal;
 
 #[test]
 fn each_listener_is_told_with_its_real_address() {
     let daemon = Daemon::start(&["--host", "127.0.0.1"]);
     let port = daemon.port();
     assert_ne!(port, 0);
-    assert_eq!(daemon.urls, [format!("udp://127.0.0.1:{port}"), format!("tcp://127.0.0.1:{port}")]);
+    assert_eq!(
+        daemon.urls(),
+        [format!("udp://127.0.0.1:{port}"), format!("tcp://127.0.0.1:{port}")]
+    );
     let daemon = Daemon::with_listeners(&["serve", "-m", "tcp", "--host", "127.0.0.1"], 1);
-    assert!(daemon.urls[0].starts_with("tcp://127.0.0.1:"));
+    assert!(daemon.urls()[0].starts_with("tcp://127.0.0.1:"));
     let hosts = ["--host", "127.0.0.1", "-mUDP", "--host", "127.0.0.2"];
     let daemon = Daemon::with_listeners(&hosts, 2);
-    assert!(daemon.urls[1].starts_with("udp://127.0.0.2:"), "{:?}", daemon.urls);
+    assert!(daemon.urls()[1].starts_with("udp://127.0.0.2:"), "{:?}", daemon.urls());
 }
 
 #[test]
@@ -112,7 +116,7 @@ fn switches_of_an_init_script_for_rpycs_registry_work() {
         &["-q", "-l", "serve", "-m", "UDP"],
     ] {
         let daemon = Daemon::with_listeners(args, 1);
-        assert!(daemon.urls[0].starts_with("udp://"));
+        assert!(daemon.urls()[0].starts_with("udp://"));
     }
 }
 
@@ -215,7 +219,6 @@ fn a_dead_registry_beside_a_live_one_does_not_matter() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
-#[cfg(unix)]
 #[test]
 fn a_registration_lasts_as_long_as_its_command_and_ends_with_its_code() {
     let daemon = Daemon::start(&[]);
@@ -248,7 +251,6 @@ fn a_registration_lasts_as_long_as_its_command_and_ends_with_its_code() {
     assert!(error.contains("/nonexistent/program"), "{error}");
 }
 
-#[cfg(unix)]
 #[test]
 fn a_registration_without_a_command_lasts_until_a_signal() {
     let daemon = Daemon::start(&[]);
@@ -265,14 +267,12 @@ fn a_registration_without_a_command_lasts_until_a_signal() {
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn signals_end_the_daemon_cleanly() {
-    for signal in ["-TERM", "-INT"] {
-        let mut daemon = Daemon::start(&[]);
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let daemon = Daemon::start(&[]);
         let mut silent = std::net::TcpStream::connect(daemon.registry()).unwrap();
-        daemon.signal(signal);
-        assert_eq!(daemon.child.wait().unwrap().code(), Some(0), "{signal}");
+        assert_eq!(daemon.end(signal).code(), Some(0), "{signal}");
         silent.set_read_timeout(Some(PATIENCE)).unwrap();
         assert!(matches!(silent.read(&mut [0; 9]), Ok(0) | Err(_)), "its connections are closed");
     }

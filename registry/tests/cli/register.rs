@@ -34,15 +34,10 @@ fn what_is_told_is_described_and_ends_with_its_owner_alone() {
     assert_eq!((&seen["ttl_ms"], &seen["legacy"]), (&json!(30_000), &json!(false)));
     check(&["unregister", "--port", "8080", "--registry", &registry], 0);
     assert!(described(&registry, "web").is_some(), "it has an owner");
-    #[cfg(unix)]
-    {
-        let pid = owner.id().to_string();
-        assert!(std::process::Command::new("kill").arg(&pid).status().unwrap().success());
-        assert_eq!(owner.wait().unwrap().code(), Some(0));
-        assert!(described(&registry, "web").is_none(), "given back before it ends");
-    }
-    #[cfg(not(unix))]
-    owner.kill().unwrap();
+    let pid = owner.id().to_string();
+    assert!(std::process::Command::new("kill").arg(&pid).status().unwrap().success());
+    assert_eq!(owner.wait().unwrap().code(), Some(0));
+    assert!(described(&registry, "web").is_none(), "given back before it ends");
 }
 
 #[test]

@@ -81,7 +81,6 @@ fn a_watch_goes_on_when_the_registry_has_restarted() {
     assert_eq!(watcher.until("added"), Some(2));
 }
 
-#[cfg(unix)]
 #[test]
 fn a_watch_ends_with_its_signal_or_its_reader_and_needs_a_registry() {
     let daemon = Daemon::start(&[]);

@@ -1,4 +1,5 @@
-//! A store in memory that outlives its registry, as a disk would.
+//! A store in memory that outlives its registry, as a disk does.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

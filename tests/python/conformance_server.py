@@ -1,6 +1,6 @@
-"""Serves CONFORMANCE, the service of examples/conformance_server, with RPyC itself.
+"""Serves CONFORMANCE, the service of tests/conformance_server, with RPyC itself.
 
-    python3 examples/python/conformance_server.py --port 18861 [--registry HOST:PORT]
+    python3 tests/python/conformance_server.py --port 18861 [--registry HOST:PORT]
 """
 
 import argparse

@@ -1,10 +1,10 @@
 //! Serves CONFORMANCE, which uses every feature of a service, to test clients.
 //!
 //! ```text
-//! cargo run --example conformance_server -- --port 18861 [--registry HOST:PORT]... [--compress-above BYTES]
+//! cargo run -p rpyc-tests --example conformance_server -- --port 18861 [--registry HOST:PORT]... [--compress-above BYTES]
 //! ```
 //!
-//! `examples/python/conformance_server.py` is the same service, served by RPyC. With port 0 the
+//! `tests/python/conformance_server.py` is the same service, served by RPyC. With port 0 the
 //! system chooses one; the program prints the address when clients can connect. `--compress-above
 //! never` disables compression. The log on standard error names each client that is disconnected,
 //! and the reason.
