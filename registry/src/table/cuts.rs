@@ -100,7 +100,7 @@ impl Cuts {
                      more bytes; `rpyc-registry lookup` and the Rust client get all instances"
                 ),
                 Some(None) => {
-                    warn!(count, "answers to RPyC clients left out instances of further services")
+                    warn!(count, "answers to RPyC clients left out instances of further services");
                 }
                 None => warn!(
                     told,
