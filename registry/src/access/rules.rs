@@ -51,6 +51,7 @@ impl Access {
     ///
     /// # Errors
     /// [`Refusal::ListingForbidden`], [`Refusal::NeedsTcp`] and [`Refusal::NotAnOperator`].
+    #[inline]
     pub(crate) fn decide(
         &self,
         principal: &Principal<'_>,

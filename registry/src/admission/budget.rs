@@ -35,6 +35,7 @@ impl Admission {
     ///
     /// # Errors
     /// [`Refusal::TooOften`] above the rate.
+    #[inline]
     pub(crate) fn admit(&self, now: Instant, asker: &Asker, budget: Budget) -> Result<(), Refusal> {
         let rate = match budget {
             Budget::Renewals => &self.renewals,

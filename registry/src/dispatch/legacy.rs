@@ -5,11 +5,12 @@ use std::time::Instant;
 use rpyc_protocol::registry::{Request, reply};
 use rpyc_protocol::{FoldedName, Limits as MessageLimits};
 
-use super::operation::{Operation, Performed};
+use super::operation::Operation;
 use super::{Deferred, Dispatcher, Outcome};
 use crate::access::{Principal, Right};
 use crate::admission::{Budget, Load};
 use crate::refusal::Refusal;
+use crate::store::Ticket;
 use crate::table::Asker;
 
 impl Dispatcher {
@@ -24,7 +25,7 @@ impl Dispatcher {
     ) -> Result<Outcome<'b>, Refusal> {
         let principal = Principal::new(asker);
         let request = Request::decode(message, &MessageLimits::REQUEST)?;
-        let operation = match &request {
+        let ticket = match request {
             Request::Query { name } => {
                 self.admission.admit(now, asker, Budget::Requests)?;
                 let name = FoldedName::new(name)?;
@@ -33,24 +34,23 @@ impl Dispatcher {
             }
             Request::List { host } => {
                 self.admission.admit(now, asker, Budget::Requests)?;
-                return Ok(Outcome::Reply(
-                    match self.access.decide(&principal, Right::List, None) {
-                        Ok(()) => self.directory.list(*host, asker, buffer)?,
-                        Err(_forbidden) => reply::FORBIDDEN,
-                    },
-                ));
+                let is_allowed = self.access.decide(&principal, Right::List, None).is_ok();
+                return Ok(Outcome::Reply(match is_allowed {
+                    true => self.directory.list(host, asker, buffer)?,
+                    false => reply::FORBIDDEN,
+                }));
             }
-            Request::Register { names, port } => Operation::Announce { names: names.clone(), port },
-            Request::Unregister { port } => Operation::Withdraw { port },
+            Request::Register { names, port } => {
+                self.announce(now, &principal, names, &port, load)?
+            }
+            Request::Unregister { port } => {
+                let withdraw = Operation::Withdraw { port: &port };
+                let performed = self.perform(now, &principal, withdraw, load)?;
+                performed.wait.map_or_else(Ticket::default, |wait| wait.ticket)
+            }
         };
-        let Performed { wait, .. } = self.perform(now, &principal, operation, load)?;
-        Ok(match wait {
-            Some(wait) => Outcome::Deferred(
-                Deferred::legacy(wait.ticket, asker.transport),
-                reply::ACKNOWLEDGEMENT,
-            ),
-            None => Outcome::Reply(reply::ACKNOWLEDGEMENT),
-        })
+        let deferred = Deferred::legacy(ticket, asker.transport);
+        Ok(Outcome::Deferred(deferred, reply::ACKNOWLEDGEMENT))
     }
 }
 

@@ -2,19 +2,17 @@
 
 use std::net::SocketAddr;
 
+use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::{
     DetailsUpdate, Filter, Granted, LeaseId, Registration, Status, Target,
 };
-use rpyc_protocol::registry::{self, Port};
 
 use crate::store::Ticket;
 use crate::table::{Extent, Found, Names};
 
-/// An operation on the registry.
+/// An operation on the registry. RPyC's REGISTER is [`Dispatcher::announce`](super::Dispatcher).
 #[derive(Debug)]
 pub(crate) enum Operation<'a> {
-    /// Registers the names at a port of the asker's host, or renews them: RPyC's REGISTER.
-    Announce { names: registry::Names<'a>, port: &'a Port },
     /// Ends the registration of a port of the asker's host: RPyC's UNREGISTER.
     Withdraw { port: &'a Port },
     /// Begins a lease.

@@ -30,9 +30,6 @@ impl Dispatcher {
     ) -> Result<Performed, Refusal> {
         let asker = principal.asker;
         let budget = match &operation {
-            Operation::Announce { names, port } => {
-                return self.announce(now, principal, names.clone(), port, load);
-            }
             Operation::Register(_) if load.sheds() => return Err(Refusal::Overloaded),
             Operation::Renew(_) => Budget::Renewals,
             _ => Budget::Requests,
@@ -44,7 +41,7 @@ impl Dispatcher {
             allow(if target.lease.is_some() { Right::Hold } else { Right::Operate }, None)
         };
         Ok(match operation {
-            Operation::Announce { .. } | Operation::Ping => Answer::Done.into(),
+            Operation::Ping => Answer::Done.into(),
             Operation::Withdraw { port } => {
                 allow(Right::Hold, None)?;
                 let ticket = self.with_registry(|registry| registry.unregister(now, asker, port));
@@ -129,21 +126,27 @@ impl Dispatcher {
         })
     }
 
-    /// Renews the names if all are registered, otherwise registers them. Renewals have a rate of
-    /// their own.
-    fn announce(
+    /// Renews the names at a port of the asker's host if all are registered, otherwise registers
+    /// them: RPyC's REGISTER. The ticket says when to acknowledge it.
+    ///
+    /// Most requests are renewals, so this does not go through an [`Operation`].
+    ///
+    /// # Errors
+    /// As [`Dispatcher::perform`]. Renewals have a rate of their own.
+    #[inline]
+    pub(crate) fn announce(
         &self,
         now: Instant,
         principal: &Principal<'_>,
         names: registry::Names<'_>,
         port: &Port,
         load: &mut Load,
-    ) -> Result<Performed, Refusal> {
+    ) -> Result<Ticket, Refusal> {
         let asker = principal.asker;
         self.access.decide(principal, Right::Hold, None)?;
         if let Renewal::Done(ticket) = self.directory.renew(now, asker, port, names.clone()) {
             self.admission.admit(now, asker, Budget::Renewals)?;
-            return Ok(Performed::once_durable(ticket, Answer::Done));
+            return Ok(ticket);
         }
         if load.sheds() {
             return Err(Refusal::Overloaded);
@@ -151,8 +154,7 @@ impl Dispatcher {
         self.admission.admit(now, asker, Budget::Requests)?;
         // The rules do not depend on names yet.
         self.access.decide(principal, Right::Register, None)?;
-        let ticket = self.with_registry(|registry| registry.register(now, asker, names, port))?;
-        Ok(Performed::once_durable(ticket, Answer::Done))
+        self.with_registry(|registry| registry.register(now, asker, names, port))
     }
 
     fn register(
