@@ -83,43 +83,34 @@ pub mod classic;
 mod connect;
 mod connection;
 mod error;
-mod finder;
-mod interfaces;
 mod local;
 pub mod native;
+mod net;
 mod parcel;
-mod peer;
 pub mod pickle;
-mod race;
 mod reconnect;
 mod registrar;
-mod registries;
 mod remote;
 mod resolver;
-mod route;
 #[cfg(test)]
 mod scripted;
-mod stream;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use address::{RegistryAddr, RegistryAddrError, Transport};
-pub use connect::{connect, connect_by_service, open_by_service};
+pub use address::{REGISTRY_VARIABLE, Registries, RegistryAddr, RegistryAddrError, Transport};
+pub use connect::{Credentials, Finder, Peer, ServiceStream, Socket, open_by_service};
 pub use connection::{
     Call, Connection, ConnectionBuilder, ConnectionId, DEFAULT_TIMEOUT, DIALECT_VARIABLE, Driver,
-    Opening, PendingCall,
+    Opening, PendingCall, connect, connect_by_service,
 };
 pub use error::{
-    Attempt, Attempts, CallError, ConnectError, Disconnect, Fault, LookupError, RegisterError,
-    RequestError, TooMany, Unreached,
+    Attempt, Attempts, CallError, ConnectError, ConvertError, Disconnect, Fault, LookupError,
+    RegisterError, RequestError, TooMany, Unreached,
 };
-pub use finder::Finder;
 pub use local::{Context, Local, Method, Object, denied};
-pub use parcel::{Args, ConvertError, IntoArgs, Parcel};
-pub use peer::{Credentials, Peer};
+pub use parcel::{Args, IntoArgs, Parcel};
 pub use reconnect::{ReconnectError, Reconnecting, ReconnectingCall};
 pub use registrar::{Acknowledgement, Instance, Registrar, RegistrarBuilder, Service, Snapshot};
-pub use registries::{REGISTRY_VARIABLE, Registries};
 pub use remote::{Items, RemoteObject};
 pub use resolver::{
     Choice, Event, Freshness, Notice, Resolved, Resolver, ResolverBuilder, ResolverStats,
@@ -134,6 +125,5 @@ pub use rpyc_protocol::rpc::{
     Stats, Unsendable, Version,
 };
 pub use rpyc_protocol::{NameError, ServiceName};
-pub use stream::{ServiceStream, Socket};
 #[cfg(feature = "tls")]
 pub use tls::{Fingerprint, Tls, TlsError};

@@ -11,7 +11,7 @@ use rpyc_protocol::registry::reply::Endpoint;
 use rpyc_protocol::rpc::{Dialect, DialectError};
 
 use super::ConnectionBuilder;
-use crate::finder::Candidate;
+use crate::resolver::Candidate;
 
 /// The environment variable that names the dialect to try first with servers of which nothing is
 /// known: `5` or `6`. Where it is not set or empty, that is `6`.
@@ -48,7 +48,7 @@ fn from_env() -> Result<Option<Dialect>, DialectError> {
 impl Candidate {
     /// Whether neither this process nor a registry has told anything about it.
     pub(super) fn is_unknown(&self) -> bool {
-        self.told.is_none() && !self.endpoints.iter().any(|it| remembered(it).is_some())
+        self.hint.is_none() && !self.endpoints.iter().any(|it| remembered(it).is_some())
     }
 }
 

@@ -12,9 +12,9 @@
 //! driver, and waits for its answer. Nothing is queued but in that buffer, whose fill holds new
 //! calls back. So a handle can also be dropped, and a call be cancelled, without waiting.
 
-mod address;
 mod builder;
 mod call;
+mod connect;
 mod dialects;
 mod driver;
 mod handshake;
@@ -37,6 +37,7 @@ use rpyc_protocol::rpc::{Dialect, Stats};
 
 pub use builder::ConnectionBuilder;
 pub use call::Call;
+pub use connect::{connect, connect_by_service};
 pub use dialects::DIALECT_VARIABLE;
 pub use driver::Driver;
 pub use opening::Opening;

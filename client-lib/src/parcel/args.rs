@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{ConvertError, Parcel};
+use super::Parcel;
+use crate::ConvertError;
 
 /// The arguments of a call, by position and by keyword.
 ///

@@ -2,11 +2,13 @@
 
 mod ask;
 mod builder;
+mod exchange;
 mod faces;
 mod instance;
 pub(crate) mod native;
 mod page;
 mod question;
+mod route;
 mod snapshot;
 mod tcp;
 #[cfg(test)]
@@ -31,13 +33,13 @@ pub use instance::{Instance, Service};
 pub(crate) use snapshot::Found;
 pub use snapshot::Snapshot;
 
-use ask::Reply;
+use exchange::Reply;
 use faces::Faces;
 use page::Page;
 use question::Question;
 use told::Told;
 
-use crate::interfaces::{Interfaces, needs_zone};
+use crate::net::interfaces::{Interfaces, needs_zone};
 use crate::{Attempts, Fault, LookupError, RegisterError, Registries, RegistryAddr};
 
 /// Asks registries who serves a name, and tells them what is served here.

@@ -9,11 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::ask::{Asking, Failure, Reply};
+use super::exchange::{Asking, Failure, Reply};
 use super::native::Face;
 use super::question::{LIMITS, Reading};
+use super::route::Route;
 use crate::Fault;
-use crate::route::Route;
 
 /// How long a registry that is near may take to answer a request that it may not understand, before
 /// the next encoding is tried; one that is far away has four times as long as connecting took.

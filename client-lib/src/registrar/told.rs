@@ -8,10 +8,10 @@ use rpyc_protocol::registry::native::{self, Operation};
 use rpyc_protocol::registry::reply::Endpoint;
 use tokio::time::Instant;
 
-use super::ask::{Asking, Failure, Reply};
+use super::exchange::{Asking, Failure, Reply};
 use super::question::Question;
+use super::route::Route;
 use super::{Instance, Registrar, Service, complete_zones, page};
-use crate::route::Route;
 use crate::{Attempt, Attempts, Fault, RegistryAddr, Transport};
 
 /// How many questions a legacy registry is asked at a time.

@@ -9,11 +9,11 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
-use super::ask::{Asking, Failure, Reply};
+use super::exchange::{Asking, Failure, Reply};
 use super::native::Face;
 use super::question::{Question, Reading};
+use super::route::Route;
 use crate::Fault;
-use crate::route::Route;
 
 /// The largest datagram.
 const MAX_DATAGRAM: usize = 65_535;

@@ -2,6 +2,7 @@
 //! none does.
 
 mod builder;
+mod candidate;
 mod choice;
 mod keep;
 mod known;
@@ -25,18 +26,16 @@ pub use builder::ResolverBuilder;
 pub use choice::Choice;
 pub use status::{Event, Freshness, Notice, Resolved, ResolverStats};
 
-pub(crate) use slot::{Record, Seat};
+pub(crate) use candidate::{Candidate, ConnectionGuard, Hint};
+pub(crate) use slot::Record;
 
 use builder::Settings;
 use known::Told;
 use shared::Shared;
 use slot::Slot;
 
-use crate::finder::{Candidate, Finder};
 use crate::registrar::Found;
-use crate::{
-    ConnectError, Connection, LookupError, Registrar, Registries, RegistryAddrError, ServiceStream,
-};
+use crate::{ConnectError, LookupError, Registrar, Registries, RegistryAddrError};
 
 /// Keeps who serves the names that it is asked for, and chooses among them. A handle that is cheap to
 /// clone and meant to be kept; when the last is dropped, all is over.
@@ -137,43 +136,6 @@ impl Resolver {
     pub async fn resolve(&self, name: &str) -> Result<Arc<Resolved>, ConnectError> {
         let name = ServiceName::new(name)?;
         Ok(self.slot(&name).await?.1)
-    }
-
-    /// Connects to a server of `name`. For options, see
-    /// [`ConnectionBuilder::connect_through`](crate::ConnectionBuilder::connect_through).
-    ///
-    /// The servers are tried in the order of the [`Choice`], each by its addresses in their order.
-    /// The next is tried beside when a quarter of a second has brought no connection, at once when
-    /// one fails; the first connection is kept.
-    ///
-    /// # Errors
-    /// As [`resolve`](Self::resolve); [`ConnectError::AllDraining`] if all servers are about to go,
-    /// [`ConnectError::AllFailed`] if none could be connected to.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    ///
-    /// # Cancel safety
-    /// Cancel safe: dropping the future closes whatever was opened.
-    pub async fn connect(&self, name: &str) -> Result<Connection, ConnectError> {
-        let name = ServiceName::new(name)?;
-        Connection::builder().connect_through(self, &name).await
-    }
-
-    /// Opens a stream to a server of `name`, over which nothing was said yet, as
-    /// [`connect`](Self::connect) does.
-    ///
-    /// # Errors
-    /// As [`connect`](Self::connect).
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    ///
-    /// # Cancel safety
-    /// Cancel safe: dropping the future closes whatever was opened.
-    pub async fn open(&self, name: &str) -> Result<ServiceStream, ConnectError> {
-        let name = ServiceName::new(name)?;
-        Finder::from(self).open(&name).await
     }
 
     /// What is known of `name`, now and whenever it changes. It is kept as long as this is.

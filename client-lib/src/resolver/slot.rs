@@ -8,12 +8,12 @@ use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::reply::Endpoint;
 use tokio::sync::watch;
 
+use super::candidate::{Candidate, ConnectionCount, ConnectionGuard, Hint};
 use super::choice::{Load, Turns};
 use super::known::{Bounds, Known};
 use super::outliers::Outliers;
 use super::shared::Shared;
 use super::status::{Freshness, Notice, Resolved};
-use crate::finder::{Candidate, Hint};
 
 /// One name that is kept.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ struct State {
     asked: Instant,
     outliers: Outliers,
     turns: Turns,
-    /// For each server the bench on which every open connection has a seat.
-    seats: HashMap<Endpoint, Weak<Bench>>,
+    /// The open connections to each server.
+    connections: HashMap<Endpoint, ConnectionCount>,
 }
 
 impl Slot {
@@ -54,7 +54,7 @@ impl Slot {
             asked: now,
             outliers: Outliers::default(),
             turns: Turns::default(),
-            seats: HashMap::new(),
+            connections: HashMap::new(),
         };
         Self {
             name,
@@ -106,7 +106,7 @@ impl Slot {
                 |endpoint: &Endpoint| resolved.instances.iter().any(|it| it.endpoint == *endpoint);
             state.outliers.retain(is_there);
             state.turns.retain(is_there);
-            state.seats.retain(|endpoint, seat| is_there(endpoint) || seat.strong_count() > 0);
+            state.connections.retain(|endpoint, count| is_there(endpoint) || count.open() > 0);
             (notices, resolved)
         };
         self.published.send_if_modified(|old| {
@@ -128,16 +128,16 @@ impl Slot {
     /// The servers to try, in order; none if none may be used.
     pub(super) fn candidates(self: &Arc<Self>, now: Instant, shared: &Shared) -> Vec<Candidate> {
         let mut guard = self.lock();
-        let State { known, outliers, turns, seats, .. } = &mut *guard;
+        let State { known, outliers, turns, connections, .. } = &mut *guard;
         let n = known.instances().count();
-        let load = Now { ejected: outliers.ejected(now, n), seats };
+        let load = Now { ejected: outliers.ejected(now, n), connections };
         let settings = &shared.settings;
         let zone = settings.zone.as_deref();
         let ordered = settings.choice.order(known.instances(), zone, &load, turns, fastrand::f64);
         let candidate = |instance: &crate::Instance| Candidate {
             endpoints: instance.endpoints().cloned().collect(),
             record: Some(Record { slot: Arc::clone(self), key: instance.endpoint.clone() }),
-            told: Hint::of(instance),
+            hint: Hint::of(instance),
         };
         ordered.into_iter().map(candidate).collect()
     }
@@ -158,7 +158,7 @@ impl Slot {
 
 struct Now<'a> {
     ejected: Vec<&'a Endpoint>,
-    seats: &'a HashMap<Endpoint, Weak<Bench>>,
+    connections: &'a HashMap<Endpoint, ConnectionCount>,
 }
 
 impl Load for Now<'_> {
@@ -167,7 +167,7 @@ impl Load for Now<'_> {
     }
 
     fn connections(&self, endpoint: &Endpoint) -> usize {
-        self.seats.get(endpoint).map_or(0, Weak::strong_count)
+        self.connections.get(endpoint).map_or(0, ConnectionCount::open)
     }
 }
 
@@ -177,14 +177,6 @@ pub(crate) struct Record {
     slot: Arc<Slot>,
     key: Endpoint,
 }
-
-/// What the seats of one server are counted by.
-#[derive(Debug)]
-struct Bench;
-
-/// What an open connection holds, so that it is counted.
-#[derive(Debug)]
-pub(crate) struct Seat(#[expect(dead_code, reason = "counted while it is there")] Arc<Bench>);
 
 impl Record {
     pub(crate) fn succeeded(&self) {
@@ -204,15 +196,8 @@ impl Record {
         }
     }
 
-    /// A seat at the server, for one connection.
-    pub(crate) fn seat(&self) -> Arc<Seat> {
-        let mut state = self.slot.lock();
-        let seat = state.seats.entry(self.key.clone()).or_default();
-        let shared = seat.upgrade().unwrap_or_else(|| {
-            let new = Arc::new(Bench);
-            *seat = Arc::downgrade(&new);
-            new
-        });
-        Arc::new(Seat(shared))
+    /// Counts one connection to the server until it is dropped.
+    pub(crate) fn guard(&self) -> ConnectionGuard {
+        self.slot.lock().connections.entry(self.key.clone()).or_default().guard()
     }
 }

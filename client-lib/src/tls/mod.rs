@@ -22,8 +22,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsConnector, rustls};
 
-use crate::ServiceStream;
-
 /// How a server is known, and how this program shows who it is.
 ///
 /// A server must show a certificate for the name (or address) that is connected to, issued by one of
@@ -148,15 +146,6 @@ impl Tls {
         Ok(self)
     }
 
-    /// Puts TLS over a stream to one of our own.
-    pub(crate) async fn connect(
-        &self,
-        stream: ServiceStream,
-    ) -> io::Result<TlsStream<ServiceStream>> {
-        let host = stream.endpoint().host.clone();
-        self.over(&host, stream).await
-    }
-
     /// Puts TLS over a stream to `host`, a name or an address.
     ///
     /// # Errors
@@ -175,7 +164,7 @@ impl Tls {
         self.over(host, stream).await
     }
 
-    async fn over<S>(&self, host: &str, stream: S) -> io::Result<TlsStream<S>>
+    pub(crate) async fn over<S>(&self, host: &str, stream: S) -> io::Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {

@@ -15,7 +15,7 @@ use rpyc_protocol::rpc::Dialect;
 pub use answer::{Answer, Face, Query};
 pub use watch::{Change, Watch, WatchError, What};
 
-use super::ask::Reply;
+use super::exchange::Reply;
 use super::question::Question;
 use super::told::Told;
 use super::{Found, Registrar, Service};

@@ -8,8 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::super::route::Route;
 use super::super::{Registrar, page, tcp};
-use crate::route::Route;
+
 use crate::{Attempt, Attempts, Fault, Instance, RegistryAddr, RequestError, Transport};
 
 /// How long a registry may be silent. Ours speaks every 15 s, whether anything has happened or not.
