@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rpyc_protocol::registry::reply::Endpoint;
@@ -22,7 +23,7 @@ pub struct ServiceStream {
     endpoint: Endpoint,
     socket: Socket,
     /// Counts the connection among those to its server.
-    guard: Option<ConnectionGuard>,
+    guard: Option<Arc<ConnectionGuard>>,
 }
 
 /// The socket of a [`ServiceStream`].
@@ -42,7 +43,7 @@ impl ServiceStream {
     }
 
     /// Counts the connection as long as it is there.
-    pub(crate) fn count_by(&mut self, guard: ConnectionGuard) {
+    pub(crate) fn count_by(&mut self, guard: Arc<ConnectionGuard>) {
         self.guard = Some(guard);
     }
 

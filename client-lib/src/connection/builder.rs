@@ -67,7 +67,7 @@ pub struct ConnectionBuilder {
     is_frame_by_frame: bool,
     pub(super) peer: Peer,
     /// Counts the connection at the server that a resolver chose.
-    pub(super) guard: Option<ConnectionGuard>,
+    pub(super) guard: Option<Arc<ConnectionGuard>>,
 }
 
 impl Default for ConnectionBuilder {

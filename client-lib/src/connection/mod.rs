@@ -32,7 +32,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rpyc_protocol::brine::Value;
 use rpyc_protocol::rpc::{Dialect, Stats};
 
 pub use builder::ConnectionBuilder;
@@ -43,7 +42,7 @@ pub use driver::Driver;
 pub use opening::Opening;
 pub use pending::PendingCall;
 
-pub(crate) use self::call::{Errand, Wish};
+pub(crate) use self::call::Request;
 use self::shared::Shared;
 pub(crate) use self::time_limit::TimeLimit;
 use crate::{CallError, Disconnect, Parcel, Peer, RemoteObject};
@@ -139,7 +138,7 @@ impl Connection {
         if let Some(id) = self.0.shared.with(|state| state.peer_root.clone()) {
             return Ok(RemoteObject::borrowed(self.0.clone(), id));
         }
-        let root: RemoteObject = Call::new(self.0.clone(), Errand::Root).await?;
+        let root: RemoteObject = Call::new(self.0.clone(), Ok(Request::Root)).await?;
         // The reference that came is kept for as long as the connection lives.
         self.0.shared.with(|state| {
             if state.peer_root.is_none() && root.keep() {
@@ -158,7 +157,7 @@ impl Connection {
     /// Cancel safe.
     pub async fn ping(&self) -> Result<Duration, CallError> {
         let start = tokio::time::Instant::now();
-        Call::<Parcel>::new(self.0.clone(), Errand::Ping(Value::from("ping"))).await?;
+        Call::<Parcel>::new(self.0.clone(), Ok(Request::Ping("ping".into()))).await?;
         Ok(start.elapsed())
     }
 

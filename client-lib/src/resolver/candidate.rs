@@ -49,19 +49,17 @@ impl ConnectionCount {
         self.0.strong_count()
     }
 
-    /// Counts one connection until the guard and its clones are dropped.
+    /// Counts one connection until the guard is dropped.
     pub(super) fn guard(&mut self) -> ConnectionGuard {
         let counted = self.0.upgrade().unwrap_or_else(|| {
             let new = Arc::new(());
             self.0 = Arc::downgrade(&new);
             new
         });
-        ConnectionGuard(Arc::new(counted))
+        ConnectionGuard(counted)
     }
 }
 
-/// Counts one connection while it exists; its clones count the same connection.
-#[derive(Clone, Debug)]
-pub(crate) struct ConnectionGuard(
-    #[expect(dead_code, reason = "exists to be counted")] Arc<Arc<()>>,
-);
+/// Counts one connection while it exists.
+#[derive(Debug)]
+pub(crate) struct ConnectionGuard(#[expect(dead_code, reason = "exists to be counted")] Arc<()>);

@@ -197,7 +197,8 @@ impl Record {
     }
 
     /// Counts one connection to the server until it is dropped.
-    pub(crate) fn guard(&self) -> ConnectionGuard {
-        self.slot.lock().connections.entry(self.key.clone()).or_default().guard()
+    pub(crate) fn guard(&self) -> Arc<ConnectionGuard> {
+        let guard = self.slot.lock().connections.entry(self.key.clone()).or_default().guard();
+        Arc::new(guard)
     }
 }
