@@ -10,8 +10,8 @@ use rpyc_client::{DEFAULT_TIMEOUT, Local, Peer, Registries, SessionLimits};
 
 use super::listener::{Address, Listener};
 use super::{Ended, ListenError, Server};
-use crate::announcer::Advert;
-use crate::{Advertised, Service};
+use crate::Service;
+use crate::announcer::{Advert, advert_setters};
 
 /// Where the root of a connection comes from.
 pub(super) enum Source<S> {
@@ -154,45 +154,7 @@ impl<S: Service> ServerBuilder<S> {
         self
     }
 
-    /// Announces a tag, by which clients may filter. RPyC's own registry is told none of tags,
-    /// metadata, weight, zone, TTL and addresses.
-    pub fn tag(mut self, tag: impl Into<String>) -> Self {
-        self.advert.details.tags.insert(tag.into());
-        self
-    }
-
-    /// Announces a key and a value, for clients to filter by and to read.
-    pub fn meta(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.advert.details.meta.insert(key.into(), value.into());
-        self
-    }
-
-    /// How much of the load the server is to have beside others. Default 1; 0 is none as long as
-    /// there are others.
-    pub fn weight(mut self, weight: u16) -> Self {
-        self.advert.details.weight = Some(weight);
-        self
-    }
-
-    /// Where the server is: clients prefer their own zone. Default: nowhere in particular.
-    pub fn zone(mut self, zone: impl Into<String>) -> Self {
-        self.advert.details.zone = Some(zone.into());
-        self
-    }
-
-    /// How long the registry keeps the server without hearing of it; see
-    /// [`AnnouncerBuilder::ttl`](crate::AnnouncerBuilder::ttl). Default: as the registry has it.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.advert.ttl = Some(ttl);
-        self
-    }
-
-    /// Announces an address that the server is reached by, the best first; its port is the server's
-    /// unless told. Default: the one that the registry sees.
-    pub fn address(mut self, address: impl Into<Advertised>) -> Self {
-        self.advert.addresses.push(address.into());
-        self
-    }
+    advert_setters!();
 
     /// Speaks TLS on the TCP addresses. Default: does not, and anybody on the way can read and change
     /// what is said. Unix sockets have none.
