@@ -84,6 +84,7 @@ mod connect;
 mod connection;
 mod error;
 mod local;
+mod lock;
 pub mod native;
 mod net;
 mod parcel;
@@ -125,5 +126,8 @@ pub use rpyc_protocol::rpc::{
     Stats, Unsendable, Version,
 };
 pub use rpyc_protocol::{NameError, ServiceName};
+#[cfg(feature = "tls")]
+#[doc(hidden)]
+pub use tls::certificates as __certificates;
 #[cfg(feature = "tls")]
 pub use tls::{Fingerprint, Tls, TlsError};

@@ -53,6 +53,7 @@ pub mod __private;
 mod announcer;
 mod collection;
 mod exception;
+mod lock;
 mod pickle;
 mod server;
 mod service;

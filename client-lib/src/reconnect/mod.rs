@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 use std::future::IntoFuture;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rpyc_protocol::ServiceName;
@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::connection::TimeLimit;
+use crate::lock::lock;
 use crate::parcel::IntoArgs;
 use crate::{
     Args, CallError, ConnectError, ConnectionBuilder, Disconnect, Finder, RemoteObject, Resolver,
@@ -189,7 +190,7 @@ impl Reconnecting {
 
     /// The connection of the moment; a new one if that is lost.
     fn current(&self) -> Arc<Current> {
-        let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&self.0.current);
         if current.root.get().is_some_and(|root| root.connection().is_closed()) {
             *current = Arc::default();
         }

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::native::Face;
 use crate::Transport;
+use crate::lock::lock;
 
 /// Which encodings registries are known to speak, by the address that each answers from.
 #[derive(Debug, Default)]
@@ -35,6 +36,6 @@ impl Faces {
 
     fn map(&self) -> MutexGuard<'_, HashMap<(Transport, SocketAddr), Face>> {
         // What is known is as good as before whatever its last user did.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

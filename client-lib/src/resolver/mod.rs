@@ -14,7 +14,7 @@ mod status;
 mod tests;
 
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rpyc_protocol::ServiceName;
@@ -34,6 +34,7 @@ use known::Told;
 use shared::Shared;
 use slot::Slot;
 
+use crate::lock::lock;
 use crate::registrar::Found;
 use crate::{ConnectError, LookupError, Registrar, Registries, RegistryAddrError};
 
@@ -224,7 +225,7 @@ impl Resolver {
         };
         slot.learn(|known| known.told(now, told));
         if is_new {
-            let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut tasks = lock(&self.0.tasks);
             while tasks.try_join_next().is_some() {}
             tasks.spawn(keep::keep(Arc::clone(shared), Arc::clone(&slot), found));
         }

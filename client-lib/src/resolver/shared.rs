@@ -1,7 +1,7 @@
 //! What the handles and the tasks of a resolver share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use rpyc_protocol::ServiceName;
 use tokio::time::Instant;
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::builder::Settings;
 use super::slot::Slot;
 use super::status::{Counters, Event, Notice, Resolved};
+use crate::lock::lock;
 use crate::registrar::Found;
 use crate::{LookupError, Registrar};
 
@@ -43,7 +44,7 @@ impl Shared {
 
     /// What those hold who ask the registries for a name that is not kept.
     pub(super) fn first(&self, name: &ServiceName) -> Arc<tokio::sync::Mutex<()>> {
-        let mut firsts = self.firsts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut firsts = lock(&self.firsts);
         firsts.retain(|_, first| first.strong_count() > 0);
         if let Some(first) = firsts.get(name).and_then(Weak::upgrade) {
             return first;
@@ -115,6 +116,6 @@ impl Shared {
 
     pub(super) fn slots(&self) -> MutexGuard<'_, HashMap<ServiceName, Arc<Slot>>> {
         // A map of names is as good as before whatever its last user did.
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.slots)
     }
 }

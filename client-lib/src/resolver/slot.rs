@@ -1,7 +1,7 @@
 //! One name that is kept: what is known of it, and what its servers were found to be like.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Instant;
 
 use rpyc_protocol::ServiceName;
@@ -14,6 +14,7 @@ use super::known::{Bounds, Known};
 use super::outliers::Outliers;
 use super::shared::Shared;
 use super::status::{Freshness, Notice, Resolved};
+use crate::lock::lock;
 
 /// One name that is kept.
 #[derive(Debug)]
@@ -152,7 +153,7 @@ impl Slot {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Whatever its last user did, it is as good as any guess about the world.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+
+use crate::lock::lock;
 
 /// The places for clients of one address, of which there are so many.
 #[derive(Clone, Debug)]
@@ -26,7 +28,7 @@ impl Places {
     /// Takes a place for a client, if there is one for its address.
     pub(super) fn take(&self, address: IpAddr) -> Option<Place> {
         let source = source(address);
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = lock(&self.taken);
         let count = taken.get(&source).copied().unwrap_or_default();
         if count >= self.limit {
             return None;
@@ -38,7 +40,7 @@ impl Places {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = lock(&self.taken);
         if let Some(count) = taken.get_mut(&self.source) {
             *count -= 1;
             if *count == 0 {

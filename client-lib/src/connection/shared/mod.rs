@@ -3,7 +3,7 @@
 mod packing;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::Handle;
 use super::builder::Nothing;
+use crate::lock::lock;
 use crate::{Disconnect, Local, Parcel, RemoteObject};
 
 /// Above this many unsent bytes, new calls and the serving of new requests wait.
@@ -122,7 +123,7 @@ impl Shared {
     /// Looks at the state or changes it, without telling the driver.
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let (result, garbage) = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = lock(&self.state);
             let result = act(&mut state);
             (result, std::mem::take(&mut state.garbage))
         };
