@@ -55,7 +55,7 @@
 //! | which registries are asked: the environment's, those nearby, or a list | [`Registries`], [`RegistryAddr`] |
 //! | who serves a name, which names there are, who serves them since when | [`Registrar`] |
 //! | what only this project's registry knows: leases, states, changes, its status | [`Registrar::native`], [`native`] |
-//! | the same kept fresh and remembered, and a choice among the servers | [`Resolver`], [`Choice`] |
+//! | the same kept fresh and remembered, and a choice among the servers | [`Resolver`], [`LoadBalancing`] |
 //! | that a name is served here | [`Registrar::register`]; to stay registered, the announcer of `rpyc-server` |
 //! | a connection to a server, by name or by address | [`connect_by_service`], [`connect`] |
 //! | one with options, or over any stream | [`Connection`], [`ConnectionBuilder`] |
@@ -92,7 +92,7 @@ pub mod pickle;
 mod reconnect;
 mod registrar;
 mod remote;
-mod resolver;
+pub mod resolver;
 #[cfg(test)]
 mod scripted;
 #[cfg(feature = "tls")]
@@ -113,9 +113,7 @@ pub use parcel::{Args, IntoArgs, Parcel};
 pub use reconnect::{ReconnectError, Reconnecting, ReconnectingCall};
 pub use registrar::{Acknowledgement, Instance, Registrar, RegistrarBuilder, Service, Snapshot};
 pub use remote::{Items, RemoteObject};
-pub use resolver::{
-    Choice, Event, Freshness, Notice, Resolved, Resolver, ResolverBuilder, ResolverStats,
-};
+pub use resolver::{LoadBalancing, Resolved, Resolver, ResolverBuilder};
 /// What is on the wire, without the wire: formats and values that appear in the depths of errors.
 pub use rpyc_protocol as protocol;
 pub use rpyc_protocol::brine::{Int, Value};

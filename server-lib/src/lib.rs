@@ -50,7 +50,7 @@ extern crate self as rpyc_server;
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
-mod announcer;
+pub mod announcer;
 mod collection;
 mod exception;
 mod lock;
@@ -62,7 +62,7 @@ mod signature;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use announcer::{Advertised, Announcer, AnnouncerBuilder, AnnouncerHandle, State, Status};
+pub use announcer::{Advertised, Announcer, AnnouncerBuilder, AnnouncerHandle};
 pub use collection::{Dict, List};
 pub use exception::{IntoException, builtins};
 /// The client library of the same version, which a service uses to call others.

@@ -87,7 +87,8 @@ impl Finder {
         let target = Target { instance: Some(hint.instance), ..Target::default() };
         // It is a hint for others: this connection does not depend on it.
         let native = registrar.native();
-        if let Ok(Err(error)) = timeout(REPORT_TIMEOUT, native.speaks(target, found)).await {
+        if let Ok(Err(error)) = timeout(REPORT_TIMEOUT, native.report_dialect(target, found)).await
+        {
             tracing::debug!(%error, "the registry does not take note of a dialect");
         }
     }
@@ -97,9 +98,9 @@ impl Finder {
         let opened = open_one(&candidates, self.connect_timeout()).await;
         let failed = |failures| ConnectError::AllFailed { name: name.clone(), failures };
         let (candidate, mut stream) = opened.map_err(failed)?;
-        if let Some(record) = &candidate.record {
-            record.succeeded();
-            stream.count_by(record.guard());
+        if let Some(feedback) = &candidate.feedback {
+            feedback.succeeded();
+            stream.count_by(feedback.guard());
         }
         Ok(stream)
     }

@@ -8,7 +8,7 @@ use super::ServiceStream;
 use super::dial::dial;
 use crate::Unreached;
 use crate::net::first_success;
-use crate::resolver::{Candidate, Record};
+use crate::resolver::{Candidate, Feedback};
 
 /// The time between trying one server and trying the next beside it.
 const STAGGER: Duration = Duration::from_millis(250);
@@ -16,7 +16,8 @@ const STAGGER: Duration = Duration::from_millis(250);
 impl Candidate {
     /// Connects to it by whichever of its addresses is there first.
     async fn dial(&self, limit: Duration) -> Result<(&Self, ServiceStream), Vec<Unreached>> {
-        let trial = Trial { record: self.record.as_ref(), started: Instant::now(), is_over: false };
+        let trial =
+            Trial { feedback: self.feedback.as_ref(), started: Instant::now(), is_over: false };
         let dials = self.endpoints.iter().map(|endpoint| dial(endpoint.clone(), limit));
         let dials: Vec<_> = dials.collect();
         let dialled = first_success(dials, STAGGER).await;
@@ -27,7 +28,7 @@ impl Candidate {
 
 /// An attempt to connect, of which is remembered how it ends.
 struct Trial<'a> {
-    record: Option<&'a Record>,
+    feedback: Option<&'a Feedback>,
     started: Instant,
     is_over: bool,
 }
@@ -35,8 +36,8 @@ struct Trial<'a> {
 impl Trial<'_> {
     fn end(mut self, is_success: bool) {
         self.is_over = true;
-        if let Some(record) = self.record.filter(|_| !is_success) {
-            record.failed(Instant::now().into_std());
+        if let Some(feedback) = self.feedback.filter(|_| !is_success) {
+            feedback.failed(Instant::now().into_std());
         }
     }
 }
@@ -44,11 +45,11 @@ impl Trial<'_> {
 impl Drop for Trial<'_> {
     /// Given up, since another was there first: this one may swallow packets.
     fn drop(&mut self) {
-        if let Some(record) = self.record
+        if let Some(feedback) = self.feedback
             && !self.is_over
             && self.started.elapsed() >= STAGGER
         {
-            record.failed(Instant::now().into_std());
+            feedback.failed(Instant::now().into_std());
         }
     }
 }

@@ -10,7 +10,7 @@ use super::dialects::remembered;
 use super::{Connection, ConnectionBuilder};
 use crate::address::ServerAddr;
 use crate::connect::{dial, open_one};
-use crate::resolver::{Candidate, Record};
+use crate::resolver::{Candidate, Feedback};
 use crate::{ConnectError, Finder, Registrar, Resolver};
 
 /// The least time for a server that accepts a connection, if there are others to be tried after it:
@@ -84,7 +84,7 @@ impl Resolver {
     /// Connects to a server of `name`. For options, see
     /// [`ConnectionBuilder::connect_through`](crate::ConnectionBuilder::connect_through).
     ///
-    /// The servers are tried in the order of the [`Choice`], each by its addresses in their order.
+    /// The servers are tried in the order of the [`LoadBalancing`], each by its addresses in their order.
     /// The next is tried beside when a quarter of a second has brought no connection, at once when
     /// one fails; the first connection is kept.
     ///
@@ -176,8 +176,8 @@ impl ConnectionBuilder {
         loop {
             let started = Instant::now();
             let opened = open_one(&candidates, finder.connect_timeout());
-            let (stream, record, hint) = match timeout_at(deadline, opened).await {
-                Ok(Ok((candidate, stream))) => (stream, candidate.record.clone(), candidate.hint),
+            let (stream, feedback, hint) = match timeout_at(deadline, opened).await {
+                Ok(Ok((candidate, stream))) => (stream, candidate.feedback.clone(), candidate.hint),
                 Err(_elapsed) if failures.is_empty() => return Err(timed_out()),
                 ended => {
                     failures.extend(ended.ok().and_then(Result::err).unwrap_or_default());
@@ -188,7 +188,7 @@ impl ConnectionBuilder {
             candidates.retain(|candidate| !candidate.endpoints.contains(stream.endpoint()));
             let deadline = share_until(deadline, candidates.len());
             let mut builder = builder.clone();
-            builder.guard = record.as_ref().map(Record::guard);
+            builder.guard = feedback.as_ref().map(Feedback::guard);
             builder.hint = hint.and_then(|hint| hint.dialect);
             let endpoint = stream.endpoint().clone();
             let conversed = builder.converse(stream, connect, deadline).await;
@@ -197,11 +197,11 @@ impl ConnectionBuilder {
             }
             match conversed {
                 Ok(connection) => {
-                    record.inspect(Record::succeeded);
+                    feedback.inspect(Feedback::succeeded);
                     return Ok(connection);
                 }
                 Err(unreached) => {
-                    record.inspect(|record| record.failed(Instant::now().into_std()));
+                    feedback.inspect(|feedback| feedback.failed(Instant::now().into_std()));
                     failures.push(unreached);
                 }
             }

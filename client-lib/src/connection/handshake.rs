@@ -109,13 +109,13 @@ impl ConnectionBuilder {
         endpoint: &Endpoint,
         stream: Option<ServiceStream>,
         deadline: Instant,
-    ) -> Result<(Connection, Dialect), Fault> {
+    ) -> Result<(Connection, Dialect), HandshakeError> {
         let open = async || {
             let left = deadline.saturating_duration_since(Instant::now());
             let stream = dial(endpoint.clone(), left).await;
             stream
                 .inspect(|stream| self.keep_alive_on(stream))
-                .map_err(|unreached| Fault::Lost(unreached.error))
+                .map_err(|unreached| HandshakeError::Lost(unreached.error))
         };
         let stream = match stream {
             Some(stream) => stream,
@@ -123,12 +123,12 @@ impl ConnectionBuilder {
         };
         let greeting = self.greeting;
         let connection = self.clone().dialect(dialect).over_socket(stream).await;
-        let connection = connection.map_err(Fault::Lost)?;
+        let connection = connection.map_err(HandshakeError::Lost)?;
         match greet(&connection, greeting).await {
-            Err(Fault::Spoke(found)) if found != dialect => {
+            Err(HandshakeError::Spoke(found)) if found != dialect => {
                 // Whatever happens next, the next connection knows.
                 remember(endpoint, found);
-                let again = |error| Fault::Once { found, error };
+                let again = |error| HandshakeError::Once { found, error };
                 let stream = open().await.map_err(|fault| again(fault.into()))?;
                 let connection = self.dialect(found).over_socket(stream).await;
                 let connection = connection.map_err(again)?;
@@ -146,7 +146,7 @@ fn late() -> io::Error {
 
 /// Why a peer could not be spoken to in one dialect.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+enum HandshakeError {
     #[error("it does not speak RPyC: {0}")]
     Hung(Disconnect),
     #[error(transparent)]
@@ -162,10 +162,10 @@ enum Fault {
     Spoke(Dialect),
 }
 
-impl From<Fault> for io::Error {
-    fn from(fault: Fault) -> Self {
+impl From<HandshakeError> for io::Error {
+    fn from(fault: HandshakeError) -> Self {
         match fault {
-            Fault::Lost(error) => error,
+            HandshakeError::Lost(error) => error,
             fault => Self::other(fault),
         }
     }
@@ -182,7 +182,7 @@ pub(super) enum Greeting {
 }
 
 /// Says the first words and waits for an answer, of whatever kind.
-async fn greet(connection: &Connection, greeting: Greeting) -> Result<(), Fault> {
+async fn greet(connection: &Connection, greeting: Greeting) -> Result<(), HandshakeError> {
     let answered = match greeting {
         Greeting::Root => connection.root().await.map(drop),
         Greeting::Ping => connection.ping().await.map(drop),
@@ -191,10 +191,10 @@ async fn greet(connection: &Connection, greeting: Greeting) -> Result<(), Fault>
         Err(CallError::Disconnected { reason, .. }) => Err(match reason {
             Disconnect::Closed(CloseReason::Message(MessageError::OtherDialect {
                 found, ..
-            })) => Fault::Spoke(found),
-            reason => Fault::Hung(reason),
+            })) => HandshakeError::Spoke(found),
+            reason => HandshakeError::Hung(reason),
         }),
-        Err(error @ CallError::Timeout { .. }) => Err(Fault::Silent(error)),
+        Err(error @ CallError::Timeout { .. }) => Err(HandshakeError::Silent(error)),
         _ => Ok(()),
     }
 }

@@ -63,14 +63,14 @@ impl Registrar {
         route: Route,
         asking: &Asking<'_, A>,
     ) -> Result<Reply<A>, Failure> {
-        let faces = &self.inner.faces;
-        let face = faces.of(transport, route.to);
+        let protocols = &self.inner.protocols;
+        let protocol = protocols.of(transport, route.to);
         let reply = match transport {
-            Transport::Udp => udp::ask(&route, asking, face).await,
-            Transport::Tcp => tcp::ask(&route, asking, face).await,
+            Transport::Udp => udp::ask(&route, asking, protocol).await,
+            Transport::Tcp => tcp::ask(&route, asking, protocol).await,
         }?;
         if reply.is_native {
-            faces.set_native(transport, reply.from);
+            protocols.set_native(transport, reply.from);
         }
         Ok(reply)
     }

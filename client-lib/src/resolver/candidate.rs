@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use rpyc_protocol::registry::reply::Endpoint;
 use rpyc_protocol::rpc::Dialect;
 
-use super::Record;
+use super::Feedback;
 use crate::Instance;
 
 /// A server that may be connected to.
@@ -14,7 +14,7 @@ pub(crate) struct Candidate {
     /// Its addresses, the best first.
     pub(crate) endpoints: Vec<Endpoint>,
     /// Where is written down how it went.
-    pub(crate) record: Option<Record>,
+    pub(crate) feedback: Option<Feedback>,
     /// What a registry of this project tells about it.
     pub(crate) hint: Option<Hint>,
 }
@@ -36,7 +36,7 @@ impl Hint {
 
 impl From<Endpoint> for Candidate {
     fn from(endpoint: Endpoint) -> Self {
-        Self { endpoints: vec![endpoint], record: None, hint: None }
+        Self { endpoints: vec![endpoint], feedback: None, hint: None }
     }
 }
 

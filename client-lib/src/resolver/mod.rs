@@ -3,9 +3,9 @@
 
 mod builder;
 mod candidate;
-mod choice;
 mod keep;
 mod known;
+mod load_balancing;
 mod outliers;
 mod shared;
 mod slot;
@@ -23,19 +23,19 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub use builder::ResolverBuilder;
-pub use choice::Choice;
-pub use status::{Event, Freshness, Notice, Resolved, ResolverStats};
+pub use load_balancing::LoadBalancing;
+pub use status::{Event, EventKind, Freshness, Resolved, Stats};
 
 pub(crate) use candidate::{Candidate, ConnectionGuard, Hint};
-pub(crate) use slot::Record;
+pub(crate) use slot::Feedback;
 
 use builder::Settings;
-use known::Told;
+use known::ServerSet;
 use shared::Shared;
 use slot::Slot;
 
 use crate::lock::lock;
-use crate::registrar::Found;
+use crate::registrar::Lookup;
 use crate::{ConnectError, LookupError, Registrar, Registries, RegistryAddrError};
 
 /// Keeps who serves the names that it is asked for, and chooses among them. A handle that is cheap to
@@ -55,10 +55,10 @@ use crate::{ConnectError, LookupError, Registrar, Registries, RegistryAddrError}
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use rpyc_client::{Choice, Registries, Resolver, args};
+/// use rpyc_client::{LoadBalancing, Registries, Resolver, args};
 ///
 /// let resolver =
-///     Resolver::builder(Registries::from_env()?).choice(Choice::LeastConnections).build();
+///     Resolver::builder(Registries::from_env()?).load_balancing(LoadBalancing::LeastConnections).build();
 /// let payroll = resolver.connect("payroll").await?.root().await?;
 /// let pay: f64 = payroll.call("get_salary", args!["Mertz", "David"]).await?;
 /// for instance in &resolver.resolve("payroll").await?.instances {
@@ -91,7 +91,7 @@ impl Resolver {
     pub const DEFAULT_IDLE: Duration = Duration::from_secs(600);
 
     /// How many names are kept unless told otherwise.
-    pub const DEFAULT_NAMES: usize = 1024;
+    pub const DEFAULT_MAX_NAMES: usize = 1024;
 
     /// Asks `registries`, with the default settings.
     #[must_use]
@@ -165,7 +165,7 @@ impl Resolver {
 
     /// What was counted so far.
     #[must_use]
-    pub fn stats(&self) -> ResolverStats {
+    pub fn stats(&self) -> Stats {
         let names = self.0.shared.slots().len();
         self.0.shared.counters.stats(names)
     }
@@ -210,20 +210,20 @@ impl Resolver {
     }
 
     /// Keeps a name that was found.
-    fn keep(&self, now: std::time::Instant, name: &ServiceName, found: Found) -> Arc<Slot> {
+    fn keep(&self, now: std::time::Instant, name: &ServiceName, found: Lookup) -> Arc<Slot> {
         let shared = &self.0.shared;
-        let told = Told::from(&found);
+        let servers = ServerSet::from(&found);
         let new = || Arc::new(Slot::new(now, name.clone(), shared.settings.bounds, shared));
         let (slot, is_new) = {
             let mut slots = shared.slots();
-            let has_room = slots.len() < shared.settings.names;
+            let has_room = slots.len() < shared.settings.max_names;
             match slots.entry(name.clone()) {
                 Entry::Occupied(there) => (there.get().clone(), false),
                 Entry::Vacant(place) if has_room => (place.insert(new()).clone(), true),
                 Entry::Vacant(_) => (new(), false),
             }
         };
-        slot.learn(|known| known.told(now, told));
+        slot.learn(|known| known.replace(now, servers));
         if is_new {
             let mut tasks = lock(&self.0.tasks);
             while tasks.try_join_next().is_some() {}

@@ -9,11 +9,11 @@ use rpyc_protocol::registry::reply::Endpoint;
 use tokio::sync::watch;
 
 use super::candidate::{Candidate, ConnectionCount, ConnectionGuard, Hint};
-use super::choice::{Load, Turns};
 use super::known::{Bounds, Known};
+use super::load_balancing::{Load, Turns};
 use super::outliers::Outliers;
 use super::shared::Shared;
-use super::status::{Freshness, Notice, Resolved};
+use super::status::{EventKind, Freshness, Resolved};
 use crate::lock::lock;
 
 /// One name that is kept.
@@ -90,10 +90,10 @@ impl Slot {
     }
 
     /// Changes what is known, and tells whoever wants to know; `false` if it was not believed.
-    pub(super) fn learn(&self, change: impl FnOnce(&mut Known) -> Vec<Notice>) -> bool {
-        let (notices, resolved) = {
+    pub(super) fn learn(&self, change: impl FnOnce(&mut Known) -> Vec<EventKind>) -> bool {
+        let (events, resolved) = {
             let mut state = self.lock();
-            let notices = change(&mut state.known);
+            let events = change(&mut state.known);
             let known = &state.known;
             let resolved = Resolved {
                 name: self.name.clone(),
@@ -108,7 +108,7 @@ impl Slot {
             state.outliers.retain(is_there);
             state.turns.retain(is_there);
             state.connections.retain(|endpoint, count| is_there(endpoint) || count.open() > 0);
-            (notices, resolved)
+            (events, resolved)
         };
         self.published.send_if_modified(|old| {
             let is_new = **old != resolved;
@@ -117,8 +117,8 @@ impl Slot {
             }
             is_new
         });
-        let is_believed = !notices.iter().any(|it| matches!(it, Notice::Older { .. }));
-        self.tell(notices);
+        let is_believed = !events.iter().any(|it| matches!(it, EventKind::Older { .. }));
+        self.tell(events);
         is_believed
     }
 
@@ -131,22 +131,23 @@ impl Slot {
         let mut guard = self.lock();
         let State { known, outliers, turns, connections, .. } = &mut *guard;
         let n = known.instances().count();
-        let load = Now { ejected: outliers.ejected(now, n), connections };
+        let load = CurrentLoad { ejected: outliers.ejected(now, n), connections };
         let settings = &shared.settings;
         let zone = settings.zone.as_deref();
-        let ordered = settings.choice.order(known.instances(), zone, &load, turns, fastrand::f64);
+        let ordered =
+            settings.load_balancing.order(known.instances(), zone, &load, turns, fastrand::f64);
         let candidate = |instance: &crate::Instance| Candidate {
             endpoints: instance.endpoints().cloned().collect(),
-            record: Some(Record { slot: Arc::clone(self), key: instance.endpoint.clone() }),
+            feedback: Some(Feedback { slot: Arc::clone(self), key: instance.endpoint.clone() }),
             hint: Hint::of(instance),
         };
         ordered.into_iter().map(candidate).collect()
     }
 
-    fn tell(&self, notices: impl IntoIterator<Item = Notice>) {
+    fn tell(&self, events: impl IntoIterator<Item = EventKind>) {
         if let Some(shared) = self.shared.upgrade() {
-            for notice in notices {
-                shared.tell(&self.name, notice);
+            for kind in events {
+                shared.tell(&self.name, kind);
             }
         }
     }
@@ -157,12 +158,12 @@ impl Slot {
     }
 }
 
-struct Now<'a> {
+struct CurrentLoad<'a> {
     ejected: Vec<&'a Endpoint>,
     connections: &'a HashMap<Endpoint, ConnectionCount>,
 }
 
-impl Load for Now<'_> {
+impl Load for CurrentLoad<'_> {
     fn is_ejected(&self, endpoint: &Endpoint) -> bool {
         self.ejected.contains(&endpoint)
     }
@@ -174,12 +175,12 @@ impl Load for Now<'_> {
 
 /// Where is written down how connecting to one server went.
 #[derive(Clone, Debug)]
-pub(crate) struct Record {
+pub(crate) struct Feedback {
     slot: Arc<Slot>,
     key: Endpoint,
 }
 
-impl Record {
+impl Feedback {
     pub(crate) fn succeeded(&self) {
         self.slot.lock().outliers.succeeded(&self.key);
         if let Some(shared) = self.slot.shared.upgrade() {
@@ -193,7 +194,7 @@ impl Record {
             shared.counters.failed.count();
         }
         if is_news {
-            self.slot.tell([Notice::Ejected { endpoint: self.key.clone() }]);
+            self.slot.tell([EventKind::Ejected { endpoint: self.key.clone() }]);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use rpyc_client::native::{Answer, Face, Granted, Target};
+use rpyc_client::native::{Answer, Granted, RegistryProtocol, Target};
 use rpyc_client::{Acknowledgement, RegisterError, Registrar, RequestError};
 
 use super::Offer;
@@ -37,10 +37,13 @@ impl Native {
         self.lease = None;
     }
 
-    /// Asks the registry that has shown its `face` for a lease, and keeps it.
-    pub(super) async fn begin(&mut self, face: &Answer<Face>) -> Result<(), RequestError> {
-        self.unanswered = Some(face.registrar(&self.registrar));
-        let (registrar, answer) = self.register(face).await?;
+    /// Asks the registry that has answered `found` for a lease, and keeps it.
+    pub(super) async fn begin(
+        &mut self,
+        found: &Answer<RegistryProtocol>,
+    ) -> Result<(), RequestError> {
+        self.unanswered = Some(found.registrar(&self.registrar));
+        let (registrar, answer) = self.register(found).await?;
         self.unanswered = None;
         let ttl = Duration::from_millis(answer.value.ttl_ms);
         let Answer { registry, source, value: Granted { instance, .. }, .. } = &answer;
@@ -53,12 +56,12 @@ impl Native {
     /// Asks for a lease, and remembers nothing of it.
     pub(super) async fn register(
         &self,
-        face: &Answer<Face>,
+        found: &Answer<RegistryProtocol>,
     ) -> Result<(Registrar, Answer<Granted>), RequestError> {
-        let registrar = face.registrar(&self.registrar);
+        let registrar = found.registrar(&self.registrar);
         let mut answer = registrar.native().register(self.offer.registration()).await?;
         // The registry is reported as it was configured, not as the one that answered for it.
-        answer.registry = face.registry.clone();
+        answer.registry = found.registry.clone();
         Ok((registrar, answer))
     }
 

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpyc_client::native::{Answer, Face};
+use rpyc_client::native::{Answer, RegistryProtocol};
 use rpyc_client::{Acknowledgement, RegisterError, Registrar, Registries, RequestError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -75,9 +75,9 @@ impl Target {
     /// remembers, so it takes one only for what RPyC's own protocol cannot express.
     pub(super) async fn register(&self) -> Result<Vec<Acknowledgement>, RegisterError> {
         if self.offer.advert.says_something() {
-            let face = self.face().await?;
-            if self.is_native(&face) {
-                let (_, answer) = self.native.register(&face).await?;
+            let found = self.protocol().await?;
+            if self.is_native(&found) {
+                let (_, answer) = self.native.register(&found).await?;
                 return Ok(vec![(&answer).into()]);
             }
         }
@@ -137,16 +137,16 @@ impl Target {
     /// Finds out what the registry speaks, and takes a lease from one that grants leases, unless it
     /// is the one that has granted the lease at hand.
     async fn find_out(&mut self) -> Result<(), RegisterError> {
-        let face = self.face().await?;
-        if self.is_native(&face) {
-            if self.native.lease().is_none_or(|lease| lease.responder() != face.responder) {
-                self.native.begin(&face).await?;
+        let found = self.protocol().await?;
+        if self.is_native(&found) {
+            if self.native.lease().is_none_or(|lease| lease.responder() != found.responder) {
+                self.native.begin(&found).await?;
             }
             self.spoken = Spoken::Native;
             return Ok(());
         }
         if self.offer.advert.says_something() && !matches!(self.spoken, Spoken::Legacy(_)) {
-            tracing::info!(registry = %face.registry,
+            tracing::info!(registry = %found.registry,
                 "RPyC's own registry, which takes nothing but names and a port");
         }
         self.native.forget();
@@ -156,13 +156,13 @@ impl Target {
 
     /// Whether to ask the registry for a lease. RPyC's own does not answer such a request, which is
     /// right for a server that must have its name alone.
-    fn is_native(&self, face: &Answer<Face>) -> bool {
-        face.value == Face::Native || self.offer.advert.is_exclusive
+    fn is_native(&self, found: &Answer<RegistryProtocol>) -> bool {
+        found.value == RegistryProtocol::Native || self.offer.advert.is_exclusive
     }
 
-    async fn face(&self) -> Result<Answer<Face>, RequestError> {
+    async fn protocol(&self) -> Result<Answer<RegistryProtocol>, RequestError> {
         // A new registrar remembers nothing, since what a registry speaks may have changed.
-        self.registrar.to_builder().build().face().await
+        self.registrar.to_builder().build().protocol().await
     }
 
     /// Whether the registry that granted the lease shares its address with others, which take what

@@ -59,7 +59,7 @@ impl Clients {
         });
         let known = self.listed.union(&self.pinned).copied().collect();
         let has_hints = self.pinned.is_empty();
-        Ok(Arc::new(Known { issued: issued.transpose()?, known, has_hints, algorithms }))
+        Ok(Arc::new(KnownClients { issued: issued.transpose()?, known, has_hints, algorithms }))
     }
 }
 
@@ -67,7 +67,7 @@ impl Clients {
 ///
 /// In either case the client must prove that it has the certificate's key.
 #[derive(Debug)]
-struct Known {
+struct KnownClients {
     issued: Option<Arc<dyn ClientCertVerifier>>,
     known: BTreeSet<Fingerprint>,
     /// Whether clients are told whose certificates are accepted.
@@ -75,7 +75,7 @@ struct Known {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ClientCertVerifier for Known {
+impl ClientCertVerifier for KnownClients {
     /// The authorities. None if there are pinned certificates, so that a client shows whatever it has.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         match &self.issued {
