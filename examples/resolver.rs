@@ -12,7 +12,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use rpyc_client::{Choice, Registries, Resolver, args};
+use rpyc_client::{LoadBalancing, Registries, Resolver, args};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -22,8 +22,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let times = words.next().map_or(Ok(usize::MAX), |word| word.parse())?;
 
     let resolver = Resolver::builder(Registries::from_env()?)
-        .choice(Choice::RoundRobin)
-        .on_event(|event| println!("{}: {:?}", event.name, event.notice))
+        .load_balancing(LoadBalancing::RoundRobin)
+        .on_event(|event| println!("{}: {:?}", event.name, event.kind))
         .build();
     let mut following = resolver.follow("PAYROLL").await?;
     tokio::spawn(async move {

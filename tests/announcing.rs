@@ -3,9 +3,10 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use rpyc_client::native::{State, Target, What};
+use rpyc_client::native::{ChangeKind, State, Target};
 use rpyc_client::{Connection, Instance, Port, Registrar, Registries, ServiceName};
-use rpyc_server::{Announcer, AnnouncerBuilder, AnnouncerHandle, Server, Status, service};
+use rpyc_server::announcer::Status;
+use rpyc_server::{Announcer, AnnouncerBuilder, AnnouncerHandle, Server, service};
 use rpyc_tests::{Control, PATIENCE, Registry as _, Settings, Transport};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -252,13 +253,13 @@ async fn a_server_that_has_drained_is_gone_everywhere() {
     let mut seen = Vec::new();
     while seen.last() != Some(&"gone") {
         let change = tokio::time::timeout(PATIENCE, watch.changed()).await.unwrap().unwrap();
-        match change.what {
-            What::Added(..) => seen.push("there"),
-            What::Updated(_, it) => {
+        match change.kind {
+            ChangeKind::Added(..) => seen.push("there"),
+            ChangeKind::Updated(_, it) => {
                 assert_eq!(it.state, State::Draining);
                 seen.push("draining");
             }
-            What::Removed(..) => seen.push("gone"),
+            ChangeKind::Removed(..) => seen.push("gone"),
             _ => {}
         }
     }

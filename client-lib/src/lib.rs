@@ -55,7 +55,7 @@
 //! | which registries are asked: the environment's, those nearby, or a list | [`Registries`], [`RegistryAddr`] |
 //! | who serves a name, which names there are, who serves them since when | [`Registrar`] |
 //! | what only this project's registry knows: leases, states, changes, its status | [`Registrar::native`], [`native`] |
-//! | the same kept fresh and remembered, and a choice among the servers | [`Resolver`], [`Choice`] |
+//! | the same kept fresh and remembered, and a choice among the servers | [`Resolver`], [`LoadBalancing`] |
 //! | that a name is served here | [`Registrar::register`]; to stay registered, the announcer of `rpyc-server` |
 //! | a connection to a server, by name or by address | [`connect_by_service`], [`connect`] |
 //! | one with options, or over any stream | [`Connection`], [`ConnectionBuilder`] |
@@ -89,47 +89,37 @@ pub mod classic;
 mod connect;
 mod connection;
 mod error;
-mod finder;
-mod interfaces;
 mod local;
+mod lock;
 pub mod native;
+mod net;
 mod parcel;
-mod peer;
 pub mod pickle;
-mod race;
 mod reconnect;
 mod registrar;
-mod registries;
 mod remote;
-mod resolver;
-mod route;
+pub mod resolver;
 #[cfg(test)]
 mod scripted;
-mod stream;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use address::{RegistryAddr, RegistryAddrError, Transport};
-pub use connect::{connect, connect_by_service, open_by_service};
+pub use address::{REGISTRY_VARIABLE, Registries, RegistryAddr, RegistryAddrError, Transport};
+pub use connect::{Credentials, Finder, Peer, ServiceStream, Socket, open_by_service};
 pub use connection::{
     Call, Connection, ConnectionBuilder, ConnectionId, DEFAULT_TIMEOUT, DIALECT_VARIABLE, Driver,
-    Opening, PendingCall,
+    Opening, PendingCall, connect, connect_by_service,
 };
 pub use error::{
-    Attempt, Attempts, CallError, ConnectError, Disconnect, Fault, LookupError, RegisterError,
-    RequestError, TooMany, Unreached,
+    Attempt, Attempts, CallError, ConnectError, ConvertError, Disconnect, Fault, LookupError,
+    RegisterError, RequestError, TooMany, Unreached,
 };
-pub use finder::Finder;
 pub use local::{Context, Local, Method, Object, denied};
-pub use parcel::{Args, ConvertError, IntoArgs, Parcel};
-pub use peer::{Credentials, Peer};
+pub use parcel::{Args, IntoArgs, Parcel};
 pub use reconnect::{ReconnectError, Reconnecting, ReconnectingCall};
 pub use registrar::{Acknowledgement, Instance, Registrar, RegistrarBuilder, Service, Snapshot};
-pub use registries::{REGISTRY_VARIABLE, Registries};
 pub use remote::{Items, RemoteObject};
-pub use resolver::{
-    Choice, Event, Freshness, Notice, Resolved, Resolver, ResolverBuilder, ResolverStats,
-};
+pub use resolver::{LoadBalancing, Resolved, Resolver, ResolverBuilder};
 /// What is on the wire, without the wire: formats and values that appear in the depths of errors.
 pub use rpyc_protocol as protocol;
 pub use rpyc_protocol::brine::{Int, Value};
@@ -140,7 +130,9 @@ pub use rpyc_protocol::rpc::{
     Stats, Unsendable, Version,
 };
 pub use rpyc_protocol::{NameError, ServiceName};
-pub use stream::{ServiceStream, Socket};
+#[cfg(feature = "tls")]
+#[doc(hidden)]
+pub use tls::certificates as __certificates;
 #[cfg(feature = "tls")]
 pub use tls::{Fingerprint, Tls, TlsError};
 

@@ -3,7 +3,7 @@
 //!
 //! ```no_run
 //! use rpyc_client::Registrar;
-//! use rpyc_client::native::{Query, What};
+//! use rpyc_client::native::{ChangeKind, Query};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let registry = Registrar::from_env()?.native();
@@ -14,7 +14,7 @@
 //! }
 //! let mut watch = registry.watch(Some("PAYROLL"), None).await?;
 //! while let Ok(change) = watch.changed().await {
-//!     if let What::Added(name, instance) = change.what {
+//!     if let ChangeKind::Added(name, instance) = change.kind {
 //!         println!("{name} is served at {}", instance.endpoint);
 //!     }
 //! }
@@ -27,4 +27,6 @@ pub use rpyc_protocol::registry::native::{
     Status, StoreId, Target,
 };
 
-pub use crate::registrar::native::{Answer, Change, Face, Native, Query, Watch, WatchError, What};
+pub use crate::registrar::native::{
+    Answer, Change, ChangeKind, Native, Query, RegistryProtocol, Watch, WatchError,
+};

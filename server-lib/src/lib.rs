@@ -56,9 +56,10 @@ extern crate self as rpyc_server;
 pub mod __private;
 #[cfg(all(doc, not(doctest)))]
 pub mod _examples;
-mod announcer;
+pub mod announcer;
 mod collection;
 mod exception;
+mod lock;
 mod pickle;
 mod server;
 mod service;
@@ -67,7 +68,7 @@ mod signature;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use announcer::{Advertised, Announcer, AnnouncerBuilder, AnnouncerHandle, State, Status};
+pub use announcer::{Advertised, Announcer, AnnouncerBuilder, AnnouncerHandle};
 pub use collection::{Dict, List};
 pub use exception::{IntoException, builtins};
 /// The client library of the same version, which a service uses to call others.

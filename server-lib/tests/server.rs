@@ -156,7 +156,7 @@ async fn a_panic_is_an_exception_and_nothing_more() {
 
 #[tokio::test]
 async fn a_client_too_many_is_hung_up_on() {
-    let server = Running::start(Server::builder(Desk::default()).connections(1)).await;
+    let server = Running::start(Server::builder(Desk::default()).max_connections(1)).await;
     let root = server.root().await;
     assert!(connect(&server.addr).await.is_err());
     assert_eq!(quick(&root).await, 1);
@@ -189,7 +189,7 @@ async fn one_address_has_so_many_connections_and_no_more() {
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
     // The server runs on this thread, too.
     let _told = tracing::subscriber::set_default(subscriber);
-    let builder = Server::builder(Desk::default()).connections_per_address(2);
+    let builder = Server::builder(Desk::default()).max_connections_per_address(2);
     let server = Running::start(builder).await;
     let port = server.addr.rsplit_once(':').unwrap().1;
     let (one, other) = (server.root().await, server.root().await);

@@ -107,7 +107,8 @@ fn a_link_local_address_is_reached_by_the_interface_of_the_client() {
         let found = resolver.resolve("payroll").await.unwrap();
         assert_eq!(found.instances[0].endpoint.host, format!("{link_local}%{}", zone.name));
         let mut following = resolver.follow("payroll").await.unwrap();
-        let watched = following.wait_for(|it| it.freshness == rpyc_client::Freshness::Watched);
+        let watched =
+            following.wait_for(|it| it.freshness == rpyc_client::resolver::Freshness::Watched);
         let watched = watched.await.unwrap().clone();
         assert_eq!(watched.instances, found.instances);
     });

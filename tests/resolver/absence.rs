@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rpyc_client::native::Target;
-use rpyc_client::{Freshness, Notice, Registries, Resolver, Transport};
+use rpyc_client::resolver::{EventKind, Freshness};
+use rpyc_client::{Registries, Resolver, Transport};
 use rpyc_tests::{Daemon, PATIENCE, Scratch};
 
 use super::{Quick, is_stale, is_watched, shown, until};
@@ -17,11 +18,11 @@ async fn servers_are_found_while_the_registry_is_gone_and_while_it_has_forgotten
     let (_two, other) = listener().await;
     registry.register(port).await;
     registry.register(other).await;
-    let notices = Arc::new(Mutex::new(Vec::new()));
-    let hook = notices.clone();
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let hook = events.clone();
     let resolver = Resolver::builder(registry.addr())
         .quick()
-        .on_event(move |event| hook.lock().unwrap().push(event.notice.clone()))
+        .on_event(move |event| hook.lock().unwrap().push(event.kind.clone()))
         .build();
     let mut following = resolver.follow("payroll").await.unwrap();
     until(&mut following, "a watch", is_watched).await;
@@ -46,9 +47,9 @@ async fn servers_are_found_while_the_registry_is_gone_and_while_it_has_forgotten
     let all = until(&mut following, "all are back", |it| it.held_since.is_none()).await;
     assert_eq!(all.instances.len(), 2);
     assert_eq!(all.freshness, Freshness::Watched);
-    let notices = notices.lock().unwrap();
-    for expected in [Notice::Stale, Notice::Recovered, Notice::HeldBack { instances: 2 }] {
-        assert!(notices.contains(&expected), "{notices:?}");
+    let events = events.lock().unwrap();
+    for expected in [EventKind::Stale, EventKind::Recovered, EventKind::HeldBack { instances: 2 }] {
+        assert!(events.contains(&expected), "{events:?}");
     }
 }
 

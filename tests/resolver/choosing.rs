@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rpyc_client::native::{Details, Registration, Target};
-use rpyc_client::{Choice, ConnectError, Connection, Resolver, blocking};
+use rpyc_client::{ConnectError, Connection, LoadBalancing, Resolver, blocking};
 use rpyc_server::{Server, service};
 use rpyc_tests::PATIENCE;
 
@@ -16,7 +16,8 @@ async fn connections_are_counted_as_long_as_they_are_open() {
     for (_, port) in &servers {
         registry.register(*port).await;
     }
-    let resolver = Resolver::builder(registry.addr()).choice(Choice::LeastConnections).build();
+    let resolver =
+        Resolver::builder(registry.addr()).load_balancing(LoadBalancing::LeastConnections).build();
     let mut open = BTreeMap::<_, Vec<_>>::new();
     for _ in 0..6 {
         let stream = resolver.open("payroll").await.unwrap();
@@ -54,7 +55,8 @@ async fn a_conversation_is_counted_until_it_ends() {
     for port in [serve().await, serve().await] {
         registry.register(port).await;
     }
-    let resolver = Resolver::builder(registry.addr()).choice(Choice::LeastConnections).build();
+    let resolver =
+        Resolver::builder(registry.addr()).load_balancing(LoadBalancing::LeastConnections).build();
     let one = resolver.connect("payroll").await.unwrap();
     let two = resolver.connect("payroll").await.unwrap();
     assert_ne!(one.peer_addr(), two.peer_addr());

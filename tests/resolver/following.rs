@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rpyc_client::native::{DetailsUpdate, Query, Target, What};
-use rpyc_client::{ConnectError, LookupError, Resolver, ResolverStats};
+use rpyc_client::native::{ChangeKind, DetailsUpdate, Query, Target};
+use rpyc_client::resolver::Stats;
+use rpyc_client::{ConnectError, LookupError, Resolver};
 use rpyc_tests::PATIENCE;
 
 use super::{is_watched, shown, until};
@@ -20,7 +21,7 @@ async fn answers_come_from_memory_and_changes_arrive() {
     for _ in 0..100 {
         assert_eq!(shown(&resolver.resolve("PayRoll").await.unwrap()), ["1"]);
     }
-    let ResolverStats { asked, from_memory, watches, names, .. } = resolver.stats();
+    let Stats { asked, from_memory, watches, names, .. } = resolver.stats();
     assert_eq!((asked, from_memory, watches, names), (1, 100, 1, 1));
 
     registry.register(2).await;
@@ -72,7 +73,7 @@ async fn names_that_nobody_asks_for_are_dropped_unless_they_are_followed() {
     };
     tokio::time::timeout(PATIENCE, dropped).await.unwrap();
     let watchers = async {
-        // The registry notices that the connection is gone.
+        // The registry events that the connection is gone.
         while registry.native().status().await.unwrap().value.watchers > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -85,7 +86,7 @@ async fn names_that_nobody_asks_for_are_dropped_unless_they_are_followed() {
 async fn more_names_than_are_kept_are_asked_for_each_time() {
     let registry = Embedded::start();
     registry.register(1).await;
-    let resolver = Resolver::builder(registry.addr()).names(0).build();
+    let resolver = Resolver::builder(registry.addr()).max_names(0).build();
     for _ in 0..3 {
         assert_eq!(shown(&resolver.resolve("payroll").await.unwrap()), ["1"]);
     }
@@ -150,12 +151,12 @@ async fn a_slow_watcher_catches_up_and_slows_nobody() {
     let mut seen = BTreeMap::new();
     let caught_up = async {
         while seen != listed {
-            match slow.changed().await.unwrap().what {
-                What::Added(_, it) | What::Updated(_, it) => {
+            match slow.changed().await.unwrap().kind {
+                ChangeKind::Added(_, it) | ChangeKind::Updated(_, it) => {
                     seen.insert(it.id.unwrap(), it.details.clone());
                 }
-                What::Removed(_, it) => drop(seen.remove(&it.id.unwrap())),
-                What::Reset => seen.clear(),
+                ChangeKind::Removed(_, it) => drop(seen.remove(&it.id.unwrap())),
+                ChangeKind::Reset => seen.clear(),
                 _ => {}
             }
         }

@@ -1,6 +1,7 @@
 //! RPyC's own registry, which tells endpoints and nothing else, and only when it is asked.
 
-use rpyc_client::{Freshness, Port, Registrar, Resolver, ServiceName};
+use rpyc_client::resolver::Freshness;
+use rpyc_client::{Port, Registrar, Resolver, ServiceName};
 use rpyc_tests::{Control, Registry as _, Settings, Transport};
 
 use super::{Quick, is_stale, shown, until};

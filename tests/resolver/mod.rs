@@ -8,7 +8,8 @@ mod legacy;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpyc_client::{Freshness, Resolved, ResolverBuilder};
+use rpyc_client::resolver::Freshness;
+use rpyc_client::{Resolved, ResolverBuilder};
 use rpyc_tests::PATIENCE;
 use tokio::sync::watch;
 

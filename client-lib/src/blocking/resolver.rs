@@ -18,6 +18,12 @@ impl From<crate::Resolver> for Resolver {
     }
 }
 
+impl From<&Resolver> for Finder {
+    fn from(resolver: &Resolver) -> Self {
+        Self::from(resolver.as_async())
+    }
+}
+
 impl Resolver {
     /// Asks the registries that the environment names, or else those nearby.
     ///

@@ -15,7 +15,7 @@ use super::handshake::Greeting;
 use super::shared::Shared;
 use super::{Connection, DEFAULT_TIMEOUT, Driver, Handle};
 use crate::local::Object;
-use crate::resolver::Seat;
+use crate::resolver::ConnectionGuard;
 use crate::{Local, Peer};
 
 /// Numbers connections, to tell their objects apart.
@@ -67,7 +67,7 @@ pub struct ConnectionBuilder {
     is_frame_by_frame: bool,
     pub(super) peer: Peer,
     /// Counts the connection at the server that a resolver chose.
-    pub(super) seat: Option<Arc<Seat>>,
+    pub(super) guard: Option<Arc<ConnectionGuard>>,
 }
 
 impl Default for ConnectionBuilder {
@@ -87,7 +87,7 @@ impl Default for ConnectionBuilder {
             config: Config::server(),
             is_frame_by_frame: false,
             peer: Peer::default(),
-            seat: None,
+            guard: None,
         }
     }
 }

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rpyc_protocol::brine::Value;
-use rpyc_protocol::rpc::{
-    Action, CallFailure, CallId, CallOptions, Comparison, Exception, RequestError,
-};
+use rpyc_protocol::rpc::{Action, CallFailure, CallId, CallOptions, Exception, RequestError};
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
@@ -17,7 +15,7 @@ use super::serve::serving_thread;
 use super::shared::{Outcome, Shared, State};
 use super::{Handle, TimeLimit};
 use crate::error::RequestFailure;
-use crate::{Args, CallError, ConvertError, Parcel, RemoteObject};
+use crate::{CallError, ConvertError, Parcel, RemoteObject};
 
 /// A call that has not been made yet: await it to make it.
 ///
@@ -55,47 +53,25 @@ use crate::{Args, CallError, ConvertError, Parcel, RemoteObject};
 #[must_use = "nothing is sent unless the call is awaited"]
 pub struct Call<T> {
     handle: Arc<Handle>,
-    errand: Errand,
+    request: Result<Request, ConvertError>,
     timeout: Option<Option<Duration>>,
     result: PhantomData<fn() -> T>,
 }
 
-/// What is to be asked.
+/// A request to the peer.
 #[derive(Debug)]
-pub(crate) enum Errand {
+pub(crate) enum Request {
+    /// For the object that the peer offers first.
     Root,
+    /// For nothing but an answer, which brings the value back.
     Ping(Value),
-    Of(RemoteObject, Wish),
-}
-
-/// What is to be asked of an object.
-#[derive(Debug)]
-pub(crate) enum Wish {
-    /// What needs no conversion.
-    Plain(Action),
-    SetAttr {
-        name: String,
-        value: Result<Parcel, ConvertError>,
-    },
-    Call {
-        args: Args,
-    },
-    CallAttr {
-        name: String,
-        args: Args,
-    },
-    Cmp {
-        other: Result<Parcel, ConvertError>,
-        comparison: Comparison,
-    },
-    CtxExit {
-        exception: Parcel,
-    },
+    /// To an object.
+    Object(RemoteObject, Action<Parcel>),
 }
 
 impl<T> Call<T> {
-    pub(crate) fn new(handle: Arc<Handle>, errand: Errand) -> Self {
-        Self { handle, errand, timeout: None, result: PhantomData }
+    pub(crate) fn new(handle: Arc<Handle>, request: Result<Request, ConvertError>) -> Self {
+        Self { handle, request, timeout: None, result: PhantomData }
     }
 
     /// How long the whole call may take; `None` for ever. Default: the timeout of the connection,
@@ -111,7 +87,7 @@ impl<T> Call<T> {
     /// Writes the request down, whatever else waits to be sent, and takes no interest in the answer:
     /// for what must be said where nobody can wait.
     pub(crate) fn post(self) {
-        if let Err(error) = begin(&self.handle, self.errand, None) {
+        if let Err(error) = begin(&self.handle, self.request, None) {
             tracing::debug!(%error, "what was to be done in passing is left undone");
         }
     }
@@ -126,7 +102,7 @@ impl<T: DeserializeOwned + 'static> Call<T> {
     ) -> Result<impl Future<Output = Result<T, CallError>> + Send + 'static, CallError> {
         let limit = TimeLimit::from_now(self.timeout.unwrap_or(self.handle.shared.timeout));
         wait_for_room(&self.handle.shared, limit).await?;
-        let begun = begin(&self.handle, self.errand, limit.deadline())?;
+        let begun = begin(&self.handle, self.request, limit.deadline())?;
         Ok(async move {
             match begun {
                 Begun::Waiting(waiting) => {
@@ -148,7 +124,7 @@ impl<T: DeserializeOwned> IntoFuture for Call<T> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let limit = TimeLimit::from_now(self.timeout.unwrap_or(self.handle.shared.timeout));
-            let parcel = perform(&self.handle, self.errand, limit).await?;
+            let parcel = perform(&self.handle, self.request, limit).await?;
             crate::remote::take(parcel, limit).await
         })
     }
@@ -157,11 +133,11 @@ impl<T: DeserializeOwned> IntoFuture for Call<T> {
 /// Makes a call and waits for its answer.
 async fn perform(
     handle: &Arc<Handle>,
-    errand: Errand,
+    request: Result<Request, ConvertError>,
     limit: TimeLimit,
 ) -> Result<Parcel, CallError> {
     wait_for_room(&handle.shared, limit).await?;
-    match begin(handle, errand, limit.deadline())? {
+    match begin(handle, request, limit.deadline())? {
         Begun::Waiting(waiting) => waiting.outcome(limit).await,
         Begun::Closed => {
             let reason = handle.shared.has_ended().await;
@@ -179,7 +155,7 @@ enum Begun {
 /// Writes a request down.
 fn begin(
     handle: &Arc<Handle>,
-    errand: Errand,
+    request: Result<Request, ConvertError>,
     deadline: Option<tokio::time::Instant>,
 ) -> Result<Begun, CallError> {
     let shared = &handle.shared;
@@ -187,9 +163,9 @@ fn begin(
         deadline: deadline.map(tokio::time::Instant::into_std),
         within: serving_thread(handle.number),
     };
-    let errand = errand.checked().map_err(CallError::Packing)?;
+    let request = request.map_err(CallError::Packing)?;
     let sent = shared.change(|state| {
-        let call = errand.send(state, options);
+        let call = request.send(state, options);
         state.withdraw_unsent();
         let call = call?;
         Ok::<_, RequestFailure>((call, state.await_outcome(call)))
@@ -257,64 +233,17 @@ impl Drop for Guard {
     }
 }
 
-impl Errand {
-    /// Sees to it that all arguments could be converted.
-    fn checked(self) -> Result<Checked, ConvertError> {
-        Ok(match self {
-            Self::Root => Checked::Root,
-            Self::Ping(data) => Checked::Ping(data),
-            Self::Of(object, wish) => {
-                let action = match wish {
-                    Wish::Plain(action) => Packable::Action(action),
-                    Wish::SetAttr { name, value } => Packable::SetAttr(name, value?),
-                    Wish::Call { args } => Packable::Call(args.checked()?),
-                    Wish::CallAttr { name, args } => Packable::CallAttr(name, args.checked()?),
-                    Wish::Cmp { other, comparison } => Packable::Cmp(other?, comparison),
-                    Wish::CtxExit { exception } => Packable::CtxExit(exception),
-                };
-                Checked::Of(object, action)
-            }
-        })
-    }
-}
-
-enum Checked {
-    Root,
-    Ping(Value),
-    Of(RemoteObject, Packable),
-}
-
-enum Packable {
-    Action(Action),
-    SetAttr(String, Parcel),
-    Call(Args),
-    CallAttr(String, Args),
-    Cmp(Parcel, Comparison),
-    CtxExit(Parcel),
-}
-
-impl Checked {
+impl Request {
     /// Writes the request. The object stays with the lock's garbage, whatever happens.
     fn send(self, state: &mut State, options: CallOptions) -> Result<CallId, RequestFailure> {
-        let (object, packable) = match self {
+        let (object, action) = match self {
             Self::Root => return Ok(state.session.get_root(options)?),
             Self::Ping(data) => return Ok(state.session.ping(&data, options)?),
-            Self::Of(object, packable) => (object, packable),
+            Self::Object(object, action) => (object, action),
         };
         let id = object.id().clone();
         state.keep(object.into());
-        let action = match packable {
-            Packable::Action(action) => action,
-            Packable::SetAttr(name, value) => Action::SetAttr { name, value: state.pack(value)? },
-            Packable::Call(args) => Action::Call { args: state.pack_args(args)? },
-            Packable::CallAttr(name, args) => {
-                Action::CallAttr { name, args: state.pack_args(args)? }
-            }
-            Packable::Cmp(other, comparison) => {
-                Action::Cmp { other: state.pack(other)?, comparison }
-            }
-            Packable::CtxExit(exception) => Action::CtxExit { exception: state.pack(exception)? },
-        };
+        let action = state.pack_action(action)?;
         Ok(state.session.request(&id, &action, options)?)
     }
 }

@@ -5,13 +5,14 @@
 //! ends. So what is known about a server decides what is said to it first.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex};
 
 use rpyc_protocol::registry::reply::Endpoint;
 use rpyc_protocol::rpc::{Dialect, DialectError};
 
 use super::ConnectionBuilder;
-use crate::finder::Candidate;
+use crate::lock::lock;
+use crate::resolver::Candidate;
 
 /// The environment variable that names the dialect to try first with servers of which nothing is
 /// known: `5` or `6`. Where it is not set or empty, that is `6`.
@@ -25,11 +26,11 @@ static DIALECTS: LazyLock<Mutex<HashMap<Endpoint, Dialect>>> = LazyLock::new(Mut
 
 /// The dialect in which the server at `endpoint` last answered this process.
 pub(super) fn remembered(endpoint: &Endpoint) -> Option<Dialect> {
-    DIALECTS.lock().unwrap_or_else(PoisonError::into_inner).get(endpoint).copied()
+    lock(&DIALECTS).get(endpoint).copied()
 }
 
 pub(super) fn remember(endpoint: &Endpoint, dialect: Dialect) {
-    let mut dialects = DIALECTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut dialects = lock(&DIALECTS);
     // To find a dialect again costs one connection, so any choice of what to forget will do.
     if dialects.len() >= REMEMBERED {
         dialects.clear();
@@ -48,7 +49,7 @@ fn from_env() -> Result<Option<Dialect>, DialectError> {
 impl Candidate {
     /// Whether neither this process nor a registry has told anything about it.
     pub(super) fn is_unknown(&self) -> bool {
-        self.told.is_none() && !self.endpoints.iter().any(|it| remembered(it).is_some())
+        self.hint.is_none() && !self.endpoints.iter().any(|it| remembered(it).is_some())
     }
 }
 

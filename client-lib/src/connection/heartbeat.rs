@@ -11,7 +11,7 @@ use super::shared::Shared;
 use crate::Disconnect;
 
 /// What is sent along with a ping, to come back.
-const WORD: &str = "still there?";
+const PING_DATA: &str = "still there?";
 
 /// Pings a peer that says nothing for so long, and ends the connection when it says nothing for as long
 /// again. Whatever it says is an answer.
@@ -42,7 +42,7 @@ fn ask(shared: &Shared, interval: Duration) -> bool {
     shared.change(|state| {
         // Before the peer's first word it is not known how to speak to it.
         let knows_how = state.session.dialect().is_some();
-        knows_how && state.session.ping(&Value::from(WORD), options).is_ok()
+        knows_how && state.session.ping(&Value::from(PING_DATA), options).is_ok()
     })
 }
 
@@ -77,7 +77,10 @@ mod tests {
         // The stream is closed, after the request and one ping.
         let mut sent = Vec::new();
         far.read_to_end(&mut sent).await.unwrap();
-        assert_eq!(sent.windows(WORD.len()).filter(|at| *at == WORD.as_bytes()).count(), 1);
+        assert_eq!(
+            sent.windows(PING_DATA.len()).filter(|at| *at == PING_DATA.as_bytes()).count(),
+            1
+        );
     }
 
     #[tokio::test(start_paused = true)]

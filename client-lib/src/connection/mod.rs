@@ -12,9 +12,9 @@
 //! driver, and waits for its answer. Nothing is queued but in that buffer, whose fill holds new
 //! calls back. So a handle can also be dropped, and a call be cancelled, without waiting.
 
-mod address;
 mod builder;
 mod call;
+mod connect;
 mod dialects;
 mod driver;
 mod handshake;
@@ -32,17 +32,17 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rpyc_protocol::brine::Value;
 use rpyc_protocol::rpc::{Dialect, Stats};
 
 pub use builder::ConnectionBuilder;
 pub use call::Call;
+pub use connect::{connect, connect_by_service};
 pub use dialects::DIALECT_VARIABLE;
 pub use driver::Driver;
 pub use opening::Opening;
 pub use pending::PendingCall;
 
-pub(crate) use self::call::{Errand, Wish};
+pub(crate) use self::call::Request;
 use self::shared::Shared;
 pub(crate) use self::time_limit::TimeLimit;
 use crate::{CallError, Disconnect, Parcel, Peer, RemoteObject};
@@ -138,7 +138,7 @@ impl Connection {
         if let Some(id) = self.0.shared.with(|state| state.peer_root.clone()) {
             return Ok(RemoteObject::borrowed(self.0.clone(), id));
         }
-        let root: RemoteObject = Call::new(self.0.clone(), Errand::Root).await?;
+        let root: RemoteObject = Call::new(self.0.clone(), Ok(Request::Root)).await?;
         // The reference that came is kept for as long as the connection lives.
         self.0.shared.with(|state| {
             if state.peer_root.is_none() && root.keep() {
@@ -157,7 +157,7 @@ impl Connection {
     /// Cancel safe.
     pub async fn ping(&self) -> Result<Duration, CallError> {
         let start = tokio::time::Instant::now();
-        Call::<Parcel>::new(self.0.clone(), Errand::Ping(Value::from("ping"))).await?;
+        Call::<Parcel>::new(self.0.clone(), Ok(Request::Ping("ping".into()))).await?;
         Ok(start.elapsed())
     }
 

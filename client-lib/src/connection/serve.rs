@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::FutureExt;
-use rpyc_protocol::rpc::{Exception, PeerThread};
+use rpyc_protocol::rpc::{Action, Exception, PeerThread};
 use tokio::task::JoinSet;
 
-use super::shared::{Asked, Shared, What};
+use super::shared::{PeerRequest, Shared};
 use super::{Connection, Handle};
-use crate::Parcel;
+use crate::{Local, Parcel};
 
 tokio::task_local! {
     /// Which connection's request is being served, and for which thread of the peer's.
@@ -36,7 +36,8 @@ pub(super) async fn serve(shared: Arc<Shared>) {
     loop {
         while handlers.try_join_next().is_some() {}
         shared.has_room().await;
-        let Some(Asked { id, what }) = shared.with(|state| state.next_request()) else {
+        let Some(PeerRequest { id, object, action }) = shared.with(|state| state.next_request())
+        else {
             tokio::select! {
                 // In this order: the last requests and the end may come in one breath.
                 biased;
@@ -48,7 +49,7 @@ pub(super) async fn serve(shared: Arc<Shared>) {
         let thread = id.thread();
         let number = handle.number;
         let handler = async move {
-            let answer = answer(&handle, what).await;
+            let answer = answer(&handle, object, action).await;
             handle.shared.change(|state| state.answer(id, answer));
         };
         let mut handler = match thread {
@@ -64,16 +65,16 @@ pub(super) async fn serve(shared: Arc<Shared>) {
     handlers.shutdown().await;
 }
 
-async fn answer(handle: &Arc<Handle>, what: What) -> Result<Parcel, Exception> {
-    match what {
-        What::Root(root) => Ok(root.into()),
-        What::Object(local, ask) => {
-            let connection = Connection::from_handle(handle.clone());
-            let served = AssertUnwindSafe(local.serve(&connection, ask)).catch_unwind().await;
-            served.unwrap_or_else(|panic| Err(panicked(&*panic)))
-        }
-        What::Gone => Err(Exception::builtin("KeyError", "the object is gone")),
-    }
+async fn answer(
+    handle: &Arc<Handle>,
+    object: Option<Local>,
+    action: Option<Action<Parcel>>,
+) -> Result<Parcel, Exception> {
+    let object = object.ok_or_else(|| Exception::builtin("KeyError", "the object is gone"))?;
+    let Some(action) = action else { return Ok(object.into()) };
+    let connection = Connection::from_handle(handle.clone());
+    let served = AssertUnwindSafe(object.serve(&connection, action)).catch_unwind().await;
+    served.unwrap_or_else(|panic| Err(panicked(&*panic)))
 }
 
 /// A panic is a bug of this side. Its message is for this side's log, not for the peer.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rpyc_protocol::rpc::{CloseReason, Exception, ExportError, Refusal, RequestError, Unsendable};
 
-use crate::ConvertError;
+use super::ConvertError;
 
 /// Why a call has no result. [`CallError::may_have_run`] tells whether the peer may have done what
 /// it was asked.

@@ -3,6 +3,7 @@
 mod attempts;
 mod call;
 mod connect;
+mod convert;
 mod fault;
 mod lookup;
 mod register;
@@ -12,6 +13,7 @@ pub use attempts::{Attempt, Attempts};
 pub(crate) use call::RequestFailure;
 pub use call::{CallError, Disconnect, TooMany};
 pub use connect::{ConnectError, Unreached};
+pub use convert::ConvertError;
 pub use fault::Fault;
 pub use lookup::LookupError;
 pub use register::RegisterError;

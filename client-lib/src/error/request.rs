@@ -2,8 +2,7 @@
 
 use rpyc_protocol::registry::native::ErrorCode;
 
-use super::{Attempts, Fault, NO_REGISTRY_HINT};
-use crate::Attempt;
+use super::{Attempt, Attempts, Fault, NO_REGISTRY_HINT};
 
 /// Why a registry did not do what only this project's registry can be asked.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! From what a peer asks to the method that answers it.
 
 use rpyc_protocol::brine::Value;
-use rpyc_protocol::rpc::{Boxed, Comparison, Exception};
+use rpyc_protocol::rpc::{Action, Arguments, Boxed, Comparison, Exception};
 
 use super::method::BoundMethod;
 use super::{Context, Local, Object, denied};
@@ -13,56 +13,51 @@ const MOST_BUFFERED: usize = 10_000;
 /// The prefix by which Python's services mark what they expose; clients may use it or not.
 const EXPOSED: &str = "exposed_";
 
-/// What may be asked of an object: an [`Action`](rpyc_protocol::rpc::Action) with its parcels.
-#[derive(Debug)]
-pub(crate) enum Ask {
-    GetAttr { name: String },
-    DelAttr { name: String },
-    SetAttr { name: String, value: Parcel },
-    Call { args: Args },
-    CallAttr { name: String, args: Args },
-    Repr,
-    Str,
-    Cmp { other: Parcel, comparison: Comparison },
-    Hash,
-    Dir,
-    Pickle { protocol: i64 },
-    Inspect,
-    BuffIter { count: usize },
-    CtxExit { exception: Parcel },
-    InstanceCheck,
-}
-
 /// Does what is asked of `object`.
 pub(super) async fn serve<T: Object>(
     object: &T,
     context: &Context,
-    ask: Ask,
+    action: Action<Parcel>,
 ) -> Result<Parcel, Exception> {
-    match ask {
-        Ask::GetAttr { name } => get_attr(object, context, exposed(&name)).await,
-        Ask::DelAttr { name } => object.del_attr(context, exposed(&name)).await.map(Parcel::from),
-        Ask::SetAttr { name, value } => {
+    match action {
+        Action::GetAttr { name } => get_attr(object, context, exposed(&name)).await,
+        Action::DelAttr { name } => {
+            object.del_attr(context, exposed(&name)).await.map(Parcel::from)
+        }
+        Action::SetAttr { name, value } => {
             object.set_attr(context, exposed(&name), value).await.map(Parcel::from)
         }
-        Ask::Call { args } => object.call(context, args).await,
-        Ask::CallAttr { name, args } => call_attr(object, context, exposed(&name), args).await,
-        Ask::Repr => object.repr(context).await.map(Parcel::from),
-        Ask::Str => object.str(context).await.map(Parcel::from),
-        Ask::Cmp { other, comparison } => compare(object, context, comparison, other).await,
-        Ask::Hash => object.hash(context).await.map(Parcel::from),
-        Ask::Dir => {
+        Action::Call { args } => object.call(context, args.into()).await,
+        Action::CallAttr { name, args } => {
+            call_attr(object, context, exposed(&name), args.into()).await
+        }
+        Action::Repr => object.repr(context).await.map(Parcel::from),
+        Action::Str => object.str(context).await.map(Parcel::from),
+        Action::Cmp { other, comparison } => compare(object, context, comparison, other).await,
+        Action::Hash => object.hash(context).await.map(Parcel::from),
+        Action::Dir => {
             let names = object.dir(context).await?;
             Ok(value(Boxed::names(names.iter().map(String::as_str))))
         }
-        Ask::Pickle { protocol } => object.pickle(context, protocol).await.map(Parcel::bytes),
-        Ask::Inspect => {
+        Action::Pickle { protocol } => object.pickle(context, protocol).await.map(Parcel::bytes),
+        Action::Inspect => {
             let methods = object.methods();
             Ok(value(Boxed::methods(methods.iter().map(|method| (method.name(), method.doc())))))
         }
-        Ask::BuffIter { count } => take(object, context, count.min(MOST_BUFFERED)).await,
-        Ask::CtxExit { exception } => exit(object, context, exception).await,
-        Ask::InstanceCheck => Ok(false.into()),
+        Action::BuffIter { count } => take(object, context, count.min(MOST_BUFFERED)).await,
+        Action::OldSlicing { name, start, stop, args, .. } => {
+            let slice = match (start, stop) {
+                (Parcel::Value(start), Parcel::Value(stop)) => {
+                    Parcel::Value(Value::Slice(Box::new([start, stop, Value::None])))
+                }
+                _ => Parcel::NONE,
+            };
+            let positional = std::iter::once(slice).chain(args).collect();
+            let args = Arguments { positional, keyword: Vec::new() };
+            call_attr(object, context, exposed(&name), args.into()).await
+        }
+        Action::CtxExit { exception } => exit(object, context, exception).await,
+        Action::InstanceCheck { .. } => Ok(false.into()),
     }
 }
 
@@ -185,7 +180,7 @@ async fn take<T: Object>(object: &T, context: &Context, count: usize) -> Result<
     }
     match object.iter(context).await? {
         Parcel::Local(iterator) if !iterator.is_same(context.this()) => {
-            iterator.serve(context.connection(), Ask::BuffIter { count }).await
+            iterator.serve(context.connection(), Action::BuffIter { count }).await
         }
         Parcel::Remote(iterator) => Ok(iterator.take_items(count).await?),
         _ => Err(denied("__next__")),

@@ -8,8 +8,7 @@ use std::sync::OnceLock;
 use rpyc_protocol::rpc::{Action, Class, Exception};
 use tokio::sync::Mutex;
 
-use super::{Answer, Ask, Context, Erased};
-use crate::connection::Wish;
+use super::{Answer, Context, Erased};
 use crate::{Parcel, RemoteObject};
 
 /// What Python calls the class of classes. Those of a class of its own that it knows it would take for
@@ -79,38 +78,14 @@ impl Erased for Forwarded {
         self
     }
 
-    fn serve<'a>(&'a self, _: &'a Context, ask: Ask) -> Answer<'a> {
+    fn serve<'a>(&'a self, _: &'a Context, action: Action<Parcel>) -> Answer<'a> {
         Box::pin(async move {
-            match wish(ask) {
-                Some(wish) => {
-                    let remote = self.found().await?;
-                    Ok(remote.wish::<Parcel>(wish).into_future().await?)
-                }
-                None => Ok(false.into()),
+            // It names a class by numbers of the asking peer's own.
+            if matches!(action, Action::InstanceCheck { .. }) {
+                return Ok(false.into());
             }
+            let remote = self.found().await?;
+            Ok(remote.request::<Parcel>(Ok(action)).into_future().await?)
         })
     }
-}
-
-/// The same question, to be put to another peer; none for the one that has no meaning there.
-fn wish(ask: Ask) -> Option<Wish> {
-    let action = match ask {
-        Ask::SetAttr { name, value } => return Some(Wish::SetAttr { name, value: Ok(value) }),
-        Ask::Call { args } => return Some(Wish::Call { args }),
-        Ask::CallAttr { name, args } => return Some(Wish::CallAttr { name, args }),
-        Ask::Cmp { other, comparison } => return Some(Wish::Cmp { other: Ok(other), comparison }),
-        Ask::CtxExit { exception } => return Some(Wish::CtxExit { exception }),
-        Ask::GetAttr { name } => Action::GetAttr { name },
-        Ask::DelAttr { name } => Action::DelAttr { name },
-        Ask::Repr => Action::Repr,
-        Ask::Str => Action::Str,
-        Ask::Hash => Action::Hash,
-        Ask::Dir => Action::Dir,
-        Ask::Pickle { protocol } => Action::Pickle { protocol },
-        Ask::Inspect => Action::Inspect,
-        Ask::BuffIter { count } => Action::BuffIter { count },
-        // It names a class by numbers of the peer's own.
-        Ask::InstanceCheck => return None,
-    };
-    Some(Wish::Plain(action))
 }

@@ -1,13 +1,14 @@
 //! Iterators that the peer can take items from.
 
 use std::borrow::Cow;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rpyc_protocol::rpc::Exception;
 use serde::Serialize;
 
 use super::{Context, Method, Object};
 use crate::Parcel;
+use crate::lock::lock;
 
 /// An iterator; to Python, a generator.
 pub(super) struct Items<I>(Mutex<Option<I>>);
@@ -35,7 +36,7 @@ where
     }
 
     async fn next(&self, _: &Context) -> Result<Option<Parcel>, Exception> {
-        let mut items = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut items = lock(&self.0);
         // Once at its end it stays there, as a generator does.
         match items.as_mut().and_then(Iterator::next) {
             Some(item) => Ok(Some(Parcel::new(&item)?)),

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use rpyc_protocol::rpc::{Comparison, Exception};
+use rpyc_protocol::rpc::{Action, Comparison, Exception};
 
-use super::{Ask, Context, Local, Method, Object, denied};
+use super::{Context, Local, Method, Object, denied};
 use crate::{Args, Parcel};
 
 /// A method together with its object.
@@ -34,7 +34,8 @@ impl Object for BoundMethod {
 
     async fn call(&self, context: &Context, args: Args) -> Result<Parcel, Exception> {
         let name = self.method.name().to_owned();
-        self.object.serve(context.connection(), Ask::CallAttr { name, args }).await
+        let args = args.into_arguments()?;
+        self.object.serve(context.connection(), Action::CallAttr { name, args }).await
     }
 
     /// Methods are made anew whenever they are asked for, so what they are of and called tells.
@@ -62,7 +63,7 @@ impl Object for BoundMethod {
     }
 
     async fn repr(&self, context: &Context) -> Result<String, Exception> {
-        let object = self.object.serve(context.connection(), Ask::Repr).await?;
+        let object = self.object.serve(context.connection(), Action::Repr).await?;
         let class = self.object.class().name();
         let class = class.rsplit('.').next().unwrap_or(class);
         let object: String = object.parse()?;

@@ -14,9 +14,8 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use rpyc_protocol::rpc::{Class, Exception};
+use rpyc_protocol::rpc::{Action, Class, Exception};
 
-pub(crate) use dispatch::Ask;
 use forwarded::Forwarded;
 pub use object::{Method, Object};
 
@@ -172,10 +171,10 @@ impl Local {
     pub(crate) async fn serve(
         &self,
         connection: &Connection,
-        ask: Ask,
+        action: Action<Parcel>,
     ) -> Result<Parcel, Exception> {
         let context = Context { connection: connection.clone(), this: self.clone() };
-        self.0.serve(&context, ask).await
+        self.0.serve(&context, action).await
     }
 }
 
@@ -221,7 +220,10 @@ impl Context {
     pub async fn call(&self, callee: &Parcel, args: impl IntoArgs) -> Result<Parcel, Exception> {
         let args = args.into_args();
         match callee {
-            Parcel::Local(local) => local.serve(&self.connection, Ask::Call { args }).await,
+            Parcel::Local(local) => {
+                let args = args.into_arguments()?;
+                local.serve(&self.connection, Action::Call { args }).await
+            }
             Parcel::Remote(remote) => Ok(remote.invoke::<Parcel>(args).await?),
             value => {
                 let message = format!("'{}' object is not callable", value.type_name());
@@ -241,7 +243,7 @@ pub fn denied(name: &str) -> Exception {
 trait Erased: Send + Sync {
     fn class(&self) -> &Class;
     fn object(&self) -> &dyn Any;
-    fn serve<'a>(&'a self, context: &'a Context, ask: Ask) -> Answer<'a>;
+    fn serve<'a>(&'a self, context: &'a Context, action: Action<Parcel>) -> Answer<'a>;
 }
 
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<Parcel, Exception>> + Send + 'a>>;
@@ -260,8 +262,8 @@ impl<T: Object> Erased for Offered<T> {
         &self.object
     }
 
-    fn serve<'a>(&'a self, context: &'a Context, ask: Ask) -> Answer<'a> {
-        Box::pin(dispatch::serve(&self.object, context, ask))
+    fn serve<'a>(&'a self, context: &'a Context, action: Action<Parcel>) -> Answer<'a> {
+        Box::pin(dispatch::serve(&self.object, context, action))
     }
 }
 

@@ -1,9 +1,11 @@
 //! The arguments of a call.
 
+use rpyc_protocol::rpc::Arguments;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{ConvertError, Parcel};
+use super::Parcel;
+use crate::ConvertError;
 
 /// The arguments of a call, by position and by keyword.
 ///
@@ -11,8 +13,7 @@ use super::{ConvertError, Parcel};
 /// are a pair of the two. When the peer calls, [`Args::parse`] takes them apart.
 #[derive(Clone, Debug, Default)]
 pub struct Args {
-    positional: Vec<Parcel>,
-    keyword: Vec<(String, Parcel)>,
+    given: Arguments<Parcel>,
     error: Option<ConvertError>,
 }
 
@@ -20,14 +21,14 @@ impl Args {
     /// No arguments.
     #[must_use]
     pub const fn new() -> Self {
-        Self { positional: Vec::new(), keyword: Vec::new(), error: None }
+        Self { given: Arguments::new(), error: None }
     }
 
     /// Adds an argument by position. If it cannot be sent, the call tells.
     #[must_use]
     pub fn arg(mut self, value: impl Serialize) -> Self {
         match Parcel::new(&value) {
-            Ok(parcel) => self.positional.push(parcel),
+            Ok(parcel) => self.given.positional.push(parcel),
             Err(error) => self.fail(error),
         }
         self
@@ -37,7 +38,7 @@ impl Args {
     #[must_use]
     pub fn kwarg(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
         match Parcel::new(&value) {
-            Ok(parcel) => self.keyword.push((name.into(), parcel)),
+            Ok(parcel) => self.given.keyword.push((name.into(), parcel)),
             Err(error) => self.fail(error),
         }
         self
@@ -46,8 +47,8 @@ impl Args {
     /// Adds all of the other arguments.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
-        self.positional.extend(other.positional);
-        self.keyword.extend(other.keyword);
+        self.given.positional.extend(other.given.positional);
+        self.given.keyword.extend(other.given.keyword);
         if let Some(error) = other.error {
             self.fail(error);
         }
@@ -61,19 +62,19 @@ impl Args {
     /// Those by position.
     #[must_use]
     pub fn positional(&self) -> &[Parcel] {
-        &self.positional
+        &self.given.positional
     }
 
     /// Those by keyword, in the order in which they came.
     #[must_use]
     pub fn keyword(&self) -> &[(String, Parcel)] {
-        &self.keyword
+        &self.given.keyword
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.positional.is_empty() && self.keyword.is_empty()
+        self.given.positional.is_empty() && self.given.keyword.is_empty()
     }
 
     /// Takes those by position for a `T`, usually a tuple.
@@ -81,28 +82,31 @@ impl Args {
     /// # Errors
     /// [`ConvertError`] if they are others, or if there are any by keyword.
     pub fn parse<T: DeserializeOwned>(self) -> Result<T, ConvertError> {
-        if let Some((name, _)) = self.keyword.first() {
+        if let Some((name, _)) = self.given.keyword.first() {
             let message = format!("got an unexpected keyword argument '{name}'");
             return Err(ConvertError::new(message));
         }
-        Parcel::tuple(self.positional).parse()
+        Parcel::tuple(self.given.positional).parse()
     }
 
     /// Takes them apart: by position, and by keyword.
     #[must_use]
     pub fn into_parts(self) -> (Vec<Parcel>, Vec<(String, Parcel)>) {
-        (self.positional, self.keyword)
+        (self.given.positional, self.given.keyword)
     }
 
-    pub(crate) fn from_parts(positional: Vec<Parcel>, keyword: Vec<(String, Parcel)>) -> Self {
-        Self { positional, keyword, error: None }
-    }
-
-    pub(crate) fn checked(self) -> Result<Self, ConvertError> {
+    /// The arguments as a request holds them, or the first that could not be converted.
+    pub(crate) fn into_arguments(self) -> Result<Arguments<Parcel>, ConvertError> {
         match self.error {
             Some(error) => Err(error),
-            None => Ok(self),
+            None => Ok(self.given),
         }
+    }
+}
+
+impl From<Arguments<Parcel>> for Args {
+    fn from(given: Arguments<Parcel>) -> Self {
+        Self { given, error: None }
     }
 }
 

@@ -12,8 +12,8 @@ use serde::de::{
 };
 
 use super::ser::{TOKEN, pass, passed};
-use super::{ConvertError, Parcel, fields};
-use crate::{Local, RemoteObject};
+use super::{Parcel, fields};
+use crate::{ConvertError, Local, RemoteObject};
 
 /// A parcel, or the content of an object of the peer's that was fetched.
 #[derive(Clone, Debug)]

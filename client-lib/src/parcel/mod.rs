@@ -2,7 +2,6 @@
 
 mod args;
 mod de;
-mod error;
 mod fields;
 mod ser;
 
@@ -10,9 +9,8 @@ use rpyc_protocol::brine::{Int, Value};
 
 pub use args::{Args, IntoArgs};
 pub(crate) use de::{Node, from_node};
-pub use error::ConvertError;
 
-use crate::{Local, RemoteObject};
+use crate::{ConvertError, Local, RemoteObject};
 
 /// The parcel that serde carries under `name`, if that is what it does.
 pub(crate) fn passed_as(name: &str) -> Option<Parcel> {

@@ -5,7 +5,8 @@ use std::cell::Cell;
 use rpyc_protocol::brine::{Int, Value};
 use serde::ser::{self, Serialize, Serializer};
 
-use super::{ConvertError, Parcel};
+use super::Parcel;
+use crate::ConvertError;
 use crate::{Local, RemoteObject};
 
 /// The name by which a parcel makes itself known to this crate's serializer and deserializer.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::faces::Faces;
+use super::protocols::KnownProtocols;
 use super::{Inner, Registrar};
 use crate::Registries;
 
@@ -89,7 +89,7 @@ impl RegistrarBuilder {
                 timeout: self.timeout,
                 connect_timeout: self.connect_timeout,
                 source: self.source,
-                faces: Faces::default(),
+                protocols: KnownProtocols::default(),
             }),
         }
     }

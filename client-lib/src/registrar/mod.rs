@@ -2,16 +2,18 @@
 
 mod ask;
 mod builder;
-mod faces;
+mod exchange;
+mod follow_up;
 mod instance;
 pub(crate) mod native;
 mod page;
+mod protocols;
 mod question;
+mod route;
 mod snapshot;
 mod tcp;
 #[cfg(test)]
 mod tests;
-mod told;
 mod udp;
 
 use std::collections::HashSet;
@@ -28,16 +30,16 @@ use tokio::time::Instant;
 
 pub use builder::RegistrarBuilder;
 pub use instance::{Instance, Service};
-pub(crate) use snapshot::Found;
+pub(crate) use snapshot::Lookup;
 pub use snapshot::Snapshot;
 
-use ask::Reply;
-use faces::Faces;
-use page::Page;
+use exchange::Reply;
+use follow_up::FollowUp;
+use page::EitherReply;
+use protocols::KnownProtocols;
 use question::Question;
-use told::Told;
 
-use crate::interfaces::{Interfaces, needs_zone};
+use crate::net::interfaces::{Interfaces, needs_zone};
 use crate::{Attempts, Fault, LookupError, RegisterError, Registries, RegistryAddr};
 
 /// Asks registries who serves a name, and tells them what is served here.
@@ -72,7 +74,7 @@ struct Inner {
     timeout: Duration,
     connect_timeout: Duration,
     source: Option<SocketAddr>,
-    faces: Faces,
+    protocols: KnownProtocols,
 }
 
 /// A registry's word that a registration, or the end of one, was taken.
@@ -157,12 +159,13 @@ impl Registrar {
         let fail = |attempts| LookupError::new(Some(name), attempts);
         let (registry, reply) = self.query(name).await?;
         let may_be_cut = page::may_be_cut_query(reply.len);
-        let told = Told::by(self, registry, &reply);
+        let follow_up = FollowUp::by(self, registry, &reply);
         let mut endpoints = reply.answer;
         if may_be_cut {
-            let whole = told.ask_on(registry.transport(), &Question::resolve(name.as_str())).await;
-            if let Page::Native(first) = whole.map_err(fail)?.answer {
-                let pages = told.all_pages(Operation::resolve(name.as_str()), *first).await;
+            let whole =
+                follow_up.ask_on(registry.transport(), &Question::resolve(name.as_str())).await;
+            if let EitherReply::Native(first) = whole.map_err(fail)?.answer {
+                let pages = follow_up.all_pages(Operation::resolve(name.as_str()), *first).await;
                 let services = pages.map_err(fail)?.into_iter();
                 let all: Vec<_> =
                     services.flat_map(|it| it.instances).map(|it| it.endpoint).collect();
@@ -221,11 +224,11 @@ impl Registrar {
         if !page::may_be_cut_list(transport, reply.len) {
             return Ok(reply.answer);
         }
-        let told = Told::by(self, registry, &reply);
-        match told.ask_on(transport, &Question::services(host)).await?.answer {
-            Page::Legacy(names) => Ok(names),
-            Page::Native(first) => {
-                let services = told.all_pages(Operation::list(host), *first).await?;
+        let follow_up = FollowUp::by(self, registry, &reply);
+        match follow_up.ask_on(transport, &Question::services(host)).await?.answer {
+            EitherReply::Legacy(names) => Ok(names),
+            EitherReply::Native(first) => {
+                let services = follow_up.all_pages(Operation::list(host), *first).await?;
                 Ok(services.into_iter().map(|service| service.name).collect())
             }
         }

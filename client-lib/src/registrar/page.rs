@@ -5,20 +5,20 @@ use rpyc_protocol::registry::Request;
 use rpyc_protocol::registry::native::{self, Cursor, ErrorCode, Operation};
 use rpyc_protocol::registry::reply::Endpoint;
 
-use super::native::Face;
+use super::native::RegistryProtocol;
 use super::question::{Question, Reading, encode, read_endpoints, read_names};
 use crate::{Fault, Transport};
 
 /// An answer in whichever of the two encodings the registry speaks.
 #[derive(Debug)]
-pub(super) enum Page<L> {
+pub(super) enum EitherReply<L> {
     /// With ages, and with a place to go on from if it is not all.
     Native(Box<native::Reply>),
     /// All that RPyC's own registry tells.
     Legacy(L),
 }
 
-impl Question<Page<Vec<String>>> {
+impl Question<EitherReply<Vec<String>>> {
     /// Who serves anything, or anything on `host`?
     pub(super) fn services(host: Option<&str>) -> Self {
         let operation = Operation::list(host);
@@ -27,7 +27,7 @@ impl Question<Page<Vec<String>>> {
     }
 }
 
-impl Question<Page<Vec<Endpoint>>> {
+impl Question<EitherReply<Vec<Endpoint>>> {
     /// Who serves `name`, and since when?
     pub(super) fn resolve(name: &str) -> Self {
         let operation = Operation::resolve(name);
@@ -36,23 +36,23 @@ impl Question<Page<Vec<Endpoint>>> {
     }
 }
 
-impl Question<Face> {
-    /// Which of the two faces is there?
-    pub(super) fn face() -> Self {
+impl Question<RegistryProtocol> {
+    /// Which of the two protocols is there?
+    pub(super) fn protocol() -> Self {
         let legacy = encode(&Request::Query { name: "RPYC" });
-        Self { requests: vec![encode_native(Operation::Ping), legacy], read: read_face }
+        Self { requests: vec![encode_native(Operation::Ping), legacy], read: read_protocol }
     }
 }
 
-fn read_face(bytes: &[u8]) -> Reading<Face> {
+fn read_protocol(bytes: &[u8]) -> Reading<RegistryProtocol> {
     if !bytes.first().is_some_and(|&first| native::is_native(first)) {
         return match read_endpoints(bytes) {
             Reading::Fault(fault) if !matches!(fault, Fault::Unknown) => Reading::Fault(fault),
-            _ => Reading::Provisional(Face::Legacy),
+            _ => Reading::Provisional(RegistryProtocol::Legacy),
         };
     }
     match read_reply(bytes) {
-        Ok(_) => Reading::Answer(Face::Native),
+        Ok(_) => Reading::Answer(RegistryProtocol::Native),
         Err(fault) => Reading::Fault(fault),
     }
 }
@@ -70,11 +70,11 @@ impl Question<native::Reply> {
 }
 
 /// The legacy answer does unless the native one comes.
-fn read_page<L>(bytes: &[u8], read_legacy: fn(&[u8]) -> Reading<L>) -> Reading<Page<L>> {
+fn read_page<L>(bytes: &[u8], read_legacy: fn(&[u8]) -> Reading<L>) -> Reading<EitherReply<L>> {
     if !bytes.first().is_some_and(|&first| native::is_native(first)) {
         return match read_legacy(bytes) {
             Reading::Answer(answer) | Reading::Provisional(answer) => {
-                Reading::Provisional(Page::Legacy(answer))
+                Reading::Provisional(EitherReply::Legacy(answer))
             }
             Reading::Fault(fault) => Reading::Fault(fault),
         };
@@ -86,7 +86,7 @@ fn read_page<L>(bytes: &[u8], read_legacy: fn(&[u8]) -> Reading<L>) -> Reading<P
                 || reply.truncated
                 || reply.services.iter().flatten().any(|one| !one.instances.is_empty());
             if tells_something {
-                Reading::Answer(Page::Native(Box::new(reply)))
+                Reading::Answer(EitherReply::Native(Box::new(reply)))
             } else {
                 Reading::Fault(Fault::Unknown)
             }

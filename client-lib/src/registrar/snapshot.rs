@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::native::{Operation, Revision};
 
-use super::page::Page;
+use super::follow_up::FollowUp;
+use super::page::EitherReply;
 use super::question::Question;
-use super::told::Told;
 use super::{Instance, Registrar, Service};
 use crate::{Attempts, Fault, LookupError, RegistryAddr};
 
@@ -39,7 +39,7 @@ impl Snapshot {
 
 /// Who serves a name, and which registry told it.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub(crate) struct Lookup {
     pub(crate) registry: RegistryAddr,
     pub(crate) responder: SocketAddr,
     /// The address of this machine that was answered to.
@@ -68,12 +68,12 @@ impl Registrar {
             Ok(told) => told,
             Err(attempts) => return Snapshot::of_nothing(attempts),
         };
-        let told = Told::by(self, registry, &reply);
+        let follow_up = FollowUp::by(self, registry, &reply);
         let services = match reply.answer {
-            Page::Native(first) => told.all_pages(Operation::list(host), *first).await,
-            Page::Legacy(names) => {
-                told.remember_legacy();
-                told.query_each(names, host).await
+            EitherReply::Native(first) => follow_up.all_pages(Operation::list(host), *first).await,
+            EitherReply::Legacy(names) => {
+                follow_up.remember_legacy();
+                follow_up.query_each(names, host).await
             }
         };
         let services = services.map_err(|failed| LookupError::new(None, failed))?;
@@ -94,25 +94,25 @@ impl Registrar {
     }
 
     /// Asks who serves `name`, and keeps in mind who told.
-    pub(crate) async fn find(&self, name: &ServiceName) -> Result<Found, LookupError> {
+    pub(crate) async fn find(&self, name: &ServiceName) -> Result<Lookup, LookupError> {
         let fail = |attempts| LookupError::new(Some(name), attempts);
         let asked = self.ask(&self.inner.registries, &Question::resolve(name.as_str())).await;
         let (registry, reply) = asked.map_err(fail)?;
-        let told = Told::by(self, registry, &reply);
+        let follow_up = FollowUp::by(self, registry, &reply);
         let (registry, responder, local) = (registry.clone(), reply.from, reply.local);
         Ok(match reply.answer {
-            Page::Native(first) => {
+            EitherReply::Native(first) => {
                 let operation = Operation::resolve(name.as_str());
                 let revision = first.revision;
-                let services = told.all_pages(operation, *first).await.map_err(fail)?;
+                let services = follow_up.all_pages(operation, *first).await.map_err(fail)?;
                 let instances = services.into_iter().flat_map(|service| service.instances);
                 let instances = instances.collect();
-                Found { registry, responder, local, revision, is_native: true, instances }
+                Lookup { registry, responder, local, revision, is_native: true, instances }
             }
-            Page::Legacy(endpoints) => {
-                told.remember_legacy();
-                let instances = told.without_details(endpoints);
-                Found { registry, responder, local, revision: None, is_native: false, instances }
+            EitherReply::Legacy(endpoints) => {
+                follow_up.remember_legacy();
+                let instances = follow_up.without_details(endpoints);
+                Lookup { registry, responder, local, revision: None, is_native: false, instances }
             }
         })
     }

@@ -9,11 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::ask::{Asking, Failure, Reply};
-use super::native::Face;
+use super::exchange::{Asking, Failure, Reply};
+use super::native::RegistryProtocol;
 use super::question::{LIMITS, Reading};
+use super::route::Route;
 use crate::Fault;
-use crate::route::Route;
 
 /// How long a registry that is near may take to answer a request that it may not understand, before
 /// the next encoding is tried; one that is far away has four times as long as connecting took.
@@ -30,12 +30,15 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub(super) async fn ask<A>(
     route: &Route,
     asking: &Asking<'_, A>,
-    face: Option<Face>,
+    protocol: Option<RegistryProtocol>,
 ) -> Result<Reply<A>, Failure> {
     let encodings = asking.question.requests.len();
-    let skip = if face == Some(Face::Legacy) { encodings.saturating_sub(1) } else { 0 };
-    let patience = match face {
-        Some(Face::Native) => asking.deadline.saturating_duration_since(Instant::now()) / 2,
+    let skip =
+        if protocol == Some(RegistryProtocol::Legacy) { encodings.saturating_sub(1) } else { 0 };
+    let patience = match protocol {
+        Some(RegistryProtocol::Native) => {
+            asking.deadline.saturating_duration_since(Instant::now()) / 2
+        }
         _ => Duration::ZERO,
     };
     let mut requests = asking.question.requests.iter().skip(skip).peekable();

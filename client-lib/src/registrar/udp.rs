@@ -9,11 +9,11 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
-use super::ask::{Asking, Failure, Reply};
-use super::native::Face;
+use super::exchange::{Asking, Failure, Reply};
+use super::native::RegistryProtocol;
 use super::question::{Question, Reading};
+use super::route::Route;
 use crate::Fault;
-use crate::route::Route;
 
 /// The largest datagram.
 const MAX_DATAGRAM: usize = 65_535;
@@ -34,14 +34,14 @@ const ENOUGH: Duration = Duration::from_millis(700);
 ///
 /// Sends the preferred encoding first, and the others if no answer comes at once: a registry that
 /// understands the preferred one has no use for the others. One that is known to understand it
-/// (`face`) has half of the time to answer.
+/// (`protocol`) has half of the time to answer.
 ///
 /// # Cancel safety
 /// Dropping the future abandons the answer; the request may have been sent.
 pub(super) async fn ask<A>(
     route: &Route,
     asking: &Asking<'_, A>,
-    face: Option<Face>,
+    protocol: Option<RegistryProtocol>,
 ) -> Result<Reply<A>, Failure> {
     let fault = |error| Failure::from(Fault::from_io(error, route.to_many));
     let (socket, local) = open(route)?;
@@ -54,8 +54,10 @@ pub(super) async fn ask<A>(
     let (preferred, all) = (1, asking.question.requests.len());
     let mut encodings = preferred.min(all);
     let mut others = started
-        + match face {
-            Some(Face::Native) => asking.deadline.saturating_duration_since(started) / 2,
+        + match protocol {
+            Some(RegistryProtocol::Native) => {
+                asking.deadline.saturating_duration_since(started) / 2
+            }
             _ => LEAST_PATIENCE,
         };
     send(&socket, route, asking.question, 0..encodings).await.map_err(fault)?;

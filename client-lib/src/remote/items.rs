@@ -87,6 +87,6 @@ impl RemoteObject {
 
     /// The next items of an iterator, a tuple of at most so many.
     pub(crate) fn take_items(&self, count: usize) -> Call<Parcel> {
-        self.plain(Action::BuffIter { count })
+        self.request(Ok(Action::BuffIter { count }))
     }
 }

@@ -14,9 +14,9 @@ use serde::de::DeserializeOwned;
 pub(crate) use fetch::take;
 pub use items::Items;
 
-use crate::connection::{Call, Errand, Handle, Wish};
+use crate::connection::{Call, Handle, Request};
 use crate::parcel::IntoArgs;
-use crate::{CallError, Connection, Parcel};
+use crate::{CallError, Connection, ConvertError, Parcel};
 
 /// An object of the peer's: a service, a module, a list, a function. Cheap to clone.
 ///
@@ -103,62 +103,62 @@ impl RemoteObject {
         other.id_on(self.0.handle.number) == Some(&self.0.id)
     }
 
-    pub(crate) fn wish<T>(&self, wish: Wish) -> Call<T> {
-        Call::new(self.0.handle.clone(), Errand::Of(self.clone(), wish))
-    }
-
-    fn plain<T>(&self, action: Action) -> Call<T> {
-        self.wish(Wish::Plain(action))
+    /// Prepares a request to it.
+    pub(crate) fn request<T>(&self, action: Result<Action<Parcel>, ConvertError>) -> Call<T> {
+        let request = action.map(|action| Request::Object(self.clone(), action));
+        Call::new(self.0.handle.clone(), request)
     }
 
     /// Calls a method by its name: `object.name(args)`, in one round trip.
     pub fn call<T: DeserializeOwned>(&self, name: &str, args: impl IntoArgs) -> Call<T> {
-        self.wish(Wish::CallAttr { name: name.to_owned(), args: args.into_args() })
+        let args = args.into_args().into_arguments();
+        self.request(args.map(|args| Action::CallAttr { name: name.to_owned(), args }))
     }
 
     /// Calls the object itself, as a function: `object(args)`.
     pub fn invoke<T: DeserializeOwned>(&self, args: impl IntoArgs) -> Call<T> {
-        self.wish(Wish::Call { args: args.into_args() })
+        self.request(args.into_args().into_arguments().map(|args| Action::Call { args }))
     }
 
     /// Gets an attribute: `object.name`.
     pub fn attr<T: DeserializeOwned>(&self, name: &str) -> Call<T> {
-        self.plain(Action::GetAttr { name: name.to_owned() })
+        self.request(Ok(Action::GetAttr { name: name.to_owned() }))
     }
 
     /// Sets an attribute: `object.name = value`.
     pub fn set_attr(&self, name: &str, value: impl Serialize) -> Call<()> {
-        self.wish(Wish::SetAttr { name: name.to_owned(), value: Parcel::new(&value) })
+        let value = Parcel::new(&value);
+        self.request(value.map(|value| Action::SetAttr { name: name.to_owned(), value }))
     }
 
     /// Deletes an attribute: `del object.name`.
     pub fn del_attr(&self, name: &str) -> Call<()> {
-        self.plain(Action::DelAttr { name: name.to_owned() })
+        self.request(Ok(Action::DelAttr { name: name.to_owned() }))
     }
 
     /// Its text, for people: `str(object)`.
     pub fn str(&self) -> Call<String> {
-        self.plain(Action::Str)
+        self.request(Ok(Action::Str))
     }
 
     /// Its text, for programmers: `repr(object)`.
     pub fn repr(&self) -> Call<String> {
-        self.plain(Action::Repr)
+        self.request(Ok(Action::Repr))
     }
 
     /// Its hash: `hash(object)`.
     pub fn hash(&self) -> Call<i64> {
-        self.plain(Action::Hash)
+        self.request(Ok(Action::Hash))
     }
 
     /// The names of its attributes: `dir(object)`.
     pub fn dir(&self) -> Call<Vec<String>> {
-        self.plain(Action::Dir)
+        self.request(Ok(Action::Dir))
     }
 
     /// Its methods, each with its documentation.
     pub fn methods(&self) -> Call<Vec<(String, Option<String>)>> {
-        self.plain(Action::Inspect)
+        self.request(Ok(Action::Inspect))
     }
 
     /// How many items it has: `len(object)`.
@@ -189,7 +189,7 @@ impl RemoteObject {
     /// Compares it, on the left, with something; none if the peer knows no answer. Whether two are one
     /// object is told without asking by [`is_same`](Self::is_same).
     pub fn compare(&self, comparison: Comparison, other: impl Serialize) -> Call<Option<bool>> {
-        self.wish(Wish::Cmp { other: Parcel::new(&other), comparison })
+        self.request(Parcel::new(&other).map(|other| Action::Cmp { other, comparison }))
     }
 
     /// Does `act` as in a `with` block, whose value it is given.
@@ -235,7 +235,7 @@ impl RemoteObject {
 
     /// Leaves it as a `with` block does that ends without an exception.
     pub fn exit(&self) -> Call<Parcel> {
-        self.wish(Wish::CtxExit { exception: Parcel::NONE })
+        self.request(Ok(Action::CtxExit { exception: Parcel::NONE }))
     }
 }
 

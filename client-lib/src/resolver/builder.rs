@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::known::Bounds;
 use super::status::Event;
-use super::{Choice, Resolver};
+use super::{LoadBalancing, Resolver};
 use crate::{Registrar, Registries};
 
 /// Called with everything notable.
@@ -14,18 +14,20 @@ pub(super) type Hook = Arc<dyn Fn(&Event) + Send + Sync>;
 
 #[derive(Clone)]
 pub(super) struct Settings {
-    pub(super) choice: Choice,
+    pub(super) load_balancing: LoadBalancing,
     pub(super) zone: Option<String>,
     pub(super) bounds: Bounds,
     pub(super) poll: Duration,
     pub(super) idle: Duration,
-    pub(super) names: usize,
+    pub(super) max_names: usize,
     pub(super) hook: Option<Hook>,
 }
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("choice", &self.choice).finish_non_exhaustive()
+        f.debug_struct("Settings")
+            .field("load_balancing", &self.load_balancing)
+            .finish_non_exhaustive()
     }
 }
 
@@ -40,20 +42,20 @@ pub struct ResolverBuilder {
 impl ResolverBuilder {
     pub(super) fn new(registrar: Registrar) -> Self {
         let settings = Settings {
-            choice: Choice::default(),
+            load_balancing: LoadBalancing::default(),
             zone: None,
             bounds: Bounds { stale: Resolver::DEFAULT_STALE, grace: Resolver::DEFAULT_GRACE },
             poll: Resolver::DEFAULT_POLL,
             idle: Resolver::DEFAULT_IDLE,
-            names: Resolver::DEFAULT_NAMES,
+            max_names: Resolver::DEFAULT_MAX_NAMES,
             hook: None,
         };
         Self { registrar, settings }
     }
 
-    /// How the server to connect to is chosen. Default [`Choice::WeightedRandom`].
-    pub fn choice(mut self, choice: Choice) -> Self {
-        self.settings.choice = choice;
+    /// How the server to connect to is chosen. Default [`LoadBalancing::WeightedRandom`].
+    pub fn load_balancing(mut self, load_balancing: LoadBalancing) -> Self {
+        self.settings.load_balancing = load_balancing;
         self
     }
 
@@ -96,8 +98,8 @@ impl ResolverBuilder {
 
     /// How many names are kept at a time. Default 1024. Each may take a connection to the registry.
     /// Further names are asked for each time.
-    pub fn names(mut self, names: usize) -> Self {
-        self.settings.names = names;
+    pub fn max_names(mut self, names: usize) -> Self {
+        self.settings.max_names = names;
         self
     }
 

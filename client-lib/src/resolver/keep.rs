@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::known::{Known, Told};
+use super::known::{Known, ServerSet};
 use super::shared::Shared;
 use super::slot::Slot;
-use crate::registrar::Found;
+use crate::registrar::Lookup;
 use crate::registrar::native::Watch;
 use crate::{Attempt, Fault, LookupError, RegistryAddr};
 
@@ -16,7 +16,7 @@ use crate::{Attempt, Fault, LookupError, RegistryAddr};
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Keeps a name fresh until nobody has asked for it for a while.
-pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>, first: Found) {
+pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>, first: Lookup) {
     let mut last = first.clone();
     let mut found = Some(first);
     let mut pause = PAUSES.0;
@@ -45,13 +45,13 @@ fn off(about: Duration, share: f64) -> Duration {
 
 /// Asks all registries; tells which one to keep to, if any has answered. One that knows nobody now is
 /// the one to keep to if it did before.
-async fn ask(shared: &Shared, slot: &Slot, last: &Found) -> Option<Found> {
+async fn ask(shared: &Shared, slot: &Slot, last: &Lookup) -> Option<Lookup> {
     let asked = shared.ask(slot.name()).await;
     let now = Instant::now().into_std();
     match asked {
         Ok(found) => {
-            let told = Told::from(&found);
-            slot.learn(|known| known.told(now, told)).then_some(found)
+            let servers = ServerSet::from(&found);
+            slot.learn(|known| known.replace(now, servers)).then_some(found)
         }
         Err(error) => {
             unanswered(slot, now, &error);
@@ -73,15 +73,15 @@ fn unanswered(slot: &Slot, now: std::time::Instant, error: &LookupError) {
         Some(empty) if all_say_so => {
             let registry = empty.registry.clone();
             // Which state it was is not known, so nothing is older than it.
-            let mut notices =
-                known.told(now, Told { registry, revision: None, instances: Vec::new() });
-            notices.extend(known.expire(now));
-            notices
+            let mut events =
+                known.replace(now, ServerSet { registry, revision: None, instances: Vec::new() });
+            events.extend(known.expire(now));
+            events
         }
         _ => {
-            let mut notices = known.lost(now);
-            notices.extend(known.expire(now));
-            notices
+            let mut events = known.lost(now);
+            events.extend(known.expire(now));
+            events
         }
     });
 }
@@ -113,7 +113,7 @@ fn next_look(shared: &Shared, slot: &Slot) -> Instant {
 /// Follows what the registry that answered tells; `false` if it does not even begin.
 ///
 /// A watch that is lost is taken up once where it ended; if that fails, all registries are asked.
-async fn watch(shared: &Shared, slot: &Slot, found: &Found) -> bool {
+async fn watch(shared: &Shared, slot: &Slot, found: &Lookup) -> bool {
     let mut has_begun = false;
     let mut pause = PAUSES.0;
     loop {
@@ -129,11 +129,11 @@ async fn watch(shared: &Shared, slot: &Slot, found: &Found) -> bool {
         shared.counters.watches.count();
         has_begun = true;
         slot.learn(|known| {
-            let notices = known.watched(true);
+            let events = known.watched(true);
             if since.is_none() {
                 known.relearn();
             }
-            notices
+            events
         });
         let begun = Instant::now();
         match follow(shared, slot, &found.registry, &mut watch).await {

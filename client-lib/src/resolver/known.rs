@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use rpyc_protocol::registry::native::{Revision, State};
 
-use super::status::{Freshness, Notice};
-use crate::native::{Change, What};
-use crate::registrar::Found;
+use super::status::{EventKind, Freshness};
+use crate::native::{Change, ChangeKind};
+use crate::registrar::Lookup;
 use crate::{Instance, RegistryAddr};
 
 /// How long what is not confirmed is believed.
@@ -20,16 +20,16 @@ pub(super) struct Bounds {
 
 /// Everything a registry tells of a name at once.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(super) struct ServerSet {
     pub(super) registry: RegistryAddr,
     /// Which state of which table; RPyC's own registry does not tell.
     pub(super) revision: Option<Revision>,
     pub(super) instances: Vec<Instance>,
 }
 
-impl From<&Found> for Told {
-    fn from(found: &Found) -> Self {
-        let Found { registry, revision, instances, .. } = found.clone();
+impl From<&Lookup> for ServerSet {
+    fn from(found: &Lookup) -> Self {
+        let Lookup { registry, revision, instances, .. } = found.clone();
         Self { registry, revision, instances }
     }
 }
@@ -99,73 +99,74 @@ impl Known {
     }
 
     /// A registry has told everything.
-    pub(super) fn told(&mut self, now: Instant, told: Told) -> Vec<Notice> {
-        let Told { registry, revision, instances } = told;
+    pub(super) fn replace(&mut self, now: Instant, servers: ServerSet) -> Vec<EventKind> {
+        let ServerSet { registry, revision, instances } = servers;
         self.learning = None;
-        if let Some(notice) = self.refuse(revision) {
-            let mut notices = self.lost(now);
-            notices.insert(0, notice);
-            return notices;
+        if let Some(kind) = self.refuse(revision) {
+            let mut events = self.lost(now);
+            events.insert(0, kind);
+            return events;
         }
         let is_same_table = match (self.revision, revision) {
             (Some(old), Some(new)) => old.store == new.store,
             (None, None) => self.registry.as_ref() == Some(&registry),
             _ => false,
         };
-        let mut notices = self.fresh();
+        let mut events = self.fresh();
         if self.registry.as_ref().is_some_and(|old| *old != registry) {
-            notices.push(Notice::Moved { registry: registry.clone() });
+            events.push(EventKind::Moved { registry: registry.clone() });
         }
         let old = std::mem::replace(&mut self.live, instances.into_iter().map(timeless).collect());
         self.registry = Some(registry);
         self.revision = revision.or(self.revision);
         // Another table may not have heard of all yet, and an empty one may be a fault.
         if !is_same_table || self.live.is_empty() {
-            notices.extend(self.hold(now, old));
+            events.extend(self.hold(now, old));
         }
         self.drop_held_that_are_live();
-        notices
+        events
     }
 
     /// A watched registry is about to tell everything anew.
-    pub(super) fn relearn(&mut self) -> Vec<Notice> {
+    pub(super) fn relearn(&mut self) -> Vec<EventKind> {
         self.learning = Some(Vec::new());
         Vec::new()
     }
 
     /// A watched registry tells of a change.
-    pub(super) fn changed(&mut self, now: Instant, change: Change) -> Vec<Notice> {
-        let Change { revision, what } = change;
+    pub(super) fn changed(&mut self, now: Instant, change: Change) -> Vec<EventKind> {
+        let Change { revision, kind } = change;
         if self.learning.is_none()
-            && !matches!(what, What::Reset)
-            && let Some(notice) = self.refuse(Some(revision))
+            && !matches!(kind, ChangeKind::Reset)
+            && let Some(kind) = self.refuse(Some(revision))
         {
-            return vec![notice];
+            return vec![kind];
         }
-        match (what, &mut self.learning) {
-            (What::Reset, _) => return self.relearn(),
-            (What::Current, learning @ Some(_)) => {
+        match (kind, &mut self.learning) {
+            (ChangeKind::Reset, _) => return self.relearn(),
+            (ChangeKind::Current, learning @ Some(_)) => {
                 let instances = learning.take().unwrap_or_default();
                 let Some(registry) = self.registry.clone() else { return Vec::new() };
-                return self.told(now, Told { registry, revision: Some(revision), instances });
+                return self
+                    .replace(now, ServerSet { registry, revision: Some(revision), instances });
             }
-            (What::Added(_, it) | What::Updated(_, it), Some(learning)) => {
+            (ChangeKind::Added(_, it) | ChangeKind::Updated(_, it), Some(learning)) => {
                 learning.push(*it);
                 return Vec::new();
             }
-            (What::Removed(_, it), Some(learning)) => {
+            (ChangeKind::Removed(_, it), Some(learning)) => {
                 learning.retain(|one| !is_same(one, &it));
                 return Vec::new();
             }
-            (What::Current, None) => {}
-            (What::Added(_, it) | What::Updated(_, it), None) => {
+            (ChangeKind::Current, None) => {}
+            (ChangeKind::Added(_, it) | ChangeKind::Updated(_, it), None) => {
                 match self.live.iter_mut().find(|one| is_same(one, &it)) {
                     Some(one) => *one = timeless(*it),
                     None => self.live.push(timeless(*it)),
                 }
                 self.drop_held_that_are_live();
             }
-            (What::Removed(_, it), None) => {
+            (ChangeKind::Removed(_, it), None) => {
                 let before = self.live.len();
                 self.live.retain(|one| !is_same(one, &it));
                 if self.live.is_empty() && before > 0 {
@@ -179,28 +180,28 @@ impl Known {
     }
 
     /// Whether what is told is kept up by the registry itself from now on.
-    pub(super) fn watched(&mut self, is_watched: bool) -> Vec<Notice> {
+    pub(super) fn watched(&mut self, is_watched: bool) -> Vec<EventKind> {
         self.is_watched = is_watched;
         self.learning = None;
         if is_watched { self.fresh() } else { Vec::new() }
     }
 
     /// No registry tells anything.
-    pub(super) fn lost(&mut self, now: Instant) -> Vec<Notice> {
+    pub(super) fn lost(&mut self, now: Instant) -> Vec<EventKind> {
         self.is_watched = false;
         self.learning = None;
         if self.lost_since.is_some() {
             return Vec::new();
         }
         self.lost_since = Some(now);
-        vec![Notice::Stale]
+        vec![EventKind::Stale]
     }
 
     /// Forgets what has not been confirmed for too long.
-    pub(super) fn expire(&mut self, now: Instant) -> Vec<Notice> {
-        let mut notices = Vec::new();
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<EventKind> {
+        let mut events = Vec::new();
         if self.held_since.is_some_and(|since| now >= since + self.bounds.grace) {
-            notices.push(Notice::Released { instances: self.held.len() });
+            events.push(EventKind::Released { instances: self.held.len() });
             self.held.clear();
             self.held_since = None;
         }
@@ -211,9 +212,9 @@ impl Known {
             self.held_since = None;
             // Whatever comes next counts, even from a table that was set back.
             self.revision = None;
-            notices.push(Notice::Lost);
+            events.push(EventKind::Lost);
         }
-        notices
+        events
     }
 
     /// When [`expire`](Self::expire) has something to do next.
@@ -223,21 +224,21 @@ impl Known {
         held.into_iter().chain(lost).min()
     }
 
-    fn refuse(&self, revision: Option<Revision>) -> Option<Notice> {
+    fn refuse(&self, revision: Option<Revision>) -> Option<EventKind> {
         let (known, told) = (self.revision?, revision?);
-        told.is_before(known).then_some(Notice::Older { told, known })
+        told.is_before(known).then_some(EventKind::Older { told, known })
     }
 
-    fn fresh(&mut self) -> Vec<Notice> {
+    fn fresh(&mut self) -> Vec<EventKind> {
         self.is_lost = false;
         match self.lost_since.take() {
-            Some(_) => vec![Notice::Recovered],
+            Some(_) => vec![EventKind::Recovered],
             None => Vec::new(),
         }
     }
 
     /// Keeps what is told no more, except what had said that it would go.
-    fn hold(&mut self, now: Instant, gone: Vec<Instance>) -> Vec<Notice> {
+    fn hold(&mut self, now: Instant, gone: Vec<Instance>) -> Vec<EventKind> {
         let was_empty = self.held.is_empty();
         for mut instance in gone {
             let is_live = self.live.iter().any(|one| one.endpoint == instance.endpoint);
@@ -252,7 +253,7 @@ impl Known {
             return Vec::new();
         }
         self.held_since = Some(now);
-        vec![Notice::HeldBack { instances: self.held.len() }]
+        vec![EventKind::HeldBack { instances: self.held.len() }]
     }
 
     fn drop_held_that_are_live(&mut self) {

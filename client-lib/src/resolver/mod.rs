@@ -2,9 +2,10 @@
 //! none does.
 
 mod builder;
-mod choice;
+mod candidate;
 mod keep;
 mod known;
+mod load_balancing;
 mod outliers;
 mod shared;
 mod slot;
@@ -13,7 +14,7 @@ mod status;
 mod tests;
 
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rpyc_protocol::ServiceName;
@@ -22,21 +23,20 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub use builder::ResolverBuilder;
-pub use choice::Choice;
-pub use status::{Event, Freshness, Notice, Resolved, ResolverStats};
+pub use load_balancing::LoadBalancing;
+pub use status::{Event, EventKind, Freshness, Resolved, Stats};
 
-pub(crate) use slot::{Record, Seat};
+pub(crate) use candidate::{Candidate, ConnectionGuard, Hint};
+pub(crate) use slot::Feedback;
 
 use builder::Settings;
-use known::Told;
+use known::ServerSet;
 use shared::Shared;
 use slot::Slot;
 
-use crate::finder::{Candidate, Finder};
-use crate::registrar::Found;
-use crate::{
-    ConnectError, Connection, LookupError, Registrar, Registries, RegistryAddrError, ServiceStream,
-};
+use crate::lock::lock;
+use crate::registrar::Lookup;
+use crate::{ConnectError, LookupError, Registrar, Registries, RegistryAddrError};
 
 /// Keeps who serves the names that it is asked for, and chooses among them. A handle that is cheap to
 /// clone and meant to be kept; when the last is dropped, all is over.
@@ -55,10 +55,10 @@ use crate::{
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use rpyc_client::{Choice, Registries, Resolver, args};
+/// use rpyc_client::{LoadBalancing, Registries, Resolver, args};
 ///
 /// let resolver =
-///     Resolver::builder(Registries::from_env()?).choice(Choice::LeastConnections).build();
+///     Resolver::builder(Registries::from_env()?).load_balancing(LoadBalancing::LeastConnections).build();
 /// let payroll = resolver.connect("payroll").await?.root().await?;
 /// let pay: f64 = payroll.call("get_salary", args!["Mertz", "David"]).await?;
 /// for instance in &resolver.resolve("payroll").await?.instances {
@@ -91,7 +91,7 @@ impl Resolver {
     pub const DEFAULT_IDLE: Duration = Duration::from_secs(600);
 
     /// How many names are kept unless told otherwise.
-    pub const DEFAULT_NAMES: usize = 1024;
+    pub const DEFAULT_MAX_NAMES: usize = 1024;
 
     /// Asks `registries`, with the default settings.
     #[must_use]
@@ -139,43 +139,6 @@ impl Resolver {
         Ok(self.slot(&name).await?.1)
     }
 
-    /// Connects to a server of `name`. For options, see
-    /// [`ConnectionBuilder::connect_through`](crate::ConnectionBuilder::connect_through).
-    ///
-    /// The servers are tried in the order of the [`Choice`], each by its addresses in their order.
-    /// The next is tried beside when a quarter of a second has brought no connection, at once when
-    /// one fails; the first connection is kept.
-    ///
-    /// # Errors
-    /// As [`resolve`](Self::resolve); [`ConnectError::AllDraining`] if all servers are about to go,
-    /// [`ConnectError::AllFailed`] if none could be connected to.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    ///
-    /// # Cancel safety
-    /// Cancel safe: dropping the future closes whatever was opened.
-    pub async fn connect(&self, name: &str) -> Result<Connection, ConnectError> {
-        let name = ServiceName::new(name)?;
-        Connection::builder().connect_through(self, &name).await
-    }
-
-    /// Opens a stream to a server of `name`, over which nothing was said yet, as
-    /// [`connect`](Self::connect) does.
-    ///
-    /// # Errors
-    /// As [`connect`](Self::connect).
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    ///
-    /// # Cancel safety
-    /// Cancel safe: dropping the future closes whatever was opened.
-    pub async fn open(&self, name: &str) -> Result<ServiceStream, ConnectError> {
-        let name = ServiceName::new(name)?;
-        Finder::from(self).open(&name).await
-    }
-
     /// What is known of `name`, now and whenever it changes. It is kept as long as this is.
     ///
     /// # Errors
@@ -202,7 +165,7 @@ impl Resolver {
 
     /// What was counted so far.
     #[must_use]
-    pub fn stats(&self) -> ResolverStats {
+    pub fn stats(&self) -> Stats {
         let names = self.0.shared.slots().len();
         self.0.shared.counters.stats(names)
     }
@@ -247,22 +210,22 @@ impl Resolver {
     }
 
     /// Keeps a name that was found.
-    fn keep(&self, now: std::time::Instant, name: &ServiceName, found: Found) -> Arc<Slot> {
+    fn keep(&self, now: std::time::Instant, name: &ServiceName, found: Lookup) -> Arc<Slot> {
         let shared = &self.0.shared;
-        let told = Told::from(&found);
+        let servers = ServerSet::from(&found);
         let new = || Arc::new(Slot::new(now, name.clone(), shared.settings.bounds, shared));
         let (slot, is_new) = {
             let mut slots = shared.slots();
-            let has_room = slots.len() < shared.settings.names;
+            let has_room = slots.len() < shared.settings.max_names;
             match slots.entry(name.clone()) {
                 Entry::Occupied(there) => (there.get().clone(), false),
                 Entry::Vacant(place) if has_room => (place.insert(new()).clone(), true),
                 Entry::Vacant(_) => (new(), false),
             }
         };
-        slot.learn(|known| known.told(now, told));
+        slot.learn(|known| known.replace(now, servers));
         if is_new {
-            let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut tasks = lock(&self.0.tasks);
             while tasks.try_join_next().is_some() {}
             tasks.spawn(keep::keep(Arc::clone(shared), Arc::clone(&slot), found));
         }

@@ -1,15 +1,16 @@
 //! What the handles and the tasks of a resolver share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use rpyc_protocol::ServiceName;
 use tokio::time::Instant;
 
 use super::builder::Settings;
 use super::slot::Slot;
-use super::status::{Counters, Event, Notice, Resolved};
-use crate::registrar::Found;
+use super::status::{Counters, Event, EventKind, Resolved};
+use crate::lock::lock;
+use crate::registrar::Lookup;
 use crate::{LookupError, Registrar};
 
 /// What the handles and the tasks of a resolver share.
@@ -43,7 +44,7 @@ impl Shared {
 
     /// What those hold who ask the registries for a name that is not kept.
     pub(super) fn first(&self, name: &ServiceName) -> Arc<tokio::sync::Mutex<()>> {
-        let mut firsts = self.firsts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut firsts = lock(&self.firsts);
         firsts.retain(|_, first| first.strong_count() > 0);
         if let Some(first) = firsts.get(name).and_then(Weak::upgrade) {
             return first;
@@ -53,7 +54,7 @@ impl Shared {
         first
     }
 
-    pub(super) async fn ask(&self, name: &ServiceName) -> Result<Found, LookupError> {
+    pub(super) async fn ask(&self, name: &ServiceName) -> Result<Lookup, LookupError> {
         self.counters.asked.count();
         let asked = self.registrar.find(name).await;
         asked.inspect_err(|error| {
@@ -79,42 +80,42 @@ impl Shared {
             }
             slots.remove(slot.name());
         }
-        self.tell(slot.name(), Notice::Forgotten);
+        self.tell(slot.name(), EventKind::Forgotten);
         true
     }
 
-    pub(super) fn tell(&self, name: &ServiceName, notice: Notice) {
-        self.counters.note(&notice);
-        match &notice {
-            Notice::Stale => tracing::warn!(%name, "no registry answers; using the last answer"),
-            Notice::Lost => {
+    pub(super) fn tell(&self, name: &ServiceName, kind: EventKind) {
+        self.counters.count(&kind);
+        match &kind {
+            EventKind::Stale => tracing::warn!(%name, "no registry answers; using the last answer"),
+            EventKind::Lost => {
                 tracing::warn!(%name, "no registry answers; the last answer is too old");
             }
-            Notice::HeldBack { instances } => tracing::warn!(
+            EventKind::HeldBack { instances } => tracing::warn!(
                 %name, instances, "the registry tells of these no more; kept for a while"
             ),
-            Notice::Older { told, known } => tracing::warn!(
+            EventKind::Older { told, known } => tracing::warn!(
                 %name, %told, %known, "the registry tells an older state; not believed"
             ),
-            Notice::Ejected { endpoint } => tracing::info!(
+            EventKind::Ejected { endpoint } => tracing::info!(
                 %name, %endpoint, "cannot be connected to; tried last for a while"
             ),
-            Notice::Released { instances } => {
+            EventKind::Released { instances } => {
                 tracing::info!(%name, instances, "have not come back");
             }
-            Notice::Moved { registry } => {
+            EventKind::Moved { registry } => {
                 tracing::info!(%name, %registry, "told by another registry");
             }
-            Notice::Recovered => tracing::info!(%name, "a registry answers again"),
-            Notice::Forgotten => tracing::debug!(%name, "nobody asks for it any more"),
+            EventKind::Recovered => tracing::info!(%name, "a registry answers again"),
+            EventKind::Forgotten => tracing::debug!(%name, "nobody asks for it any more"),
         }
         if let Some(hook) = &self.settings.hook {
-            hook(&Event { name: name.clone(), notice });
+            hook(&Event { name: name.clone(), kind });
         }
     }
 
     pub(super) fn slots(&self) -> MutexGuard<'_, HashMap<ServiceName, Arc<Slot>>> {
         // A map of names is as good as before whatever its last user did.
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.slots)
     }
 }

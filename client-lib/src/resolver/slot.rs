@@ -1,19 +1,20 @@
 //! One name that is kept: what is known of it, and what its servers were found to be like.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Instant;
 
 use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::reply::Endpoint;
 use tokio::sync::watch;
 
-use super::choice::{Load, Turns};
+use super::candidate::{Candidate, ConnectionCount, ConnectionGuard, Hint};
 use super::known::{Bounds, Known};
+use super::load_balancing::{Load, Turns};
 use super::outliers::Outliers;
 use super::shared::Shared;
-use super::status::{Freshness, Notice, Resolved};
-use crate::finder::{Candidate, Hint};
+use super::status::{EventKind, Freshness, Resolved};
+use crate::lock::lock;
 
 /// One name that is kept.
 #[derive(Debug)]
@@ -30,8 +31,8 @@ struct State {
     asked: Instant,
     outliers: Outliers,
     turns: Turns,
-    /// For each server the bench on which every open connection has a seat.
-    seats: HashMap<Endpoint, Weak<Bench>>,
+    /// The open connections to each server.
+    connections: HashMap<Endpoint, ConnectionCount>,
 }
 
 impl Slot {
@@ -54,7 +55,7 @@ impl Slot {
             asked: now,
             outliers: Outliers::default(),
             turns: Turns::default(),
-            seats: HashMap::new(),
+            connections: HashMap::new(),
         };
         Self {
             name,
@@ -89,10 +90,10 @@ impl Slot {
     }
 
     /// Changes what is known, and tells whoever wants to know; `false` if it was not believed.
-    pub(super) fn learn(&self, change: impl FnOnce(&mut Known) -> Vec<Notice>) -> bool {
-        let (notices, resolved) = {
+    pub(super) fn learn(&self, change: impl FnOnce(&mut Known) -> Vec<EventKind>) -> bool {
+        let (events, resolved) = {
             let mut state = self.lock();
-            let notices = change(&mut state.known);
+            let events = change(&mut state.known);
             let known = &state.known;
             let resolved = Resolved {
                 name: self.name.clone(),
@@ -106,8 +107,8 @@ impl Slot {
                 |endpoint: &Endpoint| resolved.instances.iter().any(|it| it.endpoint == *endpoint);
             state.outliers.retain(is_there);
             state.turns.retain(is_there);
-            state.seats.retain(|endpoint, seat| is_there(endpoint) || seat.strong_count() > 0);
-            (notices, resolved)
+            state.connections.retain(|endpoint, count| is_there(endpoint) || count.open() > 0);
+            (events, resolved)
         };
         self.published.send_if_modified(|old| {
             let is_new = **old != resolved;
@@ -116,8 +117,8 @@ impl Slot {
             }
             is_new
         });
-        let is_believed = !notices.iter().any(|it| matches!(it, Notice::Older { .. }));
-        self.tell(notices);
+        let is_believed = !events.iter().any(|it| matches!(it, EventKind::Older { .. }));
+        self.tell(events);
         is_believed
     }
 
@@ -128,65 +129,58 @@ impl Slot {
     /// The servers to try, in order; none if none may be used.
     pub(super) fn candidates(self: &Arc<Self>, now: Instant, shared: &Shared) -> Vec<Candidate> {
         let mut guard = self.lock();
-        let State { known, outliers, turns, seats, .. } = &mut *guard;
+        let State { known, outliers, turns, connections, .. } = &mut *guard;
         let n = known.instances().count();
-        let load = Now { ejected: outliers.ejected(now, n), seats };
+        let load = CurrentLoad { ejected: outliers.ejected(now, n), connections };
         let settings = &shared.settings;
         let zone = settings.zone.as_deref();
-        let ordered = settings.choice.order(known.instances(), zone, &load, turns, fastrand::f64);
+        let ordered =
+            settings.load_balancing.order(known.instances(), zone, &load, turns, fastrand::f64);
         let candidate = |instance: &crate::Instance| Candidate {
             endpoints: instance.endpoints().cloned().collect(),
-            record: Some(Record { slot: Arc::clone(self), key: instance.endpoint.clone() }),
-            told: Hint::of(instance),
+            feedback: Some(Feedback { slot: Arc::clone(self), key: instance.endpoint.clone() }),
+            hint: Hint::of(instance),
         };
         ordered.into_iter().map(candidate).collect()
     }
 
-    fn tell(&self, notices: impl IntoIterator<Item = Notice>) {
+    fn tell(&self, events: impl IntoIterator<Item = EventKind>) {
         if let Some(shared) = self.shared.upgrade() {
-            for notice in notices {
-                shared.tell(&self.name, notice);
+            for kind in events {
+                shared.tell(&self.name, kind);
             }
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Whatever its last user did, it is as good as any guess about the world.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
-struct Now<'a> {
+struct CurrentLoad<'a> {
     ejected: Vec<&'a Endpoint>,
-    seats: &'a HashMap<Endpoint, Weak<Bench>>,
+    connections: &'a HashMap<Endpoint, ConnectionCount>,
 }
 
-impl Load for Now<'_> {
+impl Load for CurrentLoad<'_> {
     fn is_ejected(&self, endpoint: &Endpoint) -> bool {
         self.ejected.contains(&endpoint)
     }
 
     fn connections(&self, endpoint: &Endpoint) -> usize {
-        self.seats.get(endpoint).map_or(0, Weak::strong_count)
+        self.connections.get(endpoint).map_or(0, ConnectionCount::open)
     }
 }
 
 /// Where is written down how connecting to one server went.
 #[derive(Clone, Debug)]
-pub(crate) struct Record {
+pub(crate) struct Feedback {
     slot: Arc<Slot>,
     key: Endpoint,
 }
 
-/// What the seats of one server are counted by.
-#[derive(Debug)]
-struct Bench;
-
-/// What an open connection holds, so that it is counted.
-#[derive(Debug)]
-pub(crate) struct Seat(#[expect(dead_code, reason = "counted while it is there")] Arc<Bench>);
-
-impl Record {
+impl Feedback {
     pub(crate) fn succeeded(&self) {
         self.slot.lock().outliers.succeeded(&self.key);
         if let Some(shared) = self.slot.shared.upgrade() {
@@ -200,19 +194,13 @@ impl Record {
             shared.counters.failed.count();
         }
         if is_news {
-            self.slot.tell([Notice::Ejected { endpoint: self.key.clone() }]);
+            self.slot.tell([EventKind::Ejected { endpoint: self.key.clone() }]);
         }
     }
 
-    /// A seat at the server, for one connection.
-    pub(crate) fn seat(&self) -> Arc<Seat> {
-        let mut state = self.slot.lock();
-        let seat = state.seats.entry(self.key.clone()).or_default();
-        let shared = seat.upgrade().unwrap_or_else(|| {
-            let new = Arc::new(Bench);
-            *seat = Arc::downgrade(&new);
-            new
-        });
-        Arc::new(Seat(shared))
+    /// Counts one connection to the server until it is dropped.
+    pub(crate) fn guard(&self) -> Arc<ConnectionGuard> {
+        let guard = self.slot.lock().connections.entry(self.key.clone()).or_default().guard();
+        Arc::new(guard)
     }
 }

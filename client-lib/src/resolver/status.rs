@@ -64,13 +64,13 @@ pub struct Event {
     /// The name.
     pub name: ServiceName,
     /// What happened.
-    pub notice: Notice,
+    pub kind: EventKind,
 }
 
 /// What happened to a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Notice {
+pub enum EventKind {
     /// A server could not be connected to, and is tried after the others for a while.
     Ejected {
         /// Where it is.
@@ -112,7 +112,7 @@ pub enum Notice {
 /// What a [`Resolver`](super::Resolver) has counted since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct ResolverStats {
+pub struct Stats {
     /// Names that are kept now.
     pub names: usize,
     /// Questions of the program that were answered from memory.
@@ -168,20 +168,20 @@ impl Counter {
 }
 
 impl Counters {
-    pub(super) fn note(&self, notice: &Notice) {
-        match notice {
-            Notice::Ejected { .. } => self.ejected.count(),
-            Notice::HeldBack { .. } => self.held_back.count(),
-            Notice::Lost => self.lost.count(),
-            Notice::Older { .. } => self.refused.count(),
-            Notice::Stale => self.stale.count(),
-            Notice::Forgotten | Notice::Moved { .. } | Notice::Recovered => {}
-            Notice::Released { .. } => {}
+    pub(super) fn count(&self, kind: &EventKind) {
+        match kind {
+            EventKind::Ejected { .. } => self.ejected.count(),
+            EventKind::HeldBack { .. } => self.held_back.count(),
+            EventKind::Lost => self.lost.count(),
+            EventKind::Older { .. } => self.refused.count(),
+            EventKind::Stale => self.stale.count(),
+            EventKind::Forgotten | EventKind::Moved { .. } | EventKind::Recovered => {}
+            EventKind::Released { .. } => {}
         }
     }
 
-    pub(super) fn stats(&self, names: usize) -> ResolverStats {
-        ResolverStats {
+    pub(super) fn stats(&self, names: usize) -> Stats {
+        Stats {
             names,
             from_memory: self.from_memory.get(),
             asked: self.asked.get(),

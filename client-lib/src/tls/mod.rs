@@ -1,6 +1,7 @@
 //! Connections over TLS, and whom to trust.
 
 mod fingerprint;
+mod signatures;
 
 use std::fmt;
 use std::io;
@@ -8,20 +9,14 @@ use std::sync::Arc;
 
 pub use fingerprint::Fingerprint;
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsConnector, rustls};
-
-use crate::ServiceStream;
 
 /// How a server is known, and how this program shows who it is.
 ///
@@ -147,15 +142,6 @@ impl Tls {
         Ok(self)
     }
 
-    /// Puts TLS over a stream to one of our own.
-    pub(crate) async fn connect(
-        &self,
-        stream: ServiceStream,
-    ) -> io::Result<TlsStream<ServiceStream>> {
-        let host = stream.endpoint().host.clone();
-        self.over(&host, stream).await
-    }
-
     /// Puts TLS over a stream to `host`, a name or an address.
     ///
     /// # Errors
@@ -174,7 +160,7 @@ impl Tls {
         self.over(host, stream).await
     }
 
-    async fn over<S>(&self, host: &str, stream: S) -> io::Result<TlsStream<S>>
+    pub(crate) async fn over<S>(&self, host: &str, stream: S) -> io::Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -212,7 +198,9 @@ impl Tls {
     }
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// The certificates in PEM; there is at least one.
+#[doc(hidden)]
+pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match read {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
@@ -267,27 +255,7 @@ impl ServerCertVerifier for Direct {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    crate::__verify_signatures!();
 }
 
 /// What is wrong with what TLS was told; the fault of the caller.

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::cursor::Cursor;
-use super::refusal::{Fault, Refusal};
+use super::refusal::{ReadError, Refusal};
 use crate::Limits;
 use crate::brine::{EncodeError, Value, Writer};
 
@@ -156,7 +156,7 @@ impl Exception {
     }
 
     /// Reads the body of a message.
-    pub(super) fn decode(body: &[u8], limits: &Limits) -> Result<Self, Fault> {
+    pub(super) fn decode(body: &[u8], limits: &Limits) -> Result<Self, ReadError> {
         let mut cursor = Cursor::new(body, limits)?;
         let value = cursor.value(limits.depth)?;
         cursor.finish()?;
@@ -165,7 +165,7 @@ impl Exception {
                 Ok(Self::stop_iteration())
             }
             Value::Str(text) => Ok(Self::new("", text, Vec::new())),
-            value => Self::from_value(value).ok_or(Fault::Refused(Refusal::BadException)),
+            value => Self::from_value(value).ok_or(ReadError::Refused(Refusal::BadException)),
         }
     }
 

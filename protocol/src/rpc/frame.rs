@@ -56,7 +56,7 @@ pub struct FrameDecoder {
 }
 
 /// Where the payload just found lies.
-enum Place<'i> {
+enum Payload<'i> {
     Input(&'i [u8]),
     Partial,
     Inflated,
@@ -90,16 +90,16 @@ impl FrameDecoder {
         let place = loop {
             match self.advance(input)? {
                 None => return Ok(None),
-                Some(Place::Input([])) => {}
-                Some(Place::Partial) if self.partial.len() == HEADER_LEN + 1 => {}
-                Some(Place::Inflated) if self.inflated.is_empty() => {}
+                Some(Payload::Input([])) => {}
+                Some(Payload::Partial) if self.partial.len() == HEADER_LEN + 1 => {}
+                Some(Payload::Inflated) if self.inflated.is_empty() => {}
                 Some(place) => break place,
             }
         };
         Ok(Some(match place {
-            Place::Input(payload) => payload,
-            Place::Partial => payload_of(&self.partial),
-            Place::Inflated => &self.inflated,
+            Payload::Input(payload) => payload,
+            Payload::Partial => payload_of(&self.partial),
+            Payload::Inflated => &self.inflated,
         }))
     }
 
@@ -115,7 +115,7 @@ impl FrameDecoder {
         if self.is_spent { 0 } else { self.partial.len() }
     }
 
-    fn advance<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Place<'i>>, FrameError> {
+    fn advance<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Payload<'i>>, FrameError> {
         if self.is_spent {
             self.is_spent = false;
             clear(&mut self.partial);
@@ -130,9 +130,9 @@ impl FrameDecoder {
                 let payload = payload_of(frame);
                 if header.is_compressed {
                     self.inflate(payload)?;
-                    return Ok(Some(Place::Inflated));
+                    return Ok(Some(Payload::Inflated));
                 }
-                return Ok(Some(Place::Input(payload)));
+                return Ok(Some(Payload::Input(payload)));
             }
         }
         if !self.fill(input, HEADER_LEN) {
@@ -145,12 +145,12 @@ impl FrameDecoder {
         }
         self.is_spent = true;
         if !header.is_compressed {
-            return Ok(Some(Place::Partial));
+            return Ok(Some(Payload::Partial));
         }
         let frame = std::mem::take(&mut self.partial);
         self.inflate(payload_of(&frame))?;
         self.partial = frame;
-        Ok(Some(Place::Inflated))
+        Ok(Some(Payload::Inflated))
     }
 
     /// Takes from `input` until `partial` has `len` bytes; tells whether it does.

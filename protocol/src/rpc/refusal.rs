@@ -112,20 +112,20 @@ impl Refusal {
 
 /// What went wrong with the body of a message.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum ReadError {
     /// It is not brine: the connection ends.
     Malformed(DecodeError),
     /// It makes no sense: the connection lives on.
     Refused(Refusal),
 }
 
-impl From<Refusal> for Fault {
+impl From<Refusal> for ReadError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
-impl From<DecodeError> for Fault {
+impl From<DecodeError> for ReadError {
     fn from(error: DecodeError) -> Self {
         match error.kind {
             // A value that is merely too big may be an honest one; the frame tells where it ends.

@@ -42,6 +42,56 @@ impl Advert {
     }
 }
 
+/// The setters that the builders of a server and of an announcer share. Both have an `advert`.
+macro_rules! advert_setters {
+    () => {
+        /// Announces a tag, which clients may filter by.
+        ///
+        /// RPyC's own registry takes no tags, metadata, weight, zone, TTL or addresses.
+        pub fn tag(mut self, tag: impl Into<String>) -> Self {
+            self.advert.details.tags.insert(tag.into());
+            self
+        }
+
+        /// Announces a key and a value, which clients may filter by and read.
+        pub fn meta(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+            self.advert.details.meta.insert(key.into(), value.into());
+            self
+        }
+
+        /// The server's share of the load, relative to the others. Default 1. A server of weight 0
+        /// gets none while there are others.
+        pub fn weight(mut self, weight: u16) -> Self {
+            self.advert.details.weight = Some(weight);
+            self
+        }
+
+        /// The zone of the server; clients prefer servers of their own zone. Default: none.
+        pub fn zone(mut self, zone: impl Into<String>) -> Self {
+            self.advert.details.zone = Some(zone.into());
+            self
+        }
+
+        /// How long the registry keeps the server without a renewal, within the registry's bounds.
+        /// Default: the registry's own, 240 s unless it is configured otherwise.
+        ///
+        /// With a short TTL a dead server vanishes soon, and a busy network looks like a dead
+        /// server.
+        pub fn ttl(mut self, ttl: Duration) -> Self {
+            self.advert.ttl = Some(ttl);
+            self
+        }
+
+        /// Adds an address at which clients reach the server, the best first. Its port is the
+        /// server's unless it has one. Default: the address that the registry sees.
+        pub fn address(mut self, address: impl Into<$crate::Advertised>) -> Self {
+            self.advert.addresses.push(address.into());
+            self
+        }
+    };
+}
+pub(crate) use advert_setters;
+
 /// An address under which a server is announced: with a port, or with the port that it listens on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advertised(String);

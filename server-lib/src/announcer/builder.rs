@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rpyc_client::{Port, Registrar, Registries, ServiceName};
 
-use super::advert::Advert;
-use super::{Advertised, Announcer};
+use super::Announcer;
+use super::advert::{Advert, advert_setters};
 
 /// Settings for an [`Announcer`].
 #[derive(Clone, Debug)]
@@ -48,48 +48,7 @@ impl AnnouncerBuilder {
         self
     }
 
-    /// Adds a tag, by which clients may filter.
-    ///
-    /// RPyC's own registry is told none of tags, metadata, weight, zone, TTL and addresses.
-    pub fn tag(mut self, tag: impl Into<String>) -> Self {
-        self.advert.details.tags.insert(tag.into());
-        self
-    }
-
-    /// Adds a key and a value, for clients to filter by and to read.
-    pub fn meta(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.advert.details.meta.insert(key.into(), value.into());
-        self
-    }
-
-    /// How much of the load the server is to have beside others. Default 1; 0 is none as long as
-    /// there are others.
-    pub fn weight(mut self, weight: u16) -> Self {
-        self.advert.details.weight = Some(weight);
-        self
-    }
-
-    /// Where the server is: clients prefer their own zone. Default: nowhere in particular.
-    pub fn zone(mut self, zone: impl Into<String>) -> Self {
-        self.advert.details.zone = Some(zone.into());
-        self
-    }
-
-    /// How long the registry keeps the server without hearing of it. Default: as the registry has it,
-    /// 240 s unless told otherwise; it has bounds of its own.
-    ///
-    /// A short one makes a dead server vanish soon and a busy network look like a dead server.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.advert.ttl = Some(ttl);
-        self
-    }
-
-    /// Adds an address that the server is reached by, the best first; its port is the server's unless
-    /// told. Default: the one that the registry sees.
-    pub fn address(mut self, address: impl Into<Advertised>) -> Self {
-        self.advert.addresses.push(address.into());
-        self
-    }
+    advert_setters!();
 
     /// What the server speaks. Default: RPyC, which needs no word.
     pub fn protocol(mut self, protocol: impl Into<String>) -> Self {

@@ -1,12 +1,15 @@
 //! Keeping registries told of what is served here.
 
 mod advert;
+mod backoff;
 mod builder;
 #[cfg(test)]
 mod fake;
 mod handle;
-mod held;
-mod pace;
+mod lease;
+mod legacy;
+mod native;
+mod protocol;
 mod status;
 mod target;
 #[cfg(test)]
@@ -21,8 +24,8 @@ use rpyc_client::{Acknowledgement, Port, RegisterError, Registries, ServiceName}
 use rpyc_protocol::registry::RENEWAL_INTERVAL;
 use tokio::sync::watch;
 
-pub(crate) use advert::Advert;
 pub use advert::Advertised;
+pub(crate) use advert::{Advert, advert_setters};
 pub use builder::AnnouncerBuilder;
 pub use handle::AnnouncerHandle;
 pub use status::{State, Status};
@@ -99,8 +102,8 @@ impl Announcer {
         let targets = targets
             .into_iter()
             .enumerate()
-            .map(|(place, target)| {
-                Target::new(place, target, Arc::clone(&offer), &settings, wanted.subscribe())
+            .map(|(index, target)| {
+                Target::new(index, target, Arc::clone(&offer), &settings, wanted.subscribe())
             })
             .collect();
         Self { targets, statuses, wanted: Arc::new(wanted), grace: settings.grace }

@@ -6,7 +6,7 @@ use rpyc_client::{Context, Exception, Local, Parcel, Value};
 
 use super::compare::Order;
 use super::content::{check_len, items};
-use super::slice::{Places, clamp, place};
+use super::slice::{Indices, clamp, place};
 use super::{DEPTH, is_equal, lock, repr};
 use crate::builtins::{IndexError, OverflowError, TypeError, ValueError};
 use crate::object;
@@ -60,19 +60,19 @@ impl List {
 
     fn put_slice(&self, parts: &[Value; 3], values: Vec<Parcel>) -> Result<(), Exception> {
         let mut items = lock(&self.0);
-        match Places::of(parts, items.len())? {
-            Places::Run(start, stop) => {
+        match Indices::of(parts, items.len())? {
+            Indices::Run(start, stop) => {
                 check_len((items.len() - (stop - start)).saturating_add(values.len()))?;
                 items.splice(start..stop, values);
             }
-            Places::Each(places) if places.len() == values.len() => {
+            Indices::Each(places) if places.len() == values.len() => {
                 for (place, value) in places.into_iter().zip(values) {
                     if let Some(slot) = items.get_mut(place) {
                         *slot = value;
                     }
                 }
             }
-            Places::Each(places) => {
+            Indices::Each(places) => {
                 let (given, wanted) = (values.len(), places.len());
                 let message = format!(
                     "attempt to assign sequence of size {given} to extended slice of size {wanted}"
@@ -120,7 +120,7 @@ impl List {
         let items = lock(&self.0);
         match &key {
             Parcel::Value(Value::Slice(parts)) => {
-                let places = Places::of(parts, items.len())?.into_vec();
+                let places = Indices::of(parts, items.len())?.into_vec();
                 let chosen = places.into_iter().filter_map(|place| items.get(place).cloned());
                 Ok(Local::new(chosen.collect::<Self>()).into())
             }
@@ -149,7 +149,7 @@ impl List {
     fn take(&self, key: Parcel) -> Result<(), Exception> {
         let mut items = lock(&self.0);
         let mut places = match &key {
-            Parcel::Value(Value::Slice(parts)) => Places::of(parts, items.len())?.into_vec(),
+            Parcel::Value(Value::Slice(parts)) => Indices::of(parts, items.len())?.into_vec(),
             _ => vec![place(&key, items.len(), "list assignment index out of range")?],
         };
         places.sort_unstable();

@@ -6,8 +6,6 @@ mod dict;
 mod list;
 mod slice;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use rpyc_client::Parcel;
 
 pub use dict::Dict;
@@ -15,13 +13,11 @@ pub use list::List;
 
 use compare::is_equal;
 
+use crate::lock::lock;
+
 /// How deep lists and dicts may be in each other when they are shown, compared or pickled. What is
 /// deeper may well contain itself.
 pub(crate) const DEPTH: usize = 64;
-
-fn lock<T>(content: &Mutex<T>) -> MutexGuard<'_, T> {
-    content.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What Python would show for it.
 fn repr(parcel: &Parcel, depth: usize) -> String {

@@ -33,14 +33,14 @@ pub(super) fn clamp(index: i64, len: usize) -> usize {
 }
 
 /// What a slice names.
-pub(super) enum Places {
+pub(super) enum Indices {
     /// All from here to before there, which is not before here.
     Run(usize, usize),
     /// These, in this order.
     Each(Vec<usize>),
 }
 
-impl Places {
+impl Indices {
     /// What `parts` name in a list of `len` items.
     pub(super) fn of(parts: &[Value; 3], len: usize) -> Result<Self, Exception> {
         let [start, stop, step] = parts;

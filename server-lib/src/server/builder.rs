@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use rpyc_client::{DEFAULT_TIMEOUT, Local, Peer, Registries, SessionLimits};
 
-use super::listener::{Address, Listener};
+use super::listener::{ListenAddr, Listener};
 use super::{Ended, ListenError, Server};
-use crate::announcer::Advert;
-use crate::{Advertised, Service};
+use crate::Service;
+use crate::announcer::{Advert, advert_setters};
 
 /// Where the root of a connection comes from.
-pub(super) enum Source<S> {
+pub(super) enum RootSource<S> {
     /// All clients have the same.
     Shared(Local),
     /// Each has its own.
     Each(Arc<dyn Fn(&Peer) -> S + Send + Sync>),
 }
 
-impl<S: Service> Source<S> {
+impl<S: Service> RootSource<S> {
     pub(super) fn root(&self, peer: &Peer) -> Local {
         match self {
             Self::Shared(root) => root.clone(),
@@ -30,7 +30,7 @@ impl<S: Service> Source<S> {
     }
 }
 
-impl<S> Clone for Source<S> {
+impl<S> Clone for RootSource<S> {
     fn clone(&self) -> Self {
         match self {
             Self::Shared(root) => Self::Shared(root.clone()),
@@ -39,7 +39,7 @@ impl<S> Clone for Source<S> {
     }
 }
 
-impl<S> fmt::Debug for Source<S> {
+impl<S> fmt::Debug for RootSource<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Shared(_) => "Shared",
@@ -50,9 +50,9 @@ impl<S> fmt::Debug for Source<S> {
 
 /// What every connection is told.
 #[derive(Clone, Debug)]
-pub(super) struct Terms {
-    pub(super) connections: usize,
-    pub(super) connections_per_address: usize,
+pub(super) struct Settings {
+    pub(super) max_connections: usize,
+    pub(super) max_connections_per_address: usize,
     pub(super) session: SessionLimits,
     pub(super) timeout: Option<Duration>,
     pub(super) compress_above: Option<usize>,
@@ -86,7 +86,7 @@ pub(super) enum Announce {
 ///     .bind("[::]:18861")
 ///     .bind_unix("/run/payroll.sock")
 ///     .register()
-///     .connections(100)
+///     .max_connections(100)
 ///     .limits(limits)
 ///     .serve(rpyc_server::shutdown_signal())
 ///     .await?;
@@ -96,23 +96,23 @@ pub(super) enum Announce {
 #[derive(Debug)]
 #[must_use]
 pub struct ServerBuilder<S> {
-    source: Source<S>,
-    addresses: Vec<Address>,
+    source: RootSource<S>,
+    addresses: Vec<ListenAddr>,
     announce: Option<Announce>,
     advert: Advert,
-    terms: Terms,
+    settings: Settings,
 }
 
 impl<S: Service> ServerBuilder<S> {
-    pub(super) fn new(source: Source<S>) -> Self {
+    pub(super) fn new(source: RootSource<S>) -> Self {
         Self {
             source,
             addresses: Vec::new(),
             announce: None,
             advert: Advert::default(),
-            terms: Terms {
-                connections: Server::<S>::DEFAULT_CONNECTIONS,
-                connections_per_address: usize::MAX,
+            settings: Settings {
+                max_connections: Server::<S>::DEFAULT_MAX_CONNECTIONS,
+                max_connections_per_address: usize::MAX,
                 session: SessionLimits::DEFAULT,
                 timeout: Some(DEFAULT_TIMEOUT),
                 compress_above: Some(3000),
@@ -129,7 +129,7 @@ impl<S: Service> ServerBuilder<S> {
     ///
     /// RPyC has no passwords: whoever reaches the port may call what is exposed.
     pub fn bind(mut self, address: impl fmt::Display) -> Self {
-        self.addresses.push(Address::Tcp(address.to_string()));
+        self.addresses.push(ListenAddr::Tcp(address.to_string()));
         self
     }
 
@@ -137,7 +137,7 @@ impl<S: Service> ServerBuilder<S> {
     /// the end, and what a server that is gone has left there is replaced.
     #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl AsRef<Path>) -> Self {
-        self.addresses.push(Address::Unix(path.as_ref().to_owned()));
+        self.addresses.push(ListenAddr::Unix(path.as_ref().to_owned()));
         self
     }
 
@@ -154,66 +154,28 @@ impl<S: Service> ServerBuilder<S> {
         self
     }
 
-    /// Announces a tag, by which clients may filter. RPyC's own registry is told none of tags,
-    /// metadata, weight, zone, TTL and addresses.
-    pub fn tag(mut self, tag: impl Into<String>) -> Self {
-        self.advert.details.tags.insert(tag.into());
-        self
-    }
-
-    /// Announces a key and a value, for clients to filter by and to read.
-    pub fn meta(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.advert.details.meta.insert(key.into(), value.into());
-        self
-    }
-
-    /// How much of the load the server is to have beside others. Default 1; 0 is none as long as
-    /// there are others.
-    pub fn weight(mut self, weight: u16) -> Self {
-        self.advert.details.weight = Some(weight);
-        self
-    }
-
-    /// Where the server is: clients prefer their own zone. Default: nowhere in particular.
-    pub fn zone(mut self, zone: impl Into<String>) -> Self {
-        self.advert.details.zone = Some(zone.into());
-        self
-    }
-
-    /// How long the registry keeps the server without hearing of it; see
-    /// [`AnnouncerBuilder::ttl`](crate::AnnouncerBuilder::ttl). Default: as the registry has it.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.advert.ttl = Some(ttl);
-        self
-    }
-
-    /// Announces an address that the server is reached by, the best first; its port is the server's
-    /// unless told. Default: the one that the registry sees.
-    pub fn address(mut self, address: impl Into<Advertised>) -> Self {
-        self.advert.addresses.push(address.into());
-        self
-    }
+    advert_setters!();
 
     /// Speaks TLS on the TCP addresses. Default: does not, and anybody on the way can read and change
     /// what is said. Unix sockets have none.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::ServerTls) -> Self {
-        self.terms.tls = Some(tls);
+        self.settings.tls = Some(tls);
         self
     }
 
     /// How many clients may be connected at a time. Default 1024. Whoever comes after is hung up on
     /// at once. Each may cost what [`limits`](Self::limits) allows.
-    pub fn connections(mut self, connections: usize) -> Self {
-        self.terms.connections = connections;
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.settings.max_connections = connections;
         self
     }
 
     /// How many clients of one IP address may be connected at a time; over IPv6, of one network of 64
     /// bits. Whoever comes after is hung up on at once, and the log tells. Default: as many as in
     /// all, as many users may sit behind one address. Over unix sockets it has no effect.
-    pub fn connections_per_address(mut self, connections: usize) -> Self {
-        self.terms.connections_per_address = connections;
+    pub fn max_connections_per_address(mut self, connections: usize) -> Self {
+        self.settings.max_connections_per_address = connections;
         self
     }
 
@@ -221,20 +183,20 @@ impl<S: Service> ServerBuilder<S> {
     /// served, objects held, how long a half frame or silence is borne. Default
     /// [`SessionLimits::DEFAULT`].
     pub fn limits(mut self, limits: SessionLimits) -> Self {
-        self.terms.session = limits;
+        self.settings.session = limits;
         self
     }
 
     /// How long calls back to the client wait for their answers; `None` for ever. Default 30 s.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.terms.timeout = timeout.into();
+        self.settings.timeout = timeout.into();
         self
     }
 
     /// Compresses messages that are longer than this, in bytes; `None` never does. Default 3000, as
     /// RPyC does. On a fast network `None` is faster.
     pub fn compress_above(mut self, bytes: impl Into<Option<usize>>) -> Self {
-        self.terms.compress_above = bytes.into();
+        self.settings.compress_above = bytes.into();
         self
     }
 
@@ -244,14 +206,14 @@ impl<S: Service> ServerBuilder<S> {
     /// It is for those that were sent here a moment before. Clients that watch their registry know at
     /// once; those that ask it now and then connect elsewhere when they are not let in.
     pub fn notice(mut self, notice: Duration) -> Self {
-        self.terms.notice = notice;
+        self.settings.notice = notice;
         self
     }
 
     /// How long requests may go on after the server was told to end. Default 5 s. Whatever is not
     /// done by then is cut off; zero cuts off everything at once.
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.terms.grace = grace;
+        self.settings.grace = grace;
         self
     }
 
@@ -275,7 +237,7 @@ impl<S: Service> ServerBuilder<S> {
                     .map_err(|source| ListenError::Bind { address: address.to_string(), source })?,
             );
         }
-        Server::new(self.source, listeners, self.announce, self.advert, self.terms)
+        Server::new(self.source, listeners, self.announce, self.advert, self.settings)
     }
 
     /// Binds all addresses and serves until `shutdown` completes: [`listen`](Self::listen), then
@@ -299,7 +261,7 @@ impl<S: Service> ServerBuilder<S> {
     where
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        super::serve_stream(self.source, self.terms, Box::new(stream), shutdown).await
+        super::serve_stream(self.source, self.settings, Box::new(stream), shutdown).await
     }
 
     /// Serves the one client that started this program and speaks through its standard input and
@@ -308,6 +270,6 @@ impl<S: Service> ServerBuilder<S> {
     /// # Cancel safety
     /// Dropping the future cuts off the client.
     pub async fn serve_stdio(self, shutdown: impl Future) -> Ended {
-        super::serve_stream(self.source, self.terms, super::stdio::stream(), shutdown).await
+        super::serve_stream(self.source, self.settings, super::stdio::stream(), shutdown).await
     }
 }

@@ -5,7 +5,7 @@ use std::pin::pin;
 use rpyc_client::{Connection, Disconnect, Peer};
 use tokio::sync::watch;
 
-use super::builder::{Source, Terms};
+use super::builder::{RootSource, Settings};
 use super::listener::Stream;
 use crate::Service;
 
@@ -15,16 +15,16 @@ const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Serves one client until it leaves, or until it is told to stop and waits for nothing any more.
 pub(super) async fn serve<S: Service>(
-    source: Source<S>,
+    source: RootSource<S>,
     stream: Box<dyn Stream>,
     peer: Peer,
-    terms: Terms,
+    settings: Settings,
     mut stop: watch::Receiver<bool>,
 ) {
     #[cfg(feature = "tls")]
     let (stream, peer) = {
         let shaken = tokio::select! {
-            shaken = shake_hands(stream, peer, &terms) => shaken,
+            shaken = shake_hands(stream, peer, &settings) => shaken,
             _ = stop.wait_for(|stop| *stop) => return,
         };
         let Some(shaken) = shaken else { return };
@@ -33,12 +33,12 @@ pub(super) async fn serve<S: Service>(
     let root = source.root(&peer);
     let builder = Connection::builder()
         .serving(root.clone())
-        .limits(terms.session)
-        .timeout(terms.timeout)
-        .compress_above(terms.compress_above)
+        .limits(settings.session)
+        .timeout(settings.timeout)
+        .compress_above(settings.compress_above)
         .peer(peer.clone());
     #[cfg(feature = "tls")]
-    let builder = match terms.tls {
+    let builder = match settings.tls {
         Some(_) => builder.frame_by_frame(),
         None => builder,
     };
@@ -83,9 +83,9 @@ async fn greet<S: Service>(service: &S, connection: &Connection) {
 async fn shake_hands(
     stream: Box<dyn Stream>,
     mut peer: Peer,
-    terms: &Terms,
+    settings: &Settings,
 ) -> Option<(Box<dyn Stream>, Peer)> {
-    let Some(tls) = terms.tls.as_ref().filter(|_| peer.addr.is_some()) else {
+    let Some(tls) = settings.tls.as_ref().filter(|_| peer.addr.is_some()) else {
         return Some((stream, peer));
     };
     match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {

@@ -18,14 +18,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// Where a server listens, as it was told.
 #[derive(Clone, Debug)]
-pub(super) enum Address {
+pub(super) enum ListenAddr {
     /// `HOST:PORT`.
     Tcp(String),
     #[cfg(unix)]
     Unix(PathBuf),
 }
 
-impl std::fmt::Display for Address {
+impl std::fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tcp(addr) => f.write_str(addr),
@@ -50,15 +50,15 @@ enum Socket {
 }
 
 impl Listener {
-    pub(super) async fn bind(address: &Address) -> io::Result<Self> {
+    pub(super) async fn bind(address: &ListenAddr) -> io::Result<Self> {
         match address {
-            Address::Tcp(addr) => {
+            ListenAddr::Tcp(addr) => {
                 let socket = TcpListener::bind(addr).await?;
                 let addr = BoundAddr::Tcp(socket.local_addr()?);
                 Ok(Self { addr, socket: Socket::Tcp(socket) })
             }
             #[cfg(unix)]
-            Address::Unix(path) => bind_unix(path).await,
+            ListenAddr::Unix(path) => bind_unix(path).await,
         }
     }
 

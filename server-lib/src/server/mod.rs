@@ -5,7 +5,7 @@ mod builder;
 mod connection;
 mod error;
 mod listener;
-mod places;
+mod permits;
 mod stdio;
 
 use std::convert::Infallible;
@@ -26,9 +26,9 @@ pub use bound::BoundAddr;
 pub use builder::ServerBuilder;
 pub use error::ListenError;
 
-use builder::{Announce, Source, Terms};
+use builder::{Announce, RootSource, Settings};
 use listener::{Listener, Stream};
-use places::Places;
+use permits::Permits;
 
 use crate::announcer::Advert;
 use crate::{Announcer, AnnouncerHandle, Service};
@@ -70,10 +70,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 #[must_use = "a server does nothing unless it serves"]
 pub struct Server<S> {
-    source: Source<S>,
+    source: RootSource<S>,
     listeners: Vec<Listener>,
     announcers: Vec<Announcer>,
-    terms: Terms,
+    settings: Settings,
 }
 
 /// How a server ended. Nothing that it started is left, either way.
@@ -88,7 +88,7 @@ pub struct Ended {
 
 impl<S: Service> Server<S> {
     /// How many clients may be connected at a time unless told otherwise.
-    pub const DEFAULT_CONNECTIONS: usize = 1024;
+    pub const DEFAULT_MAX_CONNECTIONS: usize = 1024;
 
     /// How long clients are still let in after the server was told to end, unless told otherwise.
     pub const DEFAULT_NOTICE: Duration = Duration::from_millis(500);
@@ -98,7 +98,7 @@ impl<S: Service> Server<S> {
 
     /// Serves `service` to all clients, with settings to be chosen.
     pub fn builder(service: S) -> ServerBuilder<S> {
-        ServerBuilder::new(Source::Shared(Local::new(service)))
+        ServerBuilder::new(RootSource::Shared(Local::new(service)))
     }
 
     /// Makes a service for each client, with settings to be chosen.
@@ -124,15 +124,15 @@ impl<S: Service> Server<S> {
     /// # }
     /// ```
     pub fn per_connection(make: impl Fn(&Peer) -> S + Send + Sync + 'static) -> ServerBuilder<S> {
-        ServerBuilder::new(Source::Each(Arc::new(make)))
+        ServerBuilder::new(RootSource::Each(Arc::new(make)))
     }
 
     fn new(
-        source: Source<S>,
+        source: RootSource<S>,
         listeners: Vec<Listener>,
         announce: Option<Announce>,
         advert: Advert,
-        terms: Terms,
+        settings: Settings,
     ) -> Result<Self, ListenError> {
         let registries = match announce {
             Some(Announce::FromEnvironment) => Some(Registries::from_env()?),
@@ -150,7 +150,7 @@ impl<S: Service> Server<S> {
                 announcers.push(announcer.bind(addr).advert(advert.clone()).build());
             }
         }
-        Ok(Self { source, listeners, announcers, terms })
+        Ok(Self { source, listeners, announcers, settings })
     }
 
     /// The first TCP address it listens on, with the port that it was given; none if it listens on
@@ -172,7 +172,7 @@ impl<S: Service> Server<S> {
     /// # Cancel safety
     /// Dropping the future cuts off all clients; registries are not told.
     pub async fn serve(self, shutdown: impl Future) -> Ended {
-        let Self { source, listeners, announcers, terms } = self;
+        let Self { source, listeners, announcers, settings } = self;
         // Both what serves and what announces end at the same time.
         let stop = watch::Sender::new(false);
         let stopped = || {
@@ -190,16 +190,16 @@ impl<S: Service> Server<S> {
             let mut peers = JoinSet::new();
             let ending = async {
                 shutdown.await;
-                give_notice(&handles, terms.notice).await;
+                give_notice(&handles, settings.notice).await;
             };
             tokio::select! {
                 biased;
                 () = ending => {}
-                never = accept(&listeners, &source, &terms, &mut peers, &stop) => match never {},
+                never = accept(&listeners, &source, &settings, &mut peers, &stop) => match never {},
             }
             drop(listeners);
             stop.send_replace(true);
-            drain(peers, terms.grace).await
+            drain(peers, settings.grace).await
         };
         let (withdrawn, is_drained) = tokio::join!(announcing, serving);
         Ended { is_drained, is_withdrawn: withdrawn.into_iter().all(|is_tidy| is_tidy) }
@@ -224,16 +224,16 @@ async fn give_notice(handles: &[AnnouncerHandle], notice: Duration) {
 
 /// Serves one client over a stream that is there already.
 async fn serve_stream<S: Service>(
-    source: Source<S>,
-    terms: Terms,
+    source: RootSource<S>,
+    settings: Settings,
     stream: Box<dyn Stream>,
     shutdown: impl Future,
 ) -> Ended {
     let stop = watch::Sender::new(false);
     let peer = Peer::default();
     let mut peers = JoinSet::new();
-    let grace = terms.grace;
-    peers.spawn(connection::serve(source, stream, peer, terms, stop.subscribe()));
+    let grace = settings.grace;
+    peers.spawn(connection::serve(source, stream, peer, settings, stop.subscribe()));
     tokio::select! {
         _ = shutdown => {}
         _ = peers.join_next() => {}
@@ -245,12 +245,12 @@ async fn serve_stream<S: Service>(
 /// Lets clients in, for ever.
 async fn accept<S: Service>(
     listeners: &[Listener],
-    source: &Source<S>,
-    terms: &Terms,
+    source: &RootSource<S>,
+    settings: &Settings,
     peers: &mut JoinSet<()>,
     stop: &watch::Sender<bool>,
 ) -> Infallible {
-    let places = Places::new(terms.connections_per_address);
+    let permits = Permits::new(settings.max_connections_per_address);
     let mut pause = FIRST_PAUSE;
     loop {
         let accepted = tokio::select! {
@@ -258,22 +258,22 @@ async fn accept<S: Service>(
             Some(_) = peers.join_next() => continue,
         };
         match accepted {
-            Ok((_, peer)) if peers.len() >= terms.connections => {
-                let limit = terms.connections;
+            Ok((_, peer)) if peers.len() >= settings.max_connections => {
+                let limit = settings.max_connections;
                 tracing::warn!(%peer, limit, "too many connections; hung up");
             }
             Ok((stream, peer)) => {
                 pause = FIRST_PAUSE;
-                let place = peer.ip().map(|ip| places.take(ip));
-                if let Some(None) = place {
-                    let limit = terms.connections_per_address;
+                let permit = peer.ip().map(|ip| permits.take(ip));
+                if let Some(None) = permit {
+                    let limit = settings.max_connections_per_address;
                     tracing::warn!(%peer, limit, "too many connections of one address; hung up");
                     continue;
                 }
-                let (source, terms) = (source.clone(), terms.clone());
-                let serving = connection::serve(source, stream, peer, terms, stop.subscribe());
+                let (source, settings) = (source.clone(), settings.clone());
+                let serving = connection::serve(source, stream, peer, settings, stop.subscribe());
                 peers.spawn(async move {
-                    let _place = place;
+                    let _place = permit;
                     serving.await;
                 });
             }

@@ -5,16 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use rpyc_client::{Fingerprint, TlsError};
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, DistinguishedName, RootCertStore};
 use tokio_rustls::rustls;
 
 /// Clients that are known.
@@ -64,7 +59,7 @@ impl Clients {
         });
         let known = self.listed.union(&self.pinned).copied().collect();
         let has_hints = self.pinned.is_empty();
-        Ok(Arc::new(Known { issued: issued.transpose()?, known, has_hints, algorithms }))
+        Ok(Arc::new(KnownClients { issued: issued.transpose()?, known, has_hints, algorithms }))
     }
 }
 
@@ -72,7 +67,7 @@ impl Clients {
 ///
 /// In either case the client must prove that it has the certificate's key.
 #[derive(Debug)]
-struct Known {
+struct KnownClients {
     issued: Option<Arc<dyn ClientCertVerifier>>,
     known: BTreeSet<Fingerprint>,
     /// Whether clients are told whose certificates are accepted.
@@ -80,7 +75,7 @@ struct Known {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ClientCertVerifier for Known {
+impl ClientCertVerifier for KnownClients {
     /// The authorities. None if there are pinned certificates, so that a client shows whatever it has.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         match &self.issued {
@@ -104,25 +99,5 @@ impl ClientCertVerifier for Known {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    rpyc_client::__verify_signatures!();
 }

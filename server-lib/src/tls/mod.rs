@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use rpyc_client::{Fingerprint, TlsError};
+use rpyc_client::{__certificates as certificates, Fingerprint, TlsError};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -133,9 +133,4 @@ impl ServerTls {
         let certificate = certificate.map(|certificate| certificate.to_vec());
         Ok((stream, certificate))
     }
-}
-
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    certificates.ok().filter(|all| !all.is_empty()).ok_or(TlsError::Missing)
 }

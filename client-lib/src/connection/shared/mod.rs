@@ -3,19 +3,19 @@
 mod packing;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
 use rpyc_protocol::rpc::{
-    CallFailure, CallId, CloseReason, Event, Exception, IdPack, ObjectId, Request, RequestId,
-    Session,
+    Action, CallFailure, CallId, CloseReason, Event, Exception, IdPack, ObjectId, Request,
+    RequestId, Session,
 };
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::Handle;
 use super::builder::Nothing;
-use crate::local::Ask;
+use crate::lock::lock;
 use crate::{Disconnect, Local, Parcel, RemoteObject};
 
 /// Above this many unsent bytes, new calls and the serving of new requests wait.
@@ -66,7 +66,7 @@ pub(crate) struct State {
     /// The peer's root, to which one reference is kept.
     pub(super) peer_root: Option<IdPack>,
     /// Bounded by the session, which counts what is not answered.
-    requests: VecDeque<Asked>,
+    requests: VecDeque<PeerRequest>,
     driver: Option<Waker>,
     garbage: Vec<Parcel>,
     /// Whether the connection is to end once the peer waits for nothing.
@@ -75,18 +75,12 @@ pub(crate) struct State {
 
 /// A request of the peer's.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct PeerRequest {
     pub(super) id: RequestId,
-    pub(super) what: What,
-}
-
-#[derive(Debug)]
-pub(super) enum What {
-    /// The root itself is the answer.
-    Root(Local),
-    Object(Local, Ask),
-    /// The object is gone, which the session would have told; never in practice.
-    Gone,
+    /// The object; `None` if it is gone, which the session would have refused: never in practice.
+    pub(super) object: Option<Local>,
+    /// What to do with the object; `None` if the peer asks for the object itself, the root.
+    pub(super) action: Option<Action<Parcel>>,
 }
 
 impl Shared {
@@ -129,7 +123,7 @@ impl Shared {
     /// Looks at the state or changes it, without telling the driver.
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let (result, garbage) = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = lock(&self.state);
             let result = act(&mut state);
             (result, std::mem::take(&mut state.garbage))
         };
@@ -258,8 +252,8 @@ impl State {
             }
             Event::Request { id, request } => match handle {
                 Some(handle) => {
-                    let what = self.ask(request, handle);
-                    self.requests.push_back(Asked { id, what });
+                    let request = self.unpack_request(id, request, handle);
+                    self.requests.push_back(request);
                 }
                 // Nobody holds the connection any more; it is about to close.
                 None => drop(id),
@@ -307,7 +301,7 @@ impl State {
         self.garbage.push(parcel);
     }
 
-    pub(super) fn next_request(&mut self) -> Option<Asked> {
+    pub(super) fn next_request(&mut self) -> Option<PeerRequest> {
         self.requests.pop_front()
     }
 
@@ -349,16 +343,19 @@ impl State {
         }
     }
 
-    /// What the peer asks, with its arguments unpacked.
-    fn ask(&mut self, request: Request, handle: &Arc<Handle>) -> What {
-        let (object, action) = match request {
-            Request::Root => return What::Root(self.root.clone()),
-            Request::Object { object, action } => (object, action),
-        };
-        let ask = self.unpack_action(action, handle);
-        match self.exports.get(&object) {
-            Some(local) => What::Object(local.clone(), ask),
-            None => What::Gone,
+    fn unpack_request(
+        &mut self,
+        id: RequestId,
+        request: Request,
+        handle: &Arc<Handle>,
+    ) -> PeerRequest {
+        match request {
+            Request::Root => PeerRequest { id, object: Some(self.root.clone()), action: None },
+            Request::Object { object, action } => {
+                let action = action.map(|boxed| self.unpack(boxed, handle));
+                let object = self.exports.get(&object).cloned();
+                PeerRequest { id, object, action: Some(action) }
+            }
         }
     }
 }

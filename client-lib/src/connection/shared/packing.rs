@@ -2,68 +2,13 @@
 
 use std::sync::Arc;
 
-use rpyc_protocol::brine::Value;
-use rpyc_protocol::rpc::{Action, Arguments, Boxed, ExportError, ObjectId};
+use rpyc_protocol::rpc::{Action, Boxed, ExportError, ObjectId};
 
 use super::super::Handle;
 use super::State;
-use crate::error::RequestFailure;
-use crate::local::Ask;
-use crate::{Args, Local, Parcel, RemoteObject};
+use crate::{Local, Parcel, RemoteObject};
 
 impl State {
-    pub(super) fn unpack_action(&mut self, action: Action, handle: &Arc<Handle>) -> Ask {
-        match action {
-            Action::GetAttr { name } => Ask::GetAttr { name },
-            Action::DelAttr { name } => Ask::DelAttr { name },
-            Action::SetAttr { name, value } => {
-                Ask::SetAttr { name, value: self.unpack(value, handle) }
-            }
-            Action::Call { args } => Ask::Call { args: self.unpack_args(args, handle) },
-            Action::CallAttr { name, args } => {
-                Ask::CallAttr { name, args: self.unpack_args(args, handle) }
-            }
-            Action::Repr => Ask::Repr,
-            Action::Str => Ask::Str,
-            Action::Cmp { other, comparison } => {
-                Ask::Cmp { other: self.unpack(other, handle), comparison }
-            }
-            Action::Hash => Ask::Hash,
-            Action::Dir => Ask::Dir,
-            Action::Pickle { protocol } => Ask::Pickle { protocol },
-            Action::Inspect => Ask::Inspect,
-            Action::BuffIter { count } => Ask::BuffIter { count },
-            Action::OldSlicing { name, start, stop, args, .. } => {
-                let ends = [start, stop].map(|end| end.into_value());
-                let slice = match ends {
-                    [Ok(start), Ok(stop)] => {
-                        let step = Value::None;
-                        Value::Slice(Box::new([start, stop, step])).into()
-                    }
-                    _ => Boxed::NONE,
-                };
-                let positional = std::iter::once(slice).chain(args).collect();
-                let args = Arguments { positional, keyword: Vec::new() };
-                Ask::CallAttr { name, args: self.unpack_args(args, handle) }
-            }
-            Action::CtxExit { exception } => {
-                Ask::CtxExit { exception: self.unpack(exception, handle) }
-            }
-            Action::InstanceCheck { .. } => Ask::InstanceCheck,
-        }
-    }
-
-    fn unpack_args(&mut self, args: Arguments, handle: &Arc<Handle>) -> Args {
-        let positional =
-            args.positional.into_iter().map(|boxed| self.unpack(boxed, handle)).collect();
-        let keyword = args
-            .keyword
-            .into_iter()
-            .map(|(name, boxed)| (name, self.unpack(boxed, handle)))
-            .collect();
-        Args::from_parts(positional, keyword)
-    }
-
     pub(super) fn unpack(&mut self, boxed: Boxed, handle: &Arc<Handle>) -> Parcel {
         match boxed {
             Boxed::Value(value) => Parcel::Value(value),
@@ -82,15 +27,14 @@ impl State {
         }
     }
 
-    pub(in super::super) fn pack_args(&mut self, args: Args) -> Result<Arguments, RequestFailure> {
-        let (positional, keyword) = args.into_parts();
-        let positional =
-            positional.into_iter().map(|parcel| self.pack(parcel)).collect::<Result<_, _>>()?;
-        let keyword = keyword
-            .into_iter()
-            .map(|(name, parcel)| Ok((name, self.pack(parcel)?)))
-            .collect::<Result<_, ExportError>>()?;
-        Ok(Arguments { positional, keyword })
+    /// Makes boxes of the parcels of a request; see [`State::pack`].
+    pub(in super::super) fn pack_action(
+        &mut self,
+        action: Action<Parcel>,
+    ) -> Result<Action, ExportError> {
+        let mut outcome = Ok(());
+        let action = action.map(|parcel| self.pack_into(parcel, &mut outcome));
+        outcome.map(|()| action)
     }
 
     /// To be called once a message was packed, whether it was sent or not: takes back the objects
@@ -106,30 +50,49 @@ impl State {
     ///
     /// The message must be sent or given up, and then [`State::withdraw_unsent`], under the same lock.
     pub(in super::super) fn pack(&mut self, parcel: Parcel) -> Result<Boxed, ExportError> {
-        match parcel {
-            Parcel::Value(value) => Ok(Boxed::Value(value)),
+        let mut outcome = Ok(());
+        let boxed = self.pack_into(parcel, &mut outcome);
+        outcome.map(|()| boxed)
+    }
+
+    /// Makes a box of a parcel unless an earlier one failed. Then the parcel only lives on: its end
+    /// may need the lock.
+    fn pack_into(&mut self, parcel: Parcel, outcome: &mut Result<(), ExportError>) -> Boxed {
+        let exported = match parcel {
+            rest if outcome.is_err() => {
+                self.garbage.push(rest);
+                return Boxed::NONE;
+            }
+            Parcel::Value(value) => return Boxed::Value(value),
             Parcel::Tuple(members) => {
-                let members = members.into_iter().map(|member| self.pack(member));
-                Ok(Boxed::tuple(members.collect::<Result<_, _>>()?))
+                let members = members.into_iter().map(|member| self.pack_into(member, outcome));
+                return Boxed::tuple(members.collect());
             }
             Parcel::Local(local) => {
                 match local.forwarded().and_then(|remote| remote.id_on(self.number)) {
                     Some(id) => {
                         let boxed = Boxed::Remote(id.clone());
                         self.garbage.push(local.into());
-                        Ok(boxed)
+                        return boxed;
                     }
-                    None => self.export(local).map(Boxed::Local),
+                    None => self.export(local),
                 }
             }
             Parcel::Remote(remote) => match remote.id_on(self.number) {
                 Some(id) => {
                     let boxed = Boxed::Remote(id.clone());
                     self.garbage.push(remote.into());
-                    Ok(boxed)
+                    return boxed;
                 }
-                None => self.forward(remote).map(Boxed::Local),
+                None => self.forward(remote),
             },
+        };
+        match exported {
+            Ok(object) => Boxed::Local(object),
+            Err(error) => {
+                *outcome = Err(error);
+                Boxed::NONE
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
+use rpyc_protocol::brine::Value;
 use rpyc_protocol::rpc::{CloseReason, Exception, SessionLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -443,7 +444,7 @@ async fn a_request_that_fails_half_way_keeps_no_object() {
         let error = root.invoke::<Parcel>(args![objects(6)]).await.unwrap_err();
         assert!(matches!(error, CallError::TooMany(_)), "{error:?}");
         // Some of them as positional arguments, and one too many by name.
-        let args = Args::from_parts(vec![objects(5)], vec![("more".to_owned(), objects(1))]);
+        let args = args![objects(5)].and(kwargs! { more: objects(1) });
         let error = root.invoke::<Parcel>(args).await.unwrap_err();
         assert!(matches!(error, CallError::TooMany(_)), "{error:?}");
         assert_eq!(client.stats().exports, 0);
@@ -452,6 +453,18 @@ async fn a_request_that_fails_half_way_keeps_no_object() {
     let same: Parcel = root.invoke(args![objects(5)]).await.unwrap();
     assert_eq!(same.into_members().unwrap().len(), 5);
     until(|| client.stats().exports == 0).await;
+}
+
+/// The end of an object of the peer's needs the lock under which a request is packed.
+#[tokio::test]
+async fn a_request_that_fails_half_way_may_hold_the_last_reference_to_an_object() {
+    let (client, server) = narrow(|| objects(1).into_members().unwrap().pop().unwrap());
+    let root = client.root().await.unwrap();
+    let last: RemoteObject = root.invoke(()).await.unwrap();
+    let call = root.invoke::<Parcel>(args![objects(6), last]);
+    drop(last);
+    assert!(matches!(call.await.unwrap_err(), CallError::TooMany(_)));
+    until(|| server.stats().exports == 1).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::AtomicUsize;
 use std::task::{Context as TaskContext, Poll, ready};
 
+use rpyc_protocol::brine::Value;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::*;

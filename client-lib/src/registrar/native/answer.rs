@@ -43,7 +43,7 @@ impl<T> Answer<T> {
 /// What a registry speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Face {
+pub enum RegistryProtocol {
     /// RPyC's own requests alone.
     Legacy,
     /// Those of this project, too.

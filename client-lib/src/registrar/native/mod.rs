@@ -12,13 +12,13 @@ use rpyc_protocol::registry::native::{
 };
 use rpyc_protocol::rpc::Dialect;
 
-pub use answer::{Answer, Face, Query};
-pub use watch::{Change, Watch, WatchError, What};
+pub use answer::{Answer, Query, RegistryProtocol};
+pub use watch::{Change, ChangeKind, Watch, WatchError};
 
-use super::ask::Reply;
+use super::exchange::Reply;
+use super::follow_up::FollowUp;
 use super::question::Question;
-use super::told::Told;
-use super::{Found, Registrar, Service};
+use super::{Lookup, Registrar, Service};
 use crate::{Instance, RegistryAddr, RequestError, Transport};
 
 /// Speaks to this project's registry in its own words; from [`Registrar::native`].
@@ -62,10 +62,10 @@ impl Registrar {
     ///
     /// # Cancel safety
     /// Cancel safe: there is nothing to undo.
-    pub async fn face(&self) -> Result<Answer<Face>, RequestError> {
-        let (registry, reply) = self.ask(&self.inner.registries, &Question::face()).await?;
-        if reply.answer == Face::Legacy {
-            Told::by(self, registry, &reply).remember_legacy();
+    pub async fn protocol(&self) -> Result<Answer<RegistryProtocol>, RequestError> {
+        let (registry, reply) = self.ask(&self.inner.registries, &Question::protocol()).await?;
+        if reply.answer == RegistryProtocol::Legacy {
+            FollowUp::by(self, registry, &reply).remember_legacy();
         }
         let (registry, responder, source) = (registry.clone(), reply.from, reply.local);
         Ok(Answer { registry, responder, source, revision: None, value: reply.answer })
@@ -74,12 +74,12 @@ impl Registrar {
     /// Follows one name at the registry that told it.
     pub(crate) async fn watch_at(
         &self,
-        found: &Found,
+        found: &Lookup,
         name: &ServiceName,
         since: Option<Revision>,
     ) -> Result<Watch, RequestError> {
         let operation = Operation::Watch { glob: Some(name.to_string()), since };
-        let Found { registry, responder, local, .. } = found;
+        let Lookup { registry, responder, local, .. } = found;
         watch::begin(self, registry.clone(), *responder, *local, operation).await
     }
 }
@@ -168,7 +168,7 @@ impl Native {
     /// # Errors
     /// [`RequestError`]; declined with [`UnknownTarget`](native::ErrorCode::UnknownTarget) if there
     /// is none.
-    pub async fn speaks(
+    pub async fn report_dialect(
         &self,
         target: Target,
         dialect: Dialect,
@@ -247,25 +247,25 @@ impl Native {
     ) -> Result<Answer<T>, RequestError> {
         let question = Question::native(operation);
         let (registry, reply) = self.ask(&question).await?;
-        let told = Told::by(&self.registrar, &registry, &reply);
+        let follow_up = FollowUp::by(&self.registrar, &registry, &reply);
         let value = if reply.answer.truncated && registry.transport() == Transport::Udp {
-            told.ask_on(Transport::Tcp, &question).await?.answer
+            follow_up.ask_on(Transport::Tcp, &question).await?.answer
         } else {
             reply.answer
         };
-        let (responder, source, revision) = (told.reply_from, told.local, value.revision);
+        let (responder, source, revision) = (follow_up.reply_from, follow_up.local, value.revision);
         match read(value) {
             Some(value) => Ok(Answer { registry, responder, source, revision, value }),
-            None => Err(RequestError::new(told.not_a_reply())),
+            None => Err(RequestError::new(follow_up.not_a_reply())),
         }
     }
 
     /// Asks what is answered in pages.
     async fn pages(&self, operation: Operation) -> Result<Answer<Vec<Service>>, RequestError> {
         let (registry, reply) = self.ask(&Question::native(operation.clone())).await?;
-        let told = Told::by(&self.registrar, &registry, &reply);
+        let follow_up = FollowUp::by(&self.registrar, &registry, &reply);
         let (responder, source, revision) = (reply.from, reply.local, reply.answer.revision);
-        let value = told.all_pages(operation, reply.answer).await?;
+        let value = follow_up.all_pages(operation, reply.answer).await?;
         Ok(Answer { registry, responder, source, revision, value })
     }
 

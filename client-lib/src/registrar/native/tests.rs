@@ -55,7 +55,7 @@ async fn what_is_declined_says_why_at_once() {
 
 #[tokio::test]
 async fn what_does_not_fit_a_datagram_comes_over_tcp() {
-    // Both faces of one registry have one port.
+    // Both protocols of one registry have one port.
     let (udp, tcp) = loop {
         let short = line(&Reply { truncated: true, ..Reply::new(revision(1)) });
         let udp = Scripted::udp(move |_| vec![short.clone()]).await;
@@ -129,9 +129,9 @@ async fn a_watch_reads_lines_however_they_come_and_tells_its_end() {
     let mut changes = Vec::new();
     let end = loop {
         match watch.changed().await {
-            Ok(change) => changes.push(match change.what {
-                What::Added(name, it) => format!("+{name} {}", it.endpoint.port),
-                What::Removed(name, it) => format!("-{name} {}", it.endpoint.port),
+            Ok(change) => changes.push(match change.kind {
+                ChangeKind::Added(name, it) => format!("+{name} {}", it.endpoint.port),
+                ChangeKind::Removed(name, it) => format!("-{name} {}", it.endpoint.port),
                 other => format!("{other:?}"),
             }),
             Err(end) => break end,
@@ -183,18 +183,18 @@ async fn a_registry_is_known_by_what_it_answers() {
     };
     let registrar = |it: &Scripted| Registrar::builder(it.addr().into()).timeout(LONG).build();
     let udp = Scripted::udp(move |it| legacy(it).unwrap_or_default()).await;
-    assert_eq!(registrar(&udp).face().await.unwrap().value, Face::Legacy);
+    assert_eq!(registrar(&udp).protocol().await.unwrap().value, RegistryProtocol::Legacy);
     let udp = Scripted::udp(move |it| both(it).unwrap_or_default()).await;
-    assert_eq!(registrar(&udp).face().await.unwrap().value, Face::Native);
+    assert_eq!(registrar(&udp).protocol().await.unwrap().value, RegistryProtocol::Native);
     let mut tcp = Scripted::tcp(legacy).await;
     let asking = registrar(&tcp);
-    assert_eq!(asking.face().await.unwrap().value, Face::Legacy);
-    assert_eq!(asking.face().await.unwrap().value, Face::Legacy);
+    assert_eq!(asking.protocol().await.unwrap().value, RegistryProtocol::Legacy);
+    assert_eq!(asking.protocol().await.unwrap().value, RegistryProtocol::Legacy);
     let natively = [tcp.request().await, tcp.request().await, tcp.request().await]
         .iter()
         .filter(|(request, _)| native::is_native(request[0]))
         .count();
     assert_eq!(natively, 1, "what was learnt is remembered");
     let tcp = Scripted::tcp(both).await;
-    assert_eq!(registrar(&tcp).face().await.unwrap().value, Face::Native);
+    assert_eq!(registrar(&tcp).protocol().await.unwrap().value, RegistryProtocol::Native);
 }

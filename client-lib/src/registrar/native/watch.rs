@@ -8,8 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::super::route::Route;
 use super::super::{Registrar, page, tcp};
-use crate::route::Route;
+
 use crate::{Attempt, Attempts, Fault, Instance, RegistryAddr, RequestError, Transport};
 
 /// How long a registry may be silent. Ours speaks every 15 s, whether anything has happened or not.
@@ -37,17 +38,17 @@ pub struct Watch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Change {
-    /// The state of the table after it: a later watch goes on from here once [`What::Current`] was
+    /// The state of the table after it: a later watch goes on from here once [`ChangeKind::Current`] was
     /// told.
     pub revision: Revision,
     /// What it is.
-    pub what: What,
+    pub kind: ChangeKind,
 }
 
 /// What happened. Changes that follow one another quickly may be told as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum What {
+pub enum ChangeKind {
     /// An instance of this name is there.
     Added(String, Box<Instance>),
     /// An instance of this name, which may not have been told before, is not as it was.
@@ -188,17 +189,17 @@ impl Watch {
         };
         let Event { kind, name, instance } = *event;
         let instance = instance.map(|told| Box::new(Instance::told(told, self.local)));
-        let what = match (kind, name, instance) {
-            (EventKind::Reset, ..) => What::Reset,
-            (EventKind::Current, ..) => What::Current,
-            (EventKind::Added, Some(name), Some(it)) => What::Added(name, it),
-            (EventKind::Updated, Some(name), Some(it)) => What::Updated(name, it),
-            (EventKind::Removed, Some(name), Some(it)) => What::Removed(name, it),
+        let kind = match (kind, name, instance) {
+            (EventKind::Reset, ..) => ChangeKind::Reset,
+            (EventKind::Current, ..) => ChangeKind::Current,
+            (EventKind::Added, Some(name), Some(it)) => ChangeKind::Added(name, it),
+            (EventKind::Updated, Some(name), Some(it)) => ChangeKind::Updated(name, it),
+            (EventKind::Removed, Some(name), Some(it)) => ChangeKind::Removed(name, it),
             (EventKind::Added | EventKind::Updated | EventKind::Removed, ..) => {
                 return Err(page::not_a_reply());
             }
             _ => return Ok(None),
         };
-        Ok(Some(Change { revision, what }))
+        Ok(Some(Change { revision, kind }))
     }
 }

@@ -17,15 +17,15 @@ fn revision(store: u32, number: u64) -> Revision {
     Revision { store: StoreId::new(store), number }
 }
 
-fn told(registry: &str, revision: Option<Revision>, ports: &[u16]) -> Told {
+fn told(registry: &str, revision: Option<Revision>, ports: &[u16]) -> ServerSet {
     let instances = ports.iter().copied().map(instance).collect();
-    Told { registry: registry.parse().unwrap(), revision, instances }
+    ServerSet { registry: registry.parse().unwrap(), revision, instances }
 }
 
 fn known(revision: Option<Revision>, ports: &[u16]) -> (Known, Instant) {
     let mut known = Known::new(BOUNDS);
     let now = Instant::now();
-    assert!(known.told(now, told("a", revision, ports)).is_empty());
+    assert!(known.replace(now, told("a", revision, ports)).is_empty());
     (known, now)
 }
 
@@ -42,23 +42,23 @@ fn shown(known: &Known) -> Vec<String> {
     ports
 }
 
-fn change(number: u64, what: What) -> Change {
-    Change { revision: revision(1, number), what }
+fn change(number: u64, kind: ChangeKind) -> Change {
+    Change { revision: revision(1, number), kind }
 }
 
-fn added(port: u16) -> What {
-    What::Added("A".into(), Box::new(instance(port)))
+fn added(port: u16) -> ChangeKind {
+    ChangeKind::Added("A".into(), Box::new(instance(port)))
 }
 
-fn removed(port: u16) -> What {
-    What::Removed("A".into(), Box::new(instance(port)))
+fn removed(port: u16) -> ChangeKind {
+    ChangeKind::Removed("A".into(), Box::new(instance(port)))
 }
 
 #[test]
 fn an_empty_answer_after_a_full_one_is_not_believed_for_the_grace() {
     let (mut known, now) = known(Some(revision(1, 5)), &[1, 2]);
-    let notices = known.told(now, told("a", Some(revision(1, 6)), &[]));
-    assert_eq!(notices, [Notice::HeldBack { instances: 2 }]);
+    let events = known.replace(now, told("a", Some(revision(1, 6)), &[]));
+    assert_eq!(events, [EventKind::HeldBack { instances: 2 }]);
     assert_eq!(shown(&known), ["1?", "2?"]);
     assert_eq!((known.held_since(), known.next_expiry()), (Some(now), Some(now + BOUNDS.grace)));
     // One is back, and told by the registry again.
@@ -66,7 +66,7 @@ fn an_empty_answer_after_a_full_one_is_not_believed_for_the_grace() {
     assert_eq!(shown(&known), ["1", "2?"]);
     let end = now + BOUNDS.grace;
     assert!(known.expire(end - Duration::from_millis(1)).is_empty());
-    assert_eq!(known.expire(end), [Notice::Released { instances: 1 }]);
+    assert_eq!(known.expire(end), [EventKind::Released { instances: 1 }]);
     assert_eq!(shown(&known), ["1"]);
     assert_eq!((known.held_since(), known.next_expiry()), (None, None));
 }
@@ -74,22 +74,22 @@ fn an_empty_answer_after_a_full_one_is_not_believed_for_the_grace() {
 #[test]
 fn the_grace_is_not_prolonged_by_further_empty_answers() {
     let (mut known, now) = known(None, &[1]);
-    known.told(now, told("a", None, &[]));
-    assert!(known.told(now + BOUNDS.grace / 2, told("a", None, &[])).is_empty());
+    known.replace(now, told("a", None, &[]));
+    assert!(known.replace(now + BOUNDS.grace / 2, told("a", None, &[])).is_empty());
     assert_eq!(known.expire(now + BOUNDS.grace).len(), 1);
-    assert!(known.told(now + BOUNDS.grace, told("a", None, &[])).is_empty());
+    assert!(known.replace(now + BOUNDS.grace, told("a", None, &[])).is_empty());
     assert!(shown(&known).is_empty());
 }
 
 #[test]
 fn a_registry_that_lost_its_table_does_not_send_all_to_the_first_that_is_back() {
     let (mut known, now) = known(Some(revision(1, 500)), &[1, 2, 3]);
-    let notices = known.told(now, told("a", Some(revision(2, 1)), &[2]));
-    assert_eq!(notices, [Notice::HeldBack { instances: 2 }]);
+    let events = known.replace(now, told("a", Some(revision(2, 1)), &[2]));
+    assert_eq!(events, [EventKind::HeldBack { instances: 2 }]);
     assert_eq!(shown(&known), ["1?", "2", "3?"]);
     // The same table telling of fewer is believed.
-    known.told(now, told("a", Some(revision(2, 5)), &[2, 1, 3]));
-    known.told(now, told("a", Some(revision(2, 6)), &[3]));
+    known.replace(now, told("a", Some(revision(2, 5)), &[2, 1, 3]));
+    known.replace(now, told("a", Some(revision(2, 6)), &[3]));
     assert_eq!(shown(&known), ["3"]);
 }
 
@@ -97,20 +97,20 @@ fn a_registry_that_lost_its_table_does_not_send_all_to_the_first_that_is_back() 
 fn an_older_state_of_the_same_table_is_refused_until_nothing_good_is_left() {
     let (mut known, now) = known(Some(revision(1, 5)), &[1]);
     let (older, newer) = (revision(1, 4), revision(1, 5));
-    let refused = Notice::Older { told: older, known: newer };
-    let notices = known.told(now, told("a", Some(older), &[9]));
-    assert_eq!(notices, [refused.clone(), Notice::Stale]);
+    let refused = EventKind::Older { told: older, known: newer };
+    let events = known.replace(now, told("a", Some(older), &[9]));
+    assert_eq!(events, [refused.clone(), EventKind::Stale]);
     assert_eq!(shown(&known), ["1"]);
     assert_eq!(known.freshness(), Freshness::Stale { since: now });
     assert_eq!(known.changed(now, change(4, added(9))), [refused]);
-    assert_eq!(known.told(now, told("a", Some(newer), &[1, 2])), [Notice::Recovered]);
+    assert_eq!(known.replace(now, told("a", Some(newer), &[1, 2])), [EventKind::Recovered]);
 
-    known.told(now, told("a", Some(older), &[9]));
+    known.replace(now, told("a", Some(older), &[9]));
     let end = now + BOUNDS.stale;
     assert!(known.expire(end - Duration::from_millis(1)).is_empty());
-    assert_eq!(known.expire(end), [Notice::Lost]);
+    assert_eq!(known.expire(end), [EventKind::Lost]);
     assert_eq!((shown(&known), known.freshness()), (vec![], Freshness::Lost));
-    assert_eq!(known.told(end, told("a", Some(older), &[9])), [Notice::Recovered]);
+    assert_eq!(known.replace(end, told("a", Some(older), &[9])), [EventKind::Recovered]);
     assert_eq!(shown(&known), ["9"]);
 }
 
@@ -118,12 +118,12 @@ fn an_older_state_of_the_same_table_is_refused_until_nothing_good_is_left() {
 fn without_a_registry_the_last_answer_is_used_for_a_bounded_time() {
     let (mut known, now) = known(None, &[1]);
     assert_eq!(known.freshness(), Freshness::Polled);
-    assert_eq!(known.lost(now), [Notice::Stale]);
+    assert_eq!(known.lost(now), [EventKind::Stale]);
     assert!(known.lost(now + BOUNDS.stale / 2).is_empty(), "it is told once");
     assert_eq!(shown(&known), ["1"], "and not in doubt: servers go on without a registry");
-    assert_eq!(known.told(now, told("b", None, &[1])).len(), 2, "recovered, and moved");
-    assert_eq!(known.lost(now), [Notice::Stale]);
-    assert_eq!(known.expire(now + BOUNDS.stale), [Notice::Lost]);
+    assert_eq!(known.replace(now, told("b", None, &[1])).len(), 2, "recovered, and moved");
+    assert_eq!(known.lost(now), [EventKind::Stale]);
+    assert_eq!(known.expire(now + BOUNDS.stale), [EventKind::Lost]);
     assert!(known.expire(now + 2 * BOUNDS.stale).is_empty());
     assert!(shown(&known).is_empty());
 }
@@ -136,12 +136,12 @@ fn changes_are_followed() {
     known.changed(now, change(6, added(2)));
     let mut draining = instance(1);
     draining.state = State::Draining;
-    known.changed(now, change(7, What::Updated("A".into(), Box::new(draining.clone()))));
+    known.changed(now, change(7, ChangeKind::Updated("A".into(), Box::new(draining.clone()))));
     assert_eq!(known.instances().next().unwrap().state, State::Draining);
-    known.changed(now, change(8, What::Removed("A".into(), Box::new(draining))));
+    known.changed(now, change(8, ChangeKind::Removed("A".into(), Box::new(draining))));
     assert_eq!(shown(&known), ["2"]);
     assert_eq!(known.revision(), Some(revision(1, 8)));
-    assert_eq!(known.changed(now, change(9, removed(2))), [Notice::HeldBack { instances: 1 }]);
+    assert_eq!(known.changed(now, change(9, removed(2))), [EventKind::HeldBack { instances: 1 }]);
     assert_eq!(shown(&known), ["2?"], "the last one is not let go so soon");
 }
 
@@ -150,9 +150,11 @@ fn the_last_one_may_go_if_it_said_so() {
     let (mut known, now) = known(Some(revision(1, 5)), &[1]);
     let mut draining = instance(1);
     draining.state = State::Draining;
-    known.changed(now, change(6, What::Updated("A".into(), Box::new(draining.clone()))));
+    known.changed(now, change(6, ChangeKind::Updated("A".into(), Box::new(draining.clone()))));
     assert!(
-        known.changed(now, change(7, What::Removed("A".into(), Box::new(draining)))).is_empty()
+        known
+            .changed(now, change(7, ChangeKind::Removed("A".into(), Box::new(draining))))
+            .is_empty()
     );
     assert!(shown(&known).is_empty());
 }
@@ -160,16 +162,16 @@ fn the_last_one_may_go_if_it_said_so() {
 #[test]
 fn after_a_reset_nothing_is_forgotten_before_all_has_been_told() {
     let (mut known, now) = known(Some(revision(1, 5)), &[1, 2]);
-    known.changed(now, change(9, What::Reset));
+    known.changed(now, change(9, ChangeKind::Reset));
     known.changed(now, change(9, added(2)));
     known.changed(now, change(9, added(3)));
     assert_eq!(shown(&known), ["1", "2"]);
-    known.changed(now, change(9, What::Current));
+    known.changed(now, change(9, ChangeKind::Current));
     assert_eq!(shown(&known), ["2", "3"]);
     // Cut off in the midst of it, it does not count.
-    known.changed(now, change(12, What::Reset));
+    known.changed(now, change(12, ChangeKind::Reset));
     known.watched(false);
-    known.changed(now, change(12, What::Current));
+    known.changed(now, change(12, ChangeKind::Current));
     assert_eq!(shown(&known), ["2", "3"]);
 }
 
@@ -179,8 +181,8 @@ fn times_are_not_kept() {
     let mut one = instance(1);
     one.age = Some(Duration::from_secs(1));
     one.left = Some(Duration::from_secs(1));
-    let told = Told { instances: vec![one], ..told("a", None, &[]) };
-    known.told(Instant::now(), told);
+    let servers = ServerSet { instances: vec![one], ..told("a", None, &[]) };
+    known.replace(Instant::now(), servers);
     let one = known.instances().next().unwrap();
     assert_eq!((one.age, one.left), (None, None));
 }

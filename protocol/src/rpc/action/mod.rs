@@ -9,10 +9,12 @@ use super::Op;
 use super::boxed::{Boxed, Object};
 use crate::brine::Value;
 
-/// What is asked of an object: all operations but the few that concern the connection itself.
+/// A request to an object: all operations but the few that concern the connection itself.
+///
+/// `T` is an argument: a [`Boxed`] on the wire, or the form that a library gives to its users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "the wire's vocabulary is closed")]
-pub enum Action {
+pub enum Action<T = Boxed> {
     /// GETATTR: the value of an attribute.
     GetAttr {
         /// Its name.
@@ -28,12 +30,12 @@ pub enum Action {
         /// Its name.
         name: String,
         /// Its new value.
-        value: Boxed,
+        value: T,
     },
     /// CALL: calls the object.
     Call {
         /// What with.
-        args: Arguments,
+        args: Arguments<T>,
     },
     /// CALLATTR: calls an attribute, in one round trip. Python does so only for `__len__` and
     /// the like, but answers it for every name.
@@ -41,7 +43,7 @@ pub enum Action {
         /// The name of the attribute.
         name: String,
         /// What with.
-        args: Arguments,
+        args: Arguments<T>,
     },
     /// REPR: a text.
     Repr,
@@ -50,7 +52,7 @@ pub enum Action {
     /// CMP: a bool, or `NotImplemented`.
     Cmp {
         /// What the object stands on the left of.
-        other: Boxed,
+        other: T,
         /// How they are compared.
         comparison: Comparison,
     },
@@ -77,16 +79,16 @@ pub enum Action {
         /// `__getslice__`, `__setslice__` or `__delslice__`.
         fallback: String,
         /// Where the slice starts.
-        start: Boxed,
+        start: T,
         /// Where it stops.
-        stop: Boxed,
+        stop: T,
         /// What follows in the call.
-        args: Vec<Boxed>,
+        args: Vec<T>,
     },
     /// CTXEXIT: leaves a `with` block; true swallows the exception.
     CtxExit {
         /// The exception's class, or `None`.
-        exception: Boxed,
+        exception: T,
     },
     /// INSTANCECHECK: a bool, whether an object is an instance of this class.
     InstanceCheck {
@@ -96,13 +98,34 @@ pub enum Action {
 }
 
 /// The arguments of a call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "Python knows no third kind")]
-pub struct Arguments {
+pub struct Arguments<T = Boxed> {
     /// By position.
-    pub positional: Vec<Boxed>,
+    pub positional: Vec<T>,
     /// By keyword. Of two with one name, Python takes the last.
-    pub keyword: Vec<(String, Boxed)>,
+    pub keyword: Vec<(String, T)>,
+}
+
+impl<T> Arguments<T> {
+    /// No arguments.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { positional: Vec::new(), keyword: Vec::new() }
+    }
+
+    /// Converts each argument.
+    pub fn map<U>(self, mut convert: impl FnMut(T) -> U) -> Arguments<U> {
+        let positional = self.positional.into_iter().map(&mut convert).collect();
+        let keyword = self.keyword.into_iter().map(|(name, value)| (name, convert(value)));
+        Arguments { positional, keyword: keyword.collect() }
+    }
+}
+
+impl<T> Default for Arguments<T> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// One of Python's six comparisons.
@@ -140,7 +163,7 @@ impl Comparison {
     }
 }
 
-impl Action {
+impl<T> Action<T> {
     /// Which operation it is.
     #[must_use]
     pub const fn op(&self) -> Op {
@@ -164,6 +187,36 @@ impl Action {
         }
     }
 
+    /// Converts each argument, in the order in which they are written.
+    pub fn map<U>(self, mut convert: impl FnMut(T) -> U) -> Action<U> {
+        match self {
+            Self::GetAttr { name } => Action::GetAttr { name },
+            Self::DelAttr { name } => Action::DelAttr { name },
+            Self::SetAttr { name, value } => Action::SetAttr { name, value: convert(value) },
+            Self::Call { args } => Action::Call { args: args.map(convert) },
+            Self::CallAttr { name, args } => Action::CallAttr { name, args: args.map(convert) },
+            Self::Repr => Action::Repr,
+            Self::Str => Action::Str,
+            Self::Cmp { other, comparison } => Action::Cmp { other: convert(other), comparison },
+            Self::Hash => Action::Hash,
+            Self::Dir => Action::Dir,
+            Self::Pickle { protocol } => Action::Pickle { protocol },
+            Self::Inspect => Action::Inspect,
+            Self::BuffIter { count } => Action::BuffIter { count },
+            Self::OldSlicing { name, fallback, start, stop, args } => Action::OldSlicing {
+                name,
+                fallback,
+                start: convert(start),
+                stop: convert(stop),
+                args: args.into_iter().map(convert).collect(),
+            },
+            Self::CtxExit { exception } => Action::CtxExit { exception: convert(exception) },
+            Self::InstanceCheck { other } => Action::InstanceCheck { other },
+        }
+    }
+}
+
+impl Action {
     /// Calls `visit` with each object in the arguments.
     pub(super) fn for_each_object(&self, visit: &mut impl FnMut(Object<'_>)) {
         match self {

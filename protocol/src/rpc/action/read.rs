@@ -4,7 +4,7 @@ use super::{Action, Arguments, Comparison};
 use crate::brine::{Token, Value};
 use crate::rpc::boxed::{Boxed, Objects, find_own, read_box};
 use crate::rpc::cursor::Cursor;
-use crate::rpc::refusal::{Fault, Refusal};
+use crate::rpc::refusal::{ReadError, Refusal};
 use crate::rpc::{ObjectId, Op};
 
 /// A request as it came, for whichever part of the session answers it.
@@ -24,7 +24,7 @@ impl Incoming {
         cursor: &mut Cursor<'_>,
         depth: u16,
         objects: &mut impl Objects,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, ReadError> {
         let mut peek = cursor.clone();
         match peek.token()? {
             Token::Tuple(2) => *cursor = peek,

@@ -4,14 +4,14 @@ use super::{Boxed, LABEL_RECEIVERS, LABEL_SENDERS, LABEL_TUPLE, LABEL_VALUE, Obj
 use crate::brine::{DecodeError, DecodeErrorKind, Token, Value};
 use crate::rpc::ObjectId;
 use crate::rpc::cursor::Cursor;
-use crate::rpc::refusal::{Fault, Refusal};
+use crate::rpc::refusal::{ReadError, Refusal};
 
 /// Reads the next value as a box with at most `depth` tuples in each other.
 pub(in crate::rpc) fn read_box(
     cursor: &mut Cursor<'_>,
     depth: u16,
     objects: &mut impl Objects,
-) -> Result<Boxed, Fault> {
+) -> Result<Boxed, ReadError> {
     let mut peek = cursor.clone();
     match peek.token()? {
         Token::Tuple(2) => *cursor = peek,
@@ -60,7 +60,7 @@ fn read_own(
     cursor: &mut Cursor<'_>,
     depth: u16,
     objects: &impl Objects,
-) -> Result<ObjectId, Fault> {
+) -> Result<ObjectId, ReadError> {
     let mut inside = cursor.clone();
     if let Token::Tuple(3) = inside.token()?
         && let Token::Str(name) = inside.token()?

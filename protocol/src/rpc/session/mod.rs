@@ -9,7 +9,7 @@ mod config;
 mod event;
 mod in_flight;
 mod objects;
-mod pace;
+mod progress;
 mod receive;
 mod send;
 
@@ -23,7 +23,7 @@ pub use send::{CallOptions, RequestError};
 
 use self::in_flight::InFlight;
 use self::objects::ObjectTables;
-use self::pace::Pace;
+use self::progress::Progress;
 use super::{Boxed, Class, Dialect, FrameDecoder, IdPack, ObjectId};
 
 /// An output buffer that grew beyond this is not kept.
@@ -77,9 +77,9 @@ const KEPT: usize = 256 << 10;
 pub struct Session {
     frames: FrameDecoder,
     /// How the frame that has begun goes on, in bytes of it.
-    incoming: Option<Pace>,
+    incoming: Option<Progress>,
     /// How what the system does not take goes on, in bytes sent since the beginning.
-    outgoing: Option<Pace>,
+    outgoing: Option<Progress>,
     state: State,
 }
 
@@ -175,7 +175,7 @@ impl Session {
         self.incoming = if arrived == 0 || self.state.is_closed {
             None
         } else {
-            Pace::next(self.incoming, now, arrived, limits.stall, limits.progress)
+            Progress::next(self.incoming, now, arrived, limits.stall, limits.progress)
         };
     }
 
@@ -186,7 +186,7 @@ impl Session {
     pub fn handle_blocked(&mut self, now: Instant, unsent: usize) {
         let limits = &self.state.config.limits;
         let sent = self.state.handed_out.saturating_sub(unsent as u64);
-        self.outgoing = Pace::next(self.outgoing, now, sent, limits.unread, limits.progress);
+        self.outgoing = Progress::next(self.outgoing, now, sent, limits.unread, limits.progress);
     }
 
     /// Takes note that no more bytes will come from the peer, or that none can be sent.
@@ -199,10 +199,10 @@ impl Session {
 
     /// Takes note of the time; to be called when [`Session::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.incoming.is_some_and(|pace| pace.deadline <= now) {
+        if self.incoming.is_some_and(|stretch| stretch.deadline <= now) {
             self.state.close(CloseReason::Stalled);
         }
-        if self.outgoing.is_some_and(|pace| pace.deadline <= now) {
+        if self.outgoing.is_some_and(|stretch| stretch.deadline <= now) {
             self.state.close(CloseReason::Unread);
         }
         self.state.on_timeout(now);
@@ -228,9 +228,10 @@ impl Session {
         if self.state.is_closed {
             return None;
         }
-        let paces = [self.incoming, self.outgoing].map(|pace| pace.map(|pace| pace.deadline));
+        let stretches =
+            [self.incoming, self.outgoing].map(|stretch| stretch.map(|stretch| stretch.deadline));
         let others = [self.state.calls.next_deadline(), self.state.idle_at];
-        paces.into_iter().chain(others).flatten().min()
+        stretches.into_iter().chain(others).flatten().min()
     }
 
     /// Offers an object to the peer, to be sent as [`Boxed::Local`] in the next request or answer.

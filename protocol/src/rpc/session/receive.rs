@@ -7,7 +7,7 @@ use crate::rpc::action::Incoming;
 use crate::rpc::boxed::read_box;
 use crate::rpc::cursor::Cursor;
 use crate::rpc::message::{Kind, Message, MessageError};
-use crate::rpc::refusal::{Fault, Refusal};
+use crate::rpc::refusal::{ReadError, Refusal};
 use crate::rpc::{Boxed, Dialect, Exception, Seq};
 
 impl State {
@@ -34,7 +34,7 @@ impl State {
     fn on_request(&mut self, message: Message<'_>, bytes: usize) -> Result<(), CloseReason> {
         let limits = self.config.limits;
         let mut values = 0;
-        let read = Cursor::new(message.body, &limits.message).map_err(Fault::from).and_then(
+        let read = Cursor::new(message.body, &limits.message).map_err(ReadError::from).and_then(
             |mut cursor| {
                 let read = Incoming::read(&mut cursor, limits.message.depth, &mut self.objects);
                 values = cursor.values();
@@ -118,7 +118,7 @@ impl State {
         Ok(())
     }
 
-    fn read_result(&mut self, body: &[u8], limits: &Limits) -> Result<Boxed, Fault> {
+    fn read_result(&mut self, body: &[u8], limits: &Limits) -> Result<Boxed, ReadError> {
         let mut cursor = Cursor::new(body, limits)?;
         let result = read_box(&mut cursor, limits.depth, &mut self.objects)?;
         cursor.finish()?;
@@ -134,17 +134,17 @@ impl State {
 }
 
 /// What to say about a body that makes no sense, after making sure that all of it is brine.
-fn refusal(fault: Fault, body: &[u8], limits: &Limits) -> Result<Refusal, CloseReason> {
+fn refusal(fault: ReadError, body: &[u8], limits: &Limits) -> Result<Refusal, CloseReason> {
     let refusal = match fault {
-        Fault::Refused(refusal) => refusal,
-        Fault::Malformed(error) => return Err(CloseReason::Body(error)),
+        ReadError::Refused(refusal) => refusal,
+        ReadError::Malformed(error) => return Err(CloseReason::Body(error)),
     };
     let walked = Cursor::new(body, limits).and_then(|mut cursor| {
         cursor.raw()?;
         cursor.finish()
     });
-    match walked.map_err(Fault::from) {
-        Err(Fault::Malformed(error)) => Err(CloseReason::Body(error)),
-        Ok(()) | Err(Fault::Refused(_)) => Ok(refusal),
+    match walked.map_err(ReadError::from) {
+        Err(ReadError::Malformed(error)) => Err(CloseReason::Body(error)),
+        Ok(()) | Err(ReadError::Refused(_)) => Ok(refusal),
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn run(args: &PingArgs, registries: Option<Registries>) -> anyhow::Re
                     if let (Some(id), Some(found)) = (instance.id, pong.discovery()) {
                         let target = native::Target { instance: Some(id), ..Default::default() };
                         // For those who connect next; whether it succeeds says nothing here.
-                        let _ = registrar.native().speaks(target, found).await;
+                        let _ = registrar.native().report_dialect(target, found).await;
                     }
                     pongs.push(pong);
                 }

@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::process::{ExitCode, ExitStatus};
 
 use anyhow::{Context, bail};
-use rpyc_client::native::Face;
+use rpyc_client::native::RegistryProtocol;
 use rpyc_client::{Fault, Registrar, Registries, ServiceName};
-use rpyc_server::{Announcer, AnnouncerBuilder, State, Status};
+use rpyc_server::announcer::{State, Status};
+use rpyc_server::{Announcer, AnnouncerBuilder};
 use tokio::process::{Child, Command};
 use tokio::sync::{oneshot, watch};
 
@@ -80,7 +81,7 @@ async fn once_with(args: &RegisterArgs, target: Registries) -> anyhow::Result<Ve
         // What nobody renews needs no owner; and so `unregister` ends it.
         registrar.register(&args.names, &args.place.port).await?
     } else {
-        if registrar.face().await?.value == Face::Legacy {
+        if registrar.protocol().await?.value == RegistryProtocol::Legacy {
             if args.told.exclusive {
                 bail!("{target} is RPyC's own registry, which knows no --exclusive");
             }

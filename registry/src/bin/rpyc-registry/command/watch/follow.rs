@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rpyc_client::native::{Change, Native, Revision, Watch, What};
+use rpyc_client::native::{Change, ChangeKind, Native, Revision, Watch};
 use tokio::sync::mpsc;
 
 /// How soon after a loss to try again, and how seldom at the most.
@@ -83,9 +83,9 @@ struct Place {
 
 impl Place {
     fn pass(&mut self, change: &Change) {
-        self.since = match change.what {
-            What::Reset => None,
-            What::Current => Some(change.revision),
+        self.since = match change.kind {
+            ChangeKind::Reset => None,
+            ChangeKind::Current => Some(change.revision),
             _ => self.since.map(|_| change.revision),
         };
     }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use rpyc_client::Registries;
-use rpyc_client::native::{Change, What};
+use rpyc_client::native::{Change, ChangeKind};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
@@ -62,16 +62,16 @@ async fn lines(mut told: mpsc::Receiver<Told>) -> anyhow::Result<()> {
         let line = match told {
             Told::Lost(why) => json!({ "event": "disconnected", "why": why }),
             Told::Found => json!({ "event": "connected" }),
-            Told::Changed(Change { revision, what, .. }) => {
+            Told::Changed(Change { revision, kind, .. }) => {
                 let was_current = is_current;
-                match what {
+                match kind {
                     // It comes again while nothing happens, which is nothing to tell.
-                    What::Current if was_current => continue,
-                    What::Current => is_current = true,
-                    What::Reset => is_current = false,
+                    ChangeKind::Current if was_current => continue,
+                    ChangeKind::Current => is_current = true,
+                    ChangeKind::Reset => is_current = false,
                     _ => {}
                 }
-                let Some(mut line) = line(what) else { continue };
+                let Some(mut line) = line(kind) else { continue };
                 line.insert("revision".to_owned(), revision.to_string().into());
                 line.into()
             }
@@ -84,13 +84,13 @@ async fn lines(mut told: mpsc::Receiver<Told>) -> anyhow::Result<()> {
 }
 
 /// What happened; `None` if it is of a kind that this version does not know.
-fn line(what: What) -> Option<Map<String, Value>> {
-    let (event, about) = match what {
-        What::Added(name, instance) => ("added", Some((name, instance))),
-        What::Updated(name, instance) => ("updated", Some((name, instance))),
-        What::Removed(name, instance) => ("removed", Some((name, instance))),
-        What::Reset => ("reset", None),
-        What::Current => ("current", None),
+fn line(kind: ChangeKind) -> Option<Map<String, Value>> {
+    let (event, about) = match kind {
+        ChangeKind::Added(name, instance) => ("added", Some((name, instance))),
+        ChangeKind::Updated(name, instance) => ("updated", Some((name, instance))),
+        ChangeKind::Removed(name, instance) => ("removed", Some((name, instance))),
+        ChangeKind::Reset => ("reset", None),
+        ChangeKind::Current => ("current", None),
         _ => return None,
     };
     let mut line = Map::new();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
 use rpyc_client::Instance;
-use rpyc_client::native::What;
+use rpyc_client::native::ChangeKind;
 
 use super::follow::Told;
 use crate::output::{self, Table};
@@ -52,7 +52,7 @@ impl View {
                 self.learning.as_mut().map(Instances::clear);
             }
             Told::Found => self.lost = None,
-            Told::Changed(change) => self.change(now, change.what),
+            Told::Changed(change) => self.change(now, change.kind),
         }
     }
 
@@ -61,22 +61,22 @@ impl View {
         self.gone.retain(|(_, seen)| seen.at.elapsed() < GONE_FOR);
     }
 
-    fn change(&mut self, now: Instant, what: What) {
+    fn change(&mut self, now: Instant, kind: ChangeKind) {
         let shown = self.learning.as_mut().unwrap_or(&mut self.instances);
-        match what {
-            What::Added(name, instance) | What::Updated(name, instance) => {
+        match kind {
+            ChangeKind::Added(name, instance) | ChangeKind::Updated(name, instance) => {
                 let key = (name, instance.id.unwrap_or_default());
                 shown.insert(key, Seen { instance: *instance, at: now });
             }
-            What::Removed(name, instance) => {
+            ChangeKind::Removed(name, instance) => {
                 let key = (name, instance.id.unwrap_or_default());
                 shown.remove(&key);
                 if self.learning.is_none() {
                     self.gone.push((key.0, Seen { instance: *instance, at: now }));
                 }
             }
-            What::Reset => self.learning = Some(Instances::new()),
-            What::Current => {
+            ChangeKind::Reset => self.learning = Some(Instances::new()),
+            ChangeKind::Current => {
                 if let Some(learned) = self.learning.take() {
                     self.instances = learned;
                 }

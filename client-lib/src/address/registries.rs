@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use crate::{RegistryAddr, RegistryAddrError};
+use super::{RegistryAddr, RegistryAddrError};
 
 /// The environment variable that names the registries of this program: a comma-separated list of
 /// [`RegistryAddr`].

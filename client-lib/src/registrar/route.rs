@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use tokio::time::{Instant, timeout_at};
 
 use crate::address::Host;
-use crate::interfaces::{Interfaces, needs_zone};
+use crate::net::interfaces::{Interfaces, needs_zone};
 use crate::{Fault, RegistryAddr};
 
 /// One way to a registry.

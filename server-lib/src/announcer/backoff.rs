@@ -14,12 +14,12 @@ const SHORTEST: Duration = Duration::from_millis(20);
 
 /// Decides how long to wait after each try; reads neither clock nor randomness.
 #[derive(Clone, Debug)]
-pub(super) struct Pace {
+pub(super) struct Backoff {
     interval: Duration,
     retry: Duration,
 }
 
-impl Pace {
+impl Backoff {
     pub(super) fn new(interval: Duration) -> Self {
         Self { interval, retry: FIRST_RETRY.min(interval) }
     }
@@ -50,31 +50,31 @@ mod tests {
 
     #[test]
     fn renewals_come_a_little_early_and_never_late() {
-        let mut pace = Pace::new(Duration::from_secs(60));
-        assert_eq!(pace.after_success(None, 0.0), Duration::from_secs(60));
-        assert_eq!(pace.after_success(None, 1.0), Duration::from_secs(57));
+        let mut backoff = Backoff::new(Duration::from_secs(60));
+        assert_eq!(backoff.after_success(None, 0.0), Duration::from_secs(60));
+        assert_eq!(backoff.after_success(None, 1.0), Duration::from_secs(57));
         let hint = Some(Duration::from_secs(10));
-        assert_eq!(pace.after_success(hint, 0.0), Duration::from_secs(10));
-        assert_eq!(pace.after_success(Some(Duration::MAX), 0.0), Duration::from_secs(60));
-        assert_eq!(pace.after_success(Some(Duration::ZERO), 0.0), SHORTEST);
+        assert_eq!(backoff.after_success(hint, 0.0), Duration::from_secs(10));
+        assert_eq!(backoff.after_success(Some(Duration::MAX), 0.0), Duration::from_secs(60));
+        assert_eq!(backoff.after_success(Some(Duration::ZERO), 0.0), SHORTEST);
     }
 
     #[test]
     fn failures_are_followed_by_growing_gaps_until_a_success() {
-        let mut pace = Pace::new(Duration::from_secs(60));
+        let mut backoff = Backoff::new(Duration::from_secs(60));
         for millis in [500, 1000, 2000, 4000, 5000, 5000] {
-            assert_eq!(pace.after_failure(0.5), Duration::from_millis(millis));
+            assert_eq!(backoff.after_failure(0.5), Duration::from_millis(millis));
         }
-        pace.after_success(None, 0.5);
-        assert_eq!(pace.after_failure(0.0), Duration::from_millis(375));
-        assert_eq!(pace.after_failure(1.0), Duration::from_millis(1250));
+        backoff.after_success(None, 0.5);
+        assert_eq!(backoff.after_failure(0.0), Duration::from_millis(375));
+        assert_eq!(backoff.after_failure(1.0), Duration::from_millis(1250));
     }
 
     #[test]
     fn no_gap_is_longer_than_the_interval() {
-        let mut pace = Pace::new(Duration::from_millis(100));
+        let mut backoff = Backoff::new(Duration::from_millis(100));
         for _ in 0..5 {
-            assert_eq!(pace.after_failure(0.5), Duration::from_millis(100));
+            assert_eq!(backoff.after_failure(0.5), Duration::from_millis(100));
         }
     }
 }

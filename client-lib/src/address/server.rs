@@ -7,15 +7,15 @@ use rpyc_protocol::rpc::Dialect;
 /// The address of a server: `HOST:PORT`, or the path of a unix socket, which has a `/` in it; either
 /// may end in `?dialect=DIALECT`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Address {
-    pub(super) endpoint: Endpoint,
+pub(crate) struct ServerAddr {
+    pub(crate) endpoint: Endpoint,
     /// The dialect, where the address states it.
-    pub(super) dialect: Option<Dialect>,
+    pub(crate) dialect: Option<Dialect>,
 }
 
-impl Address {
+impl ServerAddr {
     /// Reads an address; `None` if the text is none.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (place, dialect) = match text.rsplit_once("?dialect=") {
             Some((place, dialect)) => (place, Some(dialect.parse().ok()?)),
             None => (text, None),
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn an_address_is_a_host_and_port_or_a_path() {
         let check = |text: &str, expected: Option<&str>| {
-            let address = Address::parse(text);
+            let address = ServerAddr::parse(text);
             let endpoint = address.map(|address| address.endpoint.to_string());
             assert_eq!(endpoint.as_deref(), expected, "{text}");
         };
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn an_address_may_state_the_dialect() {
         let check = |text: &str, endpoint: &str, dialect: Dialect| {
-            let address = Address::parse(text).unwrap();
+            let address = ServerAddr::parse(text).unwrap();
             assert_eq!(address.endpoint.to_string(), endpoint);
             assert_eq!(address.dialect, Some(dialect), "{text}");
         };
@@ -68,8 +68,8 @@ mod tests {
         check("[::1]:1?dialect=6", "[::1]:1", Dialect::V6);
         let bound = Dialect::V5.with_bind_threads();
         check("/run/x.sock?dialect=5-bind-threads", "localhost:/run/x.sock", bound);
-        assert_eq!(Address::parse("localhost:1").unwrap().dialect, None);
-        assert_eq!(Address::parse("localhost:1?dialect=7"), None);
-        assert_eq!(Address::parse("localhost:1?dialect="), None);
+        assert_eq!(ServerAddr::parse("localhost:1").unwrap().dialect, None);
+        assert_eq!(ServerAddr::parse("localhost:1?dialect=7"), None);
+        assert_eq!(ServerAddr::parse("localhost:1?dialect="), None);
     }
 }

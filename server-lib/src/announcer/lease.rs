@@ -7,16 +7,18 @@ use rpyc_client::{Acknowledgement, Registrar, RequestError};
 
 /// A lease that a registry has granted, and the way to that registry.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct Lease {
     registrar: Registrar,
     pub(super) granted: Granted,
     pub(super) acknowledgement: Acknowledgement,
     pub(super) is_draining: bool,
     /// Whether the registry has failed to answer since, so that another may be there by now.
     pub(super) is_doubtful: bool,
+    /// Whether it was granted since the last announcement, so that it needs no renewal.
+    pub(super) is_new: bool,
 }
 
-impl Held {
+impl Lease {
     /// What was granted by way of `registrar`, which asks just one registry.
     pub(super) fn new(registrar: Registrar, answer: &Answer<Granted>) -> Self {
         if let Some(why) = &answer.value.unreachable {
@@ -28,6 +30,7 @@ impl Held {
             acknowledgement: answer.into(),
             is_draining: false,
             is_doubtful: false,
+            is_new: true,
         }
     }
 

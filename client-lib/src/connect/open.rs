@@ -1,42 +1,9 @@
-//! From the name of a service to a connection to one of its servers.
-
-use std::fmt::Display;
-use std::io;
-use std::time::Duration;
+//! From the name of a service to a stream to one of its servers.
 
 use rpyc_protocol::ServiceName;
-use rpyc_protocol::registry::Port;
-use rpyc_protocol::registry::reply::Endpoint;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
-use crate::{ConnectError, Connection, Finder, Registrar, ServiceStream, Socket, Unreached};
-
-/// Connects to a server of `name`, found through the registries that the environment names or
-/// those nearby.
-///
-/// It is [`Registrar::from_env`] and [`Registrar::connect_by_service`] in one. For options, see
-/// [`ConnectionBuilder::connect_by_service`](crate::ConnectionBuilder::connect_by_service).
-///
-/// # Errors
-/// [`ConnectError`] tells which of the steps failed, and how.
-///
-/// # Cancel safety
-/// Cancel safe: dropping the future closes whatever was opened.
-///
-/// # Examples
-/// ```no_run
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use rpyc_client::args;
-///
-/// let payroll = rpyc_client::connect_by_service("PAYROLL").await?.root().await?;
-/// let pay: f64 = payroll.call("get_salary", args!["Mertz", "David"]).await?;
-/// # Ok(())
-/// # }
-/// ```
-pub async fn connect_by_service(name: &str) -> Result<Connection, ConnectError> {
-    Connection::builder().connect_by_service(name).await
-}
+use super::Finder;
+use crate::{ConnectError, Registrar, Resolver, ServiceStream};
 
 /// Opens a stream to a server of `name` over which nothing was said yet, found through the
 /// registries that the environment names or those nearby.
@@ -51,42 +18,7 @@ pub async fn open_by_service(name: &str) -> Result<ServiceStream, ConnectError> 
     Registrar::from_env()?.open(&name).await
 }
 
-/// Connects to the server at `address`: `host:port`, or the path of a unix socket, which has a `/`
-/// in it. For options, see [`ConnectionBuilder::connect`](crate::ConnectionBuilder::connect).
-///
-/// # Errors
-/// [`ConnectError`] tells why there is no connection.
-///
-/// # Cancel safety
-/// Cancel safe: dropping the future closes whatever was opened.
-///
-/// # Examples
-/// ```no_run
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let connection = rpyc_client::connect("localhost:18861").await?;
-/// let root = connection.root().await?;
-/// # Ok(())
-/// # }
-/// ```
-pub async fn connect(address: impl Display) -> Result<Connection, ConnectError> {
-    Connection::builder().connect(address).await
-}
-
 impl Registrar {
-    /// Asks who serves `name` and connects to one of them: [`Registrar::open`], and a conversation
-    /// over it. For options, see
-    /// [`ConnectionBuilder::connect_through`](crate::ConnectionBuilder::connect_through).
-    ///
-    /// # Errors
-    /// [`ConnectError::Lookup`] if it is not known who serves the name, [`ConnectError::AllFailed`]
-    /// if none of them could be connected to.
-    ///
-    /// # Cancel safety
-    /// Cancel safe: dropping the future closes whatever was opened.
-    pub async fn connect_by_service(&self, name: &ServiceName) -> Result<Connection, ConnectError> {
-        Connection::builder().connect_through(self, name).await
-    }
-
     /// Asks who serves `name` and opens a stream to one of them.
     ///
     /// They are tried in the order in which the registry recommends them. The next is tried beside
@@ -107,70 +39,37 @@ impl Registrar {
     }
 }
 
-/// Connects to one server.
-pub(crate) async fn dial(endpoint: Endpoint, limit: Duration) -> Result<ServiceStream, Unreached> {
-    match within(limit, open(&endpoint)).await {
-        Ok(socket) => Ok(ServiceStream::new(endpoint, socket)),
-        Err(error) => {
-            tracing::debug!(%endpoint, %error, "cannot connect");
-            Err(Unreached { endpoint, error })
-        }
+impl Resolver {
+    /// Opens a stream to a server of `name`, over which nothing was said yet, as
+    /// [`connect`](Self::connect) does.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future closes whatever was opened.
+    pub async fn open(&self, name: &str) -> Result<ServiceStream, ConnectError> {
+        let name = ServiceName::new(name)?;
+        Finder::from(self).open(&name).await
     }
-}
-
-async fn within<T>(limit: Duration, opening: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(limit, opening).await.unwrap_or_else(|_| {
-        let message = format!("no connection within {limit:.1?}");
-        Err(io::Error::new(io::ErrorKind::TimedOut, message))
-    })
-}
-
-async fn open(endpoint: &Endpoint) -> io::Result<Socket> {
-    match &endpoint.port {
-        Port::Tcp(port) => {
-            let stream = TcpStream::connect((endpoint.host.as_str(), port.get())).await?;
-            stream.set_nodelay(true)?;
-            Ok(Socket::Tcp(stream))
-        }
-        Port::Path(path) => open_path(&endpoint.host, path).await,
-    }
-}
-
-#[cfg(unix)]
-async fn open_path(host: &str, path: &str) -> io::Result<Socket> {
-    if !is_here(host)? {
-        let message = "it listens on a unix socket of another machine";
-        return Err(io::Error::new(io::ErrorKind::Unsupported, message));
-    }
-    tokio::net::UnixStream::connect(path).await.map(Socket::Unix)
-}
-
-#[cfg(not(unix))]
-async fn open_path(_host: &str, _path: &str) -> io::Result<Socket> {
-    let message = "it listens on a unix socket, which this system does not have";
-    Err(io::Error::new(io::ErrorKind::Unsupported, message))
-}
-
-/// Whether `host` is an address of this machine.
-#[cfg(unix)]
-fn is_here(host: &str) -> io::Result<bool> {
-    let ip = host.split_once('%').map_or(host, |(ip, _zone)| ip);
-    let Ok(ip) = ip.parse::<std::net::IpAddr>() else { return Ok(host == "localhost") };
-    let ip = ip.to_canonical();
-    Ok(ip.is_loopback() || crate::interfaces::Interfaces::read()?.has(ip))
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::time::Duration;
 
     use rpyc_protocol::brine::Writer;
+    use rpyc_protocol::registry::Port;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
     use crate::scripted::{Deserted, Scripted};
-    use crate::{Registries, Transport};
+    use crate::{Connection, Registries, Socket, Transport};
 
     /// A registry that tells of `endpoints` whatever it is asked.
     async fn telling(endpoints: &[(&str, Port)]) -> (Scripted, Registrar) {
@@ -293,19 +192,11 @@ mod tests {
         echo(stream, peer).await;
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_that_does_not_come_is_given_up() {
-        let opening = std::future::pending::<io::Result<()>>();
-        let error = within(Duration::from_secs(5), opening).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(error.to_string(), "no connection within 5.0s");
-    }
-
     #[test]
     fn futures_may_move_between_threads() {
         fn check(_: impl Send) {}
         check(open_by_service("payroll"));
-        check(connect_by_service("payroll"));
-        check(connect("localhost:1"));
+        check(crate::connect_by_service("payroll"));
+        check(crate::connect("localhost:1"));
     }
 }

@@ -8,24 +8,24 @@ use rpyc_protocol::registry::native::{self, Operation};
 use rpyc_protocol::registry::reply::Endpoint;
 use tokio::time::Instant;
 
-use super::ask::{Asking, Failure, Reply};
+use super::exchange::{Asking, Failure, Reply};
 use super::question::Question;
+use super::route::Route;
 use super::{Instance, Registrar, Service, complete_zones, page};
-use crate::route::Route;
 use crate::{Attempt, Attempts, Fault, RegistryAddr, Transport};
 
 /// How many questions a legacy registry is asked at a time.
 const IN_FLIGHT: usize = 16;
 
 /// A registry that has begun to tell, and goes on when asked.
-pub(super) struct Told<'a> {
+pub(super) struct FollowUp<'a> {
     pub(super) registrar: &'a Registrar,
     pub(super) registry: &'a RegistryAddr,
     pub(super) reply_from: SocketAddr,
     pub(super) local: SocketAddr,
 }
 
-impl<'a> Told<'a> {
+impl<'a> FollowUp<'a> {
     pub(super) fn by<A>(
         registrar: &'a Registrar,
         registry: &'a RegistryAddr,
@@ -145,6 +145,6 @@ impl<'a> Told<'a> {
     }
 
     pub(super) fn remember_legacy(&self) {
-        self.registrar.inner.faces.set_legacy(self.registry.transport(), self.reply_from);
+        self.registrar.inner.protocols.set_legacy(self.registry.transport(), self.reply_from);
     }
 }

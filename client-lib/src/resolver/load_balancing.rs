@@ -16,7 +16,7 @@ use crate::Instance;
 /// elsewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Choice {
+pub enum LoadBalancing {
     /// By chance, in proportion to weight. Needs to know nothing, and many clients spread evenly.
     #[default]
     WeightedRandom,
@@ -63,7 +63,7 @@ impl Turns {
     }
 }
 
-impl Choice {
+impl LoadBalancing {
     /// The servers that may be used, in the order in which they are to be tried.
     ///
     /// `random` gives numbers from 0 to 1, 1 excluded.

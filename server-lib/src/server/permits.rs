@@ -2,43 +2,45 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-/// The places for clients of one address, of which there are so many.
+use crate::lock::lock;
+
+/// The permits for clients of one address, of which there are so many.
 #[derive(Clone, Debug)]
-pub(super) struct Places {
+pub(super) struct Permits {
     limit: usize,
     taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// A place that is taken; free again when this is dropped.
+/// A permit that is taken; free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Permit {
     source: IpAddr,
     taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-impl Places {
+impl Permits {
     pub(super) fn new(limit: usize) -> Self {
         Self { limit, taken: Arc::default() }
     }
 
-    /// Takes a place for a client, if there is one for its address.
-    pub(super) fn take(&self, address: IpAddr) -> Option<Place> {
+    /// Takes a permit for a client, if there is one for its address.
+    pub(super) fn take(&self, address: IpAddr) -> Option<Permit> {
         let source = source(address);
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = lock(&self.taken);
         let count = taken.get(&source).copied().unwrap_or_default();
         if count >= self.limit {
             return None;
         }
         taken.insert(source, count + 1);
-        Some(Place { source, taken: self.taken.clone() })
+        Some(Permit { source, taken: self.taken.clone() })
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = lock(&self.taken);
         if let Some(count) = taken.get_mut(&self.source) {
             *count -= 1;
             if *count == 0 {
@@ -62,8 +64,8 @@ mod tests {
 
     #[test]
     fn each_address_has_its_places_and_gets_them_back() {
-        let places = Places::new(2);
-        let take = |address: &str| places.take(address.parse().unwrap());
+        let permits = Permits::new(2);
+        let take = |address: &str| permits.take(address.parse().unwrap());
         let (one, other) = (take("192.0.2.1"), take("::ffff:192.0.2.1"));
         assert!(one.is_some() && other.is_some());
         assert!(take("192.0.2.1").is_none());
@@ -77,6 +79,6 @@ mod tests {
         assert!(take("2001:db8::3").is_none(), "the same network");
         assert!(take("2001:db8:0:1::3").is_some(), "another one");
         drop((one, other));
-        assert!(places.taken.lock().unwrap().is_empty());
+        assert!(permits.taken.lock().unwrap().is_empty());
     }
 }

@@ -35,10 +35,15 @@ fn weighing(port: u16, weight: u16) -> Instance {
     instance(port, |it| it.details.weight = Some(weight))
 }
 
-fn order(choice: Choice, all: &[Instance], zone: Option<&str>, loads: &Loads) -> Vec<u16> {
+fn order(
+    load_balancing: LoadBalancing,
+    all: &[Instance],
+    zone: Option<&str>,
+    loads: &Loads,
+) -> Vec<u16> {
     let mut random = fastrand::Rng::with_seed(7);
     let mut turns = Turns::default();
-    let ordered = choice.order(all.iter(), zone, loads, &mut turns, || random.f64());
+    let ordered = load_balancing.order(all.iter(), zone, loads, &mut turns, || random.f64());
     ordered.into_iter().map(|it| number(&it.endpoint)).collect()
 }
 
@@ -59,23 +64,31 @@ fn states_zones_weights_and_failures_come_before_any_policy() {
         instance(10, in_zone),
     ];
     let loads = Loads { ejected: vec![10], ..Loads::default() };
-    for choice in
-        [Choice::WeightedRandom, Choice::RoundRobin, Choice::LeastConnections, Choice::PowerOfTwo]
-    {
+    for choice in [
+        LoadBalancing::WeightedRandom,
+        LoadBalancing::RoundRobin,
+        LoadBalancing::LeastConnections,
+        LoadBalancing::PowerOfTwo,
+    ] {
         let expected = [1, 2, 3, 4, 5, 9, 10];
         assert_eq!(order(choice, &all, Some("z"), &loads), expected, "{choice:?}");
     }
-    assert!(order(Choice::default(), &all[5..6], None, &loads).is_empty());
-    assert_eq!(order(Choice::default(), &all[..1], None, &loads), [9], "better than none");
+    assert!(order(LoadBalancing::default(), &all[5..6], None, &loads).is_empty());
+    assert_eq!(order(LoadBalancing::default(), &all[..1], None, &loads), [9], "better than none");
 }
 
 /// How often each of the servers is first.
-fn shares(choice: Choice, all: &[Instance], loads: &Loads, n: usize) -> HashMap<u16, usize> {
+fn shares(
+    load_balancing: LoadBalancing,
+    all: &[Instance],
+    loads: &Loads,
+    n: usize,
+) -> HashMap<u16, usize> {
     let mut random = fastrand::Rng::with_seed(7);
     let mut turns = Turns::default();
     let mut firsts = HashMap::new();
     for _ in 0..n {
-        let ordered = choice.order(all.iter(), None, loads, &mut turns, || random.f64());
+        let ordered = load_balancing.order(all.iter(), None, loads, &mut turns, || random.f64());
         *firsts.entry(number(&ordered[0].endpoint)).or_default() += 1;
     }
     firsts
@@ -84,7 +97,7 @@ fn shares(choice: Choice, all: &[Instance], loads: &Loads, n: usize) -> HashMap<
 #[test]
 fn chance_is_in_proportion_to_weight() {
     let all = [weighing(1, 1), weighing(2, 3)];
-    let firsts = shares(Choice::WeightedRandom, &all, &Loads::default(), 10_000);
+    let firsts = shares(LoadBalancing::WeightedRandom, &all, &Loads::default(), 10_000);
     assert!((2300..2700).contains(&firsts[&1]), "{firsts:?}");
 }
 
@@ -95,7 +108,8 @@ fn turns_are_in_proportion_to_weight_and_even() {
     let loads = Loads::default();
     let firsts: Vec<_> = (0..8)
         .map(|_| {
-            let ordered = Choice::RoundRobin.order(all.iter(), None, &loads, &mut turns, || 0.5);
+            let ordered =
+                LoadBalancing::RoundRobin.order(all.iter(), None, &loads, &mut turns, || 0.5);
             number(&ordered[0].endpoint)
         })
         .collect();
@@ -106,10 +120,10 @@ fn turns_are_in_proportion_to_weight_and_even() {
 fn the_least_loaded_for_its_weight_is_first() {
     let all = [weighing(1, 1), weighing(2, 4), weighing(3, 1)];
     let loads = Loads { connections: [(1, 2), (2, 4), (3, 5)].into(), ..Loads::default() };
-    assert_eq!(order(Choice::LeastConnections, &all, None, &loads), [2, 1, 3]);
-    assert_eq!(order(Choice::LeastConnections, &all, None, &Loads::default())[0], 2);
+    assert_eq!(order(LoadBalancing::LeastConnections, &all, None, &loads), [2, 1, 3]);
+    assert_eq!(order(LoadBalancing::LeastConnections, &all, None, &Loads::default())[0], 2);
     let equal = [weighing(1, 1), weighing(2, 1)];
-    let firsts = shares(Choice::LeastConnections, &equal, &Loads::default(), 1000);
+    let firsts = shares(LoadBalancing::LeastConnections, &equal, &Loads::default(), 1000);
     assert!(firsts[&1] > 400 && firsts[&2] > 400, "{firsts:?}");
 }
 
@@ -117,7 +131,7 @@ fn the_least_loaded_for_its_weight_is_first() {
 fn of_two_by_chance_the_less_loaded_is_first() {
     let all = [weighing(1, 1), weighing(2, 1), weighing(3, 1)];
     let loads = Loads { connections: [(1, 9), (2, 5), (3, 1)].into(), ..Loads::default() };
-    let firsts = shares(Choice::PowerOfTwo, &all, &loads, 3000);
+    let firsts = shares(LoadBalancing::PowerOfTwo, &all, &loads, 3000);
     assert!(!firsts.contains_key(&1), "the worst of all is the worse of any two: {firsts:?}");
     assert!((850..1150).contains(&firsts[&2]), "{firsts:?}");
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
-use crate::resolver::Seat;
+use crate::resolver::ConnectionGuard;
 
 /// A connection to a server of a service, over which nothing was said yet.
 ///
@@ -23,7 +23,7 @@ pub struct ServiceStream {
     endpoint: Endpoint,
     socket: Socket,
     /// Counts the connection among those to its server.
-    seat: Option<Arc<Seat>>,
+    guard: Option<Arc<ConnectionGuard>>,
 }
 
 /// The socket of a [`ServiceStream`].
@@ -39,12 +39,12 @@ pub enum Socket {
 
 impl ServiceStream {
     pub(crate) fn new(endpoint: Endpoint, socket: Socket) -> Self {
-        Self { endpoint, socket, seat: None }
+        Self { endpoint, socket, guard: None }
     }
 
     /// Counts the connection as long as it is there.
-    pub(crate) fn take_seat(&mut self, seat: Arc<Seat>) {
-        self.seat = Some(seat);
+    pub(crate) fn count_by(&mut self, guard: Arc<ConnectionGuard>) {
+        self.guard = Some(guard);
     }
 
     /// The server at the other end, as the registry told it.

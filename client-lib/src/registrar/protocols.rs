@@ -2,23 +2,28 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
-use super::native::Face;
+use super::native::RegistryProtocol;
 use crate::Transport;
+use crate::lock::lock;
 
 /// Which encodings registries are known to speak, by the address that each answers from.
 #[derive(Debug, Default)]
-pub(super) struct Faces(Mutex<HashMap<(Transport, SocketAddr), Face>>);
+pub(super) struct KnownProtocols(Mutex<HashMap<(Transport, SocketAddr), RegistryProtocol>>);
 
-impl Faces {
-    pub(super) fn of(&self, transport: Transport, registry: SocketAddr) -> Option<Face> {
-        self.map().get(&(transport, registry)).copied()
+impl KnownProtocols {
+    pub(super) fn of(
+        &self,
+        transport: Transport,
+        registry: SocketAddr,
+    ) -> Option<RegistryProtocol> {
+        lock(&self.0).get(&(transport, registry)).copied()
     }
 
     /// Records that a registry has answered natively.
     pub(super) fn set_native(&self, transport: Transport, registry: SocketAddr) {
-        self.map().insert((transport, registry), Face::Native);
+        lock(&self.0).insert((transport, registry), RegistryProtocol::Native);
     }
 
     /// Records that a registry answered nothing but RPyC's encoding.
@@ -27,14 +32,10 @@ impl Faces {
     /// none is asked so twice. A lost datagram shows nothing, so over UDP only the opposite is
     /// forgotten.
     pub(super) fn set_legacy(&self, transport: Transport, registry: SocketAddr) {
+        let mut known = lock(&self.0);
         match transport {
-            Transport::Tcp => drop(self.map().insert((transport, registry), Face::Legacy)),
-            Transport::Udp => drop(self.map().remove(&(transport, registry))),
-        }
-    }
-
-    fn map(&self) -> MutexGuard<'_, HashMap<(Transport, SocketAddr), Face>> {
-        // What is known is as good as before whatever its last user did.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+            Transport::Tcp => known.insert((transport, registry), RegistryProtocol::Legacy),
+            Transport::Udp => known.remove(&(transport, registry)),
+        };
     }
 }
