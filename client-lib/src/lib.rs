@@ -1,6 +1,6 @@
 //! Find and use RPyC services by name.
 //!
-//! RPyC's servers tell a registry which names they serve, and its clients ask the registry for
+//! RPyC's servers register their names with a registry, and its clients ask the registry for
 //! them. This crate does both, with this project's registry and with RPyC's own; and it speaks RPyC
 //! with what it finds, in Python or in Rust.
 //!
@@ -16,9 +16,9 @@
 //! # }
 //! ```
 //!
-//! A call is one round trip, and its result whatever type is asked for. Objects that cannot be copied stay
-//! where they are, and a [`RemoteObject`] leads to them. Functions and objects of this program can be passed
-//! as arguments, and are called back while it does something else.
+//! A call is one round trip, and its result whatever type is asked for. Objects that cannot be
+//! copied stay where they are, and a [`RemoteObject`] leads to them. Functions and objects of this
+//! program can be passed as arguments, and are called back while it does something else.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -33,12 +33,12 @@
 //! let orders: Vec<String> = service.call("orders", ()).await?;
 //!
 //! // A callback.
-//! let tell = Local::sync_function(|args| {
+//! let notify = Local::sync_function(|args| {
 //!     let (order,): (String,) = args.parse()?;
 //!     println!("new: {order}");
 //!     Ok(())
 //! });
-//! service.call::<()>("on_order", args![tell]).await?;
+//! service.call::<()>("on_order", args![notify]).await?;
 //!
 //! // What the service raises is an error.
 //! match service.call::<f64>("price", args!["unobtainium"]).await {
@@ -53,7 +53,7 @@
 //! | What | With |
 //! |---|---|
 //! | which registries are asked: the environment's, those nearby, or a list | [`Registries`], [`RegistryAddr`] |
-//! | who serves a name, which names there are, who serves them since when | [`Registrar`] |
+//! | the servers of a name, all names, registration ages | [`Registrar`] |
 //! | what only this project's registry knows: leases, states, changes, its status | [`Registrar::native`], [`native`] |
 //! | the same kept fresh and remembered, and a choice among the servers | [`Resolver`], [`LoadBalancing`] |
 //! | that a name is served here | [`Registrar::register`]; to stay registered, the announcer of `rpyc-server` |
@@ -62,16 +62,16 @@
 //! | one that comes back when it is lost | [`Reconnecting`] |
 //! | the objects of the peer | [`RemoteObject`], [`Items`] |
 //! | a call, and one that is under way | [`Call`], [`PendingCall`] |
-//! | what is passed | [`args!`], [`kwargs!`], [`Parcel`] |
+//! | arguments and results | [`args!`], [`kwargs!`], [`Parcel`] |
 //! | what this side offers, callbacks included | [`Local`], [`Object`] |
-//! | who asks, who answers | [`Context`], [`Peer`] |
+//! | the two sides of a connection | [`Context`], [`Peer`] |
 //! | a whole remote Python | [`classic`] |
 //! | the same without async | [`blocking`] |
-//! | why there is none | [`LookupError`], [`RegisterError`], [`ConnectError`], [`CallError`] |
-//! | what is rarely needed by name | [`protocol`], [`pickle`] |
+//! | errors | [`LookupError`], [`RegisterError`], [`ConnectError`], [`CallError`] |
+//! | parts that are rarely needed by name | [`protocol`], [`pickle`] |
 //!
-//! Everything needs a tokio runtime, but for [`blocking`], which has its own. Only a [`Connection`] and a
-//! [`PendingCall`] start tasks, which end with them: what is dropped is over.
+//! Everything needs a tokio runtime, but for [`blocking`], which has its own. Only a [`Connection`]
+//! and a [`PendingCall`] start tasks, which end when these are dropped.
 //!
 //! The module `_examples` of the documentation shows whole programs.
 //!
@@ -120,7 +120,7 @@ pub use reconnect::{ReconnectError, Reconnecting, ReconnectingCall};
 pub use registrar::{Acknowledgement, Instance, Registrar, RegistrarBuilder, Service, Snapshot};
 pub use remote::{Items, RemoteObject};
 pub use resolver::{LoadBalancing, Resolved, Resolver, ResolverBuilder};
-/// What is on the wire, without the wire: formats and values that appear in the depths of errors.
+/// The wire formats, without I/O: they appear in the details of errors.
 pub use rpyc_protocol as protocol;
 pub use rpyc_protocol::brine::{Int, Value};
 pub use rpyc_protocol::registry::Port;

@@ -38,7 +38,7 @@ const REDUCE: u8 = b'R';
 /// Writes a value.
 ///
 /// # Errors
-/// [`ConvertError`] for objects, and for what is longer than 2 GiB.
+/// [`ConvertError`] for objects, and for content longer than 2 GiB.
 pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, ConvertError> {
     let mut out = PROTO.to_vec();
     value.serialize(&mut Pickler { out: &mut out })?;

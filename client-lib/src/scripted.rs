@@ -1,4 +1,4 @@
-//! Registries that answer as a test tells them, on real sockets of the loopback interface.
+//! Registries with scripted answers, on real sockets of the loopback interface.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -118,7 +118,7 @@ impl Deserted {
         socket.bind(&localhost(0)).unwrap();
         let addr = socket.local_addr().unwrap().as_socket().unwrap();
         if transport == Transport::Udp {
-            // A connected socket hears nobody but its peer; a TCP socket must listen to hear.
+            // A connected socket receives only from its peer; a TCP socket must listen.
             socket.connect(&localhost(addr.port())).unwrap();
         }
         Self { addr: RegistryAddr::new(transport, addr).unwrap(), _port: socket }

@@ -4,7 +4,7 @@
 //! program in Rust needs to take part. It performs no I/O, reads no clock and starts no task:
 //! bytes, limits and time come in as arguments, values and bytes go out.
 //!
-//! | Module | What is in it |
+//! | Module | Contents |
 //! |---|---|
 //! | [`brine`] | the value encoding: `None`, numbers, text, tuples, ... and their bytes |
 //! | [`registry`] | what servers and clients say to a registry, in brine and in JSON |

@@ -13,7 +13,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a literal with `..Limits::DEFAULT` stays valid")]
 pub struct Limits {
-    /// How deep tuples, frozensets and slices may nest. CPython gives up near 330; a decoder that
+    /// How deep tuples, frozensets and slices may nest. CPython fails near 330; a decoder that
     /// recurses needs a bound that its stack can bear. Default 200.
     pub depth: u16,
     /// Longest message, in bytes. Default 64 MiB.

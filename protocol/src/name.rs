@@ -123,7 +123,7 @@ impl Deref for FoldedName {
     }
 }
 
-/// A service name that is too long; the fault of whoever chose it.
+/// A service name that is too long; the fault of the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the service name {shown:?}… has {bytes} bytes in upper case; at most {NAME_BYTES} are allowed"

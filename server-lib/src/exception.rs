@@ -5,9 +5,9 @@ use std::io;
 
 use rpyc_client::{CallError, ConvertError, Exception, Value};
 
-/// An error that can be told to the peer, as an exception that it raises there.
+/// An error that can be sent to the peer, as an exception that it raises there.
 ///
-/// It can be derived for errors that tell a message ([`Display`](std::fmt::Display)), which becomes the
+/// It can be derived for errors with a message ([`Display`](std::fmt::Display)), which becomes the
 /// exception's argument. `#[exception(..)]` on the type or a variant says which exception it is:
 ///
 /// | `#[exception(..)]` | |
@@ -112,7 +112,7 @@ impl IntoException for io::Error {
         };
         let text = self.to_string();
         let Some(code) = self.raw_os_error() else { return Exception::builtin(name, text) };
-        // Rust adds what Python tells apart.
+        // Rust appends the code to the text; Python keeps them apart.
         let suffix = format!(" (os error {code})");
         let text = text.strip_suffix(&suffix).unwrap_or(&text);
         let code = i64::from(code);

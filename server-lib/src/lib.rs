@@ -37,9 +37,9 @@
 //! | a server, what ends it, and who connects to it | [`Server`], [`shutdown_signal`], [`Peer`] |
 //! | an announcement without a server | [`Announcer`] |
 //!
-//! Clients are of any version of RPyC since 4.1, or use `rpyc-client`. What is served may call them back:
-//! a [`RemoteObject`] among the arguments is theirs, and [`Connection::root`] of the `&Connection` that a
-//! method may take is what they serve.
+//! Clients are of any version of RPyC since 4.1, or use `rpyc-client`. A service may call them
+//! back: a [`RemoteObject`] among the arguments is theirs, and [`Connection::root`] of the
+//! `&Connection` that a method may take is what they serve.
 //!
 //! The module `_examples` of the documentation shows whole programs.
 //!
@@ -153,17 +153,17 @@ pub use rpyc_client::{
 /// | `pickle` | gives the content for `rpyc.classic.obtain` |
 /// | `on_connect`, `on_disconnect` | called by the server when a client comes or goes, as is a method of that name; a service's only |
 ///
-/// Python makes objects by calling their class. A method with the name of the class does the same for
-/// its clients: with `#[service(name = "Account")]` on `open`, `conn.root.Account(5)` is an account. It is
-/// a function and no class, so that `isinstance` cannot be asked about it.
+/// Python makes objects by calling their class. A method with the name of the class does the same
+/// for its clients: with `#[service(name = "Account")]` on `open`, `conn.root.Account(5)` is an
+/// account. It is a function and no class, so that `isinstance` cannot be asked about it.
 ///
-/// As in Python, what has `eq` and no `hash` cannot be hashed, and what is an iterator (`next`) is
+/// As in Python, a type with `eq` and no `hash` cannot be hashed, and an iterator (`next`) is
 /// its own iterator. `eq` and the like take `&Self`, or whatever they can be compared with.
 ///
 /// # Of arguments
 /// Arguments are passed by position or by their names, and are whatever serde can make: see
-/// [`Parcel`]. What does not fit raises the `TypeError` that Python would. The content of a client's
-/// list or dict is fetched where it is needed.
+/// [`Parcel`]. An argument that does not fit raises the `TypeError` that Python would. The content
+/// of a client's list or dict is fetched where it is needed.
 ///
 /// | Argument | |
 /// |---|---|
@@ -173,11 +173,12 @@ pub use rpyc_client::{
 /// | `&str`, `&[T]`, `&T` | are held for the call |
 /// | [`Parcel`], [`RemoteObject`], [`Local`] | a value or an object of either side |
 /// | [`Args`] | all that no other argument takes: `*args` and `**kwargs` |
-/// | `&`[`Context`], `&`[`Connection`], `&`[`Peer`] | not passed by the client: who asks |
+/// | `&`[`Context`], `&`[`Connection`], `&`[`Peer`] | not passed by the client: the asking side |
 ///
 /// # Of results
-/// A result is whatever serde knows, or a [`Local`] for an object, a function or an iterator. `Vec<u8>`
-/// becomes `bytes`. The error of what is spelled `Result<..>` becomes an exception: [`trait@IntoException`].
+/// A result is whatever serde knows, or a [`Local`] for an object, a function or an iterator.
+/// `Vec<u8>` becomes `bytes`. The error of a result that is spelled `Result<..>` becomes an
+/// exception: [`trait@IntoException`].
 pub use rpyc_server_macros::service;
 
 /// Makes exceptions of an error: implements [`trait@IntoException`] for it, where the marks are
@@ -185,7 +186,7 @@ pub use rpyc_server_macros::service;
 pub use rpyc_server_macros::IntoException;
 /// Makes an object of a type, for a service to give to its clients: implements [`Object`] for it.
 ///
-/// All is as for [`macro@service`], but that an object has no name and is not told of connections. It
+/// As [`macro@service`], except that an object has no name and no connection hooks. It
 /// is given as a [`Local`].
 pub use rpyc_server_macros::object;
 pub use server::{BoundAddr, Ended, ListenError, Server, ServerBuilder};

@@ -9,13 +9,13 @@ use crate::{Dict, List, collection};
 /// A value as Python's pickle of it.
 ///
 /// # Errors
-/// `TypeError` for what is not plain: objects other than [`List`] and [`Dict`].
+/// `TypeError` for objects other than [`List`] and [`Dict`].
 pub fn pickle(content: Parcel, _: i64) -> Result<Vec<u8>, Exception> {
     rpyc_client::pickle::to_vec(&Plain { parcel: &content, depth: collection::DEPTH })
         .map_err(|error| Exception::builtin("TypeError", format!("cannot pickle: {error}")))
 }
 
-/// A parcel by value, with what is in its lists and dicts.
+/// A parcel by value, with the content of its lists and dicts.
 struct Plain<'a> {
     parcel: &'a Parcel,
     /// How much deeper it may be.

@@ -25,7 +25,7 @@ pub fn len(len: impl TryInto<usize>) -> Result<usize, Exception> {
         .map_err(|_out_of_range| Exception::builtin("ValueError", "__len__() should return >= 0"))
 }
 
-/// An iterator: what is given if it is an object, and one over what is in it if it is a tuple.
+/// An iterator: the value itself if it is an object, and one over its members if it is a tuple.
 ///
 /// # Errors
 /// What there was instead of a result; `TypeError` if it cannot be iterated over.
@@ -48,7 +48,7 @@ pub fn identity(context: &Context, comparison: Comparison, other: &Parcel) -> Op
     }
 }
 
-/// What may be given for a hash.
+/// The types that a hash method may return.
 pub trait ToHash {
     /// The hash.
     fn to_hash(self) -> i64;

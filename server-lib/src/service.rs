@@ -4,7 +4,8 @@ use rpyc_client::{Connection, Exception, Object};
 
 /// An object with a name, under which it is found: what a server offers first.
 ///
-/// [`#[service]`](macro@crate::service) implements it; so does whoever has an [`Object`] of his own.
+/// [`#[service]`](macro@crate::service) implements it. A hand-written [`Object`] implements it by
+/// hand.
 ///
 /// ```
 /// use rpyc_server::{Args, Context, Exception, Object, Parcel, Service, denied};
@@ -27,8 +28,9 @@ pub trait Service: Object {
     /// `get_service_aliases` give them, and a server that registers announces them.
     const NAMES: &'static [&'static str];
 
-    /// Called for each connection when it begins; [`Connection::peer`] tells whose it is. What it does before it first awaits is done before
-    /// anything is served. An exception ends the connection.
+    /// Called for each connection when it begins; [`Connection::peer`] identifies the client. The
+    /// part before its first await is done before anything is served. An exception ends the
+    /// connection.
     fn on_connect(
         &self,
         connection: &Connection,
@@ -37,8 +39,8 @@ pub trait Service: Object {
         std::future::ready(Ok(()))
     }
 
-    /// Called for each connection after it has ended. It is still known whose it was, and there is nothing
-    /// to be had from the client any more.
+    /// Called for each connection after it has ended. It is still known whose it was, and there is
+    /// nothing to be had from the client any more.
     fn on_disconnect(&self, connection: &Connection) -> impl Future<Output = ()> + Send {
         let _ = connection;
         std::future::ready(())

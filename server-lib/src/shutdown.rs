@@ -2,8 +2,8 @@
 
 /// Completes when the process is asked to end: for [`Server::serve`](crate::Server::serve).
 ///
-/// On Unix these are SIGTERM, which systemd, Docker and `kill` send, and SIGINT, which Ctrl-C sends.
-/// Elsewhere it is Ctrl-C. On Unix it listens from the call on, so a signal that comes
+/// On Unix these are SIGTERM, which systemd, Docker and `kill` send, and SIGINT, which Ctrl-C
+/// sends. Elsewhere it is Ctrl-C. On Unix it listens from the call on, so a signal that comes
 /// before the server runs is not missed.
 ///
 /// - Once it was called, these signals no longer end the process by themselves, not even a second one:
@@ -12,7 +12,7 @@
 ///   SIGKILL ends it at once.
 /// - A signal that the process was started to ignore stays ignored, as in Python. A shell without job
 ///   control starts background jobs so, and Ctrl-C then ends the script and not its server. Only Linux
-///   shows what is ignored; elsewhere the signal ends the server.
+///   shows that it is ignored; elsewhere the signal ends the server.
 /// - SIGHUP is not one of them.
 /// - If the system refuses to deliver signals here, the log has a warning, the future never completes,
 ///   and the signals end the process at once.
@@ -78,7 +78,8 @@ mod system {
         Ok(is_among_ignored(kind.as_raw_value(), &status))
     }
 
-    /// Whether the line `SigIgn`, a mask in hexadecimal whose lowest bit is signal 1, has the signal.
+    /// Whether the line `SigIgn`, a mask in hexadecimal whose lowest bit is signal 1, has the
+    /// signal.
     fn is_among_ignored(number: i32, status: &str) -> bool {
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
         let mask = mask.and_then(|mask| u128::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);

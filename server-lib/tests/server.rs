@@ -168,7 +168,7 @@ async fn a_client_too_many_is_hung_up_on() {
     }
 }
 
-/// What is told to the log, as text.
+/// The log, as text.
 #[derive(Clone, Debug, Default)]
 struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
 

@@ -12,8 +12,8 @@ pub const REGISTRY_VARIABLE: &str = "RPYC_REGISTRY";
 
 /// The registries of a program, in the order in which they are asked.
 ///
-/// A question goes to the first; the next is asked too when there was no answer for a moment, at
-/// once when there can be none, and also when the answer is that nobody serves the name.
+/// A query goes to the first registry. The next one is asked too if no answer comes for a moment,
+/// at once if none can come, and if the answer is that the name has no server.
 ///
 /// ```
 /// use rpyc_client::Registries;
@@ -30,7 +30,7 @@ pub struct Registries {
 }
 
 impl Registries {
-    /// Registries that each know only what they were told: a server announces itself to all.
+    /// Registries that do not share what they know: a server registers with each of them.
     pub fn all_of(addrs: impl IntoIterator<Item = RegistryAddr>) -> Self {
         Self { addrs: addrs.into_iter().collect(), one_is_enough: false }
     }
@@ -41,7 +41,7 @@ impl Registries {
         Self { addrs: addrs.into_iter().collect(), one_is_enough: true }
     }
 
-    /// What can be found without being told: a registry on this machine, or else one that hears an
+    /// The registries that need no configuration: one on this machine, or else one that receives an
     /// IPv4 broadcast or the IPv6 multicast group of this project, on port 18811.
     #[must_use]
     pub fn nearby() -> Self {
@@ -56,7 +56,7 @@ impl Registries {
     /// What [`REGISTRY_VARIABLE`] lists, or [`Registries::nearby`] if it is not set or empty.
     ///
     /// # Errors
-    /// [`RegistryAddrError`] if it is set to something else, the fault of whoever set it.
+    /// [`RegistryAddrError`] if it is set to something else, the fault of the environment.
     pub fn from_env() -> Result<Self, RegistryAddrError> {
         Self::from_variable(std::env::var_os(REGISTRY_VARIABLE))
     }
@@ -75,8 +75,8 @@ impl Registries {
         self.addrs.iter()
     }
 
-    /// The sets of which each must be told of a server for it to be found: every registry by
-    /// itself, or all of them together if any one will do.
+    /// The sets of registries; a server is found if it registers with each set. These are the
+    /// single registries, or all of them together if any one will do.
     #[must_use]
     pub fn into_targets(self) -> Vec<Self> {
         if self.one_is_enough {
@@ -85,14 +85,15 @@ impl Registries {
         self.addrs.into_iter().map(Self::from).collect()
     }
 
-    /// The same registries over TCP, as far as they can be asked so; if none can, as they are.
+    /// The same registries over TCP, without those that have no TCP address; all of them if none
+    /// has one.
     pub(crate) fn over_tcp(&self) -> Self {
         let addrs: Vec<_> = self.iter().filter_map(RegistryAddr::over_tcp).collect();
         if addrs.is_empty() { self.clone() } else { Self { addrs, ..self.clone() } }
     }
 
     /// Leaves out those that a socket bound to `source` cannot reach, unless that is all of them:
-    /// then trying tells why.
+    /// the attempt then reports why.
     pub(crate) fn reachable_from(mut self, source: IpAddr) -> Self {
         if self.iter().any(|addr| addr.may_be_reached_from(source)) {
             self.addrs.retain(|addr| addr.may_be_reached_from(source));

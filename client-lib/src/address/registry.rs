@@ -8,9 +8,8 @@ use rpyc_protocol::registry::{MULTICAST_GROUP, REGISTRY_PORT};
 
 /// The address of a registry: `[udp://|tcp://]HOST[:PORT]`.
 ///
-/// The transport is UDP and the port 18811 unless told otherwise. `HOST` is a name, an IPv4
-/// address, or an IPv6 address, in brackets where a port follows and with a `%zone` where the
-/// address needs one.
+/// The transport is UDP and the port 18811 by default. `HOST` is a name, an IPv4 address, or an
+/// IPv6 address, in brackets where a port follows and with a `%zone` where the address needs one.
 ///
 /// Over UDP it may also be an address that many hear. As in RPyC, an IPv4 address with an octet of
 /// 255 is taken for a broadcast, and so is the broadcast address of any of this machine's networks;
@@ -224,7 +223,7 @@ impl fmt::Display for Transport {
     }
 }
 
-/// A text that is no address of a registry; the fault of whoever wrote it.
+/// A text that is not the address of a registry; the fault of its author.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryAddrError {
@@ -233,7 +232,7 @@ pub enum RegistryAddrError {
     Empty,
     /// The host is neither a name nor an address.
     #[error(
-        "`{host}` is no host; it is a name, an IPv4 address, or an IPv6 address, which stands in brackets where a port follows"
+        "`{host}` is not a host: write a name, an IPv4 address, or an IPv6 address, in brackets if a port follows"
     )]
     Host {
         /// What stands in its place.
@@ -248,8 +247,8 @@ pub enum RegistryAddrError {
     /// The variable [`REGISTRY_VARIABLE`](crate::REGISTRY_VARIABLE) is not UTF-8.
     #[error("the addresses of registries in {} are not UTF-8", crate::REGISTRY_VARIABLE)]
     NotUnicode,
-    /// The port is no number from 1 to 65535.
-    #[error("`{port}` is no port; ports are numbers from 1 to 65535")]
+    /// The port is not a number from 1 to 65535.
+    #[error("`{port}` is not a port: write a number from 1 to 65535")]
     Port {
         /// What stands in its place.
         port: Box<str>,

@@ -4,8 +4,8 @@ use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::reply::Endpoint;
 use rpyc_protocol::rpc::Dialect;
 
-/// The address of a server: `HOST:PORT`, or the path of a unix socket, which has a `/` in it; either
-/// may end in `?dialect=DIALECT`.
+/// The address of a server: `HOST:PORT`, or the path of a unix socket, which has a `/` in it;
+/// either may end in `?dialect=DIALECT`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ServerAddr {
     pub(crate) endpoint: Endpoint,

@@ -33,7 +33,7 @@ pub struct Classic {
 /// Connects to the classic server at `address`; see [`crate::classic::connect`].
 ///
 /// # Errors
-/// [`ConnectError`] tells why there is no connection.
+/// [`ConnectError`] with the reason.
 pub fn connect(address: impl Display) -> Result<Classic, ConnectError> {
     crate::classic::builder().connect_classic_blocking(address)
 }
@@ -42,7 +42,7 @@ impl ConnectionBuilder {
     /// As [`connect_classic`](Self::connect_classic), for programs without async.
     ///
     /// # Errors
-    /// [`ConnectError`] tells why there is no connection.
+    /// [`ConnectError`] with the reason.
     pub fn connect_classic_blocking(self, address: impl Display) -> Result<Classic, ConnectError> {
         wait(self.connect_classic(address)).map(Classic::from)
     }

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! # Panics
-//! All of it panics when called from async code, which it would block. A function that is offered to
-//! the peer may use it if it was made by [`function`].
+//! All of it panics when called from async code, which it would block. A function that is offered
+//! to the peer may use it if it was made by [`function`].
 
 pub mod classic;
 mod object;
@@ -35,8 +35,8 @@ pub use resolver::Resolver;
 
 use crate::{Args, CallError, ConnectError, ConnectionBuilder, ConnectionId, Disconnect, Local};
 
-/// Drives all connections. It does next to nothing but I/O, so two threads are enough; what blocks
-/// is on threads of its own.
+/// Drives all connections. It does hardly anything but I/O, so two threads are enough; blocking
+/// work runs on other threads.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -53,7 +53,7 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 /// Connects to a server of `name`; see [`crate::connect_by_service`].
 ///
 /// # Errors
-/// [`ConnectError`] tells which of the steps failed, and how.
+/// [`ConnectError`] with the step that failed, and its cause.
 pub fn connect_by_service(name: &str) -> Result<Connection, ConnectError> {
     wait(crate::connect_by_service(name)).map(Connection)
 }
@@ -61,12 +61,12 @@ pub fn connect_by_service(name: &str) -> Result<Connection, ConnectError> {
 /// Connects to the server at `address`; see [`crate::connect`].
 ///
 /// # Errors
-/// [`ConnectError`] tells why there is no connection.
+/// [`ConnectError`] with the reason.
 pub fn connect(address: impl Display) -> Result<Connection, ConnectError> {
     wait(crate::connect(address)).map(Connection)
 }
 
-/// A function that the peer can call and that may take its time: it runs on a thread of its own.
+/// A function that the peer can call and that may block: it runs on a separate thread.
 pub fn function<R: Serialize + Send + 'static>(
     function: impl Fn(Args) -> Result<R, Exception> + Send + Sync + 'static,
 ) -> Local {
@@ -88,7 +88,7 @@ impl ConnectionBuilder {
     /// As [`connect`](Self::connect), for programs without async.
     ///
     /// # Errors
-    /// [`ConnectError`] tells why there is no connection.
+    /// [`ConnectError`] with the reason.
     pub fn connect_blocking(self, address: impl Display) -> Result<Connection, ConnectError> {
         wait(self.connect(address)).map(Connection)
     }
@@ -96,13 +96,13 @@ impl ConnectionBuilder {
     /// As [`connect_by_service`](Self::connect_by_service), for programs without async.
     ///
     /// # Errors
-    /// [`ConnectError`] tells which of the steps failed, and how.
+    /// [`ConnectError`] with the step that failed, and its cause.
     pub fn connect_by_service_blocking(self, name: &str) -> Result<Connection, ConnectError> {
         wait(self.connect_by_service(name)).map(Connection)
     }
 
     /// As [`over`](Self::over), for programs without async.
-    #[must_use = "a connection that nobody holds is closed"]
+    #[must_use = "a connection closes when its last handle is dropped"]
     pub fn over_blocking<S>(self, stream: S) -> Connection
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -113,7 +113,7 @@ impl ConnectionBuilder {
 }
 
 impl Connection {
-    /// What tells it from all other connections of this program; see [`crate::Connection::id`].
+    /// Identifies the connection within this program; see [`crate::Connection::id`].
     #[must_use]
     pub fn id(&self) -> ConnectionId {
         self.0.id()
@@ -140,7 +140,7 @@ impl Connection {
         wait(self.0.close());
     }
 
-    /// Waits for the end of the connection; tells why it ended. Meanwhile the peer is served.
+    /// Waits for the end of the connection and returns its cause. Meanwhile the peer is served.
     #[must_use]
     pub fn closed(&self) -> Disconnect {
         wait(self.0.closed())

@@ -37,7 +37,8 @@ impl<'de> serde::Deserialize<'de> for RemoteObject {
 }
 
 impl RemoteObject {
-    /// The same object, each of whose calls and fetches may take so long as a whole; `None` for ever.
+    /// The same object, each of whose calls and fetches may take so long as a whole; `None` for
+    /// ever.
     #[must_use]
     pub fn with_timeout(&self, timeout: impl Into<Option<Duration>>) -> Self {
         Self { object: self.object.clone(), timeout: Some(timeout.into()) }
@@ -90,7 +91,8 @@ impl RemoteObject {
         self.wait(self.object.invoke(args))
     }
 
-    /// Calls a method by its name and does not wait for the result: what Python's `rpyc.async_` is for.
+    /// Calls a method by its name and does not wait for the result: what Python's `rpyc.async_` is
+    /// for.
     ///
     /// ```no_run
     /// # fn example(root: rpyc_client::blocking::RemoteObject) -> Result<(), rpyc_client::CallError> {
@@ -236,7 +238,7 @@ impl RemoteObject {
 
     /// Does `act` as in a `with` block, whose value it is given.
     ///
-    /// The block is left also after an error, which is then the one that is told.
+    /// The block is left also after an error, which is then the error that is returned.
     ///
     /// # Errors
     /// [`CallError`], or what `act` fails with.

@@ -7,7 +7,7 @@ use crate::{Call, CallError};
 
 /// A call that is under way; see [`crate::PendingCall`]. Dropping it gives the call up.
 #[derive(Debug)]
-#[must_use = "a call is given up if this is dropped"]
+#[must_use = "dropping this abandons the call"]
 pub struct PendingCall<T>(crate::PendingCall<T>);
 
 impl<T: DeserializeOwned + Send + 'static> PendingCall<T> {

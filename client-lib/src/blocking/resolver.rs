@@ -7,7 +7,7 @@ use rpyc_protocol::ServiceName;
 use super::{Connection, wait};
 use crate::{ConnectError, ConnectionBuilder, Finder, RegistryAddrError, Resolved};
 
-/// Keeps who serves the names that it is asked for; see [`crate::Resolver`]. It goes on in the
+/// Keeps the servers of the names that it looks up; see [`crate::Resolver`]. It goes on in the
 /// background.
 #[derive(Clone, Debug)]
 pub struct Resolver(crate::Resolver);
@@ -33,7 +33,7 @@ impl Resolver {
         crate::Resolver::from_env().map(Self)
     }
 
-    /// Who serves `name`; see [`crate::Resolver::resolve`].
+    /// Returns the servers of `name`; see [`crate::Resolver::resolve`].
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -49,7 +49,7 @@ impl Resolver {
         wait(self.0.connect(name)).map(Connection)
     }
 
-    /// The resolver, for async code and for what is not here.
+    /// The resolver, for async code and for methods that have no blocking form.
     #[must_use]
     pub fn as_async(&self) -> &crate::Resolver {
         &self.0

@@ -29,7 +29,7 @@ pub struct Progress<'a> {
     pub total: u64,
 }
 
-/// Why a file was not transferred. What was written so far is left.
+/// Why a file was not transferred. The part that was written remains.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferError {
@@ -46,7 +46,7 @@ pub enum TransferError {
         error: io::Error,
     },
     /// The server has a file of a name that is none here, or that would lead elsewhere.
-    #[error("{0:?} is no name for a file")]
+    #[error("{0:?} is not a valid file name")]
     Name(String),
 }
 
@@ -57,7 +57,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> TransferError {
 impl Classic {
     /// Copies a file or a tree from here to the path `remote` there, in binary.
     ///
-    /// `progress` is told after each piece. Links are followed.
+    /// `progress` is called after each piece. Links are followed.
     ///
     /// # Errors
     /// [`TransferError`].
@@ -100,8 +100,8 @@ impl Classic {
 
     /// Copies a file or a tree from the path `remote` there to here, in binary.
     ///
-    /// `progress` is told after each piece. Links are not followed into other folders, and no name
-    /// leads out of `local`.
+    /// `progress` is called after each piece. Links are not followed into other folders, and no
+    /// name leads out of `local`.
     ///
     /// # Errors
     /// [`TransferError`].
@@ -165,7 +165,7 @@ async fn send(
     let total = file.metadata().await.map_err(at(local))?.len();
     let there: RemoteObject = builtins.call("open", args![remote, "wb"]).await?;
     let mut done = 0;
-    // The peer does what it is asked in order, so there is no need to wait for each answer.
+    // The peer serves requests in order, so this side need not wait for each answer.
     let mut writes = FuturesOrdered::new();
     let mut buffer = vec![0; CHUNK];
     loop {

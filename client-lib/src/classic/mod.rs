@@ -1,7 +1,7 @@
 //! RPyC's classic mode: the whole of a remote Python interpreter, from here.
 //!
-//! `rpyc_classic` gives whoever connects the power to do anything that its user may do. So it is for
-//! networks where everybody is trusted, and it listens on its own machine only unless told otherwise.
+//! `rpyc_classic` gives every client the power to do anything that its user may do. So it is
+//! for networks where every host is trusted, and it listens on its own machine only by default.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -46,12 +46,11 @@ pub struct Classic {
     root: RemoteObject,
 }
 
-/// Connects to the classic server at `address`: `host:port`, or the path of a unix socket. RPyC's port
-/// is 18812, over TLS 18821. For options, see
-/// [`ConnectionBuilder::connect_classic`].
+/// Connects to the classic server at `address`: `host:port`, or the path of a unix socket. RPyC's
+/// port is 18812, over TLS 18821. For options, see [`ConnectionBuilder::connect_classic`].
 ///
 /// # Errors
-/// [`ConnectError`] tells why there is no connection.
+/// [`ConnectError`] with the reason.
 ///
 /// # Cancel safety
 /// Cancel safe: dropping the future closes whatever was opened.
@@ -59,8 +58,8 @@ pub async fn connect(address: impl Display) -> Result<Classic, ConnectError> {
     builder().connect_classic(address).await
 }
 
-/// The options of a connection to a classic server, whichever way it is made; [`Classic::over`] uses
-/// it.
+/// The options of a connection to a classic server, whichever way it is made; [`Classic::over`]
+/// uses it.
 ///
 /// What it serves satisfies servers of RPyC's `ClassicService`, which use their client's modules as
 /// soon as it connects.
@@ -95,7 +94,7 @@ impl ConnectionBuilder {
     /// ```
     ///
     /// # Errors
-    /// [`ConnectError`] tells why there is no connection.
+    /// [`ConnectError`] with the reason.
     ///
     /// # Cancel safety
     /// Cancel safe: dropping the future closes whatever was opened.
@@ -154,8 +153,8 @@ impl Classic {
 
     /// Brings a value there, lists and dicts included, where it is the server's own.
     ///
-    /// What goes as an argument of a call goes as tuples; code that needs a real list or dict, or is
-    /// to change it, needs this.
+    /// What goes as an argument of a call goes as tuples; code that needs a real list or dict, or
+    /// is to change it, needs this.
     ///
     /// # Errors
     /// [`CallError`].

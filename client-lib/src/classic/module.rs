@@ -8,11 +8,11 @@ use serde::de::DeserializeOwned;
 use crate::connection::Call;
 use crate::{CallError, IntoArgs, RemoteObject, args};
 
-/// A module of the server's, by its full name: what Python's `conn.modules` gives. It is imported if
-/// need be, once it is used.
+/// A module of the server's, by its full name: what Python's `conn.modules` gives. It is imported
+/// if need be, once it is used.
 ///
-/// Awaited it is an object like any other, which whoever uses much of it keeps. To use one thing of it
-/// there is no need to:
+/// Awaited it is an object like any other, to be kept by a program that uses much of it. To use a
+/// single item of it, this is not necessary:
 ///
 /// ```no_run
 /// # async fn example(machine: rpyc_client::classic::Classic) -> Result<(), rpyc_client::CallError> {

@@ -1,4 +1,4 @@
-//! What is offered to a classic server that wants to use its client.
+//! The root that this side offers to a classic server that wants to use its client.
 
 use std::borrow::Cow;
 

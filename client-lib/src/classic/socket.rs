@@ -20,16 +20,16 @@ const CHUNK: usize = 64 << 10;
 /// first, and when nothing has happened for a while.
 const TURNS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(160));
 
-/// A TCP connection from the server's machine to another, for instance to one that is behind the same
-/// firewall. Reads and writes travel through the RPyC connection; dropping it closes both.
+/// A TCP connection from the server's machine to another, for instance to one that is behind the
+/// same firewall. Reads and writes travel through the RPyC connection; dropping it closes both.
 #[derive(Debug)]
 pub struct RemoteSocket(DuplexStream);
 
 impl Classic {
     /// Connects the server to `host`, as it knows it, and `port`.
     ///
-    /// The server does one thing at a time, so listening and sending take turns, and so does whatever
-    /// else is done on this connection. A connection of its own is faster.
+    /// The server does one thing at a time, so listening and sending take turns, and so does
+    /// whatever else is done on this connection. A separate connection is faster.
     ///
     /// # Errors
     /// [`CallError`].
@@ -87,7 +87,7 @@ async fn carry(
                 Ok(count) if count > 0 => {
                     let chunk = Parcel::bytes(buffer.get(..count).unwrap_or_default());
                     let sending = socket.call::<()>("sendall", args![chunk]).into_future();
-                    // What is received meanwhile waits in the answer.
+                    // Data that arrives meanwhile waits in the answer.
                     sending.await?;
                 }
                 _ => {

@@ -46,13 +46,13 @@ impl fmt::Debug for Stdio {
 }
 
 impl Stdio {
-    /// Gives a line of input with its end, or nothing when there is no more. May block.
+    /// Returns a line of input with its end, or an empty one at the end of input. May block.
     pub fn input(mut self, input: impl Fn() -> io::Result<String> + Send + Sync + 'static) -> Self {
         self.input = Arc::new(input);
         self
     }
 
-    /// Takes what is printed. May block.
+    /// Receives printed output. May block.
     pub fn output(
         mut self,
         output: impl Fn(&str) -> io::Result<()> + Send + Sync + 'static,
@@ -61,7 +61,7 @@ impl Stdio {
         self
     }
 
-    /// Takes what is printed as errors. May block.
+    /// Receives printed errors. May block.
     pub fn errors(
         mut self,
         errors: impl Fn(&str) -> io::Result<()> + Send + Sync + 'static,
@@ -81,8 +81,8 @@ pub struct Redirected {
 }
 
 impl Classic {
-    /// Does `act` while the server's `sys.stdin`, `sys.stdout` and `sys.stderr` lead here, for all of
-    /// its connections; then they lead to where they led before, also after an error.
+    /// Does `act` while the server's `sys.stdin`, `sys.stdout` and `sys.stderr` lead here, for all
+    /// of its connections; then they lead to where they led before, also after an error.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -98,7 +98,8 @@ impl Classic {
     /// [`CallError`], or what `act` fails with.
     ///
     /// # Cancel safety
-    /// The streams are restored if the future is dropped, once the server has done what it is doing.
+    /// The streams are restored if the future is dropped, once the server has done what it is
+    /// doing.
     pub async fn redirected_stdio<R, E: From<CallError>>(
         &self,
         stdio: Stdio,
@@ -143,7 +144,7 @@ impl Classic {
 
 impl Redirected {
     /// Makes the streams lead to where they led before, and waits until they do. Dropping does the
-    /// same without waiting, and without telling whether it could be done.
+    /// same without waiting and without a result.
     ///
     /// # Errors
     /// [`CallError`].
@@ -214,7 +215,7 @@ impl Object for Stream {
     }
 }
 
-/// Does what may block on a thread of its own.
+/// Runs work that may block on a separate thread.
 async fn blocking<T: Send + 'static>(
     act: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, Exception> {

@@ -17,8 +17,8 @@ const HINT_TIMEOUT: Duration = Duration::from_millis(50);
 /// How long to wait until a registry has taken note of a dialect.
 const REPORT_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// What finds the servers of a name: a [`Registrar`], which asks each time, or a [`Resolver`], which
-/// keeps what it is asked for.
+/// What finds the servers of a name: a [`Registrar`], which asks each time, or a [`Resolver`],
+/// which keeps what it is asked for.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Finder {
@@ -41,7 +41,7 @@ impl From<&Resolver> for Finder {
 }
 
 impl Finder {
-    /// The servers of a name in the order in which they are to be tried; at least one.
+    /// The servers of a name, the best first; at least one.
     pub(crate) async fn find(&self, name: &ServiceName) -> Result<Vec<Candidate>, ConnectError> {
         match self {
             Self::Registrar(registrar) => {
@@ -59,7 +59,8 @@ impl Finder {
         }
     }
 
-    /// Asks what the registry knows about the dialects of servers of `name`, unless it has told.
+    /// Asks what the registry knows about the dialects of servers of `name`, unless it has returned
+    /// it.
     ///
     /// RPyC's own registry says nothing, so it is not waited for long.
     pub(crate) async fn add_hints(&self, name: &ServiceName, candidates: &mut [Candidate]) {
@@ -75,7 +76,7 @@ impl Finder {
         }
     }
 
-    /// Tells the registry which dialect a server was found to speak, if it told otherwise.
+    /// Reports to the registry which dialect a server speaks, if the registry returned another one.
     pub(crate) async fn report_dialect(&self, hint: Hint, found: Dialect) {
         if hint.dialect.unwrap_or(Dialect::V6) == found {
             return;

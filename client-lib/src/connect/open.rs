@@ -9,7 +9,7 @@ use crate::{ConnectError, Registrar, Resolver, ServiceStream};
 /// registries that the environment names or those nearby.
 ///
 /// # Errors
-/// [`ConnectError`] tells which of the steps failed, and how.
+/// [`ConnectError`] with the step that failed, and its cause.
 ///
 /// # Cancel safety
 /// Cancel safe: dropping the future closes whatever was opened.
@@ -19,18 +19,18 @@ pub async fn open_by_service(name: &str) -> Result<ServiceStream, ConnectError> 
 }
 
 impl Registrar {
-    /// Asks who serves `name` and opens a stream to one of them.
+    /// Looks up `name` and opens a stream to one of its servers.
     ///
     /// They are tried in the order in which the registry recommends them. The next is tried beside
     /// the others when a quarter of a second has brought no connection, at once when one fails; the
-    /// first connection is kept and the others are given up. A server that swallows packets so
-    /// costs a quarter of a second.
+    /// first connection is kept and the other attempts are dropped. So a server that swallows
+    /// packets costs a quarter of a second.
     ///
     /// A server on a unix socket is connected to if it is on this machine.
     ///
     /// # Errors
-    /// [`ConnectError::Lookup`] if it is not known who serves the name, [`ConnectError::AllFailed`]
-    /// if none of them could be connected to.
+    /// [`ConnectError::Lookup`] if the servers of the name are not known,
+    /// [`ConnectError::AllFailed`] if none of them could be connected to.
     ///
     /// # Cancel safety
     /// Cancel safe: dropping the future closes whatever was opened.
@@ -71,7 +71,7 @@ mod tests {
     use crate::scripted::{Deserted, Scripted};
     use crate::{Connection, Registries, Socket, Transport};
 
-    /// A registry that tells of `endpoints` whatever it is asked.
+    /// A registry that returns `endpoints` for every request.
     async fn telling(endpoints: &[(&str, Port)]) -> (Scripted, Registrar) {
         let mut answer = Vec::new();
         let mut writer = Writer::new(&mut answer);

@@ -1,11 +1,11 @@
-//! Who is at the other end.
+//! The other end of a connection.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// Who is at the other end of a connection, as far as the system and TLS tell.
+/// The other end of a connection, as far as the system and TLS identify it.
 ///
-/// [`Connection::peer`](crate::Connection::peer) tells it at either end, and
+/// [`Connection::peer`](crate::Connection::peer) returns it at either end, and
 /// [`Context::peer`](crate::Context::peer) wherever something is served.
 ///
 /// ```
@@ -25,8 +25,8 @@ pub struct Peer {
     pub addr: Option<SocketAddr>,
     /// The process at the other end, over a unix socket.
     pub credentials: Option<Credentials>,
-    /// The certificate that it has shown over TLS, in DER. Servers show one always, clients where one
-    /// was asked for.
+    /// The certificate that it has shown over TLS, in DER. Servers show one always, clients where
+    /// one was asked for.
     pub certificate: Option<Vec<u8>>,
 }
 
@@ -38,7 +38,7 @@ pub struct Credentials {
     pub user: u32,
     /// The group it ran as.
     pub group: u32,
-    /// Its number, where the system tells.
+    /// Its number, where the system reports it.
     pub process: Option<i32>,
 }
 
@@ -52,10 +52,10 @@ impl From<SocketAddr> for Peer {
 #[cfg(unix)]
 impl From<&tokio::net::UnixStream> for Peer {
     fn from(stream: &tokio::net::UnixStream) -> Self {
-        let credentials = stream.peer_cred().ok().map(|told| Credentials {
-            user: told.uid(),
-            group: told.gid(),
-            process: told.pid(),
+        let credentials = stream.peer_cred().ok().map(|peer| Credentials {
+            user: peer.uid(),
+            group: peer.gid(),
+            process: peer.pid(),
         });
         Self { credentials, ..Self::default() }
     }

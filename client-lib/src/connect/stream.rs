@@ -42,12 +42,12 @@ impl ServiceStream {
         Self { endpoint, socket, guard: None }
     }
 
-    /// Counts the connection as long as it is there.
+    /// Counts the connection while it exists.
     pub(crate) fn count_by(&mut self, guard: Arc<ConnectionGuard>) {
         self.guard = Some(guard);
     }
 
-    /// The server at the other end, as the registry told it.
+    /// The server at the other end, as the registry returned it.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint

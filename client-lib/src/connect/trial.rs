@@ -43,7 +43,7 @@ impl Trial<'_> {
 }
 
 impl Drop for Trial<'_> {
-    /// Given up, since another was there first: this one may swallow packets.
+    /// The attempt was abandoned because another came first: this server may swallow packets.
     fn drop(&mut self) {
         if let Some(feedback) = self.feedback
             && !self.is_over

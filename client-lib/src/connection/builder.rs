@@ -18,13 +18,13 @@ use crate::local::Object;
 use crate::resolver::ConnectionGuard;
 use crate::{Local, Peer};
 
-/// Numbers connections, to tell their objects apart.
+/// Numbers connections, to distinguish their objects.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
-/// How long connecting may take, unless told otherwise.
+/// How long connecting may take by default.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a TCP connection may be silent, unless told otherwise.
+/// How long a TCP connection may be silent by default.
 const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// The options of a connection, and the ways to make one.
@@ -53,7 +53,7 @@ pub struct ConnectionBuilder {
     pub(super) dialect: Option<Dialect>,
     /// The dialect to try first if none is stated and the server is not known.
     pub(super) try_first: Option<Dialect>,
-    /// What a registry tells about the dialect of the server.
+    /// The dialect of the server according to a registry.
     pub(super) hint: Option<Dialect>,
     pub(super) greeting: Greeting,
     pub(super) connect_timeout: Duration,
@@ -95,18 +95,20 @@ impl Default for ConnectionBuilder {
 impl ConnectionBuilder {
     /// States the dialect that the peer speaks.
     ///
-    /// Default: [`Dialect::V6`] over a stream that is given; where this library connects, it tries. A
-    /// server of another dialect than the one that is tried first logs an error, and sees one
-    /// connection more. State the dialect of a server that takes only one connection, and of a thread
-    /// pool that binds threads, which neither answers another dialect nor closes the connection.
+    /// Default: [`Dialect::V6`] over a stream that is given; where this library connects, it tries.
+    /// A server of another dialect than the one that is tried first logs an error, and sees one
+    /// connection more. State the dialect of a server that takes only one connection, and of a
+    /// thread pool that binds threads, which neither answers another dialect nor closes the
+    /// connection.
     pub fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = Some(dialect);
         self
     }
 
-    /// Tries this dialect first where none is stated, and then the others. Default: the one in which
-    /// the server has last answered this process, else the one that a registry of this project tells
-    /// (both count more than this), else that of [`DIALECT_VARIABLE`], else [`Dialect::V6`].
+    /// Tries this dialect first where none is stated, and then the others. Default: the one in
+    /// which the server has last answered this process, else the one that a registry of this
+    /// project returns (both count more than this), else that of [`DIALECT_VARIABLE`], else
+    /// [`Dialect::V6`].
     ///
     /// [`DIALECT_VARIABLE`]: crate::DIALECT_VARIABLE
     pub fn try_first(mut self, dialect: Dialect) -> Self {
@@ -114,8 +116,9 @@ impl ConnectionBuilder {
         self
     }
 
-    /// Finds the dialect by a ping instead of by asking for the root, so that the connection touches
-    /// nothing of the service: for programs that only want to know whether a server answers.
+    /// Finds the dialect by a ping instead of by asking for the root, so that the connection
+    /// touches nothing of the service: for programs that only want to know whether a server
+    /// answers.
     pub fn greet_with_ping(mut self) -> Self {
         self.greeting = Greeting::Ping;
         self
@@ -133,38 +136,39 @@ impl ConnectionBuilder {
         self
     }
 
-    /// How long each call may take as a whole, including every round trip that brings the content of
-    /// its result; `None` for ever. Default 30 s. Too short, and slow calls fail although they run;
-    /// `None`, and a peer that hangs is noticed by nobody.
+    /// How long each call may take as a whole, including every round trip that brings the content
+    /// of its result; `None` for ever. Default 30 s. Too short, and slow calls fail although they
+    /// run; `None`, and a peer that hangs is never noticed.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
         self
     }
 
-    /// How long connecting may take as a whole: asking registries, trying servers one after another,
-    /// and finding the dialect. Default 10 s. Of several servers, one that accepts a connection and
-    /// then says nothing gets a part of that time only, so that the others are tried as well.
+    /// How long connecting may take as a whole: asking registries, trying servers one after
+    /// another, and finding the dialect. Default 10 s. Of several servers, one that accepts a
+    /// connection and then says nothing gets a part of that time only, so that the others are tried
+    /// as well.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
     /// How long a TCP connection may be silent before the system asks whether the other machine is
-    /// still there; `None` never asks. Default 60 s. A machine that does not answer is given up after
-    /// some more minutes, and the connection ends.
+    /// still there; `None` never asks. Default 60 s. A machine that does not answer is abandoned
+    /// after some more minutes, and the connection ends.
     pub fn keep_alive(mut self, silence: impl Into<Option<Duration>>) -> Self {
         self.keep_alive = silence.into();
         self
     }
 
     /// Pings the peer whenever it says nothing for `interval`, and ends the connection with
-    /// [`Disconnect::Silent`](crate::Disconnect::Silent) if it says nothing for as long again; `None`
-    /// never does. Default: never.
+    /// [`Disconnect::Silent`](crate::Disconnect::Silent) if it says nothing for as long again;
+    /// `None` never does. Default: never.
     ///
-    /// Unlike [`keep_alive`](Self::keep_alive) it works over every stream and notices a program that
-    /// hangs. But Python answers pings between requests only, and a Python client only while it waits
-    /// for something itself or serves in the background: an interval that is shorter than half of its
-    /// longest request ends connections that are well.
+    /// Unlike [`keep_alive`](Self::keep_alive) it works over every stream and notices a program
+    /// that hangs. But Python answers pings between requests only, and a Python client only while
+    /// it waits for something itself or serves in the background: an interval that is shorter than
+    /// half of its longest request ends connections that are well.
     pub fn ping_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.ping_every = interval.into();
         self
@@ -190,28 +194,28 @@ impl ConnectionBuilder {
         self
     }
 
-    /// Writes every frame by itself, so that none shares a record of TLS with another: RPyC waits for
-    /// the socket, and does not see a second frame that has come with the first. Over TLS that this
-    /// library speaks itself that is so; over a stream of TLS that is given, it needs to be told.
-    /// Default: whatever is ready is written at once, which is faster.
+    /// Writes every frame by itself, so that none shares a record of TLS with another: RPyC waits
+    /// for the socket, and does not see a second frame that has come with the first. Over TLS that
+    /// this library speaks itself that is the default; over a TLS stream from outside, it must be
+    /// requested. Default: pending frames are written together, which is faster.
     pub fn frame_by_frame(mut self) -> Self {
         self.is_frame_by_frame = true;
         self
     }
 
-    /// Remembers who the peer is, for [`Connection::peer`]. Default: what this library finds out when it
-    /// connects, and nothing over a stream that is given.
+    /// Remembers who the peer is, for [`Connection::peer`]. Default: what this library finds out
+    /// when it connects, and nothing over a stream that is given.
     pub fn peer(mut self, peer: impl Into<Peer>) -> Self {
         self.peer = peer.into();
         self
     }
 
-    /// Speaks over `stream`, as the side that connected. Starts a task on the current runtime, which
-    /// ends with the connection.
+    /// Speaks over `stream`, as the side that connected. Starts a task on the current runtime,
+    /// which ends with the connection.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    #[must_use = "a connection that nobody holds is closed"]
+    #[must_use = "a connection closes when its last handle is dropped"]
     pub fn over<S>(self, stream: S) -> Connection
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -247,9 +251,9 @@ impl ConnectionBuilder {
         self.build(stream, Some(dialect))
     }
 
-    /// Speaks over `stream`, as the side that was connected to: unless it was told, the dialect is
-    /// that of the peer's first message, and calls of this side wait for that. Nothing happens unless
-    /// the driver runs. The server of `rpyc-server` does this for every client.
+    /// Speaks over `stream`, as the side that accepted the connection. Unless it was stated, the
+    /// dialect is that of the peer's first message, and calls of this side wait for that. Nothing
+    /// happens unless the driver runs. The server of `rpyc-server` does this for every client.
     ///
     /// ```no_run
     /// # async fn example(stream: tokio::net::TcpStream) {

@@ -1,4 +1,4 @@
-//! One call: its request, its answer, and what happens if nobody waits for it any more.
+//! One call: its request, its answer, and its cancellation.
 
 use std::future::IntoFuture;
 use std::marker::PhantomData;
@@ -20,8 +20,8 @@ use crate::{CallError, ConvertError, Parcel, RemoteObject};
 /// A call that has not been made yet: await it to make it.
 ///
 /// The result is whatever serde can make of it: numbers, text, tuples, structs, `()` if it is of no
-/// interest; or a [`RemoteObject`], or a [`Parcel`], which is both. Where the peer gives a list or a
-/// dict by reference and content is asked for, the content is fetched too.
+/// interest; or a [`RemoteObject`], or a [`Parcel`], which is both. Where the peer gives a list or
+/// a dict by reference and content is asked for, the content is fetched too.
 ///
 /// ```no_run
 /// # async fn example(root: rpyc_client::RemoteObject) -> Result<(), rpyc_client::CallError> {
@@ -47,8 +47,8 @@ use crate::{CallError, ConvertError, Parcel, RemoteObject};
 /// ```
 ///
 /// # Cancel safety
-/// Dropping the future gives the call up. What it would have brought is let go; the peer is not told
-/// to stop, because RPyC has no word for it.
+/// Dropping the future abandons the call. The objects that it would have returned are released. The
+/// peer is not notified, because RPyC has no message to stop a request.
 #[derive(Debug)]
 #[must_use = "nothing is sent unless the call is awaited"]
 pub struct Call<T> {
@@ -84,11 +84,11 @@ impl<T> Call<T> {
         self
     }
 
-    /// Writes the request down, whatever else waits to be sent, and takes no interest in the answer:
-    /// for what must be said where nobody can wait.
+    /// Writes the request down, whatever else waits to be sent, and takes no interest in the
+    /// answer: for cleanup where no task can wait.
     pub(crate) fn post(self) {
         if let Err(error) = begin(&self.handle, self.request, None) {
-            tracing::debug!(%error, "what was to be done in passing is left undone");
+            tracing::debug!(%error, "cannot send a request that needs no answer");
         }
     }
 }
@@ -212,14 +212,15 @@ impl Waiting {
 
 /// Waits until the peer has read enough of what it was sent, and has spoken if it must speak first.
 async fn wait_for_room(shared: &Shared, limit: TimeLimit) -> Result<(), CallError> {
-    // Without a timer, which costs more than the look, when there is room, as there nearly always is.
+    // Without a timer, which costs more than the look, when there is room, as there nearly always
+    // is.
     if limit.deadline().is_some() && shared.with(|state| state.is_ready()) {
         return Ok(());
     }
     limit.bound(shared.has_room()).await.ok_or_else(|| limit.expired(false))
 }
 
-/// A call that is given up if this is dropped.
+/// A call that is cancelled if this is dropped.
 struct Guard {
     shared: Arc<Shared>,
     call: Option<CallId>,

@@ -24,7 +24,7 @@ const LEAST_SHARE: Duration = Duration::from_secs(3);
 /// [`ConnectionBuilder::connect_by_service`](crate::ConnectionBuilder::connect_by_service).
 ///
 /// # Errors
-/// [`ConnectError`] tells which of the steps failed, and how.
+/// [`ConnectError`] with the step that failed, and its cause.
 ///
 /// # Cancel safety
 /// Cancel safe: dropping the future closes whatever was opened.
@@ -47,7 +47,7 @@ pub async fn connect_by_service(name: &str) -> Result<Connection, ConnectError> 
 /// in it. For options, see [`ConnectionBuilder::connect`](crate::ConnectionBuilder::connect).
 ///
 /// # Errors
-/// [`ConnectError`] tells why there is no connection.
+/// [`ConnectError`] with the reason.
 ///
 /// # Cancel safety
 /// Cancel safe: dropping the future closes whatever was opened.
@@ -65,13 +65,13 @@ pub async fn connect(address: impl Display) -> Result<Connection, ConnectError> 
 }
 
 impl Registrar {
-    /// Asks who serves `name` and connects to one of them: [`Registrar::open`], and a conversation
+    /// Looks up `name` and connects to one of its servers: [`Registrar::open`], and a conversation
     /// over it. For options, see
     /// [`ConnectionBuilder::connect_through`](crate::ConnectionBuilder::connect_through).
     ///
     /// # Errors
-    /// [`ConnectError::Lookup`] if it is not known who serves the name, [`ConnectError::AllFailed`]
-    /// if none of them could be connected to.
+    /// [`ConnectError::Lookup`] if the servers of the name are not known,
+    /// [`ConnectError::AllFailed`] if none of them could be connected to.
     ///
     /// # Cancel safety
     /// Cancel safe: dropping the future closes whatever was opened.
@@ -84,9 +84,9 @@ impl Resolver {
     /// Connects to a server of `name`. For options, see
     /// [`ConnectionBuilder::connect_through`](crate::ConnectionBuilder::connect_through).
     ///
-    /// The servers are tried in the order of the [`LoadBalancing`], each by its addresses in their order.
-    /// The next is tried beside when a quarter of a second has brought no connection, at once when
-    /// one fails; the first connection is kept.
+    /// The servers are tried in the order of the [`LoadBalancing`], each by its addresses in their
+    /// order. The next is tried beside when a quarter of a second has brought no connection, at
+    /// once when one fails; the first connection is kept.
     ///
     /// # Errors
     /// As [`resolve`](Self::resolve); [`ConnectError::AllDraining`] if all servers are about to go,
@@ -105,11 +105,11 @@ impl Resolver {
 
 impl ConnectionBuilder {
     /// Connects to the server at `address`: `host:port`, or the path of a unix socket, which has a
-    /// `/` in it. Either may state the dialect, as in `payroll.example:18861?dialect=5`; that counts
-    /// more than [`dialect`](Self::dialect).
+    /// `/` in it. Either may state the dialect, as in `payroll.example:18861?dialect=5`; that
+    /// counts more than [`dialect`](Self::dialect).
     ///
     /// # Errors
-    /// [`ConnectError::Address`] if it is none, [`ConnectError::Unreached`] if there is no RPyC
+    /// [`ConnectError::Address`] if it is invalid, [`ConnectError::Unreached`] if there is no RPyC
     /// server, [`ConnectError::Dialect`] if the environment names no dialect properly.
     ///
     /// # Cancel safety
@@ -132,7 +132,7 @@ impl ConnectionBuilder {
     /// those nearby.
     ///
     /// # Errors
-    /// [`ConnectError`] tells which of the steps failed, and how.
+    /// [`ConnectError`] with the step that failed, and its cause.
     ///
     /// # Cancel safety
     /// Cancel safe: dropping the future closes whatever was opened.
@@ -145,14 +145,14 @@ impl ConnectionBuilder {
     /// Connects to a server of `name`, found through a [`Registrar`] or a
     /// [`Resolver`](crate::Resolver).
     ///
-    /// They are tried as [`Registrar::open`] or [`Resolver::connect`](crate::Resolver::connect) do. One
-    /// that can be connected to but does not speak RPyC counts as one that cannot. All of it takes no
-    /// longer than [`connect_timeout`](Self::connect_timeout).
+    /// They are tried as [`Registrar::open`] or [`Resolver::connect`](crate::Resolver::connect) do.
+    /// One that can be connected to but does not speak RPyC counts as one that cannot. All of it
+    /// takes no longer than [`connect_timeout`](Self::connect_timeout).
     ///
     /// # Errors
-    /// [`ConnectError::Lookup`] if it is not known who serves the name, [`ConnectError::AllFailed`]
-    /// if none of them could be connected to, [`ConnectError::TimedOut`] if the time ended before any
-    /// of this was known.
+    /// [`ConnectError::Lookup`] if the servers of the name are not known,
+    /// [`ConnectError::AllFailed`] if none of them could be connected to,
+    /// [`ConnectError::TimedOut`] if the time ended before any of this was known.
     ///
     /// # Cancel safety
     /// Cancel safe: dropping the future closes whatever was opened.
@@ -209,7 +209,7 @@ impl ConnectionBuilder {
     }
 }
 
-/// When a server must have answered, if so many others are to be tried after it.
+/// When a server must have answered, if so many others remain after it.
 fn share_until(deadline: Instant, others: usize) -> Instant {
     let now = Instant::now();
     let left = deadline.saturating_duration_since(now);

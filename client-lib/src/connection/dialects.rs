@@ -1,8 +1,8 @@
-//! Which dialect a server probably speaks: what this process has seen, or was told to expect.
+//! Which dialect a server probably speaks: what this process has seen, or was configured to expect.
 //!
-//! RPyC negotiates nothing, and no first message is valid in two dialects (`docs/wire.md`, section 4).
-//! A server that hears another dialect closes the connection, and one that serves a single connection
-//! ends. So what is known about a server decides what is said to it first.
+//! RPyC negotiates nothing, and no first message is valid in two dialects (`docs/wire.md`, section
+//! 4). A server that hears another dialect closes the connection, and one that serves a single
+//! connection ends. So the knowledge about a server decides the dialect of the first message.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
@@ -47,7 +47,7 @@ fn from_env() -> Result<Option<Dialect>, DialectError> {
 }
 
 impl Candidate {
-    /// Whether neither this process nor a registry has told anything about it.
+    /// Whether neither this process nor a registry knows its dialect.
     pub(super) fn is_unknown(&self) -> bool {
         self.hint.is_none() && !self.endpoints.iter().any(|it| remembered(it).is_some())
     }

@@ -29,23 +29,23 @@ const DROPS: usize = 4096;
 /// How long the last words may take to be sent, and the peer to hang up after them.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// What makes a connection work: to be run to its end, usually by a task of its own.
+/// The driver of a connection: run it to its end, usually in a separate task.
 ///
-/// It gives why the connection ended. By then no task of the connection is left. Dropping it cuts the
-/// connection.
+/// It gives why the connection ended. By then no task of the connection is left. Dropping it cuts
+/// the connection.
 #[derive(Debug)]
 #[must_use = "a connection does not work unless its driver runs"]
 pub struct Driver<S> {
     shared: Arc<Shared>,
     stream: S,
     chunk: Vec<u8>,
-    /// What is being sent, and how much of it has been.
+    /// The bytes that are being sent, and how many of them have been.
     out: Vec<u8>,
     sent: usize,
-    /// Where in a frame `sent` is, if each is to be written by itself.
+    /// The position of `sent` in a frame, if each frame is written by itself.
     frames: Option<Frames>,
     must_flush: bool,
-    /// Why nothing can be sent any more. Whoever left without listening to the end may have said
+    /// Why nothing can be sent any more. A peer that left early may have sent
     /// something before, which is still read; but not for ever.
     broken: Option<(io::Error, Pin<Box<Sleep>>)>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -80,10 +80,10 @@ struct Frames {
 }
 
 impl Frames {
-    /// What may be written at once of the bytes that are left.
+    /// The bytes that may be written at once.
     fn next_of<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         if self.left == 0 {
-            // What is handed out are whole frames, so here one begins.
+            // The session hands out whole frames, so a frame begins here.
             self.left = frame_len(bytes).unwrap_or(bytes.len());
         }
         bytes.get(..self.left).unwrap_or(bytes)
@@ -154,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Poll::Pending
     }
 
-    /// Reads what there is; tells whether there may be more.
+    /// Reads the available bytes; returns whether there may be more.
     fn read(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         for _ in 0..CHUNKS {
             let mut chunk = ReadBuf::new(&mut self.chunk);
@@ -168,11 +168,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     let is_first = self.shared.with(|state| {
                         let was_ready = state.is_ready();
                         state.session.handle_bytes(now, chunk.filled());
-                        state.heard += 1;
+                        state.received += 1;
                         !was_ready && state.is_ready()
                     });
                     if is_first {
-                        self.shared.tell_room();
+                        self.shared.notify_room();
                     }
                     if chunk.remaining() == 0 && self.chunk.len() < MOST {
                         self.chunk.resize(self.chunk.len() * 4, 0);
@@ -180,8 +180,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 }
                 Poll::Ready(Err(error)) => {
                     self.shared.with(|state| state.session.handle_eof());
-                    // Python hangs up without TLS's own goodbye; the session knows whether a frame was
-                    // cut by it.
+                    // Python hangs up without TLS's own goodbye; the session knows whether a frame
+                    // was cut by it.
                     return if error.kind() == io::ErrorKind::UnexpectedEof {
                         Ok(false)
                     } else {
@@ -211,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         reason
     }
 
-    /// Sends what there is; tells whether there was anything and it was all sent.
+    /// Sends the pending bytes; returns whether there were any and all of them were sent.
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut has_sent = false;
         loop {
@@ -239,7 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 (state.session.poll_transmit(&mut self.out), was_ready)
             });
             if !was_ready {
-                self.shared.tell_room();
+                self.shared.notify_room();
             }
             if !is_more {
                 break;
@@ -259,7 +259,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return Poll::Pending;
         };
         let deadline = Instant::from_std(deadline);
-        // Deadlines come and go with every call; one that rings early costs less than to set it anew.
+        // Deadlines come and go with every call; one that rings early costs less than to set it
+        // anew.
         let timer = match &mut self.timer {
             Some(timer) => {
                 if timer.is_elapsed() || timer.deadline() > deadline {
@@ -319,7 +320,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
                 Stage::Running => {
                     let reason = ready!(this.run(cx));
                     this.left_over = this.shared.end(reason.clone()).into_iter();
-                    // Another may have been told before, which stands.
+                    // An earlier reason stands.
                     let reason = this.shared.ended.borrow().clone().unwrap_or(reason);
                     let is_ours = matches!(
                         reason,

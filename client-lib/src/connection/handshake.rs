@@ -1,8 +1,8 @@
 //! From an address to a conversation: which dialect does the peer speak?
 //!
 //! RPyC negotiates nothing. A peer that hears another dialect than its own drops the connection, so
-//! where the dialect is not known it can only be tried: a first request in one dialect, and on a new
-//! connection in the other. `dialects` knows what to try first.
+//! where the dialect is not known it can only be tried: a first request in one dialect, and on a
+//! new connection in the other. `dialects` knows what to try first.
 
 use std::io;
 use std::time::Duration;
@@ -22,11 +22,11 @@ use crate::{CallError, Disconnect, Peer, ServiceStream, Socket, Unreached};
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 impl ConnectionBuilder {
-    /// Finds the dialect of a server, unless it is stated, and speaks it. `connect` is how long opening
-    /// the stream took.
+    /// Finds the dialect of a server, unless it is stated, and speaks it. `connect` is how long
+    /// opening the stream took.
     ///
-    /// Most servers close the connection when they hear a dialect that is not theirs. Thread pools of
-    /// rpyc 5 say nothing instead, so the other dialect is tried beside after a while.
+    /// Most servers close the connection when they hear a dialect that is not theirs. Thread pools
+    /// of rpyc 5 say nothing instead, so the other dialect is tried beside after a while.
     pub(super) async fn converse(
         self,
         stream: ServiceStream,
@@ -63,7 +63,7 @@ impl ConnectionBuilder {
                 let not_understood = Some(first).filter(|first| *first != dialect);
                 return Ok(connection.opened(Opening { connect, first_answer, not_understood }));
             }
-            // The dialect that is more likely tells more.
+            // The dialect that is more likely has the better error.
             Ok(Err(faults)) => faults.into_iter().next().map_or_else(late, io::Error::other),
             Err(_elapsed) => late(),
         };
@@ -92,7 +92,7 @@ impl ConnectionBuilder {
         Ok(self.over(stream))
     }
 
-    /// Tells the system to notice when the other machine is gone.
+    /// Asks the system to notice when the other machine is gone.
     fn keep_alive_on(&self, stream: &ServiceStream) {
         if let (Some(silence), Socket::Tcp(socket)) = (self.keep_alive, stream.socket()) {
             let keep_alive = TcpKeepalive::new().with_time(silence);
@@ -171,7 +171,7 @@ impl From<HandshakeError> for io::Error {
     }
 }
 
-/// What is asked first of a server whose dialect is not known.
+/// The first request to a server whose dialect is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Greeting {
     /// Its root, which most clients need anyway.

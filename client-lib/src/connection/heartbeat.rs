@@ -10,21 +10,21 @@ use tokio::time::{Instant, sleep};
 use super::shared::Shared;
 use crate::Disconnect;
 
-/// What is sent along with a ping, to come back.
+/// The payload of a ping, which comes back.
 const PING_DATA: &str = "still there?";
 
-/// Pings a peer that says nothing for so long, and ends the connection when it says nothing for as long
-/// again. Whatever it says is an answer.
+/// Pings a peer that says nothing for so long, and ends the connection when it says nothing for as
+/// long again. Whatever it says is an answer.
 pub(super) async fn watch(shared: Arc<Shared>, interval: Duration) {
-    let mut heard = shared.with(|state| state.heard);
+    let mut received = shared.with(|state| state.received);
     let mut is_asked = false;
     loop {
         tokio::select! {
             () = sleep(interval) => {}
             _ = shared.has_ended() => return,
         }
-        let last = std::mem::replace(&mut heard, shared.with(|state| state.heard));
-        if last != heard {
+        let last = std::mem::replace(&mut received, shared.with(|state| state.received));
+        if last != received {
             is_asked = false;
         } else if is_asked {
             shared.give_up(Disconnect::Silent { after: interval * 2 });
@@ -35,7 +35,7 @@ pub(super) async fn watch(shared: Arc<Shared>, interval: Duration) {
     }
 }
 
-/// Sends a ping, whose answer nobody waits for; whether there was somebody to send it to.
+/// Sends a ping and ignores its answer; returns whether the connection still exists.
 fn ask(shared: &Shared, interval: Duration) -> bool {
     let deadline = Instant::now().checked_add(interval).map(Instant::into_std);
     let options = CallOptions { deadline, within: None };

@@ -4,7 +4,7 @@
 //!   Connection, RemoteObject            Driver: the only task that touches the socket
 //!        |      (handles)                 |   reads always, writes when there is something
 //!        +----------> Shared <------------+
-//!               Session, who waits,       |
+//!               Session, waiters,         |
 //!               what is offered           Server: starts the peer's requests in order
 //! ```
 //!
@@ -47,20 +47,20 @@ use self::shared::Shared;
 pub(crate) use self::time_limit::TimeLimit;
 use crate::{CallError, Disconnect, Parcel, Peer, RemoteObject};
 
-/// How long a call waits for its answer, unless told otherwise.
+/// How long a call waits for its answer by default.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A connection to a program that speaks RPyC, in Python or in Rust.
 ///
 /// Cheap to clone and safe to use from many tasks at once: any number of calls may be under way
-/// (they are pipelined), and requests of the peer are served meanwhile, on tasks of their own.
+/// (they are pipelined), and requests of the peer are served meanwhile, on separate tasks.
 ///
 /// Calls wait 30 s for their answers ([`DEFAULT_TIMEOUT`]) unless the connection
 /// ([`ConnectionBuilder::timeout`]) or the call ([`Call::timeout`]) says otherwise.
 ///
 /// The connection ends when either side closes it, when it breaks, and when the last [`Connection`]
-/// and [`RemoteObject`] of it are dropped: then the peer is told. Offered [`Local`](crate::Local)
-/// objects do not keep it.
+/// and [`RemoteObject`] of it are dropped: then the peer is notified. Offered
+/// [`Local`](crate::Local) objects do not keep it.
 ///
 /// Clones are equal to each other and to no other connection; as the key of a map there is its
 /// [`id`](Self::id).
@@ -112,7 +112,7 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Starts a connection whose options are to be chosen.
+    /// Starts to build a connection.
     pub fn builder() -> ConnectionBuilder {
         ConnectionBuilder::default()
     }
@@ -121,7 +121,7 @@ impl Connection {
         Self(handle)
     }
 
-    /// What tells it from all other connections of this program: the same for all clones.
+    /// Identifies the connection within this program: the same for all clones.
     #[must_use]
     pub fn id(&self) -> ConnectionId {
         ConnectionId(self.0.number)
@@ -161,8 +161,9 @@ impl Connection {
         Ok(start.elapsed())
     }
 
-    /// Says goodbye: calls under way fail, what was sent may still arrive. Waits until the peer has
-    /// been told and has hung up, for at most 2 s. Does nothing if the connection has ended.
+    /// Closes the connection: calls under way fail, and bytes that were sent may still arrive.
+    /// Waits until the peer has received the goodbye and has hung up, for at most 2 s. Does nothing
+    /// if the connection has ended.
     ///
     /// # Cancel safety
     /// The connection ends even if the future is dropped, once it was polled.
@@ -171,8 +172,8 @@ impl Connection {
         self.0.shared.has_left().await;
     }
 
-    /// Says goodbye as soon as everything that the peer has asked for is answered; what it asks from
-    /// now on is refused. Waits until the peer has been told.
+    /// Says goodbye as soon as everything that the peer has asked for is answered; what it asks
+    /// from now on is refused. Waits until the peer has received the goodbye.
     ///
     /// # Cancel safety
     /// The connection ends even if the future is dropped, once it was polled.
@@ -181,7 +182,7 @@ impl Connection {
         self.closed().await;
     }
 
-    /// Waits for the end of the connection; tells why it ended.
+    /// Waits for the end of the connection and returns its cause.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -207,7 +208,7 @@ impl Connection {
         self.0.peer.addr
     }
 
-    /// The dialect that is spoken, as soon as it is known.
+    /// The dialect of the connection, once it is known.
     #[must_use]
     pub fn dialect(&self) -> Option<Dialect> {
         self.0.shared.with(|state| state.session.dialect())

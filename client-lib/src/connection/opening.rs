@@ -13,9 +13,9 @@ pub struct Opening {
     /// How long opening the socket took: the TCP handshake and the name's resolution, or the unix
     /// socket. If several dialects were tried, this is about the first socket.
     pub connect: Duration,
-    /// The time from the open socket to the first answer of the server, with TLS if there is any and
-    /// with all attempts in dialects that the server does not speak. `None` if the dialect was
-    /// stated, so that there was no answer to wait for.
+    /// The time from the open socket to the first answer of the server, with TLS if there is any
+    /// and with all attempts in dialects that the server does not speak. `None` if the dialect was
+    /// stated, so that no answer was awaited.
     pub first_answer: Option<Duration>,
     /// A dialect that was tried first and that the server did not understand.
     pub not_understood: Option<Dialect>,

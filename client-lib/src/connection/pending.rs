@@ -18,7 +18,7 @@ use crate::{CallError, Disconnect};
 ///
 /// # Cancel safety
 /// Dropping it gives the call up, as with every call. To await `&mut` of it is cancel safe.
-#[must_use = "a call is given up if this is dropped"]
+#[must_use = "dropping this abandons the call"]
 pub struct PendingCall<T> {
     /// None once the result was taken.
     task: Option<JoinHandle<Result<T, CallError>>>,
@@ -27,8 +27,8 @@ pub struct PendingCall<T> {
 impl<T: DeserializeOwned + Send + 'static> Call<T> {
     /// Makes the call now; gives what waits for the result, while this task does something else.
     ///
-    /// Calls that are spawned one after another reach the peer in that order, unless so much waits to
-    /// be sent that the connection holds calls back.
+    /// Calls that are spawned one after another reach the peer in that order, unless so much waits
+    /// to be sent that the connection holds calls back.
     ///
     /// ```no_run
     /// # async fn example(root: rpyc_client::RemoteObject) -> Result<(), rpyc_client::CallError> {
@@ -47,7 +47,8 @@ impl<T: DeserializeOwned + Send + 'static> Call<T> {
     /// Outside a tokio runtime.
     pub fn spawn(self) -> PendingCall<T> {
         let mut call = self.into_future();
-        // The first step of a call is to write the request down. Who drives it after is all the same.
+        // The first step of a call is to write the request down. Who drives it after is all the
+        // same.
         let begun = call.as_mut().now_or_never();
         let task = tokio::spawn(async move {
             match begun {

@@ -27,8 +27,8 @@ pub(super) fn serving_thread(number: u64) -> Option<PeerThread> {
 /// Serves the requests of one connection until it ends.
 ///
 /// A request is begun here, so that its first part runs before that of the next one. If it does not
-/// finish at once, a task of its own takes it over. What a peer asked before it left is still begun,
-/// as a server of Python's does; what then awaits is dropped.
+/// finish at once, a separate task takes it over. A request that came before the peer left is still
+/// begun, as a server of Python's does; what then awaits is dropped.
 pub(super) async fn serve(shared: Arc<Shared>) {
     let mut handlers = JoinSet::new();
     // Once for all requests: to begin to wait for the end costs more than to go on.
@@ -39,7 +39,7 @@ pub(super) async fn serve(shared: Arc<Shared>) {
         let Some(PeerRequest { id, object, action }) = shared.with(|state| state.next_request())
         else {
             tokio::select! {
-                // In this order: the last requests and the end may come in one breath.
+                // In this order: the last requests and the end may come together.
                 biased;
                 () = shared.requested.notified() => continue,
                 _ = &mut ended => break,

@@ -14,7 +14,7 @@ pub(crate) struct TimeLimit {
 }
 
 impl TimeLimit {
-    /// From now on; `None` is no limit.
+    /// Starts now; `None` is unlimited.
     pub(crate) fn from_now(timeout: Option<Duration>) -> Self {
         let now = Instant::now();
         // A deadline that the clock cannot hold is none.

@@ -1,4 +1,4 @@
-//! What each registry did instead of answering, told as one sentence.
+//! What each registry did instead of answering, as one sentence.
 
 use std::error::Error;
 use std::fmt;
@@ -47,7 +47,7 @@ impl Attempts {
         self.each.into_vec()
     }
 
-    /// Whether any registry did what `fault` tells.
+    /// Whether `fault` holds for any registry.
     pub(crate) fn any(&self, fault: impl Fn(&Fault) -> bool) -> bool {
         self.iter().any(|attempt| fault(&attempt.fault))
     }

@@ -8,8 +8,8 @@ use rpyc_protocol::rpc::{CloseReason, Exception, ExportError, Refusal, RequestEr
 
 use super::ConvertError;
 
-/// Why a call has no result. [`CallError::may_have_run`] tells whether the peer may have done what
-/// it was asked.
+/// Why a call has no result. [`CallError::may_have_run`] returns whether the peer may have done
+/// what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
@@ -37,7 +37,7 @@ pub enum CallError {
     /// The result is not of the type that was asked for. It has run, and the connection lives.
     #[error("the result is not what was asked for: {0}")]
     Result(#[source] ConvertError),
-    /// No answer came in time; whatever comes later is ignored. RPyC knows no way to stop what the
+    /// No answer came in time; a later one is ignored. RPyC has no message to stop what the
     /// peer does.
     #[error("no answer within {after:.1?}{}", ran(*.may_have_run))]
     Timeout {
@@ -190,7 +190,7 @@ impl From<RequestError> for RequestFailure {
     }
 }
 
-/// A failed conversion is a wrong argument, to whoever called.
+/// A failed conversion is a wrong argument, for the caller.
 impl From<ConvertError> for Exception {
     fn from(error: ConvertError) -> Self {
         let name = if error.is_overflow() { "OverflowError" } else { "TypeError" };
@@ -198,7 +198,8 @@ impl From<ConvertError> for Exception {
     }
 }
 
-/// What a peer raised is raised on; anything else is told as what Python would raise.
+/// An exception of the peer stays the same; any other error becomes the one that Python would
+/// raise.
 impl From<CallError> for Exception {
     fn from(error: CallError) -> Self {
         let name = match &error {

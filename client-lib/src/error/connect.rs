@@ -17,11 +17,11 @@ use crate::RegistryAddrError;
 pub enum ConnectError {
     /// What should be an address is none; the fault of the caller.
     #[error(
-        "{0:?} is no address: HOST:PORT or the path of a unix socket is needed, which ?dialect=5 or ?dialect=6 may follow"
+        "{0:?} is not an address: write HOST:PORT or the path of a unix socket; ?dialect=5 or ?dialect=6 may follow"
     )]
     Address(Box<str>),
-    /// The registry knows servers, and all of them are draining: they take nobody new, since they
-    /// are about to go or an operator wants it so.
+    /// The registry knows servers, and all of them are draining: they take no new clients, since
+    /// they are about to go or an operator wants it so.
     #[error(
         "all servers of {name} are draining ({instances} registered); undrain one, or start another"
     )]
@@ -43,10 +43,10 @@ pub enum ConnectError {
         /// Each server in the order in which they were tried.
         failures: Vec<Unreached>,
     },
-    /// The environment names no dialect properly; the fault of whoever set it.
+    /// The environment names no dialect properly; the fault of the environment.
     #[error(transparent)]
     Dialect(#[from] DialectError),
-    /// It is not known who serves the name.
+    /// The servers of the name are not known.
     #[error(transparent)]
     Lookup(#[from] LookupError),
     /// The name is none; the fault of the caller.
@@ -61,7 +61,7 @@ pub enum ConnectError {
         #[source]
         error: Box<CallError>,
     },
-    /// The environment does not name registries properly; the fault of whoever set it.
+    /// The environment does not name registries properly; the fault of the environment.
     #[error(transparent)]
     Registries(#[from] RegistryAddrError),
     /// Nothing was connected to in time, and no attempt had failed yet: a registry or a server is
@@ -79,7 +79,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Whether a registry answered that nobody serves the name.
+    /// Whether a registry answered that the name has no server.
     #[must_use]
     pub fn is_unknown_name(&self) -> bool {
         matches!(self, Self::Lookup(error) if error.is_unknown_name())
@@ -99,7 +99,7 @@ impl ConnectError {
 pub struct Unreached {
     /// Where the registry says it is.
     pub endpoint: Endpoint,
-    /// Why there is no connection to it.
+    /// Why connecting failed.
     #[source]
     pub error: io::Error,
 }

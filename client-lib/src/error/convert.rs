@@ -14,7 +14,7 @@ enum Kind {
     ByReference { class: String },
     /// A number does not fit.
     Overflow(String),
-    /// Told by serde, by a type of the caller's, or here.
+    /// From serde, from a type of the caller's, or from here.
     Message(String),
 }
 
@@ -31,8 +31,8 @@ impl ConvertError {
         Self(Kind::Overflow(message.into()))
     }
 
-    /// Whether a number is too large or too small for its type; to Python, an `OverflowError` and no
-    /// `TypeError`.
+    /// Whether a number is too large or too small for its type; to Python, an `OverflowError` and
+    /// no `TypeError`.
     #[must_use]
     pub fn is_overflow(&self) -> bool {
         matches!(self.0, Kind::Overflow(_))

@@ -53,17 +53,17 @@ pub enum Fault {
     /// registry. Nothing was sent.
     #[error("cannot be spoken to from the chosen source address")]
     Source(#[source] io::Error),
-    /// The answer is not brine, or not of the shape that was asked for; the fault of whoever
-    /// answered. Probably it is no registry.
+    /// The answer is not brine, or not of the shape that was asked for; the fault of the
+    /// responder. Probably not a registry.
     #[error("gave an answer that is none")]
     Undecodable(#[source] DecodeError),
-    /// The answer begins as JSON and is no answer; the fault of whoever answered.
+    /// The answer begins as JSON and is invalid; the fault of the responder.
     #[error("gave an answer that is none")]
     UndecodableNative(#[source] native::ParseError),
-    /// The registry knows nobody who serves the name.
+    /// The registry knows no server of the name.
     #[error("knows no such service")]
     Unknown,
-    /// There is no way to the machine.
+    /// No network route leads to the machine.
     #[error("cannot be reached")]
     Unreachable(#[source] io::Error),
     /// The host's name stands for no address, or the name service failed.
@@ -89,13 +89,13 @@ impl Fault {
         }
     }
 
-    /// Whether somebody took the request and would not answer it.
+    /// Whether a registry received the request and refused to answer it.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Closed | Self::Declined { .. })
     }
 
-    /// Whether somebody answered with something other than what was asked for.
+    /// Whether the answer was something other than requested.
     #[must_use]
     pub fn is_undecodable(&self) -> bool {
         matches!(self, Self::NotAcknowledged | Self::Undecodable(_) | Self::UndecodableNative(_))
@@ -107,7 +107,7 @@ impl Fault {
         matches!(self, Self::Io(_) | Self::NoReply)
     }
 
-    /// Of several faults on the ways to one registry, the one with the highest rank is told.
+    /// Of several faults on the ways to one registry, the one with the highest rank is reported.
     pub(crate) fn rank(&self) -> u8 {
         match self {
             Self::Unknown => 9,

@@ -9,27 +9,28 @@ use super::{Attempts, Fault, NO_REGISTRY_HINT, NO_REPLY_HINT, REFUSED_HINT};
 #[non_exhaustive]
 pub enum LookupError {
     /// Registries answered that they forbid this program to list; none gave the list. The choice of
-    /// whoever runs them.
-    #[error("listing is forbidden: {0}; a registry that is started with --listing allows it")]
+    /// their operators.
+    #[error("listing is forbidden: {0}; the operator of the registry can allow it")]
     ListingForbidden(Attempts),
-    /// No registry could even be asked: nothing listens, there is no way, the name stands for no
-    /// address, or this program may not broadcast. The fault of the set-up.
+    /// No registry could even be asked: nothing listens, no route leads there, the name stands for
+    /// no address, or this program may not broadcast. The fault of the set-up.
     #[error("no registry can be asked: {0}; {NO_REGISTRY_HINT}")]
     NoRegistry(Attempts),
     /// No registry answered in time: none runs there, a firewall is between, or datagrams were
     /// lost.
     #[error("no registry answered within {waited:.1?}: {0}; {NO_REPLY_HINT}", waited = .0.waited())]
     NoReply(Attempts),
-    /// Somebody took the question and would not answer it, probably a registry that finds it over
-    /// one of its limits; nobody else answered.
+    /// A registry received the question and refused to answer it, probably because the question is
+    /// over one of its limits; no other registry answered.
     #[error("the question was refused: {0}; {REFUSED_HINT}")]
     Refused(Attempts),
-    /// Somebody answered, but not as a registry does, and nobody else did better. The fault of
-    /// whoever answered, or of the address.
+    /// An answer came that no registry gives, and no better one came. The fault of
+    /// the responder, or of the address.
     #[error("no answer could be read: {0}; does another program use that port?")]
     Undecodable(Attempts),
-    /// At least one registry answered that nobody serves the name, and none knew better; registries
-    /// that were silent are told too. The server is down, registers elsewhere or under another name.
+    /// At least one registry answered that the name has no server, and no registry knew one.
+    /// `attempts` lists silent registries too. The server is down, registers elsewhere or under
+    /// another name.
     #[error(
         "no server of {name} is registered: {attempts}; does the server run, and register with this registry?"
     )]
@@ -42,7 +43,7 @@ pub enum LookupError {
 }
 
 impl LookupError {
-    /// Tells why no registry answered a question about `name`, or about all names.
+    /// The error for a question about `name`, or about all names, that no registry answered.
     pub(crate) fn new(name: Option<&ServiceName>, attempts: Attempts) -> Self {
         match name {
             Some(name) if attempts.any(|fault| matches!(fault, Fault::Unknown)) => {
@@ -71,7 +72,7 @@ impl LookupError {
         }
     }
 
-    /// Whether a registry answered that nobody serves the name.
+    /// Whether a registry answered that the name has no server.
     #[must_use]
     pub fn is_unknown_name(&self) -> bool {
         matches!(self, Self::UnknownName { .. })
@@ -83,13 +84,13 @@ impl LookupError {
         matches!(self, Self::ListingForbidden(_))
     }
 
-    /// Whether nobody answered at all.
+    /// Whether no answer came at all.
     #[must_use]
     pub fn is_no_answer(&self) -> bool {
         matches!(self, Self::NoRegistry(_) | Self::NoReply(_))
     }
 
-    /// Whether this program was kept from broadcasting, which may be why nobody else answered.
+    /// Whether this program may not broadcast, which may be why no other registry answered.
     #[must_use]
     pub fn is_broadcast_forbidden(&self) -> bool {
         self.attempts().any(|fault| matches!(fault, Fault::BroadcastForbidden(_)))

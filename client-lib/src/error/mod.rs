@@ -19,7 +19,7 @@ pub use lookup::LookupError;
 pub use register::RegisterError;
 pub use request::RequestError;
 
-/// What to try when there is no registry to ask.
+/// What to try when no registry can be asked.
 const NO_REGISTRY_HINT: &str = "start one, or name one with RPYC_REGISTRY=HOST[:PORT]";
 
 /// What to try when no registry answers.
@@ -27,4 +27,4 @@ const NO_REPLY_HINT: &str =
     "is one running there, and no firewall between? RPYC_REGISTRY=HOST[:PORT] names another";
 
 /// What to try when a registry would not answer.
-const REFUSED_HINT: &str = "the log of the registry tells why";
+const REFUSED_HINT: &str = "the log of the registry has the reason";

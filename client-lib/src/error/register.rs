@@ -6,19 +6,19 @@ use super::{Attempts, Fault, NO_REGISTRY_HINT, NO_REPLY_HINT, REFUSED_HINT, Requ
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// No registry could even be asked: nothing listens, there is no way, the name stands for no
-    /// address, or this program may not broadcast. The fault of the set-up; nothing was changed.
+    /// No registry could even be asked: nothing listens, no route leads there, the name stands for
+    /// no address, or this program may not broadcast. The fault of the set-up; nothing was changed.
     #[error("no registry can be asked: {0}; {NO_REGISTRY_HINT}")]
     NoRegistry(Attempts),
     /// No registry answered in time. The registration may have been taken and only its
     /// acknowledgement lost.
     #[error("no registry acknowledged within {waited:.1?}: {0}; {NO_REPLY_HINT}", waited = .0.waited())]
     NoReply(Attempts),
-    /// Somebody answered something other than an acknowledgement. The fault of whoever answered, or
+    /// Something other than an acknowledgement came as the answer. The fault of the responder, or
     /// of the address; the registration may have been taken.
     #[error("no acknowledgement could be read: {0}; does another program use that port?")]
     NotAcknowledged(Attempts),
-    /// Somebody took the request and would not answer it, probably a registry that finds it over
+    /// A registry received the request and refused to answer it, probably because it finds it over
     /// one of its limits. Nothing was changed there.
     #[error("the registration was refused: {0}; {REFUSED_HINT}")]
     Refused(Attempts),
@@ -54,7 +54,7 @@ impl RegisterError {
         }
     }
 
-    /// Whether nobody answered at all.
+    /// Whether no answer came at all.
     #[must_use]
     pub fn is_no_answer(&self) -> bool {
         matches!(self, Self::NoRegistry(_) | Self::NoReply(_))
@@ -66,7 +66,7 @@ impl RegisterError {
         !matches!(self, Self::NoRegistry(_))
     }
 
-    /// Whether this program was kept from broadcasting, which may be why nobody answered.
+    /// Whether this program may not broadcast, which may be why no registry answered.
     #[must_use]
     pub fn is_broadcast_forbidden(&self) -> bool {
         self.attempts().any(|fault| matches!(fault, Fault::BroadcastForbidden(_)))

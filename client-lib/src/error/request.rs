@@ -10,20 +10,20 @@ use super::{Attempt, Attempts, Fault, NO_REGISTRY_HINT};
 pub enum RequestError {
     /// A registry understood and would not do it, and none did. Nothing was changed, except where
     /// [`code`](Self::code) says that a change is not durable.
-    #[error("{}", told(.0))]
+    #[error("{}", declined_by(.0))]
     Declined(Attempts),
-    /// No registry could even be asked: nothing listens, there is no way, the name stands for no
-    /// address, or this program may not broadcast. The fault of the set-up; nothing was changed.
+    /// No registry could even be asked: nothing listens, no route leads there, the name stands for
+    /// no address, or this program may not broadcast. The fault of the set-up; nothing was changed.
     #[error("no registry can be asked: {0}; {NO_REGISTRY_HINT}")]
     NoRegistry(Attempts),
-    /// No registry answered in time. What was asked may have been done.
+    /// No registry answered in time. The request may have been carried out.
     #[error(
         "no registry answered within {waited:.1?}: {0}; does one run there that is not RPyC's own, and no firewall between?",
         waited = .0.waited()
     )]
     NoReply(Attempts),
-    /// Somebody answered, but not as a registry does, or hung up. The fault of whoever answered, or
-    /// of the address; what was asked may have been done.
+    /// An answer came that no registry gives, or the connection closed. The fault of the responder,
+    /// or of the address; the request may have been carried out.
     #[error(
         "no answer could be read: {0}; does a registry of another kind, or another program, use that port?"
     )]
@@ -31,7 +31,7 @@ pub enum RequestError {
 }
 
 /// What the first registry that declined says.
-fn told(attempts: &Attempts) -> String {
+fn declined_by(attempts: &Attempts) -> String {
     match attempts.iter().find_map(declined) {
         Some((attempt, message)) => format!("{}: {message}", attempt.registry),
         None => attempts.to_string(),
@@ -46,7 +46,7 @@ fn declined(attempt: &Attempt) -> Option<(&Attempt, &str)> {
     }
 }
 
-const FORBIDDEN: &str = "listing is forbidden; a registry that is started with --listing allows it";
+const FORBIDDEN: &str = "listing is forbidden; the operator of the registry can allow it";
 
 impl RequestError {
     pub(crate) fn new(attempts: Attempts) -> Self {
@@ -99,13 +99,13 @@ impl RequestError {
         self.code() == Some(ErrorCode::UnknownLease)
     }
 
-    /// Whether no instance is meant.
+    /// Whether the target matches no instance.
     #[must_use]
     pub fn is_unknown_target(&self) -> bool {
         self.code() == Some(ErrorCode::UnknownTarget)
     }
 
-    /// Whether nobody answered at all.
+    /// Whether no answer came at all.
     #[must_use]
     pub fn is_no_answer(&self) -> bool {
         matches!(self, Self::NoRegistry(_) | Self::NoReply(_))

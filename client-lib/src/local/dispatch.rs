@@ -7,13 +7,13 @@ use super::method::BoundMethod;
 use super::{Context, Local, Object, denied};
 use crate::{Args, Parcel};
 
-/// The most items that one answer to BUFFITER holds. Whoever wants more asks again.
+/// The most items in one answer to BUFFITER. A peer that wants more asks again.
 const MOST_BUFFERED: usize = 10_000;
 
 /// The prefix by which Python's services mark what they expose; clients may use it or not.
 const EXPOSED: &str = "exposed_";
 
-/// Does what is asked of `object`.
+/// Performs a request to `object`.
 pub(super) async fn serve<T: Object>(
     object: &T,
     context: &Context,

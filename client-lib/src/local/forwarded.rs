@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 use super::{Answer, Context, Erased};
 use crate::{Parcel, RemoteObject};
 
-/// What Python calls the class of classes. Those of a class of its own that it knows it would take for
-/// an object of that class.
+/// Python's name for the class of classes. Those of a separate class that it knows it would take
+/// for an object of that class.
 const CLASS_OF_CLASSES: &str = "builtins.type";
 
 /// The class of an object that is not known yet. Python asks for the methods of its objects.
@@ -21,11 +21,11 @@ const CLASS_TO_COME: &str = "rpyc_client.Forwarded";
 /// What gives an object that is not known yet.
 type Coming = Pin<Box<dyn Future<Output = Result<RemoteObject, Exception>> + Send>>;
 
-/// An object of another connection's peer: what is asked of it is asked of its owner.
+/// An object of another connection's peer: requests to it go to its owner.
 pub(super) struct Forwarded {
     class: Class,
     remote: OnceLock<RemoteObject>,
-    /// What gives the object, until it has; a request that waits for it may be given up.
+    /// Resolves to the object; a request that waits for it may be cancelled.
     coming: Mutex<Option<Coming>>,
 }
 
@@ -61,7 +61,9 @@ impl Forwarded {
         }
         let found = match coming.as_mut() {
             Some(coming) => coming.await,
-            None => Err(Exception::builtin("ConnectionError", "there is no object to forward to")),
+            None => {
+                Err(Exception::builtin("ConnectionError", "the object to forward to never came"))
+            }
         };
         *coming = None;
         let found = found?;

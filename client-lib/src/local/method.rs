@@ -38,7 +38,7 @@ impl Object for BoundMethod {
         self.object.serve(context.connection(), Action::CallAttr { name, args }).await
     }
 
-    /// Methods are made anew whenever they are asked for, so what they are of and called tells.
+    /// Each request for a method makes a new one, so methods are equal if object and name are.
     async fn compare(
         &self,
         _: &Context,

@@ -25,7 +25,7 @@ use crate::{Args, Connection, IntoArgs, Parcel, Peer, RemoteObject};
 ///
 /// It is kept while a clone is, or while a peer holds a reference to it. The same object may be
 /// passed any number of times and over any number of connections; on one connection it stays the
-/// same object to the peer, and comes back as it was.
+/// same object to the peer, and comes back as itself.
 #[derive(Clone)]
 pub struct Local(Arc<dyn Erased>);
 
@@ -59,8 +59,8 @@ impl Local {
 
     /// Makes a function that the peer can call and that needs nothing awaited.
     ///
-    /// It must not take long, as nothing else of the connection is served meanwhile. For what blocks
-    /// there is [`blocking::function`](crate::blocking::function).
+    /// It must not take long, as nothing else of the connection is served meanwhile. For what
+    /// blocks there is [`blocking::function`](crate::blocking::function).
     ///
     /// ```
     /// use rpyc_client::Local;
@@ -95,41 +95,42 @@ impl Local {
         Self::new(iterator::Items::new(items.into_iter()))
     }
 
-    /// Offers an object of another connection's peer on: whatever is asked of it is asked of its owner,
+    /// Offers on an object of another connection's peer: requests to it go to its owner,
     /// with all that the owner allows.
     ///
     /// A [`RemoteObject`] that is passed over another connection is offered so by itself. As the
-    /// [root](crate::ConnectionBuilder::serving) of a connection it makes this program a gateway, between
-    /// networks or between the versions of RPyC, which do not understand each other.
+    /// [root](crate::ConnectionBuilder::serving) of a connection it makes this program a gateway,
+    /// between networks or between the versions of RPyC, which do not understand each other.
     ///
-    /// What comes back is what it was: to this program the remote object, to either side its own.
+    /// It comes back unwrapped: to this program as the remote object, to either side as its own
+    /// object.
     ///
     /// A class is offered on as an object: it can be called and has its attributes, but Python's
-    /// `isinstance` cannot be asked about it, since the peers name their classes by numbers of their own.
+    /// `isinstance` does not work with it, since each peer numbers its classes independently.
     #[must_use]
     pub fn forwarding(object: RemoteObject) -> Self {
         Self(Arc::new(Forwarded::new(object)))
     }
 
-    /// As [`forwarding`](Self::forwarding), for an object that is known only later: `object` is awaited
-    /// with the first request for it.
+    /// As [`forwarding`](Self::forwarding), for an object that is known only later: `object` is
+    /// awaited with the first request for it.
     ///
-    /// A gateway needs it to offer each side's root to the other: one of the two connections must be
-    /// made first. It keeps the other connection open until its own has ended.
+    /// A gateway needs it to offer each side's root to the other: one of the two connections must
+    /// be made first. It keeps the other connection open until its own has ended.
     ///
     /// ```no_run
     /// # async fn example(near: tokio::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
     /// use rpyc_client::{Connection, Exception, Local};
     ///
-    /// let (tell, told) = tokio::sync::oneshot::channel::<Connection>();
+    /// let (sender, client) = tokio::sync::oneshot::channel::<Connection>();
     /// let root_of_client = Local::forwarding_later(async {
     ///     let gone = |_| Exception::builtin("ConnectionError", "the client is gone");
-    ///     Ok(told.await.map_err(gone)?.root().await?)
+    ///     Ok(client.await.map_err(gone)?.root().await?)
     /// });
     /// let far = Connection::builder().serving(root_of_client).connect("localhost:18861").await?;
     /// let root_of_server = Local::forwarding(far.root().await?);
     /// let (client, driver) = Connection::builder().serving(root_of_server).accept(near);
-    /// let _ = tell.send(client);
+    /// let _ = sender.send(client);
     /// driver.await;
     /// # Ok(())
     /// # }
@@ -162,12 +163,12 @@ impl Local {
         self.0.object().downcast_ref().and_then(Forwarded::remote)
     }
 
-    /// Where the object is; tells it from all others that are.
+    /// The address of the object; no other live object has the same.
     pub(crate) fn address(&self) -> usize {
         Arc::as_ptr(&self.0).cast::<()>().addr()
     }
 
-    /// Does what is asked of the object.
+    /// Performs a request to the object.
     pub(crate) async fn serve(
         &self,
         connection: &Connection,
@@ -198,7 +199,7 @@ impl Context {
         &self.connection
     }
 
-    /// Who asks: the address, and what the system or TLS tell of it.
+    /// The peer that asks: its address, and what the system or TLS know about it.
     #[must_use]
     pub fn peer(&self) -> &Peer {
         self.connection.peer()
@@ -233,7 +234,8 @@ impl Context {
     }
 }
 
-/// The exception for what is not there, or not for the peer; RPyC makes no difference.
+/// The exception for an attribute that is missing or hidden from the peer; RPyC makes no
+/// difference.
 #[must_use]
 pub fn denied(name: &str) -> Exception {
     Exception::builtin("AttributeError", format!("cannot access '{name}'"))
@@ -285,7 +287,7 @@ fn class_of<T: Object>(object: &T) -> Class {
             }
         }
     });
-    // There is none when the thread is about to end.
+    // The table is gone when the thread is about to end.
     known.unwrap_or_else(|_gone| class(&name))
 }
 

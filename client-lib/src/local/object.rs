@@ -9,10 +9,10 @@ use crate::{Args, Parcel};
 
 /// Something that a peer may use: the root of a connection, or whatever is passed in a call.
 ///
-/// Every method answers one thing that the peer may ask; what is not written answers that it is not
-/// to be accessed. Methods may be `async fn`s. Requests of one peer start in the order in which they
-/// arrive, and only one that awaits lets later ones begin. What panics raises `RuntimeError` at the
-/// peer. When the connection ends, what still awaits is dropped.
+/// Every method answers one request of the peer; a method without a body answers that the object is
+/// not to be accessed. Methods may be `async fn`s. Requests of one peer start in the order in which
+/// they arrive, and only one that awaits lets later ones begin. What panics raises `RuntimeError`
+/// at the peer. When the connection ends, what still awaits is dropped.
 ///
 /// ```
 /// use std::borrow::Cow;
@@ -45,7 +45,7 @@ use crate::{Args, Parcel};
 ///
 /// let counter = Local::new(Counter::default());
 /// ```
-#[expect(unused_variables, reason = "what is not written has no use for them")]
+#[expect(unused_variables, reason = "default bodies do not use them")]
 pub trait Object: Send + Sync + 'static {
     /// The full name of its class, as the peer sees it. Asked once.
     ///
@@ -140,7 +140,7 @@ pub trait Object: Send + Sync + 'static {
         refuse("__next__")
     }
 
-    /// Tells how many items it has.
+    /// Returns the number of items.
     fn len(&self, context: &Context) -> impl Future<Output = Result<usize, Exception>> + Send {
         refuse("__len__")
     }
@@ -173,7 +173,7 @@ pub trait Object: Send + Sync + 'static {
         refuse("__delitem__")
     }
 
-    /// Tells whether it has an item.
+    /// Whether it has an item.
     fn contains(
         &self,
         context: &Context,
@@ -182,7 +182,7 @@ pub trait Object: Send + Sync + 'static {
         refuse("__contains__")
     }
 
-    /// Compares it with something; none if there is no comparing them.
+    /// Compares it with something; `None` if the two cannot be compared.
     ///
     /// Without a body, an object is equal to itself.
     fn compare(
@@ -206,12 +206,12 @@ pub trait Object: Send + Sync + 'static {
         std::future::ready(Ok(i64::try_from(context.this().address()).unwrap_or(i64::MAX)))
     }
 
-    /// Tells what it is, for programmers. Without a body, its class.
+    /// Its text for programmers. Without a body, its class.
     fn repr(&self, context: &Context) -> impl Future<Output = Result<String, Exception>> + Send {
         std::future::ready(Ok(format!("<{} object>", self.class())))
     }
 
-    /// Tells what it is, for people. Without a body, its [`repr`](Self::repr).
+    /// Its text for people. Without a body, its [`repr`](Self::repr).
     fn str(&self, context: &Context) -> impl Future<Output = Result<String, Exception>> + Send {
         self.repr(context)
     }
@@ -225,7 +225,7 @@ pub trait Object: Send + Sync + 'static {
         std::future::ready(Ok(names))
     }
 
-    /// Enters a `with` block; gives what is bound there.
+    /// Enters a `with` block; returns the value that is bound there.
     fn enter(&self, context: &Context) -> impl Future<Output = Result<Parcel, Exception>> + Send {
         refuse("__enter__")
     }
@@ -254,7 +254,7 @@ fn refuse<T>(name: &str) -> std::future::Ready<Result<T, Exception>> {
     std::future::ready(Err(denied(name)))
 }
 
-/// A method that is told to the peer.
+/// A method that the peer learns of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Method {
     name: Cow<'static, str>,

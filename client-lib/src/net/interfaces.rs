@@ -42,7 +42,7 @@ impl Interfaces {
     /// Whether `ip` is the broadcast address of one of this machine's networks.
     pub(crate) fn is_broadcast(&self, ip: Ipv4Addr) -> bool {
         self.0.iter().any(|interface| match &interface.addr {
-            // Where no broadcast address was set, Linux tells the interface's own in its place.
+            // Where no broadcast address is set, Linux returns the interface's own in its place.
             IfAddr::V4(v4) if v4.prefixlen < 31 && !v4.ip.is_loopback() => {
                 ip != v4.ip && (v4.broadcast == Some(ip) || v4.ip | !v4.netmask == ip)
             }
@@ -66,7 +66,7 @@ impl Interfaces {
         self.0.iter().find(|interface| interface.ip() == ip).and_then(|interface| interface.index)
     }
 
-    /// The zone of link-local addresses that were told to this machine's address `local`.
+    /// The zone of link-local addresses in an answer that came to this machine's address `local`.
     pub(crate) fn zone_at(&self, local: SocketAddr) -> Option<&str> {
         let index = match local {
             SocketAddr::V6(v6) if v6.scope_id() != 0 => Some(v6.scope_id()),

@@ -24,7 +24,7 @@ impl Args {
         Self { given: Arguments::new(), error: None }
     }
 
-    /// Adds an argument by position. If it cannot be sent, the call tells.
+    /// Adds an argument by position. If it cannot be sent, the call fails.
     #[must_use]
     pub fn arg(mut self, value: impl Serialize) -> Self {
         match Parcel::new(&value) {
@@ -34,7 +34,7 @@ impl Args {
         self
     }
 
-    /// Adds an argument by keyword. If it cannot be sent, the call tells.
+    /// Adds an argument by keyword. If it cannot be sent, the call fails.
     #[must_use]
     pub fn kwarg(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
         match Parcel::new(&value) {
@@ -71,7 +71,7 @@ impl Args {
         &self.given.keyword
     }
 
-    /// Whether there are none.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.given.positional.is_empty() && self.given.keyword.is_empty()
@@ -110,7 +110,7 @@ impl From<Arguments<Parcel>> for Args {
     }
 }
 
-/// What may stand for the arguments of a call.
+/// The types that stand for the arguments of a call.
 pub trait IntoArgs {
     /// The arguments.
     fn into_args(self) -> Args;

@@ -180,7 +180,7 @@ fn visit_map<'de, V: Visitor<'de>>(
     Ok(map)
 }
 
-/// Whole numbers of one type: one that does not fit is told apart from what is none.
+/// Whole numbers of one type: an overflow has another error than a value of another type.
 macro_rules! integers {
     ($($deserialize:ident $type:ident)*) => {$(
         fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
@@ -237,7 +237,7 @@ impl<'de> Deserializer<'de> for Node {
         }
     }
 
-    /// Whoever wants nothing is content with anything.
+    /// `()` accepts anything.
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConvertError> {
         visitor.visit_unit()
     }
@@ -406,7 +406,7 @@ impl Node {
         }
     }
 
-    /// The parcel; what was fetched becomes tuples.
+    /// The parcel; fetched content becomes tuples.
     fn into_parcel(self) -> Parcel {
         match self {
             Self::Parcel(parcel) => parcel,

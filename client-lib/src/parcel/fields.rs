@@ -11,14 +11,15 @@ use super::de::Node;
 /// The members of a tuple, taken for fields one after another.
 ///
 /// serde gives each field that it finds no member for its default. That would be wrong where the
-/// sender left out a field before the last: all fields after it would be taken for their neighbours.
-/// So a tuple that is too short is refused, and `None` stands for a field that was skipped.
+/// sender left out a field before the last: all fields after it would be taken for their
+/// neighbours. So a tuple that is too short is refused, and `None` stands for a field that was
+/// skipped.
 struct Fields {
     members: IntoIter<Node>,
     taken: usize,
     /// Whether there were more fields than members.
     is_short: bool,
-    /// Why `None` is no value of the field that was asked for last.
+    /// Why `None` is not a value of the last field.
     left_out: Option<ConvertError>,
 }
 

@@ -1,4 +1,4 @@
-//! What is passed between the two sides: values, objects of either side, and tuples of both.
+//! Arguments and results: values, objects of either side, and tuples of both.
 
 mod args;
 mod de;
@@ -44,14 +44,14 @@ pub(crate) fn passed_as(name: &str) -> Option<Parcel> {
 /// | [`RemoteObject`] | the object itself |
 /// | [`Local`] | a reference to it |
 ///
-/// The way back is the same, and more liberal: a sequence is also made of `bytes` and `frozenset`, a
-/// struct also of pairs of its fields' names and values, `()` of anything.
+/// The way back is the same, and more liberal: a sequence is also made of `bytes` and `frozenset`,
+/// a struct also of pairs of its fields' names and values, `()` of anything.
 ///
 /// # Fields
 /// The fields of a struct travel by position. A field that `skip_serializing_if` skips travels as
 /// `None`; if it cannot be `None`, the reader gives it its `#[serde(default)]`. A field under
-/// `#[serde(skip)]` does not travel. The reader refuses a tuple with fewer members than the struct has
-/// fields, because nothing shows which one is missing.
+/// `#[serde(skip)]` does not travel. The reader refuses a tuple with fewer members than the struct
+/// has fields, because nothing shows which one is missing.
 ///
 /// The wire cannot carry, and this library cannot notice:
 /// - an `Option` that is skipped for another value than `None`: it comes back as `None`;
@@ -122,7 +122,7 @@ impl Parcel {
     /// The members of a tuple, whether there are objects in it or not.
     ///
     /// # Errors
-    /// Gives the parcel back if it is no tuple.
+    /// Gives the parcel back if it is not a tuple.
     pub fn into_members(self) -> Result<Vec<Self>, Self> {
         match self {
             Self::Value(Value::Tuple(values)) => Ok(values.into_iter().map(Self::Value).collect()),

@@ -184,7 +184,8 @@ fn serde_keeps_the_places_where_it_reads_content_itself() {
     }
 }
 
-/// The one side leaves a field out that the other one reads: nothing may be taken for its neighbour.
+/// The one side leaves a field out that the other one reads: nothing may be taken for its
+/// neighbour.
 #[test]
 fn a_struct_that_lost_a_field_on_the_way_is_refused() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]

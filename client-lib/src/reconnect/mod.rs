@@ -19,14 +19,14 @@ use crate::{
     Args, CallError, ConnectError, ConnectionBuilder, Disconnect, Finder, RemoteObject, Resolver,
 };
 
-/// How long a lost service is looked for, unless told otherwise.
+/// How long to look for a lost service by default.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The pause between two attempts to connect: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
-/// A service that is connected to when it is needed, and again when the connection is lost. Cheap to
-/// clone; all clones share one connection.
+/// A service that is connected to when it is needed, and again when the connection is lost. Cheap
+/// to clone; all clones share one connection.
 ///
 /// One that was found by name is looked up again each time, so it may come back elsewhere.
 ///
@@ -93,9 +93,9 @@ impl ConnectionBuilder {
         Reconnecting::new(self, Target::Address(address.to_string()))
     }
 
-    /// A service of `name` that is looked up and connected to when it is needed, and again when it is
-    /// lost; in the registries that the environment names or those nearby. It has a [`Resolver`] of its
-    /// own, so it finds the service again while no registry answers.
+    /// A service of `name` that is looked up and connected to when it is needed, and again when it
+    /// is lost; in the registries that the environment names or those nearby. It has a [`Resolver`]
+    /// of its own, so it finds the service again while no registry answers.
     ///
     /// # Errors
     /// [`ConnectError`] if the name is none, or the environment is not right.
@@ -122,8 +122,8 @@ impl Reconnecting {
         Self(Arc::new(Inner { builder, target, patience: DEFAULT_PATIENCE, current }))
     }
 
-    /// The same service, looked for so long before a call fails. Default 10 s; the timeout of a call
-    /// may end it before. It has a connection of its own.
+    /// The same service, looked for so long before a call fails. Default 10 s; the timeout of a
+    /// call may end it before. It has a separate connection.
     #[must_use]
     pub fn with_patience(&self, patience: Duration) -> Self {
         let (builder, target) = (self.0.builder.clone(), self.0.target.clone());
@@ -146,7 +146,7 @@ impl Reconnecting {
         }
     }
 
-    /// The service's root on the connection of the moment, which is made if there is none.
+    /// The service's root on the current connection, which is made if necessary.
     ///
     /// # Errors
     /// [`ConnectError`], after looking for the service for a while.
@@ -155,8 +155,8 @@ impl Reconnecting {
     /// Outside a tokio runtime.
     ///
     /// # Cancel safety
-    /// Cancel safe: an attempt to connect goes on for those who come next, as long as there is a clone
-    /// of this.
+    /// Cancel safe: an attempt to connect goes on for later callers, as long as there is a
+    /// clone of this.
     pub async fn root(&self) -> Result<RemoteObject, ConnectError> {
         self.root_until(Instant::now() + self.0.patience).await
     }
@@ -204,7 +204,7 @@ impl Reconnecting {
             return Ok(root.clone());
         }
         let mut done = attempt.try_join_next();
-        // An attempt that failed while nobody waited may have failed long ago.
+        // An attempt that failed while no task waited may have failed long ago.
         if !matches!(done, Some(Ok(Ok(_)))) {
             if attempt.is_empty() {
                 attempt.spawn(connect(self.0.builder.clone(), self.0.target.clone()));
@@ -255,11 +255,11 @@ pub struct ReconnectingCall<T> {
 
 impl<T> ReconnectingCall<T> {
     /// How long the whole call may take: looking for the service, connecting, and every attempt
-    /// together; `None` for ever, but for the patience. Default: the timeout of the connection, which
-    /// is 30 s unless it was set.
+    /// together; `None` for ever, but for the patience. Default: the timeout of the connection,
+    /// which is 30 s unless it was set.
     ///
-    /// If the time ends without a connection, the error is why the last attempt to connect failed, or a
-    /// [`CallError::Timeout`] if none had.
+    /// If the time ends without a connection, the error is why the last attempt to connect failed,
+    /// or a [`CallError::Timeout`] if none had.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = Some(timeout.into());
         self
@@ -304,7 +304,7 @@ impl<T: DeserializeOwned + 'static> IntoFuture for ReconnectingCall<T> {
                     Err(error) if self.may_repeat(&error) && Instant::now() < deadline => {
                         may_have_run |= error.may_have_run();
                     }
-                    // Of the last attempt, that is told how long all of them took.
+                    // The error of the last attempt, with the time that all of them took.
                     Err(CallError::Timeout { may_have_run: this_one, .. }) => {
                         return Err(limit.expired(may_have_run || this_one).into());
                     }
@@ -322,14 +322,14 @@ pub enum ReconnectError {
     /// The call failed.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// There is no connection. The call has not run, or was said to be harmless to do twice.
+    /// Connecting failed. The call has not run, or was declared harmless to repeat.
     #[error(transparent)]
     Connect(#[from] ConnectError),
 }
 
 impl ReconnectError {
-    /// Whether the peer may have done what it was asked. An idempotent call may have run without this
-    /// telling.
+    /// Whether the peer may have done what it was asked. An idempotent call may have run also
+    /// if this is `false`.
     #[must_use]
     pub fn may_have_run(&self) -> bool {
         match self {

@@ -56,7 +56,7 @@ async fn a_call_that_has_not_run_is_made_again_and_one_that_may_have_is_not() {
     let (address, serving) = serve("127.0.0.1:0", &root).await;
     let service = Connection::builder().reconnecting(address);
     assert_eq!(service.call::<i64>("count", ()).await.unwrap(), 1);
-    // The server goes and comes back; nobody was calling.
+    // The server goes and comes back while no call runs.
     serving.abort();
     let before = service.root().await.unwrap().connection();
     before.closed().await;
@@ -87,7 +87,7 @@ async fn a_service_that_stays_away_is_given_up() {
     assert!(matches!(error, ReconnectError::Connect(ConnectError::Address(_))));
 }
 
-/// An address that takes connections and then says nothing, and one where nobody listens.
+/// An address that takes connections and then says nothing, and one where nothing listens.
 async fn silent_and_dead() -> (TcpListener, SocketAddr, SocketAddr) {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent_address = silent.local_addr().unwrap();

@@ -82,7 +82,7 @@ impl Registrar {
     }
 }
 
-/// Of the failures on several ways to one registry, the one to tell.
+/// Of the failures on several ways to one registry, the one to report.
 fn most_telling(failures: Vec<Failure>) -> Failure {
     let most = failures.into_iter().max_by_key(|failure| failure.fault.rank());
     most.unwrap_or_else(|| Fault::NoInterface.into())

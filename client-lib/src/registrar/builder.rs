@@ -46,7 +46,7 @@ impl RegistrarBuilder {
     /// How long an answer is waited for, all registries together. Default 2 s.
     ///
     /// Over UDP the request is sent again at 0.2 s, 0.6 s, 1.4 s and so on, so a timeout much below
-    /// 0.5 s does not survive a lost datagram; a long one delays the word that nobody answers.
+    /// 0.5 s does not survive a lost datagram; a long one delays the error if no registry answers.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

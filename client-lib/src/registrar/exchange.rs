@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use super::question::Question;
 use crate::Fault;
 
-/// A question that is being asked, of whomever.
+/// A question under way, to any number of registries.
 #[derive(Debug)]
 pub(super) struct Asking<'a, A> {
     pub(super) question: &'a Question<A>,
-    /// When to give up.
+    /// When the question is abandoned.
     pub(super) deadline: Instant,
-    /// Set once somebody has said that there is nothing to tell.
+    /// Set once a registry has answered that it knows nothing.
     pub(super) is_unknown: SetOnce<()>,
 }
 
@@ -24,7 +24,7 @@ impl<'a, A> Asking<'a, A> {
         Self { question, deadline, is_unknown: SetOnce::new() }
     }
 
-    /// Tells the others that are asked.
+    /// Notifies the other attempts.
     pub(super) fn note(&self, fault: &Fault) {
         if matches!(fault, Fault::Unknown) {
             // Once is enough.
@@ -33,7 +33,7 @@ impl<'a, A> Asking<'a, A> {
     }
 }
 
-/// What was answered, and between which addresses.
+/// An answer, and the addresses between which it went.
 #[derive(Debug)]
 pub(super) struct Reply<A> {
     pub(super) answer: A,

@@ -1,4 +1,4 @@
-//! Reading on, with the registry that has begun to tell.
+//! Further questions to the registry that has answered.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::{Attempt, Attempts, Fault, RegistryAddr, Transport};
 /// How many questions a legacy registry is asked at a time.
 const IN_FLIGHT: usize = 16;
 
-/// A registry that has begun to tell, and goes on when asked.
+/// A registry that has answered, for further questions over the same way.
 pub(super) struct FollowUp<'a> {
     pub(super) registrar: &'a Registrar,
     pub(super) registry: &'a RegistryAddr,
@@ -34,8 +34,8 @@ impl<'a> FollowUp<'a> {
         Self { registrar, registry, reply_from: reply.from, local: reply.local }
     }
 
-    /// Reads on from the first page to the last. What over UDP does not even fit a page of its own
-    /// is asked for over TCP.
+    /// Reads on from the first page to the last. An instance that over UDP does not even fit its
+    /// own page is asked for over TCP.
     pub(super) async fn all_pages(
         &self,
         operation: Operation,
@@ -69,7 +69,8 @@ impl<'a> FollowUp<'a> {
     /// Adds a page; the first name of it may be the last of the page before.
     fn append(&self, services: &mut Vec<Service>, page: Vec<native::Service>) {
         for native::Service { name, instances } in page {
-            let instances = instances.into_iter().map(|told| Instance::told(told, self.local));
+            let instances =
+                instances.into_iter().map(|instance| Instance::received(instance, self.local));
             match services.last_mut() {
                 Some(last) if last.name == name => last.instances.extend(instances),
                 _ => services.push(Service { name, instances: instances.collect() }),
@@ -82,7 +83,7 @@ impl<'a> FollowUp<'a> {
         endpoints.into_iter().map(Instance::at).collect()
     }
 
-    /// Asks a legacy registry for each of `names`; those that nobody serves any more are left out.
+    /// Asks a legacy registry for each of `names`; names that have lost their servers are left out.
     pub(super) async fn query_each(
         &self,
         names: Vec<String>,
@@ -137,7 +138,7 @@ impl<'a> FollowUp<'a> {
         Route { to: self.reply_from, from: Some(from), to_many: false }
     }
 
-    /// The failure of a registry that answered with what is no answer.
+    /// The failure of a registry that returned an invalid answer.
     pub(super) fn not_a_reply(&self) -> Attempts {
         let (registry, responder) = (self.registry.clone(), Some(self.reply_from));
         let attempt = Attempt { registry, responder, fault: page::not_a_reply() };

@@ -1,4 +1,4 @@
-//! What registries tell of services and of the servers of each.
+//! Services and their servers, as registries return them.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use rpyc_protocol::rpc::Dialect;
 
 use super::complete_zones;
 
-/// One name and who serves it.
+/// One name and its servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Service {
-    /// The name, as the registry tells it.
+    /// The name, as the registry returns it.
     pub name: String,
-    /// Who serves it; at least one.
+    /// Its servers; at least one.
     pub instances: Vec<Instance>,
 }
 
-/// One server of a name. RPyC's own registry tells nothing but the endpoint.
+/// One server of a name. RPyC's own registry returns nothing but the endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Instance {
@@ -30,7 +30,7 @@ pub struct Instance {
     pub endpoint: Endpoint,
     /// Its other addresses, the better first.
     pub others: Vec<Endpoint>,
-    /// Whether it can be relied on; passing where the registry does not tell.
+    /// Whether it can be relied on; passing where the registry does not know.
     pub state: State,
     /// Why it is not passing, for people.
     pub why: Option<String>,
@@ -42,11 +42,12 @@ pub struct Instance {
     pub left: Option<Duration>,
     /// How long its lease lasts without renewal.
     pub ttl: Option<Duration>,
-    /// Whether it registered by RPyC's own protocol, so that anybody on its host can end it.
+    /// Whether it registered by RPyC's own protocol, so that any program on its host can end it.
     pub is_legacy: bool,
-    /// The dialect of RPyC that a client or a probe last found it to speak, where the registry knows.
+    /// The dialect of RPyC that a client or a probe last found it to speak, where the registry
+    /// knows.
     pub dialect: Option<Dialect>,
-    /// What its registrant tells about it: tags, metadata, weight, zone.
+    /// Details from its registration: tags, metadata, weight, zone.
     pub details: Details,
 }
 
@@ -75,26 +76,27 @@ impl Instance {
         std::iter::once(&self.endpoint).chain(&self.others)
     }
 
-    /// What a registry told to this machine's address `local`. Others of its addresses that cannot be
-    /// read are left out.
-    pub(crate) fn told(told: native::Instance, local: SocketAddr) -> Self {
-        let mut endpoint = Endpoint { host: told.host, port: told.port };
-        let mut others: Vec<_> = told.addresses.iter().filter_map(|it| read_endpoint(it)).collect();
+    /// An instance that a registry returned to this machine's address `local`. Others of its
+    /// addresses that cannot be read are left out.
+    pub(crate) fn received(instance: native::Instance, local: SocketAddr) -> Self {
+        let mut endpoint = Endpoint { host: instance.host, port: instance.port };
+        let mut others: Vec<_> =
+            instance.addresses.iter().filter_map(|it| read_endpoint(it)).collect();
         let all = std::iter::once(&mut endpoint).chain(&mut others);
         complete_zones(all.map(|endpoint| &mut endpoint.host), local);
         Self {
-            id: (told.id != 0).then_some(told.id),
+            id: (instance.id != 0).then_some(instance.id),
             endpoint,
             others,
-            state: told.state,
-            why: told.why,
-            age: Some(Duration::from_millis(told.age_ms)),
-            renewed: told.renewed_ms.map(Duration::from_millis),
-            left: Some(Duration::from_millis(told.left_ms)),
-            ttl: told.ttl_ms.map(Duration::from_millis),
-            is_legacy: told.legacy,
-            dialect: told.dialect.and_then(|dialect| dialect.parse().ok()),
-            details: told.details,
+            state: instance.state,
+            why: instance.why,
+            age: Some(Duration::from_millis(instance.age_ms)),
+            renewed: instance.renewed_ms.map(Duration::from_millis),
+            left: Some(Duration::from_millis(instance.left_ms)),
+            ttl: instance.ttl_ms.map(Duration::from_millis),
+            is_legacy: instance.legacy,
+            dialect: instance.dialect.and_then(|dialect| dialect.parse().ok()),
+            details: instance.details,
         }
     }
 }
@@ -126,9 +128,9 @@ mod tests {
             .to_vec(),
             ..native::Instance::at("10.0.0.9", Port::tcp(4).unwrap())
         };
-        let instance = Instance::told(told, "10.0.0.3:1".parse().unwrap());
+        let instance = Instance::received(told, "10.0.0.3:1".parse().unwrap());
         let all: Vec<_> = instance.endpoints().map(ToString::to_string).collect();
         assert_eq!(all, ["10.0.0.9:4", "10.0.0.1:5", "[2001:db8::1]:6", "[fe80::1%9]:8"]);
-        assert_eq!(instance.id, None, "0 means that it is not told");
+        assert_eq!(instance.id, None, "0 means that the registry does not know it");
     }
 }

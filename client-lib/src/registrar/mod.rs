@@ -1,4 +1,4 @@
-//! The client side of the registry protocol: who serves what, and who does not any more.
+//! The client side of the registry protocol: lookups and registrations.
 
 mod ask;
 mod builder;
@@ -42,15 +42,15 @@ use question::Question;
 use crate::net::interfaces::{Interfaces, needs_zone};
 use crate::{Attempts, Fault, LookupError, RegisterError, Registries, RegistryAddr};
 
-/// Asks registries who serves a name, and tells them what is served here.
+/// Looks up servers at registries, and registers servers of this machine.
 ///
 /// A handle that is cheap to clone; it holds settings and no socket, so dropping it does nothing.
-/// An answer is waited for as long as [`timeout`](Self::timeout) tells: 2 s unless told otherwise.
+/// Waits for an answer as long as [`timeout`](Self::timeout): 2 s by default.
 ///
 /// # How several registries are asked
 /// The first is asked; the next one too when a quarter of a second has brought no answer, at once
-/// when there can be none, and also when the answer is that nobody serves the name. The first
-/// answer that tells something ends it.
+/// if none can come, and also if the answer is that the name has no server. The first answer with a
+/// server ends it.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -81,20 +81,20 @@ struct Inner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Acknowledgement {
-    /// The registry, as it was named.
+    /// The registry, as configured.
     pub registry: RegistryAddr,
     /// The address that the acknowledgement came from.
     pub responder: SocketAddr,
-    /// The address of this machine that the request left from: the one the registry tells others,
-    /// and the only one that the registration can be ended from.
+    /// The address of this machine that the request left from: the one the registry returns to
+    /// others, and the only one that the registration can be ended from.
     pub source: SocketAddr,
 }
 
 impl Registrar {
-    /// How long an answer is waited for unless told otherwise, as in RPyC.
+    /// How long to wait for an answer by default, as in RPyC.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 
-    /// How long connecting to one endpoint may take unless told otherwise.
+    /// How long connecting to one endpoint may take by default.
     pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// Asks `registries`, with the default settings.
@@ -140,7 +140,7 @@ impl Registrar {
         self.inner.connect_timeout
     }
 
-    /// Asks who serves `name`.
+    /// Looks up the servers of `name`.
     ///
     /// The endpoints come in the order in which the registry recommends them; there is at least
     /// one. A link-local address without a zone gets the zone of the interface that the answer came
@@ -150,8 +150,8 @@ impl Registrar {
     /// RPyC's encoding holds some 70, so the registry is asked for the others in its own.
     ///
     /// # Errors
-    /// [`LookupError::UnknownName`] if nobody serves it, [`LookupError::NoReply`] and others if
-    /// that cannot be known; asking again is safe.
+    /// [`LookupError::UnknownName`] if the name has no server, [`LookupError::NoReply`] and others
+    /// if that cannot be known; asking again is safe.
     ///
     /// # Cancel safety
     /// Cancel safe: dropping the future abandons the answer; a question leaves nothing to undo.
@@ -201,11 +201,11 @@ impl Registrar {
 
     /// Asks which names are served, by anyone or from `host` alone.
     ///
-    /// The names come as the registry tells them: RPyC's own tells of the dead, too. An empty list
+    /// The names come as the registry returns them: RPyC's own includes expired ones. An empty list
     /// means that no registry knows any. All names are found, as by [`Registrar::discover`].
     ///
     /// # Errors
-    /// [`LookupError::ListingForbidden`] if the registry does not tell, as RPyC's own unless it was
+    /// [`LookupError::ListingForbidden`] if the registry refuses, as RPyC's own unless it was
     /// started with `--listing`; others if no answer could be had.
     ///
     /// # Cancel safety
@@ -234,11 +234,12 @@ impl Registrar {
         }
     }
 
-    /// Tells the registries that `names` are served on `port` of this machine.
+    /// Registers `names` on `port` of this machine.
     ///
-    /// They forget it after some minutes (240 s in RPyC) unless it is told again. A registration is
-    /// told to each of [`Registries::all_of`], or to the first of [`Registries::any_of`] that
-    /// acknowledges; a registry that failed beside others that did not is logged.
+    /// They expire after some minutes (240 s in RPyC) unless they are registered again. A
+    /// registration goes to each of [`Registries::all_of`], or to the first of
+    /// [`Registries::any_of`] that acknowledges; a registry that failed beside others that did not
+    /// is logged.
     ///
     /// # Errors
     /// [`RegisterError`] if no registry acknowledged; registering again is safe.
@@ -250,10 +251,10 @@ impl Registrar {
         names: &[ServiceName],
         port: &Port,
     ) -> Result<Vec<Acknowledgement>, RegisterError> {
-        self.tell(&Question::register(names, port)).await
+        self.send(&Question::register(names, port)).await
     }
 
-    /// Tells the registries that nothing is served on `port` of this machine any more.
+    /// Unregisters `port` of this machine.
     ///
     /// A registry knows a server by the address that it registered from, so on a machine with
     /// several addresses the [`source`](RegistrarBuilder::source) should be that of the
@@ -265,20 +266,19 @@ impl Registrar {
     /// # Cancel safety
     /// Dropping the future abandons the acknowledgement; the registration may have ended.
     pub async fn unregister(&self, port: &Port) -> Result<Vec<Acknowledgement>, RegisterError> {
-        self.tell(&[Question::unregister(port)]).await
+        self.send(&[Question::unregister(port)]).await
     }
 
-    async fn tell(
+    async fn send(
         &self,
         questions: &[Question<()>],
     ) -> Result<Vec<Acknowledgement>, RegisterError> {
         let started = Instant::now();
         let targets = self.inner.registries.clone().into_targets();
-        let told: Vec<_> =
-            targets.iter().map(|target| self.tell_target(target, questions)).collect();
+        let sent: Vec<_> = targets.iter().map(|target| self.send_to(target, questions)).collect();
         let mut acknowledged = Vec::new();
         let mut failed = Vec::new();
-        for outcome in join_all(told).await {
+        for outcome in join_all(sent).await {
             match outcome {
                 Ok(acknowledgement) => acknowledged.push(acknowledgement),
                 Err(attempts) => failed.push(attempts),
@@ -294,8 +294,8 @@ impl Registrar {
         Ok(acknowledged)
     }
 
-    /// Tells one target; all questions must be acknowledged.
-    async fn tell_target(
+    /// Sends to one target; all questions must be acknowledged.
+    async fn send_to(
         &self,
         target: &Registries,
         questions: &[Question<()>],

@@ -14,12 +14,12 @@ use crate::{Fault, Transport};
 pub(super) enum EitherReply<L> {
     /// With ages, and with a place to go on from if it is not all.
     Native(Box<native::Reply>),
-    /// All that RPyC's own registry tells.
+    /// The whole answer of RPyC's own registry.
     Legacy(L),
 }
 
 impl Question<EitherReply<Vec<String>>> {
-    /// Who serves anything, or anything on `host`?
+    /// All servers, or those on `host`.
     pub(super) fn services(host: Option<&str>) -> Self {
         let operation = Operation::list(host);
         let requests = vec![encode_native(operation), encode(&Request::List { host })];
@@ -28,7 +28,7 @@ impl Question<EitherReply<Vec<String>>> {
 }
 
 impl Question<EitherReply<Vec<Endpoint>>> {
-    /// Who serves `name`, and since when?
+    /// The servers of `name`, with their ages.
     pub(super) fn resolve(name: &str) -> Self {
         let operation = Operation::resolve(name);
         let requests = vec![encode_native(operation), encode(&Request::Query { name })];
@@ -82,10 +82,10 @@ fn read_page<L>(bytes: &[u8], read_legacy: fn(&[u8]) -> Reading<L>) -> Reading<E
     match read_native(bytes) {
         Reading::Answer(reply) | Reading::Provisional(reply) => {
             // A page may have no room for even one, and go on elsewhere.
-            let tells_something = reply.next.is_some()
+            let has_content = reply.next.is_some()
                 || reply.truncated
                 || reply.services.iter().flatten().any(|one| !one.instances.is_empty());
-            if tells_something {
+            if has_content {
                 Reading::Answer(EitherReply::Native(Box::new(reply)))
             } else {
                 Reading::Fault(Fault::Unknown)
@@ -102,12 +102,12 @@ fn read_native(bytes: &[u8]) -> Reading<native::Reply> {
     }
 }
 
-/// Reads a native answer that is no error.
+/// Reads a native answer that is not an error.
 pub(super) fn read_reply(bytes: &[u8]) -> Result<native::Reply, Fault> {
     match native::Reply::parse(bytes).map_err(Fault::UndecodableNative)? {
         native::Reply { error: Some(error), .. } => Err(match error.code {
             ErrorCode::ListingForbidden => Fault::ListingForbidden,
-            // It may hold anything, and is told in the midst of a sentence.
+            // It may hold any characters, and appears in the middle of a sentence.
             code => {
                 let message = error.message.escape_debug().take(MAX_MESSAGE).collect();
                 Fault::Declined { code, message }
@@ -145,16 +145,16 @@ const MAX_ENTRY: usize = 1 + 3 + 64 + 3 + 255;
 /// The longest entry of an answer to LIST.
 const MAX_NAME: usize = 3 + 255;
 
-/// What is readable and not an answer to what was asked.
+/// The fault of an answer that is readable but does not fit the question.
 pub(super) fn not_a_reply() -> Fault {
     Fault::Undecodable(DecodeError { kind: DecodeErrorKind::NotAReply, offset: 0 })
 }
 
-/// The most characters that are told of what a registry says for itself.
+/// The most characters of a registry's own message that an error shows.
 const MAX_MESSAGE: usize = 200;
 
-/// How long a request is made: a registry answers at most three times as long over UDP, so as much as
-/// a datagram may hold.
+/// How long a request is made: a registry answers at most three times as long over UDP, so as much
+/// as a datagram may hold.
 const REQUEST_BYTES: usize = native::MAX_DATAGRAM.div_ceil(native::MAX_AMPLIFICATION);
 
 fn encode_native(operation: Operation) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! What is asked, and how the bytes that come back are read.
+//! Questions, and how to read the bytes that come back.
 
 use rpyc_protocol::brine::DecodeError;
 use rpyc_protocol::registry::reply::{self, Endpoint};
@@ -28,7 +28,7 @@ pub(super) enum Reading<A> {
 }
 
 impl Question<Vec<Endpoint>> {
-    /// Who serves `name`?
+    /// The servers of `name`.
     pub(super) fn query(name: &str) -> Self {
         Self { requests: vec![encode(&Request::Query { name })], read: read_endpoints }
     }
@@ -86,7 +86,7 @@ fn read_acknowledgement(bytes: &[u8]) -> Reading<()> {
 }
 
 impl<A> Reading<Vec<A>> {
-    /// An answer that tells nothing is none.
+    /// An empty answer counts as unknown.
     fn of_many(decoded: Result<Vec<A>, DecodeError>) -> Self {
         match decoded {
             Ok(many) if many.is_empty() => Self::Fault(Fault::Unknown),

@@ -23,7 +23,7 @@ pub(crate) struct Route {
 /// Finds the ways to `registry`, the preferred first; there is at least one.
 ///
 /// `source` chooses the address that requests leave from, and with it the IP version. The
-/// unspecified addresses choose the version alone, and `::` not even that where there is no other:
+/// unspecified addresses choose the version alone, and `::` not even that if only the other exists:
 /// a server that listens there may well listen to both.
 pub(crate) async fn find(
     registry: &RegistryAddr,
@@ -38,7 +38,7 @@ pub(crate) async fn find(
         Host::V6 { ip, zone: None } => fixed(IpAddr::V6(*ip), 0),
         Host::V6 { ip, zone: Some(zone) } => {
             let index = interfaces.and_then(|interfaces| interfaces.index_of(zone));
-            let absent = || io::Error::new(io::ErrorKind::NotFound, "there is no such interface");
+            let absent = || io::Error::new(io::ErrorKind::NotFound, "the interface does not exist");
             fixed(IpAddr::V6(*ip), index.ok_or_else(|| Fault::Unresolved(absent()))?)
         }
         Host::Name(name) => resolve(name, registry.port(), deadline).await?,

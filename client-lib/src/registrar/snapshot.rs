@@ -1,4 +1,4 @@
-//! Who serves what, with all that the registry tells of it.
+//! Services and their servers, with all details that the registry knows.
 
 use std::net::SocketAddr;
 
@@ -11,20 +11,20 @@ use super::question::Question;
 use super::{Instance, Registrar, Service};
 use crate::{Attempts, Fault, LookupError, RegistryAddr};
 
-/// What one registry tells of all services.
+/// All services that one registry knows.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The registry, as it was named.
+    /// The registry, as configured.
     pub registry: RegistryAddr,
     /// The address that the answer came from.
     pub responder: SocketAddr,
-    /// The services that somebody serves, in the registry's order.
+    /// The services that have servers, in the registry's order.
     pub services: Vec<Service>,
 }
 
 impl Snapshot {
-    /// What is told if somebody answered that there is nothing.
+    /// The snapshot after a registry answered that it knows nothing.
     fn of_nothing(attempts: Attempts) -> Result<Self, LookupError> {
         let empty = attempts.iter().find_map(|attempt| match attempt.fault {
             Fault::Unknown => Some((attempt.registry.clone(), attempt.responder?)),
@@ -37,7 +37,7 @@ impl Snapshot {
     }
 }
 
-/// Who serves a name, and which registry told it.
+/// The servers of a name, and the registry that returned them.
 #[derive(Clone, Debug)]
 pub(crate) struct Lookup {
     pub(crate) registry: RegistryAddr,
@@ -50,22 +50,22 @@ pub(crate) struct Lookup {
 }
 
 impl Registrar {
-    /// Asks for every name and who serves it, by anyone or on `host` alone.
+    /// Looks up every name and its servers, by anyone or on `host` alone.
     ///
-    /// One registry answers, in pages if there is much to tell; RPyC's own is asked for the names
+    /// One registry answers, in pages if necessary; RPyC's own is asked for the names
     /// and then for each of them. Every single answer is waited for as long as
-    /// [`timeout`](Self::timeout) tells. What changes meanwhile may be told or not. RPyC's own over
+    /// [`timeout`](Self::timeout). Changes in the meantime may be missing. RPyC's own over
     /// TCP takes half a second longer, once, to be known for what it is.
     ///
     /// # Errors
-    /// As [`Registrar::list`]; an error between pages gives up the others.
+    /// As [`Registrar::list`]; an error between pages drops the pages so far.
     ///
     /// # Cancel safety
     /// Cancel safe, as [`Registrar::discover`].
     pub async fn services(&self, host: Option<&str>) -> Result<Snapshot, LookupError> {
         let asked = self.ask(&self.inner.registries, &Question::services(host)).await;
         let (registry, reply) = match asked {
-            Ok(told) => told,
+            Ok(answered) => answered,
             Err(attempts) => return Snapshot::of_nothing(attempts),
         };
         let follow_up = FollowUp::by(self, registry, &reply);
@@ -80,7 +80,7 @@ impl Registrar {
         Ok(Snapshot { registry: registry.clone(), responder: reply.from, services })
     }
 
-    /// Asks who serves `name`, and since when, where the registry tells.
+    /// Looks up the servers of `name`, with their ages where the registry knows them.
     ///
     /// As [`Registrar::discover`] otherwise, except that the order is the registration's.
     ///
@@ -93,7 +93,7 @@ impl Registrar {
         self.find(name).await.map(|found| found.instances)
     }
 
-    /// Asks who serves `name`, and keeps in mind who told.
+    /// Looks up the servers of `name`, and returns which registry answered.
     pub(crate) async fn find(&self, name: &ServiceName) -> Result<Lookup, LookupError> {
         let fail = |attempts| LookupError::new(Some(name), attempts);
         let asked = self.ask(&self.inner.registries, &Question::resolve(name.as_str())).await;

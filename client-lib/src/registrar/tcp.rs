@@ -96,7 +96,7 @@ pub(super) async fn connect(route: &Route) -> Result<TcpStream, Fault> {
     socket.connect(route.to).await.map_err(fault)
 }
 
-/// Reads one answer, whichever of the encodings it is in, or what there is when the stream ends.
+/// Reads one answer, in either encoding, or the bytes until the stream ends.
 async fn read_answer(stream: &mut TcpStream) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
     let mut extent = Extent::new(&LIMITS);
@@ -120,7 +120,7 @@ async fn read_answer(stream: &mut TcpStream) -> Result<Vec<u8>, Fault> {
 
 pub(super) fn fault(error: io::Error) -> Fault {
     match error.kind() {
-        // What was sent and not read when the other end closed comes back as a reset.
+        // Bytes that were sent and not read when the other end closed come back as a reset.
         io::ErrorKind::BrokenPipe
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::ConnectionReset => Fault::Closed,

@@ -1,4 +1,4 @@
-//! One question over UDP: sent again while nobody answers.
+//! One question over UDP: sent again until an answer comes.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -26,8 +26,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// an answer in another has come, at least: as long as that took if it was longer.
 const LEAST_PATIENCE: Duration = Duration::from_millis(50);
 
-/// How long to listen for an answer from among many once somebody, wherever, has said that there is
-/// nothing to tell: mostly nobody else is there, and this is time for two datagrams to be lost.
+/// How long to wait for an answer from among many once any registry has answered that it knows
+/// nothing. Usually no other exists, and this is time for two datagrams to be lost.
 const ENOUGH: Duration = Duration::from_millis(700);
 
 /// Asks by `route` until an answer comes or `deadline` has passed.
@@ -116,7 +116,7 @@ pub(super) async fn ask<A>(
     }
 }
 
-/// Of two outcomes that are not final, the one to tell in the end.
+/// Of two outcomes that are not final, the one to return in the end.
 fn better<A>(
     held: Option<Result<Reply<A>, Failure>>,
     new: Result<Reply<A>, Failure>,
@@ -145,9 +145,9 @@ async fn send<A>(
     Ok(())
 }
 
-/// Opens a socket for `route` and tells the address of this machine that its requests leave from.
+/// Opens a socket for `route` and returns the address of this machine that its requests leave from.
 ///
-/// Where one machine is asked, the socket is connected, so that the system tells at once when
+/// For a single machine the socket is connected, so that the system reports at once when
 /// nothing listens there.
 fn open(route: &Route) -> Result<(UdpSocket, SocketAddr), Fault> {
     let fault = |error| Fault::from_io(error, route.to_many);
@@ -172,7 +172,7 @@ fn open(route: &Route) -> Result<(UdpSocket, SocketAddr), Fault> {
     Ok((socket, local))
 }
 
-/// The address that the system would send from. A socket that is not connected would not tell.
+/// The address that the system would send from. A socket that is not connected does not show it.
 fn source(route: &Route) -> io::Result<SocketAddr> {
     if let Some(from) = route.from {
         return Ok(from);
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
     use crate::scripted::Scripted;
 
-    /// Answers `()` and then `("FOO",)`, in one breath.
+    /// Answers `()` and then `("FOO",)` together.
     async fn two_minded() -> (Scripted, SocketAddr) {
         let registry = Scripted::udp(|_| vec![b"\x02".to_vec(), b"\x10\x08\x0cFOO".to_vec()]).await;
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, registry.addr().port()));

@@ -159,7 +159,7 @@ where
 enum Form {
     Seq,
     Map,
-    /// It is no content but an object.
+    /// An object without content to fetch.
     Object,
 }
 
@@ -203,7 +203,8 @@ impl Form {
     }
 }
 
-/// One fetch, however many objects it takes. Its calls have no timeout: what fetches bounds them all.
+/// One fetch, however many objects it takes. Its calls have no timeout: what fetches bounds them
+/// all.
 #[derive(Clone)]
 struct Fetch {
     /// How many more items it may bring.
@@ -249,10 +250,10 @@ impl Fetch {
         self.contents(items, depth).await
     }
 
-    /// The items of an object, as they are.
+    /// The items of an object, unconverted.
     ///
     /// Python takes items of whatever can be iterated over, so most lists come in one answer. Only
-    /// what is longer needs an iterator, and is begun anew.
+    /// a longer one needs an iterator, and is fetched again.
     async fn items(&self, object: &RemoteObject) -> Result<Vec<Parcel>, CallError> {
         let first = self.chunk(object).await?;
         if first.len() < CHUNK {
@@ -285,7 +286,7 @@ impl Fetch {
     /// The keys and values of a dict.
     ///
     /// `items` brings both at once, where the peer allows it: services of Python allow the special
-    /// methods only, unless they are told otherwise. So the keys are asked for at the same time, and
+    /// methods only, by default. So the keys are asked for at the same time, and
     /// if need be their values in one go.
     async fn pairs(
         &self,

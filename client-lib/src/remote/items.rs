@@ -39,8 +39,8 @@ pub struct Items {
 }
 
 impl Items {
-    /// The next item, or none at the end. The timeout of the connection bounds all round trips that it
-    /// takes.
+    /// The next item, or none at the end. The timeout of the connection bounds all round trips that
+    /// it takes.
     ///
     /// # Errors
     /// [`CallError`]. If an item is of another type, it is lost and the next one can be taken.

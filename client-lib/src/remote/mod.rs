@@ -20,8 +20,8 @@ use crate::{CallError, Connection, ConvertError, Parcel};
 
 /// An object of the peer's: a service, a module, a list, a function. Cheap to clone.
 ///
-/// It stays where it is; what is done with it is done there, and costs a round trip. When the last
-/// clone is dropped, the peer is told that it is not needed any more.
+/// It stays at the peer; each operation runs there, and costs a round trip. When the last clone is
+/// dropped, the peer is notified that the object is not needed any more.
 ///
 /// ```no_run
 /// # async fn example(root: rpyc_client::RemoteObject) -> Result<(), rpyc_client::CallError> {
@@ -42,7 +42,7 @@ pub struct RemoteObject(Arc<Reference>);
 struct Reference {
     handle: Arc<Handle>,
     id: IdPack,
-    /// Whether the peer is to be told when this is dropped.
+    /// Whether the peer must be notified when this is dropped.
     is_counted: AtomicBool,
 }
 
@@ -60,12 +60,12 @@ impl RemoteObject {
         Self(Arc::new(Reference { handle, id, is_counted: AtomicBool::new(true) }))
     }
 
-    /// One more way to an object to which somebody else holds a reference for good.
+    /// One more handle of an object whose reference another holds for good.
     pub(crate) fn borrowed(handle: Arc<Handle>, id: IdPack) -> Self {
         Self(Arc::new(Reference { handle, id, is_counted: AtomicBool::new(false) }))
     }
 
-    /// Gives up the reference without telling the peer; whether there was one.
+    /// Drops the reference without notifying the peer; returns whether there was one.
     pub(crate) fn keep(&self) -> bool {
         self.0.is_counted.swap(false, Ordering::Relaxed)
     }
@@ -79,7 +79,7 @@ impl RemoteObject {
         (self.0.handle.number == number).then_some(&self.0.id)
     }
 
-    /// What tells it from all other objects of all connections.
+    /// Identifies the object among all objects of all connections.
     pub(crate) fn key(&self) -> (u64, IdPack) {
         (self.0.handle.number, self.0.id.clone())
     }
@@ -186,15 +186,15 @@ impl RemoteObject {
         self.call("__contains__", crate::args![item])
     }
 
-    /// Compares it, on the left, with something; none if the peer knows no answer. Whether two are one
-    /// object is told without asking by [`is_same`](Self::is_same).
+    /// Compares it, on the left, with something; none if the peer knows no answer. Whether two are
+    /// one object is a local check: [`is_same`](Self::is_same).
     pub fn compare(&self, comparison: Comparison, other: impl Serialize) -> Call<Option<bool>> {
         self.request(Parcel::new(&other).map(|other| Action::Cmp { other, comparison }))
     }
 
     /// Does `act` as in a `with` block, whose value it is given.
     ///
-    /// The block is left also after an error, which is then the one that is told.
+    /// The block is left also after an error, which is then the error that is returned.
     ///
     /// ```no_run
     /// # async fn example(root: rpyc_client::RemoteObject) -> Result<(), rpyc_client::CallError> {
@@ -226,7 +226,7 @@ impl RemoteObject {
         Ok(done)
     }
 
-    /// Enters it as a `with` block does; gives what is bound there.
+    /// Enters it as a `with` block does; returns the value that is bound there.
     ///
     /// To be left with [`exit`](Self::exit), also after an error.
     pub fn enter<T: DeserializeOwned>(&self) -> Call<T> {

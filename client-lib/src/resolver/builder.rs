@@ -68,17 +68,17 @@ impl ResolverBuilder {
 
     /// How long the last good answer is used while no registry answers. Default 10 min.
     ///
-    /// Servers go on serving when a registry is gone, so much is better than little; what is bounded
-    /// is how long a server that has moved meanwhile is missed. Zero uses none.
+    /// Servers go on serving when a registry is gone, so a long time is better than a short one;
+    /// this bounds how long a server that has moved meanwhile is missed. Zero uses none.
     pub fn stale(mut self, stale: Duration) -> Self {
         self.settings.bounds.stale = stale;
         self
     }
 
-    /// How long servers are kept that the registry tells of no more because it told of none at all,
-    /// or lost its table. Default 75 s: servers register every minute, so a registry that has
-    /// forgotten all knows them again by then. Servers that were drained or are replaced by others
-    /// are not kept. Zero keeps none.
+    /// How long servers are kept that the registry no longer returns because it returned an empty
+    /// answer, or lost its table. Default 75 s: servers register every minute, so a registry that
+    /// has forgotten all knows them again by then. Servers that were drained or are replaced by
+    /// others are not kept. Zero keeps none.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.bounds.grace = grace;
         self
@@ -90,7 +90,7 @@ impl ResolverBuilder {
         self
     }
 
-    /// How long a name is kept that nobody asks for. Default 10 min.
+    /// How long an unused name is kept. Default 10 min.
     pub fn idle(mut self, idle: Duration) -> Self {
         self.settings.idle = idle;
         self
@@ -103,8 +103,8 @@ impl ResolverBuilder {
         self
     }
 
-    /// Calls `hook` with everything notable, as it happens. It must not block. The same is told to
-    /// `tracing`, and counted in [`Resolver::stats`]. Default: none.
+    /// Calls `hook` with each event, as it happens. It must not block. Events also go to
+    /// `tracing`, and are counted in [`Resolver::stats`]. Default: none.
     pub fn on_event(mut self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.settings.hook = Some(Arc::new(hook));
         self

@@ -1,4 +1,4 @@
-//! A server that may be connected to, and what is known about it.
+//! A server that may be connected to, and the knowledge about it.
 
 use std::sync::{Arc, Weak};
 
@@ -15,7 +15,7 @@ pub(crate) struct Candidate {
     pub(crate) endpoints: Vec<Endpoint>,
     /// Where is written down how it went.
     pub(crate) feedback: Option<Feedback>,
-    /// What a registry of this project tells about it.
+    /// A registry's knowledge about its dialect.
     pub(crate) hint: Option<Hint>,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Candidate {
 pub(crate) struct Hint {
     /// The registry's number for the server.
     pub(crate) instance: u64,
-    /// The dialect that somebody found it to speak.
+    /// The dialect that a client or a probe found.
     pub(crate) dialect: Option<Dialect>,
 }
 

@@ -15,7 +15,7 @@ use crate::{Attempt, Fault, LookupError, RegistryAddr};
 /// The pause before a registry that has failed is asked again: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// Keeps a name fresh until nobody has asked for it for a while.
+/// Keeps a name fresh until it has been unused for a while.
 pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>, first: Lookup) {
     let mut last = first.clone();
     let mut found = Some(first);
@@ -43,8 +43,8 @@ fn off(about: Duration, share: f64) -> Duration {
     about.mul_f64(1.0 - share + 2.0 * share * fastrand::f64())
 }
 
-/// Asks all registries; tells which one to keep to, if any has answered. One that knows nobody now is
-/// the one to keep to if it did before.
+/// Asks all registries; returns the one to stay with, if any has answered. A registry that now
+/// returns an empty answer is the one to stay with if it had servers before.
 async fn ask(shared: &Shared, slot: &Slot, last: &Lookup) -> Option<Lookup> {
     let asked = shared.ask(slot.name()).await;
     let now = Instant::now().into_std();
@@ -63,7 +63,7 @@ async fn ask(shared: &Shared, slot: &Slot, last: &Lookup) -> Option<Lookup> {
     }
 }
 
-/// Nobody told of a server: because nobody answered, or because there are none.
+/// Handles a lookup without servers: because no registry answered, or because the name has none.
 fn unanswered(slot: &Slot, now: std::time::Instant, error: &LookupError) {
     let attempts = error.attempts();
     // Who knew the servers may be among the silent.
@@ -86,7 +86,7 @@ fn unanswered(slot: &Slot, now: std::time::Instant, error: &LookupError) {
     });
 }
 
-/// Waits, and forgets meanwhile what is too old.
+/// Waits, and meanwhile drops expired servers.
 async fn wait(shared: &Shared, slot: &Slot, pause: Duration) {
     let end = Instant::now() + pause;
     loop {
@@ -100,9 +100,9 @@ async fn wait(shared: &Shared, slot: &Slot, pause: Duration) {
     }
 }
 
-/// When something is too old, or nobody has asked for so long.
+/// When something expires, or the name has been unused for long enough.
 fn next_look(shared: &Shared, slot: &Slot) -> Instant {
-    // Whoever follows may stop without a word.
+    // A follower may stop without notice.
     let idle = shared.settings.idle.max(Duration::from_millis(1));
     let idle =
         slot.last_asked().map_or_else(|| Instant::now() + idle, |it| Instant::from_std(it + idle));
@@ -110,7 +110,7 @@ fn next_look(shared: &Shared, slot: &Slot) -> Instant {
     expiry.map_or(idle, |expiry| expiry.min(idle))
 }
 
-/// Follows what the registry that answered tells; `false` if it does not even begin.
+/// Watches the name at the registry that answered; `false` if the watch does not even begin.
 ///
 /// A watch that is lost is taken up once where it ended; if that fails, all registries are asked.
 async fn watch(shared: &Shared, slot: &Slot, found: &Lookup) -> bool {
@@ -149,13 +149,13 @@ async fn watch(shared: &Shared, slot: &Slot, found: &Lookup) -> bool {
     }
 }
 
-/// Why a watch was given up.
+/// Why a watch ended.
 enum Ended {
     /// The registry ended it.
     Failed,
-    /// Nobody wants to know any more.
+    /// The name is unused.
     Idle,
-    /// The registry has known nobody for a while, and another may; or it cannot be believed.
+    /// The registry has returned nothing for a while, and another may; or it cannot be believed.
     AskAnew,
 }
 
@@ -184,7 +184,7 @@ async fn follow(shared: &Shared, slot: &Slot, registry: &RegistryAddr, watch: &m
         if shared.is_idle(slot) {
             return Ended::Idle;
         }
-        // Somebody who asked all registries may have found another.
+        // A lookup at all registries may have found another.
         if slot.read(|known| known.registry() != Some(registry)) {
             return Ended::AskAnew;
         }

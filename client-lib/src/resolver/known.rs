@@ -1,4 +1,4 @@
-//! What is known of one name, and how far it can be relied on: no clock, no socket.
+//! The knowledge about one name, and how far it can be relied on: no clock, no socket.
 
 use std::time::{Duration, Instant};
 
@@ -9,20 +9,20 @@ use crate::native::{Change, ChangeKind};
 use crate::registrar::Lookup;
 use crate::{Instance, RegistryAddr};
 
-/// How long what is not confirmed is believed.
+/// How long unconfirmed servers are believed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     /// After the last word of any registry.
     pub(super) stale: Duration,
-    /// After a registry that knew servers has said that there are none.
+    /// After a registry that knew servers has returned an empty answer.
     pub(super) grace: Duration,
 }
 
-/// Everything a registry tells of a name at once.
+/// The complete answer of a registry about a name.
 #[derive(Clone, Debug)]
 pub(super) struct ServerSet {
     pub(super) registry: RegistryAddr,
-    /// Which state of which table; RPyC's own registry does not tell.
+    /// The revision of the table; RPyC's own registry has none.
     pub(super) revision: Option<Revision>,
     pub(super) instances: Vec<Instance>,
 }
@@ -34,18 +34,18 @@ impl From<&Lookup> for ServerSet {
     }
 }
 
-/// What is known of one name.
+/// The knowledge about one name.
 #[derive(Debug)]
 pub(super) struct Known {
     bounds: Bounds,
     registry: Option<RegistryAddr>,
     revision: Option<Revision>,
-    /// What the registry tells.
+    /// The instances that the registry returns.
     live: Vec<Instance>,
-    /// What it told and does not tell any more, for a reason that may be its own.
+    /// The instances that it no longer returns, perhaps because of its own fault.
     held: Vec<Instance>,
     held_since: Option<Instant>,
-    /// What has been told since the registry began anew.
+    /// The instances so far since the registry began again.
     learning: Option<Vec<Instance>>,
     is_watched: bool,
     lost_since: Option<Instant>,
@@ -98,7 +98,7 @@ impl Known {
         }
     }
 
-    /// A registry has told everything.
+    /// Replaces the servers by the complete answer of a registry.
     pub(super) fn replace(&mut self, now: Instant, servers: ServerSet) -> Vec<EventKind> {
         let ServerSet { registry, revision, instances } = servers;
         self.learning = None;
@@ -119,7 +119,7 @@ impl Known {
         let old = std::mem::replace(&mut self.live, instances.into_iter().map(timeless).collect());
         self.registry = Some(registry);
         self.revision = revision.or(self.revision);
-        // Another table may not have heard of all yet, and an empty one may be a fault.
+        // Another table may not be complete yet, and an empty one may be a fault.
         if !is_same_table || self.live.is_empty() {
             events.extend(self.hold(now, old));
         }
@@ -127,13 +127,13 @@ impl Known {
         events
     }
 
-    /// A watched registry is about to tell everything anew.
+    /// A watched registry is about to send all instances again.
     pub(super) fn relearn(&mut self) -> Vec<EventKind> {
         self.learning = Some(Vec::new());
         Vec::new()
     }
 
-    /// A watched registry tells of a change.
+    /// A watched registry sends a change.
     pub(super) fn changed(&mut self, now: Instant, change: Change) -> Vec<EventKind> {
         let Change { revision, kind } = change;
         if self.learning.is_none()
@@ -179,14 +179,14 @@ impl Known {
         self.fresh()
     }
 
-    /// Whether what is told is kept up by the registry itself from now on.
+    /// Whether the registry itself sends changes from now on.
     pub(super) fn watched(&mut self, is_watched: bool) -> Vec<EventKind> {
         self.is_watched = is_watched;
         self.learning = None;
         if is_watched { self.fresh() } else { Vec::new() }
     }
 
-    /// No registry tells anything.
+    /// No registry answers.
     pub(super) fn lost(&mut self, now: Instant) -> Vec<EventKind> {
         self.is_watched = false;
         self.learning = None;
@@ -210,7 +210,7 @@ impl Known {
             self.live.clear();
             self.held.clear();
             self.held_since = None;
-            // Whatever comes next counts, even from a table that was set back.
+            // The next answer counts, even from a table that was set back.
             self.revision = None;
             events.push(EventKind::Lost);
         }
@@ -225,8 +225,8 @@ impl Known {
     }
 
     fn refuse(&self, revision: Option<Revision>) -> Option<EventKind> {
-        let (known, told) = (self.revision?, revision?);
-        told.is_before(known).then_some(EventKind::Older { told, known })
+        let (known, received) = (self.revision?, revision?);
+        received.is_before(known).then_some(EventKind::Older { received, known })
     }
 
     fn fresh(&mut self) -> Vec<EventKind> {
@@ -237,7 +237,7 @@ impl Known {
         }
     }
 
-    /// Keeps what is told no more, except what had said that it would go.
+    /// Holds back missing instances, except those that were draining.
     fn hold(&mut self, now: Instant, gone: Vec<Instance>) -> Vec<EventKind> {
         let was_empty = self.held.is_empty();
         for mut instance in gone {
@@ -246,7 +246,7 @@ impl Known {
                 continue;
             }
             instance.state = State::Suspect;
-            instance.why = Some("the registry does not tell of it any more".into());
+            instance.why = Some("the registry no longer returns it".into());
             self.held.push(instance);
         }
         if self.held.is_empty() || !was_empty {
@@ -270,7 +270,7 @@ fn is_same(one: &Instance, other: &Instance) -> bool {
     if one.id.is_some() { one.id == other.id } else { one.endpoint == other.endpoint }
 }
 
-/// Times are true only at the moment that they are told.
+/// Ages are true only at the moment of the answer.
 fn timeless(instance: Instance) -> Instance {
     Instance { age: None, renewed: None, left: None, ..instance }
 }

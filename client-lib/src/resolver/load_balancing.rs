@@ -30,7 +30,7 @@ pub enum LoadBalancing {
     PowerOfTwo,
 }
 
-/// What is known of a server besides what its registry tells.
+/// Knowledge about a server beyond its registry's.
 pub(super) trait Load {
     /// Whether it could not be connected to lately.
     fn is_ejected(&self, endpoint: &Endpoint) -> bool;
@@ -64,7 +64,7 @@ impl Turns {
 }
 
 impl LoadBalancing {
-    /// The servers that may be used, in the order in which they are to be tried.
+    /// The usable servers, the first to try first.
     ///
     /// `random` gives numbers from 0 to 1, 1 excluded.
     pub(super) fn order<'a>(
@@ -81,7 +81,7 @@ impl LoadBalancing {
             (is_ejected, weight(it) == 0, badness(it.state), is_elsewhere)
         };
         let usable = instances.filter(|it| it.state != State::Draining);
-        // By chance first, so that those that are equal in all else are not told apart.
+        // By chance first, so that equal servers come in any order.
         let mut usable: Vec<_> = usable.map(|it| (rank(it), lot(it, random()), it)).collect();
         usable.sort_by(|(rank, lot, _), (other_rank, other_lot, _)| {
             rank.cmp(other_rank).then_with(|| lot.total_cmp(other_lot))

@@ -1,5 +1,4 @@
-//! Answers that are kept: who serves a name, fresh as long as a registry tells, and remembered when
-//! none does.
+//! A cache of lookups: fresh while a registry is watched, and remembered when none does.
 
 mod builder;
 mod candidate;
@@ -38,20 +37,20 @@ use crate::lock::lock;
 use crate::registrar::Lookup;
 use crate::{ConnectError, LookupError, Registrar, Registries, RegistryAddrError};
 
-/// Keeps who serves the names that it is asked for, and chooses among them. A handle that is cheap to
-/// clone and meant to be kept; when the last is dropped, all is over.
+/// Keeps the servers of the names that it looks up, and chooses among them. A handle that is cheap
+/// to clone and meant to be kept; when the last is dropped, all is over.
 ///
-/// The first question for a name goes to the registries, as those of a [`Registrar`] do. From then on
-/// the registry that answered is watched (RPyC's own is asked every quarter of a minute), and further
-/// questions are answered from memory. Names that nobody asks for are dropped after a while.
+/// The first question for a name goes to the registries, as those of a [`Registrar`] do. From then
+/// on the registry that answered is watched (RPyC's own is asked every quarter of a minute), and
+/// further questions are answered from memory. Unused names are dropped after a while.
 ///
 /// While no registry answers, the last good answer is used, for a bounded time and visibly
-/// ([`Freshness`], [`ResolverBuilder::on_event`], `tracing`). A registry that suddenly knows nobody,
-/// or has lost its table, is not believed at once, and one that tells an older state than it told
-/// before is not believed at all.
+/// ([`Freshness`], [`ResolverBuilder::on_event`], `tracing`). A registry that suddenly returns an
+/// empty answer, or has lost its table, is not believed at once, and one that returns an older
+/// revision than before is not believed at all.
 ///
-/// A server that could not be connected to is remembered, and tried last for a while: at most a tenth
-/// of those of a name, or one.
+/// A server that could not be connected to is remembered, and tried last for a while: at most a
+/// tenth of those of a name, or one.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -70,7 +69,7 @@ use crate::{ConnectError, LookupError, Registrar, Registries, RegistryAddrError}
 #[derive(Clone, Debug)]
 pub struct Resolver(Arc<Handle>);
 
-/// What the program holds; the tasks hold only what is shared.
+/// The user's handle; the tasks hold only the shared part.
 #[derive(Debug)]
 struct Handle {
     shared: Arc<Shared>,
@@ -78,19 +77,19 @@ struct Handle {
 }
 
 impl Resolver {
-    /// How long the last good answer is used while no registry answers, unless told otherwise.
+    /// How long the last good answer is used while no registry answers, by default.
     pub const DEFAULT_STALE: Duration = Duration::from_secs(600);
 
-    /// How long servers are held back that a registry tells of no more, unless told otherwise.
+    /// How long servers are held back that a registry no longer returns, by default.
     pub const DEFAULT_GRACE: Duration = Duration::from_secs(75);
 
-    /// How often a registry is asked that cannot be watched, unless told otherwise.
+    /// How often to ask a registry that cannot be watched, by default.
     pub const DEFAULT_POLL: Duration = Duration::from_secs(15);
 
-    /// How long a name is kept that nobody asks for, unless told otherwise.
+    /// How long an unused name is kept, by default.
     pub const DEFAULT_IDLE: Duration = Duration::from_secs(600);
 
-    /// How many names are kept unless told otherwise.
+    /// How many names are kept by default.
     pub const DEFAULT_MAX_NAMES: usize = 1024;
 
     /// Asks `registries`, with the default settings.
@@ -122,12 +121,12 @@ impl Resolver {
         Self(Arc::new(Handle { shared, tasks: Mutex::default() }))
     }
 
-    /// Who serves `name`: from memory if it is kept, and else from a registry. There is at least one
-    /// server.
+    /// Returns the servers of `name`: from memory if it is kept, and else from a registry. There is
+    /// at least one server.
     ///
     /// # Errors
-    /// [`ConnectError::Lookup`]: [`LookupError::UnknownName`] if nobody serves it, others if no
-    /// registry tells and nothing good is remembered; [`ConnectError::Name`].
+    /// [`ConnectError::Lookup`]: [`LookupError::UnknownName`] if the name has no server, others if no
+    /// registry answers and no good answer is remembered; [`ConnectError::Name`].
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -139,10 +138,10 @@ impl Resolver {
         Ok(self.slot(&name).await?.1)
     }
 
-    /// What is known of `name`, now and whenever it changes. It is kept as long as this is.
+    /// The current servers of `name`, and every change. The name is kept as long as the receiver.
     ///
     /// # Errors
-    /// As [`resolve`](Self::resolve), for the first answer; from then on the [`Freshness`] tells.
+    /// As [`resolve`](Self::resolve), for the first answer; later [`Freshness`] shows failures.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -154,7 +153,7 @@ impl Resolver {
         Ok(self.slot(&name).await?.0.follow())
     }
 
-    /// What is known of each name that is kept, by name.
+    /// The state of each name that is kept, by name.
     #[must_use]
     pub fn status(&self) -> Vec<Arc<Resolved>> {
         let slots: Vec<_> = self.0.shared.slots().values().cloned().collect();
@@ -163,7 +162,7 @@ impl Resolver {
         all
     }
 
-    /// What was counted so far.
+    /// The counters so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let names = self.0.shared.slots().len();
@@ -176,7 +175,7 @@ impl Resolver {
         &self.0.shared.registrar
     }
 
-    /// The servers of a name in the order in which they are to be tried.
+    /// The servers of a name, the first to try first.
     pub(crate) async fn candidates(
         &self,
         name: &ServiceName,
@@ -190,7 +189,7 @@ impl Resolver {
         Ok(candidates)
     }
 
-    /// What is kept of a name, asked for anew if it is not, or tells nobody.
+    /// The slot of a name; looked up anew if it is not kept or has no server.
     async fn slot(&self, name: &ServiceName) -> Result<(Arc<Slot>, Arc<Resolved>), LookupError> {
         let shared = &self.0.shared;
         if let Some(kept) = shared.kept(name) {
@@ -198,7 +197,7 @@ impl Resolver {
         }
         let first = shared.first(name);
         let _one_at_a_time = first.lock().await;
-        // Somebody may have asked while this one waited.
+        // Another task may have asked while this one waited.
         if let Some(kept) = shared.kept(name) {
             return Ok(kept);
         }

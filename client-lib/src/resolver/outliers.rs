@@ -25,8 +25,8 @@ struct Failures {
 }
 
 impl Outliers {
-    /// A server could not be connected to; tells whether that is news. `chance` is from 0 to 1, and
-    /// shortens the time so that not all clients come back at once.
+    /// Records a failed connection to a server; returns whether it is a new failure. `chance` is
+    /// from 0 to 1, and shortens the time so that not all clients come back at once.
     pub(super) fn failed(&mut self, now: Instant, endpoint: &Endpoint, chance: f64) -> bool {
         let failures =
             self.0.entry(endpoint.clone()).or_insert(Failures { in_a_row: 0, until: now });
@@ -44,12 +44,12 @@ impl Outliers {
         self.0.remove(endpoint);
     }
 
-    /// Forgets servers that are no more.
+    /// Drops servers that no longer exist.
     pub(super) fn retain(&mut self, is_there: impl Fn(&Endpoint) -> bool) {
         self.0.retain(|endpoint, _| is_there(endpoint));
     }
 
-    /// Those of `n` servers that are to be tried last: at most a tenth, or one; the worst first.
+    /// Those of `n` servers that come last: at most a tenth, or one; the worst first.
     pub(super) fn ejected(&self, now: Instant, n: usize) -> Vec<&Endpoint> {
         let mut failing: Vec<_> = self.0.iter().filter(|(_, it)| it.until > now).collect();
         failing.sort_by(|(a, one), (b, other)| {

@@ -19,7 +19,7 @@ pub(super) struct Shared {
     pub(super) registrar: Registrar,
     pub(super) settings: Settings,
     slots: Mutex<HashMap<ServiceName, Arc<Slot>>>,
-    /// So that those who ask for a new name at the same time ask the registries once.
+    /// So that tasks that ask for a new name at the same time ask the registries once.
     firsts: Mutex<HashMap<ServiceName, Weak<tokio::sync::Mutex<()>>>>,
     pub(super) counters: Counters,
 }
@@ -64,27 +64,27 @@ impl Shared {
         })
     }
 
-    /// Whether nobody has asked for a name for so long that it is not kept.
+    /// Whether a name has been unused for so long that it is dropped.
     pub(super) fn is_idle(&self, slot: &Slot) -> bool {
         let now = Instant::now().into_std();
         slot.last_asked().is_some_and(|asked| now >= asked + self.settings.idle)
     }
 
-    /// Drops a name that nobody asks for; tells whether it is one.
+    /// Drops an unused name; returns whether it was unused.
     pub(super) fn forget(&self, slot: &Arc<Slot>) -> bool {
         {
-            // Whoever asks for it finds it here or not at all.
+            // A later lookup finds it here or not at all.
             let mut slots = self.slots();
             if !self.is_idle(slot) {
                 return false;
             }
             slots.remove(slot.name());
         }
-        self.tell(slot.name(), EventKind::Forgotten);
+        self.emit(slot.name(), EventKind::Forgotten);
         true
     }
 
-    pub(super) fn tell(&self, name: &ServiceName, kind: EventKind) {
+    pub(super) fn emit(&self, name: &ServiceName, kind: EventKind) {
         self.counters.count(&kind);
         match &kind {
             EventKind::Stale => tracing::warn!(%name, "no registry answers; using the last answer"),
@@ -92,10 +92,10 @@ impl Shared {
                 tracing::warn!(%name, "no registry answers; the last answer is too old");
             }
             EventKind::HeldBack { instances } => tracing::warn!(
-                %name, instances, "the registry tells of these no more; kept for a while"
+                %name, instances, "the registry no longer returns these; kept for a while"
             ),
-            EventKind::Older { told, known } => tracing::warn!(
-                %name, %told, %known, "the registry tells an older state; not believed"
+            EventKind::Older { received, known } => tracing::warn!(
+                %name, %received, %known, "the registry returned an older revision; ignored"
             ),
             EventKind::Ejected { endpoint } => tracing::info!(
                 %name, %endpoint, "cannot be connected to; tried last for a while"
@@ -104,10 +104,10 @@ impl Shared {
                 tracing::info!(%name, instances, "have not come back");
             }
             EventKind::Moved { registry } => {
-                tracing::info!(%name, %registry, "told by another registry");
+                tracing::info!(%name, %registry, "another registry answers from now on");
             }
             EventKind::Recovered => tracing::info!(%name, "a registry answers again"),
-            EventKind::Forgotten => tracing::debug!(%name, "nobody asks for it any more"),
+            EventKind::Forgotten => tracing::debug!(%name, "unused; dropped"),
         }
         if let Some(hook) = &self.settings.hook {
             hook(&Event { name: name.clone(), kind });

@@ -1,4 +1,4 @@
-//! One name that is kept: what is known of it, and what its servers were found to be like.
+//! One name that is kept: its servers, and the experience with them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -77,19 +77,19 @@ impl Slot {
         self.published.subscribe()
     }
 
-    /// Remembers that somebody asked; tells what is known, if that is of use.
+    /// Records a use; returns the servers, if any are known.
     pub(super) fn ask(&self, now: Instant) -> Option<Arc<Resolved>> {
         self.lock().asked = now;
         let resolved = self.resolved();
         (!resolved.instances.is_empty()).then_some(resolved)
     }
 
-    /// When somebody last asked; `None` while somebody follows.
+    /// The last use; `None` while the name is followed.
     pub(super) fn last_asked(&self) -> Option<Instant> {
         (self.published.receiver_count() == 0).then(|| self.lock().asked)
     }
 
-    /// Changes what is known, and tells whoever wants to know; `false` if it was not believed.
+    /// Changes the knowledge, and publishes it; `false` if the change was not believed.
     pub(super) fn learn(&self, change: impl FnOnce(&mut Known) -> Vec<EventKind>) -> bool {
         let (events, resolved) = {
             let mut state = self.lock();
@@ -118,7 +118,7 @@ impl Slot {
             is_new
         });
         let is_believed = !events.iter().any(|it| matches!(it, EventKind::Older { .. }));
-        self.tell(events);
+        self.emit(events);
         is_believed
     }
 
@@ -144,10 +144,10 @@ impl Slot {
         ordered.into_iter().map(candidate).collect()
     }
 
-    fn tell(&self, events: impl IntoIterator<Item = EventKind>) {
+    fn emit(&self, events: impl IntoIterator<Item = EventKind>) {
         if let Some(shared) = self.shared.upgrade() {
             for kind in events {
-                shared.tell(&self.name, kind);
+                shared.emit(&self.name, kind);
             }
         }
     }
@@ -194,7 +194,7 @@ impl Feedback {
             shared.counters.failed.count();
         }
         if is_news {
-            self.slot.tell([EventKind::Ejected { endpoint: self.key.clone() }]);
+            self.slot.emit([EventKind::Ejected { endpoint: self.key.clone() }]);
         }
     }
 

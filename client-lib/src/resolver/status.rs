@@ -10,7 +10,7 @@ use rpyc_protocol::registry::reply::Endpoint;
 
 use crate::{Instance, RegistryAddr};
 
-/// Who serves a name, as far as a [`Resolver`](super::Resolver) knows.
+/// The servers of a name, as far as a [`Resolver`](super::Resolver) knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Resolved {
@@ -20,12 +20,12 @@ pub struct Resolved {
     pub instances: Vec<Instance>,
     /// How far it can be relied on.
     pub freshness: Freshness,
-    /// Since when servers are kept that the registry tells of no more, because it told of none at
-    /// all or lost its table. They are among the instances, as suspects.
+    /// Since when servers are held back that the registry no longer returns, because its answer was
+    /// empty or it has lost its table. They are among the instances, as suspects.
     pub held_since: Option<Instant>,
-    /// The registry that told it.
+    /// The registry that returned them.
     pub registry: Option<RegistryAddr>,
-    /// The state of its table; RPyC's own registry does not tell.
+    /// The revision of its table; RPyC's own registry has none.
     pub revision: Option<Revision>,
 }
 
@@ -33,7 +33,7 @@ pub struct Resolved {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Freshness {
-    /// The registry tells changes as they happen.
+    /// The registry sends changes as they happen.
     Watched,
     /// The registry is asked again and again.
     Polled,
@@ -76,26 +76,26 @@ pub enum EventKind {
         /// Where it is.
         endpoint: Endpoint,
     },
-    /// Nobody has asked for the name for a while; it is kept no more.
+    /// The name was unused for a while; it is no longer kept.
     Forgotten,
-    /// The registry tells of servers no more for a reason that may be its own; they are kept for a
-    /// while.
+    /// The registry no longer returns servers, perhaps because of its own fault; they are kept for
+    /// a while.
     HeldBack {
         /// How many.
         instances: usize,
     },
     /// No registry has answered for so long that the last good answer counts no more.
     Lost,
-    /// Another registry tells from now on.
+    /// Another registry answers from now on.
     Moved {
         /// Which.
         registry: RegistryAddr,
     },
-    /// A registry told an older state of a table than it had told before; it was not believed.
+    /// A registry returned an older revision of a table than before; the answer was ignored.
     Older {
-        /// What it told.
-        told: Revision,
-        /// What is known.
+        /// The revision that it returned.
+        received: Revision,
+        /// The revision that is known.
         known: Revision,
     },
     /// A registry answers again.

@@ -1,4 +1,4 @@
-//! The resolver with registries that answer as a test tells them.
+//! The resolver with scripted registries.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +12,7 @@ fn revision(number: u64) -> Revision {
     Revision { store: StoreId::new(7), number }
 }
 
-/// Answers that name `port` at state `number` of a table, as often as it is asked.
+/// Answers that name `port` at revision `number` of a table, every time.
 fn answer(request: &[u8], number: u64, port: u16) -> Option<Vec<Vec<u8>>> {
     let Operation::Resolve { name, .. } = Request::parse(request).ok()?.operation else {
         // A watch is hung up on, so that the registry is asked again.

@@ -29,14 +29,15 @@ impl Fingerprint {
     /// That of a certificate in PEM or DER, the first if there are several.
     ///
     /// # Errors
-    /// [`TlsError::Missing`] if there is none.
+    /// [`TlsError::Missing`] if the text holds no certificate.
     pub fn of(certificate: &[u8]) -> Result<Self, TlsError> {
         Ok(Self::of_der(&one_certificate(certificate)?))
     }
 
-    /// That of a certificate in DER, as which [`Peer::certificate`](crate::Peer::certificate) has it.
+    /// That of a certificate in DER, as which [`Peer::certificate`](crate::Peer::certificate) has
+    /// it.
     #[must_use]
-    #[expect(clippy::missing_panics_doc, reason = "what is expected is so for ever")]
+    #[expect(clippy::missing_panics_doc, reason = "the expectations always hold")]
     pub fn of_der(certificate: &[u8]) -> Self {
         let suite = TLS13_AES_128_GCM_SHA256.tls13().expect("it is a suite of TLS 1.3");
         let digest = suite.common.hash_provider.hash(certificate);
@@ -109,7 +110,7 @@ mod tests {
         check("", false);
         let known: Fingerprint = "0f".repeat(32).parse().unwrap();
         assert_eq!(known.to_string().parse::<Fingerprint>().unwrap(), known);
-        // As `printf abc | sha256sum` tells.
+        // The output of `printf abc | sha256sum`.
         let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(Fingerprint::of_der(b"abc"), digest.parse().unwrap());
     }

@@ -1,4 +1,4 @@
-//! Connections over TLS, and whom to trust.
+//! Connections over TLS, and which peers to trust.
 
 mod fingerprint;
 mod signatures;
@@ -20,8 +20,8 @@ use tokio_rustls::{TlsConnector, rustls};
 
 /// How a server is known, and how this program shows who it is.
 ///
-/// A server must show a certificate for the name (or address) that is connected to, issued by one of
-/// the authorities that the system trusts. RPyC's servers often have a self-signed certificate
+/// A server must show a certificate for the name (or address) that is connected to, issued by one
+/// of the authorities that the system trusts. RPyC's servers often have a self-signed certificate
 /// without a name in it: that one certificate is trusted by [`Tls::pinning`].
 ///
 /// ```no_run
@@ -84,7 +84,7 @@ impl Tls {
     /// Trusts these authorities only: certificates in PEM.
     ///
     /// # Errors
-    /// [`TlsError`] if there is no certificate, or one that cannot be read.
+    /// [`TlsError`] if a certificate is missing or unreadable.
     pub fn with_authorities(pem: &[u8]) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(pem)? {
@@ -93,8 +93,8 @@ impl Tls {
         Ok(Self::trusting(Trust::Authorities(Arc::new(roots))))
     }
 
-    /// Trusts this very certificate and no other: in PEM or DER. Its name, its issuer and its dates are
-    /// of no account.
+    /// Trusts this very certificate and no other: in PEM or DER. Its name, its issuer and its dates
+    /// are of no account.
     ///
     /// # Errors
     /// [`TlsError`] if it cannot be read.
@@ -102,8 +102,9 @@ impl Tls {
         Ok(Self::trusting(Trust::Pinned(Fingerprint::of(certificate)?)))
     }
 
-    /// Trusts the certificate with this fingerprint and no other, as `openssl x509 -fingerprint -sha256`
-    /// prints it, with colons or without. Its name, its issuer and its dates are of no account.
+    /// Trusts the certificate with this fingerprint and no other, as `openssl x509 -fingerprint
+    /// -sha256` prints it, with colons or without. Its name, its issuer and its dates are of no
+    /// account.
     ///
     /// # Errors
     /// [`TlsError::Fingerprint`] if it is not 64 hexadecimal digits.
@@ -111,8 +112,8 @@ impl Tls {
         Ok(Self::trusting(Trust::Pinned(fingerprint.parse()?)))
     }
 
-    /// Trusts whoever answers, as RPyC does unless it is told otherwise: keeps out those who only
-    /// listen, and nobody else.
+    /// Trusts every server, as RPyC does by default: protects against eavesdroppers, but not
+    /// against impostors.
     pub fn dangerously_trusting_anybody() -> Self {
         Self::trusting(Trust::Anybody)
     }
@@ -187,7 +188,8 @@ impl Tls {
             Trust::Pinned(pin) => Arc::new(Direct::new(Some(*pin), &provider)),
             Trust::Anybody => Arc::new(Direct::new(None, &provider)),
         };
-        // "Dangerous" is what rustls calls every verifier that is given to it; most of these are its own.
+        // "Dangerous" is what rustls calls every verifier that is given to it; most of these are
+        // its own.
         let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         match &self.identity {
             Some(Identity { chain, key }) => builder
@@ -217,14 +219,14 @@ fn one_certificate(bytes: &[u8]) -> Result<CertificateDer<'static>, TlsError> {
     certificates(bytes)?.into_iter().next().ok_or(TlsError::Missing)
 }
 
-/// What the system trusts. What of it cannot be read is left out, as everywhere.
+/// The authorities that the system trusts. Unreadable ones are left out.
 fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots
 }
 
-/// Knows a server by its certificate alone, or trusts anybody.
+/// Verifies a server by its certificate alone, or trusts every server.
 ///
 /// In either case the server must prove that it has the certificate's key.
 #[derive(Debug)]
@@ -258,7 +260,7 @@ impl ServerCertVerifier for Direct {
     crate::__verify_signatures!();
 }
 
-/// What is wrong with what TLS was told; the fault of the caller.
+/// An invalid setting of TLS; the fault of the caller.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -268,10 +270,10 @@ pub enum TlsError {
     /// The fingerprint is not 64 hexadecimal digits.
     #[error("a fingerprint is 64 hexadecimal digits, with colons or without")]
     Fingerprint,
-    /// There is no key in PEM.
+    /// The text holds no key in PEM.
     #[error("no private key could be read")]
     Key,
-    /// There is no certificate in PEM, or the system trusts none.
+    /// The text holds no certificate in PEM, or the system trusts none.
     #[error("no certificate could be read")]
     Missing,
     /// Neither a host's name nor an address.

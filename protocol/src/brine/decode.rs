@@ -6,7 +6,7 @@ use crate::Limits;
 /// Decodes bytes that are exactly one value.
 ///
 /// # Errors
-/// [`DecodeError`] if they are not: the fault of whoever sent them. Strict where Python is not: a
+/// [`DecodeError`] if they are not: the fault of the sender. Strict where Python is not: a
 /// truncated text is an error, and so are bytes after the value.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Value, DecodeError> {
     let (value, len) = decode_prefix(bytes, limits)?;
@@ -16,7 +16,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Value, DecodeError> {
     Ok(value)
 }
 
-/// Decodes the value at the front of `bytes` and tells its length in bytes.
+/// Decodes the value at the front of `bytes` and returns it with its length in bytes.
 ///
 /// # Errors
 /// [`DecodeError`] if no value stands there; [`DecodeErrorKind::Truncated`] if more bytes might
@@ -56,7 +56,7 @@ pub(crate) fn value(tokens: &mut Tokens<'_>, depth: u16) -> Result<Value, Decode
 
 fn members(tokens: &mut Tokens<'_>, len: usize, depth: u16) -> Result<Vec<Value>, DecodeError> {
     // The announced length is not trusted with memory: nested containers could each announce the
-    // whole rest of the input. The vector grows with what is really there.
+    // whole rest of the input. The vector grows with the members that are present.
     let mut members = Vec::with_capacity(len.min(16));
     for _ in 0..len {
         members.push(value(tokens, depth)?);

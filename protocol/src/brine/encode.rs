@@ -4,7 +4,7 @@ use super::{Int, Value, tag};
 
 /// A length that brine cannot express.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{len} bytes or members are more than a 32-bit length can tell")]
+#[error("{len} bytes or members are more than a 32-bit length can express")]
 #[non_exhaustive]
 pub struct EncodeError {
     /// The length.

@@ -1,17 +1,17 @@
 //! Why bytes are not a value.
 
-/// Bytes that are not a brine value; the fault of whoever sent them.
+/// Bytes that are not a brine value; the fault of the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} at byte {offset}")]
 #[expect(clippy::exhaustive_structs, reason = "what went wrong and where is all there is")]
 pub struct DecodeError {
-    /// What is wrong.
+    /// The kind of the error.
     pub kind: DecodeErrorKind,
     /// Where, in bytes from the start of the input.
     pub offset: usize,
 }
 
-/// What is wrong with bytes that are not a value.
+/// Why bytes are not a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {

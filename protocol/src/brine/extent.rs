@@ -135,7 +135,8 @@ impl Extent {
         self.check_room(len)
     }
 
-    /// Every value to come takes at least a byte: what cannot fit is refused now, not buffered.
+    /// Every value to come takes at least a byte: a value that cannot fit is refused now, not
+    /// buffered.
     fn check_room(&self, payload: usize) -> Result<(), DecodeError> {
         let with_this_byte = self.consumed + 1;
         if with_this_byte.saturating_add(payload).saturating_add(self.pending) > self.bytes {

@@ -157,8 +157,8 @@ fn text(value: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_char(quote)
 }
 
-/// Whether Python would show the character itself. Rust's own tables tell nearly the same; marks that
-/// combine with what stands before them are shown by Python and escaped by Rust.
+/// Whether Python would show the character itself. Rust's own tables agree nearly everywhere; marks
+/// that combine with what stands before them are shown by Python and escaped by Rust.
 fn is_printable(character: char) -> bool {
     if character == ' ' || character.is_ascii_graphic() {
         return true;

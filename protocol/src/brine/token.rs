@@ -68,7 +68,7 @@ impl IntToken<'_> {
 ///
 /// Total and bounded: any input gives tokens or an error, nothing is allocated, and
 /// [`Limits::bytes`], [`Limits::items`] and [`Limits::int_digits`] are obeyed. Depth costs nothing
-/// here; whoever recurses over the tokens bounds it.
+/// here; a caller that recurses over the tokens bounds it.
 #[derive(Clone, Debug)]
 pub struct Tokens<'a> {
     reader: Reader<'a>,
@@ -106,7 +106,7 @@ impl<'a> Tokens<'a> {
     /// Reads the head of the next value.
     ///
     /// # Errors
-    /// [`DecodeError`] if the bytes are no value; the walk cannot go on after it.
+    /// [`DecodeError`] if the bytes are not a value; the walk cannot go on after it.
     pub fn next_token(&mut self) -> Result<Token<'a>, DecodeError> {
         let offset = self.offset();
         let at = |kind| DecodeError { kind, offset };
@@ -157,7 +157,8 @@ impl<'a> Tokens<'a> {
     /// # Errors
     /// [`DecodeError`] as [`Tokens::next_token`].
     pub fn skip(&mut self, count: usize) -> Result<(), DecodeError> {
-        // Every pending value takes at least a byte, so the sum cannot overflow before the input ends.
+        // Every pending value takes at least a byte, so the sum cannot overflow before the input
+        // ends.
         let mut pending = count;
         while pending > 0 {
             pending -= 1;
@@ -216,7 +217,7 @@ impl<'a> Tokens<'a> {
             tag::TUPLE_L4 => self.len_u32()?,
             _ => return Ok(None),
         };
-        // A member takes at least one byte, so no honest count exceeds what is left.
+        // A member takes at least one byte, so no honest count exceeds the remaining bytes.
         if len > self.reader.len() {
             return Err(self.truncated(Exhausted));
         }

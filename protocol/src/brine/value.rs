@@ -68,7 +68,7 @@ impl Eq for Value {}
 
 impl PartialEq for FrozenSet {
     fn eq(&self, other: &Self) -> bool {
-        // Members have no order of their own, but their encodings do.
+        // Members are unordered, but their encodings are not.
         let sorted = |set: &Self| {
             let mut encodings: Vec<_> = set.0.iter().map(sortable).collect();
             encodings.sort_unstable();

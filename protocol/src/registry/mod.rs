@@ -1,6 +1,6 @@
-//! What is said to a registry, and what it answers.
+//! Requests to a registry, and its answers.
 //!
-//! Two encodings of the same few verbs share one port and are told apart by the first byte:
+//! Two encodings of the same few verbs share one port and differ in the first byte:
 //!
 //! * the *legacy face*, RPyC's own: one brine value a datagram, or one a TCP connection
 //!   ([`Request`], [`reply`]);
@@ -17,7 +17,7 @@ mod request;
 pub use port::{Port, PortError};
 pub use request::{Names, Request, RequestError};
 
-/// The port of every registry, over UDP and TCP, unless told otherwise.
+/// The default port of every registry, over UDP and TCP.
 pub const REGISTRY_PORT: u16 = 18811;
 
 /// The IPv6 link-local multicast group that registries join, in place of IPv4's broadcast.

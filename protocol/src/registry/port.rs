@@ -96,7 +96,7 @@ impl fmt::Debug for Port {
     }
 }
 
-/// What is no port; the fault of whoever sent or chose it.
+/// An invalid port; the fault of its sender or author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PortError {
@@ -112,7 +112,7 @@ pub enum PortError {
         /// Its length.
         bytes: usize,
     },
-    /// A number that is no port.
+    /// The number is not a port.
     #[error("the port is not between 1 and 65535")]
     OutOfRange,
     /// Neither a number nor text.

@@ -1,13 +1,13 @@
 //! The legacy face's replies.
 //!
-//! A reply does not tell what it answers (`()` is both "nobody" and "no names"), so there is one
+//! A reply does not say what it answers (`()` is both "no server" and "no names"), so there is one
 //! function for each verb. [`Entries`] builds a tuple that stays within a number of bytes.
 
 use super::Port;
 use crate::Limits;
 use crate::brine::{DecodeError, DecodeErrorKind, EncodeError, Token, Tokens, Writer};
 
-/// Where a server can be reached, as a registry tells it.
+/// Where a server can be reached, as a registry returns it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "host and port are all there is")]
 pub struct Endpoint {
@@ -42,7 +42,7 @@ pub fn is_acknowledgement(bytes: &[u8]) -> bool {
 /// Reads the answer to QUERY.
 ///
 /// # Errors
-/// [`DecodeError`] if it is none, the fault of whoever answered. Entries with a port that is none
+/// [`DecodeError`] if it is none, the fault of the responder. Entries with a port that is none
 /// (RPyC's registry stores any value) are left out rather than spoiling the others.
 pub fn decode_endpoints(bytes: &[u8]) -> Result<Vec<Endpoint>, DecodeError> {
     let mut tokens = Tokens::new(bytes, &Limits::REPLY)?;
@@ -65,7 +65,7 @@ pub fn decode_endpoints(bytes: &[u8]) -> Result<Vec<Endpoint>, DecodeError> {
 /// Reads the answer to LIST; `None` if the registry forbids listing.
 ///
 /// # Errors
-/// [`DecodeError`] if it is none, the fault of whoever answered.
+/// [`DecodeError`] if it is none, the fault of the responder.
 pub fn decode_names(bytes: &[u8]) -> Result<Option<Vec<String>>, DecodeError> {
     let mut tokens = Tokens::new(bytes, &Limits::REPLY)?;
     let len = match tokens.next_token()? {
@@ -88,8 +88,8 @@ fn not_a_reply(offset: usize) -> DecodeError {
 
 /// A tuple of whole entries that stays within a number of bytes.
 ///
-/// RPyC's clients read at most 1500 bytes of an answer (15,000 of a LIST over UDP) and fail on a cut
-/// one, or take a cut port for a whole one. So entries are added while they fit.
+/// RPyC's clients read at most 1500 bytes of an answer (15,000 of a LIST over UDP) and fail on a
+/// cut one, or take a cut port for a whole one. So entries are added while they fit.
 ///
 /// ```
 /// use rpyc_protocol::registry::reply::Entries;
@@ -122,7 +122,7 @@ impl<'a> Entries<'a> {
         Self { buffer, len: 0, cap, is_cut: false }
     }
 
-    /// Adds an entry that is already brine, unless it does not fit; tells whether it did.
+    /// Adds an entry that is already brine, unless it does not fit; returns whether it fit.
     pub fn push(&mut self, entry: &[u8]) -> bool {
         self.push_sparing(0, entry)
     }
@@ -159,7 +159,7 @@ impl<'a> Entries<'a> {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -170,7 +170,8 @@ impl<'a> Entries<'a> {
     /// # Errors
     /// [`EncodeError`] for 2³² entries.
     pub fn finish(self) -> Result<&'a [u8], EncodeError> {
-        // The head is written behind the entries, so that nothing is allocated, and moved before them.
+        // The head is written behind the entries, so that nothing is allocated, and moved before
+        // them.
         let end = self.buffer.len();
         Writer::new(self.buffer).tuple(self.len)?;
         let start = Self::HEAD_ROOM - (self.buffer.len() - end);

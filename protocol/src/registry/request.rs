@@ -42,7 +42,7 @@ impl<'a> Request<'a> {
     /// must be one, and nothing is registered in part.
     ///
     /// # Errors
-    /// [`RequestError`] tells what is wrong; the fault of the sender.
+    /// [`RequestError`] with the reason; the fault of the sender.
     pub fn decode(bytes: &'a [u8], limits: &Limits) -> Result<Self, RequestError> {
         let mut tokens = Tokens::new(bytes, limits)?;
         let Token::Tuple(3) = tokens.next_token()? else { return Err(RequestError::Shape) };

@@ -1,12 +1,12 @@
-//! The forms of the protocol that do not understand each other, and how to tell them apart.
+//! The dialects of the protocol, which do not understand each other, and how to distinguish them.
 
 use std::fmt;
 use std::str::FromStr;
 
 /// Which form of the protocol a connection speaks.
 ///
-/// RPyC negotiates nothing: whoever connects must know the form, or try. A server hears the other
-/// side first and can tell from the first byte of the first payload:
+/// RPyC negotiates nothing: the connecting side must know the dialect, or try. A server hears the
+/// other side first and can distinguish them by the first byte of the first payload:
 ///
 /// | first byte | dialect | payload |
 /// |---|---|---|
@@ -74,7 +74,7 @@ impl Dialect {
         Self { bind_threads: true, ..self }
     }
 
-    /// Tells the dialect from the first payload that the peer sent.
+    /// Returns the dialect of the first payload that the peer sent.
     ///
     /// Thread ids of real systems fit 56 bits, so a payload with bound threads begins with `00`.
     #[must_use]
@@ -90,7 +90,7 @@ impl Dialect {
 }
 
 impl Version {
-    /// The version of rpyc that this form is checked against; what an exception tells the peer.
+    /// The version of rpyc that this dialect is checked against, for the version in an exception.
     ///
     /// A Python peer appends a warning to every exception whose major version is not its own.
     #[must_use]
@@ -128,7 +128,7 @@ impl fmt::Display for Dialect {
 
 /// A text names no dialect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no dialect of RPyC: 5 or 6 is needed, with -bind-threads for bound threads")]
+#[error("{0:?} is not a dialect of RPyC: write 5 or 6, with -bind-threads for bound threads")]
 pub struct DialectError(Box<str>);
 
 impl FromStr for Dialect {

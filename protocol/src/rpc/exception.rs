@@ -6,9 +6,9 @@
 //! "text"                               a string exception of old; read, never sent
 //! ```
 //!
-//! What cannot be sent by value, the sender replaces by its `repr`; so nothing here is boxed. The
-//! last attribute is `_remote_version`, the sender's version of RPyC. See `docs/wire.md`,
-//! *Exceptions*.
+//! The sender replaces anything that cannot be sent by value by its `repr`; so nothing here is
+//! boxed. The last attribute is `_remote_version`, the sender's version of RPyC. See
+//! `docs/wire.md`, *Exceptions*.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,7 +25,7 @@ const REMOTE_VERSION: &str = "_remote_version";
 const VERSION_DENIED: &str = "<version denied>";
 const TRACEBACK_DENIED: &str = "<traceback denied>";
 
-/// An exception that one side raised and the other is told of.
+/// An exception that one side raised, as the other receives it.
 ///
 /// A Python peer raises the builtin of that name if the module is `builtins`, and else a
 /// `GenericException` that carries the name. Avoid `EOFError`: rpyc takes it for a lost connection.
@@ -185,7 +185,7 @@ impl Exception {
         Some(Self { module: module.into(), name: name.into(), args, attributes, traceback })
     }
 
-    /// Appends the body of a message. `version` is told unless the exception tells one itself.
+    /// Appends the body of a message. `version` is used unless the exception holds one.
     pub(super) fn encode(&self, version: &str, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let mut out = Writer::new(out);
         if self.is_builtin(STOP_ITERATION) {
@@ -196,12 +196,12 @@ impl Exception {
         for arg in &self.args {
             out.value(arg)?;
         }
-        let tells_version = self.attribute(REMOTE_VERSION).is_some();
-        out.tuple(self.attributes.len() + usize::from(!tells_version))?;
+        let has_version = self.attribute(REMOTE_VERSION).is_some();
+        out.tuple(self.attributes.len() + usize::from(!has_version))?;
         for (name, value) in &self.attributes {
             out.tuple(2)?.str(name)?.value(value)?;
         }
-        if !tells_version {
+        if !has_version {
             out.tuple(2)?.str(REMOTE_VERSION)?.str(version)?;
         }
         out.str(self.traceback.as_deref().unwrap_or(TRACEBACK_DENIED))?;

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! `length` counts the payload as it stands on the wire. If `z` is not 0, the payload is one zlib
-//! stream. The last byte is there for line-buffered transports; readers pass over it without a look.
-//! A frame without a payload says nothing and is skipped. See `docs/wire.md`, *Frames*.
+//! stream. The last byte is there for line-buffered transports; readers pass over it without a
+//! look. A frame without a payload says nothing and is skipped. See `docs/wire.md`, *Frames*.
 
 use super::zlib::{self, InflateError};
 
@@ -20,7 +20,7 @@ const FLUSHER: u8 = b'\n';
 /// A buffer that grew beyond this is not kept for the next frame.
 const KEPT: usize = 64 << 10;
 
-/// How long the whole frame is that `bytes` begin with; none if they are too few to tell.
+/// The length of the frame that `bytes` begin with; `None` if they are too few to decide.
 #[must_use]
 pub fn frame_len(bytes: &[u8]) -> Option<usize> {
     let length = u32::from_be_bytes(*bytes.first_chunk()?);
@@ -82,7 +82,7 @@ impl FrameDecoder {
     ///
     /// # Errors
     /// [`FrameError`] as soon as the stream cannot become a frame within the limits: the fault of
-    /// the peer. There is no way to find the next frame after that.
+    /// the peer. The next frame after that cannot be found.
     pub fn next_payload<'s, 'i: 's>(
         &'s mut self,
         input: &mut &'i [u8],
@@ -153,7 +153,7 @@ impl FrameDecoder {
         Ok(Some(Payload::Inflated))
     }
 
-    /// Takes from `input` until `partial` has `len` bytes; tells whether it does.
+    /// Takes from `input` until `partial` has `len` bytes; returns whether it has.
     fn fill(&mut self, input: &mut &[u8], len: usize) -> bool {
         let missing = len.saturating_sub(self.partial.len());
         let (piece, rest) = input.split_at(missing.min(input.len()));

@@ -2,7 +2,7 @@
 //!
 //! On the wire an object is a tuple of three, its *id pack*: the name of its class, a value for the
 //! class and a value for the object itself. rpyc puts memory addresses there; to the other side the
-//! pack is opaque and is echoed as it was. This side puts small numbers that are never used twice.
+//! pack is opaque and is echoed unchanged. This side puts small numbers that are never used twice.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::brine::{Token, Tokens};
 use crate::{Limits, brine};
 
-/// An object of this side that is offered to the peer; a number of its own for each connection.
+/// An object of this side that is offered to the peer; numbered separately on each connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectId(pub(super) u64);
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Limits;
 
-/// Bounds on what one connection may cost, whoever is at the other end.
+/// Bounds on the cost of one connection, independent of the peer.
 ///
 /// ```
 /// use rpyc_protocol::rpc::SessionLimits;
@@ -19,9 +19,9 @@ use crate::Limits;
 )]
 pub struct SessionLimits {
     /// Bounds on the values of one message, both ways. [`Limits::bytes`] is the longest payload,
-    /// and thereby the most that a compressed frame may inflate to. What is too long ends the
-    /// connection; what is too deep, of too many values or digits is answered with an exception.
-    /// Default [`Limits::DEFAULT`].
+    /// and thereby the most that a compressed frame may inflate to. A longer frame ends the
+    /// connection; a value that is too deep, or has too many members or digits, is answered with an
+    /// exception. Default [`Limits::DEFAULT`].
     pub message: Limits,
     /// Longest payload as it stands on the wire, in bytes. A frame that announces more ends the
     /// connection before anything is kept of it. Default 64 MiB.
@@ -32,13 +32,13 @@ pub struct SessionLimits {
     /// How many of the peer's requests may be served at a time. Past it a request is answered with
     /// an exception. Default 4096, as some clients send thousands of calls before they read.
     pub requests: usize,
-    /// How many bytes the requests being served may take: what came on the wire, inflated, and the
+    /// How many bytes the requests being served may take: as received, inflated, and the
     /// room for each value in it, which may be one byte there. A request comes in while there are
     /// fewer than this, however long it is. Default 128 MiB.
     pub request_bytes: usize,
-    /// How many objects may be offered at a time. RPyC has no bound, and a client that walks a large
-    /// structure holds all that it has seen; `docs/performance.md` tells what a million costs.
-    /// Default 1,048,576.
+    /// How many objects may be offered at a time. RPyC has no bound, and a client that walks a
+    /// large structure holds every object that it has seen; `docs/performance.md` lists the cost of
+    /// a million. Default 1,048,576.
     pub exports: usize,
     /// How many bytes of answers that the session gives by itself (to PING, DEL and nonsense) may
     /// wait to be sent. More is the mark of a peer that asks and never reads, and ends the

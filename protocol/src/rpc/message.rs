@@ -67,7 +67,7 @@ pub struct Threads {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a number or something else")]
 pub enum Seq<'a> {
-    /// A number, as everybody uses.
+    /// A number, the usual form.
     Number(i64),
     /// Any other value, as the brine that was sent.
     Other(Cow<'a, [u8]>),
@@ -88,7 +88,7 @@ impl Seq<'_> {
 pub struct Message<'a> {
     /// What it is.
     pub kind: Kind,
-    /// Between which threads it goes, in the dialects that tell.
+    /// The threads that exchange it, in the dialects that name them.
     pub threads: Option<Threads>,
     /// The number of the request.
     pub seq: Seq<'a>,
@@ -100,8 +100,8 @@ impl<'a> Message<'a> {
     /// Reads a payload.
     ///
     /// # Errors
-    /// [`MessageError`] if it is no message of this dialect: the fault of the peer, or of whoever
-    /// chose the dialect.
+    /// [`MessageError`] if it is not a message of this dialect: the fault of the peer, or of the
+    /// caller chose the dialect.
     pub fn decode(
         payload: &'a [u8],
         dialect: Dialect,
@@ -194,7 +194,7 @@ pub(super) fn encode_head(
     Ok(())
 }
 
-/// Why a payload is no message; the fault of the peer.
+/// Why a payload is not a message; the fault of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageError {

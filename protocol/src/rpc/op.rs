@@ -49,7 +49,7 @@ macro_rules! operations {
 operations! {
     /// `(data)`: gives it back.
     Ping = 1, "PING", 1..=1;
-    /// `()`: the sender is about to close the connection; there is no answer.
+    /// `()`: the sender is about to close the connection; it gets no answer.
     Close = 2, "CLOSE", 0..=0;
     /// `()`: the object that this side offers first.
     GetRoot = 3, "GETROOT", 0..=0;
@@ -75,7 +75,7 @@ operations! {
     Dir = 13, "DIR", 1..=1;
     /// `(object, protocol)`: the object as a pickle.
     Pickle = 14, "PICKLE", 2..=2;
-    /// `(object, count = 1)`: the sender lets go of so many references.
+    /// `(object, count = 1)`: the sender releases so many references.
     Del = 15, "DEL", 1..=2;
     /// `(id pack)`: the methods of the object, as pairs of name and documentation.
     Inspect = 16, "INSPECT", 1..=1;

@@ -1,4 +1,4 @@
-//! What is wrong with a message that is a message, and what the peer is told about it.
+//! Errors in a well-formed message, and the exceptions by which the peer learns of them.
 
 use super::{Exception, Op};
 use crate::brine::{DecodeError, DecodeErrorKind, Value};
@@ -43,7 +43,7 @@ pub enum Refusal {
     /// A box with a label that is none of the four.
     #[error("invalid label {0}")]
     Label(i64),
-    /// A box with a label that is no number.
+    /// A box whose label is not a number.
     #[error("a label that is no number")]
     LabelType,
     /// The name of an attribute is not text.
@@ -128,7 +128,7 @@ impl From<Refusal> for ReadError {
 impl From<DecodeError> for ReadError {
     fn from(error: DecodeError) -> Self {
         match error.kind {
-            // A value that is merely too big may be an honest one; the frame tells where it ends.
+            // A value that is merely too big may be an honest one; the frame shows where it ends.
             DecodeErrorKind::IntTooLong
             | DecodeErrorKind::TooDeep
             | DecodeErrorKind::TooManyItems => Self::Refused(Refusal::OverLimit(error.kind)),

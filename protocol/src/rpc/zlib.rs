@@ -30,12 +30,12 @@ thread_local! {
     static INFLATER: RefCell<Decompress> = RefCell::new(Decompress::new(true));
 }
 
-/// Replaces `out[start..]` by its compressed form if that is shorter; tells whether it did.
+/// Replaces `out[start..]` by its compressed form if that is shorter; returns whether it is.
 pub(super) fn deflate_tail(out: &mut Vec<u8>, start: usize) -> bool {
     DEFLATER.with_borrow_mut(|deflater| {
         let plain = out.get(start..).unwrap_or_default();
         if plain.len() >= SAMPLED_FROM {
-            // What does not shrink in its middle (pictures, archives) costs 3 ms a megabyte to try.
+            // Data whose middle does not shrink (pictures, archives) costs 3 ms a megabyte to try.
             let middle = plain.len() / 2;
             let sample = plain.get(middle..middle + SAMPLE).unwrap_or_default();
             if !deflater.shrinks(sample) {
@@ -55,7 +55,7 @@ pub(super) fn deflate_tail(out: &mut Vec<u8>, start: usize) -> bool {
 }
 
 impl Deflater {
-    /// Compresses into the scratch buffer; gives up when the result is no shorter.
+    /// Compresses into the scratch buffer; stops when the result is not shorter.
     fn shrinks(&mut self, plain: &[u8]) -> bool {
         self.state.reset();
         self.scratch.clear();

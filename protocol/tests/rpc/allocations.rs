@@ -5,7 +5,7 @@ use rpyc_protocol::rpc::{Action, Arguments, Boxed, CallOptions, Dialect};
 
 use super::pair::{Asked, Pair, asked, completed};
 
-/// The buffers are kept from one message to the next, so nothing but what is handed out is allocated.
+/// The buffers are kept from one message to the next, so only the results are allocated.
 #[test]
 fn a_small_call_allocates_its_values_only() {
     for dialect in [Dialect::V5, Dialect::V6] {

@@ -200,7 +200,7 @@ fn a_goodbye_ends_both_sides() {
     assert!(matches!(event(&mut pair.server), Event::Closed { reason: CloseReason::Peer }));
     assert!(pair.server.is_closed());
     assert_eq!(pair.client.get_root(CallOptions::default()), Err(RequestError::Closed));
-    // Answers that come too late are no error.
+    // Answers that come too late are not an error.
     pair.server.reply(_unanswered.id, &Boxed::NONE).unwrap();
     assert!(sent(&mut pair.server).is_empty());
     pair.server.close();

@@ -90,7 +90,7 @@ fn a_cancelled_call_leaves_nothing_behind() {
     assert!(pair.client.cancel(call));
     assert!(!pair.client.cancel(call));
     assert_eq!(pair.client.poll_timeout(), None);
-    // The late answer brings an object, which the peer is told to drop.
+    // The late answer brings an object, which is released.
     let Event::Request { id, .. } = event(&mut pair.server) else { panic!() };
     let late = pair.server.export(&super::pair::class()).unwrap();
     pair.server.reply(id, &late.into()).unwrap();
@@ -219,7 +219,7 @@ fn a_connection_without_use_is_closed_if_so_wished() {
     // Nothing happens any more.
     assert_eq!(server(&mut pair, 50), (true, None));
     assert!(matches!(event(&mut pair.server), Event::Closed { reason: CloseReason::Idle }));
-    // The peer is told.
+    // The peer is notified.
     pair.carry();
     assert!(matches!(
         events(&mut pair.client).last(),

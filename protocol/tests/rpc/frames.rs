@@ -1,4 +1,4 @@
-//! Frames: cutting streams, compression, and what is no frame.
+//! Frames: cut streams, compression, and invalid frames.
 
 use proptest::prelude::*;
 use rpyc_protocol::rpc::{FrameDecoder, FrameError, PayloadTooLong, encode_frame};

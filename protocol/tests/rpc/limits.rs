@@ -87,7 +87,7 @@ fn bytes_of_requests_being_served() {
         pair.client.request(&proxy, &long(), CallOptions::default()).unwrap();
     }
     pair.carry();
-    // The first was let in, long as it is; there was no room beside it.
+    // The first was accepted, long as it is; no second one fit beside it.
     let Event::Request { id, .. } = event(&mut pair.server) else { panic!() };
     assert!(matches!(
         event(&mut pair.client),
@@ -120,7 +120,7 @@ fn values_of_requests_being_served() {
         pair.client.request(&proxy, &call(vec![]), CallOptions::default()).unwrap();
     }
     pair.carry();
-    assert_eq!(events(&mut pair.server).len(), 5, "what was served takes no room");
+    assert_eq!(events(&mut pair.server).len(), 5, "served requests take no room");
 }
 
 #[test]

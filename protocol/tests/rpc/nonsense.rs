@@ -257,7 +257,7 @@ fn garbage_ends_the_session_at_once() {
             frame(b"\x01\x11\x50\x00\x00"),
             CloseReason::Body(brine(DecodeErrorKind::TrailingBytes, 1)),
         ),
-        // Nonsense, then something that is no brine.
+        // Nonsense, then something that is not brine.
         (frame(b"\x01\x11\x50\x11\x53\x12\x00\x07"), CloseReason::Body(cut(5))),
         (frame(b"\x02\x11\x50\x11\x59"), CloseReason::Body(cut(2))),
         (frame(b"\x03\x11\x50\x13"), CloseReason::Body(cut(1))),
@@ -318,7 +318,7 @@ fn a_nest_of_boxes_cannot_overflow_the_stack() {
         frame(&[&b"\x01\x11\x50\x11\x53"[..], &b"\x11\x52\x10".repeat(levels)].concat())
     };
     let mut session = server();
-    // So many values that nobody looks for the end of the nest.
+    // So many values that the session does not look for the end of the nest.
     session.handle_bytes(Instant::now(), &nest(1_000_000));
     let answer = answers(&mut session).remove(0);
     assert_eq!(raised(&answer).0, "ValueError");
@@ -367,7 +367,7 @@ proptest! {
             if session.is_closed() {
                 return Ok(());
             }
-            // It is brine, or so big that nobody read to its end.
+            // It is brine, or so big that the session did not read to its end.
             if let Err(error) = decode(&body, &Limits::DEFAULT) {
                 prop_assert_eq!(error.kind, DecodeErrorKind::IntTooLong);
             }

@@ -136,7 +136,7 @@ impl Pair {
         Self { now, client: Session::new(now, client), server: Session::new(now, server) }
     }
 
-    /// Carries bytes both ways until there are none.
+    /// Carries bytes both ways until none are left.
     pub(crate) fn carry(&mut self) {
         loop {
             let (mut there, mut back) = (Vec::new(), Vec::new());

@@ -1,8 +1,9 @@
 //! Recorded conversations of real programs, held again by two sessions.
 //!
 //! Each recorded request is made by the session of its side, each recorded answer is given by the
-//! other; what goes over the wire must be what was recorded, message by message, but for the numbers
-//! that stand for objects. (Answers that a session gives by itself may come sooner than recorded.)
+//! other; what goes over the wire must be what was recorded, message by message, but for the
+//! numbers that stand for objects. (Answers that a session gives by itself may come sooner than
+//! recorded.)
 
 use std::collections::HashMap;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! Whatever can be passed arrives as it was, in whichever pieces and dialect.
+//! All arguments and results arrive unchanged, in all pieces and dialects.
 
 use proptest::prelude::*;
 use rpyc_protocol::Limits;
@@ -34,7 +34,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What is passed, before it is known which objects there are.
+/// The arguments, before the objects are known.
 #[derive(Clone, Debug)]
 enum Passed {
     Value(Value),
@@ -211,7 +211,7 @@ proptest! {
         };
         if client.request(&proxy, &Action::Call { args }, CallOptions::default()).is_ok() {
             pair.server.handle_bytes(pair.now, &sent(&mut client));
-            // The object is unknown there, which is told only after all has been read.
+            // The object is unknown there, which is reported only after all has been read.
             let answer = super::pair::answers(&mut pair.server).remove(0);
             let (name, args) = super::pair::raised(&answer);
             prop_assert_eq!(name, "KeyError", "{:?}", args);

@@ -83,7 +83,7 @@ impl Block {
             }
             let is_servers = matches!(member.kind, Kind::OnConnect | Kind::OnDisconnect);
             if is_servers && self.role == Role::Object {
-                let message = "only a service is told of connections";
+                let message = "only a service has connection hooks";
                 return Err(Error::new_spanned(&member.ident, message));
             }
         }

@@ -46,7 +46,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
             mark => exception(mark.as_ref(), &input.ident),
         },
         Data::Union(_) => {
-            return Err(Error::new_spanned(&input.ident, "a union is no error"));
+            return Err(Error::new_spanned(&input.ident, "a union cannot be an error"));
         }
     };
     let name = &input.ident;
@@ -62,7 +62,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     })
 }
 
-/// Makes the exception of the message; unless it is told which, one of the type's own name.
+/// Makes the exception of the message; by default, one of the type's own name.
 fn exception(mark: Option<&Mark>, name: &Ident) -> TokenStream {
     match mark {
         Some(Mark::Builtin(path)) => {
@@ -97,7 +97,7 @@ fn only_field(fields: &Fields, span: &Ident) -> Result<TokenStream> {
     let mut all = fields.members();
     match (all.next(), all.next()) {
         (Some(field), None) => Ok(quote!(#field)),
-        _ => Err(Error::new_spanned(span, "what is transparent has one field")),
+        _ => Err(Error::new_spanned(span, "`transparent` needs exactly one field")),
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) enum Kind {
     Special(Special),
 }
 
-/// What can be told of a result by its looks.
+/// The facts that the spelling of a result shows.
 pub(crate) struct Returns {
     pub(crate) is_result: bool,
     pub(crate) shape: Shape,
@@ -65,7 +65,7 @@ impl Member {
             None if spelled == "on_disconnect" && options.name.is_none() => Kind::OnDisconnect,
             None => match Special::from_name(&spelled) {
                 Some(special) => Kind::Special(special),
-                // As in Python, a leading underscore says that it is nobody else's.
+                // As in Python, a leading underscore makes it private.
                 None if spelled.starts_with('_') && !is_special && options.name.is_none() => {
                     return Self::skip(method);
                 }
@@ -100,7 +100,8 @@ impl Member {
         Ok(Some(member))
     }
 
-    /// Leaves a method as it is, but for the options of its arguments, which nobody else knows.
+    /// Leaves a method unchanged, except for the options of its arguments, which only this macro
+    /// knows.
     fn skip(method: &mut ImplItemFn) -> Result<Option<Self>> {
         for input in &mut method.sig.inputs {
             if let FnArg::Typed(typed) = input {

@@ -77,7 +77,7 @@ impl Param {
             default = Some(quote!(::core::option::Option::None));
         }
         let spelled = pattern.ident.to_string();
-        // A leading underscore says that the argument is not used, which is no matter of the peer's.
+        // A leading underscore marks an unused argument, which does not concern the peer.
         let spelled = spelled.trim_start_matches("r#").trim_start_matches('_').to_owned();
         Ok(Self::Value(Value {
             ident: pattern.ident.clone(),
@@ -90,7 +90,7 @@ impl Param {
     }
 }
 
-/// The type that holds what is borrowed.
+/// The owned type behind a reference.
 fn owned(pointee: &Type) -> TokenStream {
     match pointee {
         Type::Slice(slice) => {

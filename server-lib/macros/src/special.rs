@@ -92,7 +92,7 @@ impl Special {
         })
     }
 
-    /// Whether a client must be told that it is there before the syntax for it works.
+    /// Whether a client must know of it before the syntax for it works.
     pub(crate) fn is_listed(self) -> bool {
         self.comparison().is_none()
             && !matches!(self, Self::Hash | Self::Str | Self::Repr | Self::Pickle)

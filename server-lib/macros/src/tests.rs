@@ -1,4 +1,4 @@
-//! What is told to whoever uses the attributes wrongly.
+//! The errors for wrong use of the attributes.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -24,7 +24,7 @@ fn blocks_that_cannot_be_exposed_are_refused() {
     check(Role::Service, quote!(nmae = "X"), quote!(impl Thing {}), message);
     let message = "unknown option; there is class";
     check(Role::Object, quote!(name = "X"), quote!(impl Thing {}), message);
-    let message = "only a service is told of connections";
+    let message = "only a service has connection hooks";
     let item = quote!(impl Thing { #[service(on_connect)] fn hello(&self) {} });
     check(Role::Object, quote!(), item, message);
     let message =
@@ -170,7 +170,7 @@ fn errors_that_are_no_exception_are_refused() {
         ),
         message,
     );
-    let message = "what is transparent has one field";
+    let message = "`transparent` needs exactly one field";
     check(
         quote!(
             #[exception(transparent)]
@@ -196,5 +196,5 @@ fn errors_that_are_no_exception_are_refused() {
         ),
         message,
     );
-    check(quote!(union Bad { a: i64 }), "a union is no error");
+    check(quote!(union Bad { a: i64 }), "a union cannot be an error");
 }

@@ -1,4 +1,4 @@
-//! What is told of a server besides its names and its port.
+//! The details of a server besides its names and its port.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use rpyc_client::native::{Details, Registration};
 use rpyc_client::{Port, ServiceName};
 
-/// What is told of a server besides its names and its port, to registries that can be told.
+/// The details of a server besides its names and its port, for registries that take them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Advert {
     pub(crate) details: Details,
@@ -16,8 +16,8 @@ pub(crate) struct Advert {
 }
 
 impl Advert {
-    /// Whether RPyC's own registry would be told less than all.
-    pub(super) fn says_something(&self) -> bool {
+    /// Whether RPyC's own registry would take less than all.
+    pub(super) fn has_details(&self) -> bool {
         self.details != Details::default()
             || self.ttl.is_some()
             || !self.addresses.is_empty()

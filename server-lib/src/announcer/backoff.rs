@@ -5,8 +5,8 @@ use std::time::Duration;
 /// How soon after the first failure to try again.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 
-/// How seldom to try while nobody acknowledges. Each try lasts some seconds itself; RPyC's servers
-/// try every 3 s.
+/// The longest pause while no registry acknowledges. Each try lasts some seconds itself; RPyC's
+/// servers try every 3 s.
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
 /// The shortest time that a registry may want: it is not to keep this program busy.
@@ -24,8 +24,9 @@ impl Backoff {
         Self { interval, retry: FIRST_RETRY.min(interval) }
     }
 
-    /// How long to wait after an acknowledgement: the interval, or what the registry wants if that is
-    /// shorter, or up to a twentieth less, so that servers that started together do not stay together.
+    /// How long to wait after an acknowledgement: the interval, or what the registry wants if that
+    /// is shorter, or up to a twentieth less, so that servers that started together do not stay
+    /// together.
     ///
     /// `chance` is from 0 to 1.
     pub(super) fn after_success(&mut self, hint: Option<Duration>, chance: f64) -> Duration {

@@ -38,11 +38,11 @@ impl AnnouncerBuilder {
 
     /// The address that the server listens on; its port is not used. Default: none.
     ///
-    /// Registrations leave from it, and a registry tells others the address that a registration
-    /// came from. An unspecified address (`0.0.0.0`, `::`) or none lets the system choose each time,
-    /// by the way to the registry, so that the announcement follows when the machine's address
-    /// changes. A server on an IPv6 address is not announced to IPv4 registries of
-    /// [`Registries::nearby`], nor the other way round.
+    /// Registrations leave from it, and a registry returns to clients the address that a
+    /// registration came from. An unspecified address (`0.0.0.0`, `::`) or none lets the system
+    /// choose each time, by the way to the registry, so that the announcement follows when the
+    /// machine's address changes. A server on an IPv6 address is not announced to IPv4 registries
+    /// of [`Registries::nearby`], nor the other way round.
     pub fn bind(mut self, addr: SocketAddr) -> Self {
         self.bind = Some(addr);
         self
@@ -56,10 +56,12 @@ impl AnnouncerBuilder {
         self
     }
 
-    /// Announces the server only while nobody else holds one of its names. Default: beside others.
+    /// Announces the server only while no other server holds one of its names. Default: beside
+    /// others.
     ///
-    /// While somebody does, the registration is refused and tried again, so that the name is taken
-    /// over when it becomes free. RPyC's own registry cannot refuse it, so it is not told at all.
+    /// While another server does, the registration is refused and tried again, so that the name is
+    /// taken over when it becomes free. RPyC's own registry cannot refuse it, so it gets no
+    /// registration.
     pub fn exclusive(mut self) -> Self {
         self.advert.is_exclusive = true;
         self
@@ -70,8 +72,8 @@ impl AnnouncerBuilder {
         self
     }
 
-    /// How often to register again. Default 60 s, as in RPyC. A registry that wants to hear it sooner
-    /// hears it sooner.
+    /// How often to register again. Default 60 s, as in RPyC. A registry that expects
+    /// renewals sooner gets them sooner.
     ///
     /// Registries forget a server that stays silent for their own time, 240 s by default; an
     /// interval near that makes a server vanish with the first datagrams lost, a very short one

@@ -11,7 +11,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// The answer of one that knows nobody: an empty tuple.
+/// The answer of a registry without servers: an empty tuple.
 const EMPTY: &[u8] = b"\x02";
 
 /// What a registry heard: the command, and the address it came from.
@@ -86,7 +86,7 @@ impl Fake {
         self.heard.recv().await.unwrap()
     }
 
-    /// Hears of the next registration, passing over the end of others.
+    /// Waits for the next registration, and skips the end of others.
     pub(super) async fn hear_register(&mut self) -> SocketAddr {
         loop {
             if let Heard::Register(from) = self.hear().await {
@@ -95,7 +95,7 @@ impl Fake {
         }
     }
 
-    /// Hears of the next end, passing over registrations.
+    /// Waits for the next end, and skips registrations.
     pub(super) async fn hear_unregister(&mut self) -> SocketAddr {
         loop {
             if let Heard::Unregister(from) = self.hear().await {
@@ -123,7 +123,7 @@ async fn serve(socket: UdpSocket, shared: Arc<Mutex<Shared>>, hear: mpsc::Unboun
         let is_silent = {
             let mut shared = shared.lock().unwrap();
             let host = from.ip();
-            // As RPyC's own, it does not understand what is not of RPyC's own.
+            // Like RPyC's own, it ignores requests outside RPyC's protocol.
             let Ok(request) = Request::decode(&buffer[..len], &Limits::REQUEST) else { continue };
             match request {
                 Request::Query { .. } => {

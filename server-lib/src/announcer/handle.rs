@@ -15,9 +15,9 @@ pub struct AnnouncerHandle {
 }
 
 impl AnnouncerHandle {
-    /// Has the registries send nobody new, and waits until each that knows of the server has
-    /// acknowledged that or does not answer. RPyC's own registry cannot be told but that the server
-    /// is gone, so that is what it is told.
+    /// Drains the server at all registries, so that new clients do not get it, and waits until each
+    /// that knows the server has acknowledged that or does not answer. RPyC's own registry cannot
+    /// drain; there the server is unregistered.
     ///
     /// Clients that are connected stay. [`undrain`](Self::undrain) takes it back.
     ///

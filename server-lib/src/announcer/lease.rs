@@ -19,7 +19,7 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// What was granted by way of `registrar`, which asks just one registry.
+    /// The lease in `answer`; `registrar` asks just the registry that granted it.
     pub(super) fn new(registrar: Registrar, answer: &Answer<Granted>) -> Self {
         if let Some(why) = &answer.value.unreachable {
             tracing::warn!(registry = %answer.registry, %why, "the registry cannot reach the server");
@@ -43,14 +43,14 @@ impl Lease {
     }
 
     /// Renews the lease; `false` if another is needed: it has ended, or this machine has another
-    /// address than the registry tells, unless the server tells addresses of its own.
-    pub(super) async fn renewed(&mut self, tells_addresses: bool) -> Result<bool, RequestError> {
+    /// address than the registry returns, unless the server announces its addresses itself.
+    pub(super) async fn renewed(&mut self, has_addresses: bool) -> Result<bool, RequestError> {
         match self.registrar.native().renew(self.granted.lease).await {
             Ok(answer) => {
                 self.is_doubtful = false;
                 let is_here = answer.source.ip() == self.acknowledgement.source.ip();
                 self.granted = answer.value;
-                Ok(tells_addresses || is_here)
+                Ok(has_addresses || is_here)
             }
             Err(error) if error.is_unknown_lease() => Ok(false),
             Err(error) => {

@@ -1,4 +1,4 @@
-//! Keeping registries told of what is served here.
+//! Keeps a server registered.
 
 mod advert;
 mod backoff;
@@ -32,18 +32,19 @@ pub use status::{State, Status};
 
 use target::Target;
 
-/// Keeps registries told that names are served on a port of this machine.
+/// Keeps names registered for a port of this machine.
 ///
-/// [`run`](Self::run) registers at once, renews at the interval (60 s unless told otherwise), tries
+/// [`run`](Self::run) registers at once, renews at the interval (60 s by default), tries
 /// again soon while a registration is not acknowledged, and unregisters at the end. Each registry
-/// of [`Registries::all_of`] is told by itself, whatever the others do; of [`Registries::any_of`],
+/// of [`Registries::all_of`] is served separately; of [`Registries::any_of`],
 /// such as [`Registries::nearby`], the first that acknowledges.
 ///
-/// This project's registry grants a lease: the announcer renews it when the registry wants to hear of
-/// it, registers again if the registry has forgotten, and ends it. RPyC's own is told in its own
-/// words. What a registry speaks is found out, and again every ten minutes.
+/// This project's registry grants a lease: the announcer renews it when the registry expects a
+/// renewal, registers again if the registry has forgotten, and ends it. RPyC's own gets
+/// registrations in its protocol. The announcer finds out what a registry speaks, again every ten
+/// minutes.
 ///
-/// A registry tells others the address that a registration came from. Unless
+/// A registry returns to clients the address that a registration came from. Unless
 /// [`bind`](AnnouncerBuilder::bind) fixes it, it is found anew for each registration; when it has
 /// changed, the old one is taken back as far as that is still possible.
 #[derive(Debug)]
@@ -54,13 +55,13 @@ pub struct Announcer {
     grace: Duration,
 }
 
-/// What is announced.
+/// The announced server.
 #[derive(Debug)]
 struct Offer {
     names: Vec<ServiceName>,
     port: Port,
     advert: Advert,
-    /// Tells this start of the server from others.
+    /// Identifies this start of the server.
     key: String,
     /// Whether the address is chosen that registrations leave from.
     is_bound: bool,
@@ -73,10 +74,10 @@ impl Offer {
 }
 
 impl Announcer {
-    /// How often to register again unless told otherwise, as in RPyC.
+    /// How often to register again by default, as in RPyC.
     pub const DEFAULT_INTERVAL: Duration = RENEWAL_INTERVAL;
 
-    /// How long unregistering may take unless told otherwise.
+    /// How long unregistering may take by default.
     pub const DEFAULT_GRACE: Duration = Duration::from_secs(2);
 
     /// Announces that `names` are served on `port`, with settings to be chosen.
@@ -109,7 +110,7 @@ impl Announcer {
         Self { targets, statuses, wanted: Arc::new(wanted), grace: settings.grace }
     }
 
-    /// What is known of each registry, now and whenever it changes.
+    /// The state of each registry, now and whenever it changes.
     ///
     /// ```no_run
     /// # async fn example(announcer: rpyc_server::Announcer) {
@@ -124,7 +125,7 @@ impl Announcer {
         self.statuses.subscribe()
     }
 
-    /// Drains what is announced, while it runs.
+    /// Drains the server while it is announced.
     #[must_use]
     pub fn handle(&self) -> AnnouncerHandle {
         AnnouncerHandle { wanted: Arc::clone(&self.wanted), statuses: self.status() }
@@ -132,9 +133,10 @@ impl Announcer {
 
     /// Registers once with each registry, in their order; they forget it after some minutes.
     ///
-    /// It is said in RPyC's own protocol, so that [`Registrar::unregister`](rpyc_client::Registrar::unregister)
-    /// can end it. With tags, metadata, weight, zone, TTL, addresses or a name to be held alone it
-    /// takes a lease where that is granted, which only its end or an operator ends.
+    /// It is said in RPyC's own protocol, so that
+    /// [`Registrar::unregister`](rpyc_client::Registrar::unregister) can end it. With tags,
+    /// metadata, weight, zone, TTL, addresses or a name to be held alone it takes a lease where
+    /// that is granted, which only its end or an operator ends.
     ///
     /// # Errors
     /// A [`RegisterError`] in the place of each registry that did not acknowledge.
@@ -154,8 +156,8 @@ impl Announcer {
 
     /// Announces until `shutdown` completes, then unregisters within the grace.
     ///
-    /// Tells whether all is tidy: every registry that had acknowledged now knows that it is over.
-    /// The others remember it for some minutes.
+    /// Returns whether all registrations ended: every registry that had acknowledged knows that it
+    /// is over. The others remember it for some minutes.
     ///
     /// # Cancel safety
     /// Dropping the future ends the announcement without unregistering.

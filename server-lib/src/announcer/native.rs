@@ -60,7 +60,7 @@ impl Native {
     ) -> Result<(Registrar, Answer<Granted>), RequestError> {
         let registrar = found.registrar(&self.registrar);
         let mut answer = registrar.native().register(self.offer.registration()).await?;
-        // The registry is reported as it was configured, not as the one that answered for it.
+        // The answer names the registry as configured, not the one that answered for it.
         answer.registry = found.registry.clone();
         Ok((registrar, answer))
     }
@@ -84,8 +84,8 @@ impl Native {
 
     async fn renew(&mut self, is_draining: bool) -> Result<Announced, RegisterError> {
         let Some(lease) = &mut self.lease else { return Ok(Announced::default()) };
-        let tells_addresses = !self.offer.advert.addresses.is_empty();
-        if !std::mem::take(&mut lease.is_new) && !lease.renewed(tells_addresses).await? {
+        let has_addresses = !self.offer.advert.addresses.is_empty();
+        if !std::mem::take(&mut lease.is_new) && !lease.renewed(has_addresses).await? {
             Self::register_again(&self.offer, lease).await?;
         }
         if lease.is_draining != is_draining {

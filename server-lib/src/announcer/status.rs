@@ -14,20 +14,20 @@ pub struct Status {
     pub registries: Registries,
     /// Whether they know.
     pub state: State,
-    /// The last acknowledgement, with the address that the registry tells others unless the server
-    /// tells addresses of its own.
+    /// The last acknowledgement, with the address that the registry returns to clients unless the
+    /// server announces its addresses itself.
     pub last: Option<Acknowledgement>,
-    /// Whether it is told all there is to tell, by a lease; RPyC's own registry knows none.
+    /// Whether it takes all details, by a lease; RPyC's own registry grants none.
     pub is_native: bool,
-    /// Whether it sends nobody new.
+    /// Whether it gives the server no new clients.
     pub is_draining: bool,
     /// The registry's number for the server, where it grants a lease.
     pub instance: Option<u64>,
-    /// An address of the server that the registry cannot reach, and why, where it tells.
+    /// An address of the server that the registry cannot reach, and why, where it checks.
     pub unreachable: Option<String>,
 }
 
-/// Whether a registry knows what is announced.
+/// Whether a registry knows the announced server.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum State {
@@ -46,7 +46,7 @@ pub enum State {
         /// Why the last registration was not acknowledged.
         reason: Arc<RegisterError>,
     },
-    /// No registration was answered or given up yet.
+    /// No registration has been answered or has failed yet.
     Pending,
     /// The announcement is over, and the registry knows.
     Withdrawn,

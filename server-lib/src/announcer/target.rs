@@ -74,7 +74,7 @@ impl Target {
     /// Registers once, and remembers nothing of it. Nothing could end a lease that nothing
     /// remembers, so it takes one only for what RPyC's own protocol cannot express.
     pub(super) async fn register(&self) -> Result<Vec<Acknowledgement>, RegisterError> {
-        if self.offer.advert.says_something() {
+        if self.offer.advert.has_details() {
             let found = self.protocol().await?;
             if self.is_native(&found) {
                 let (_, answer) = self.native.register(&found).await?;
@@ -128,7 +128,8 @@ impl Target {
             self.legacy.take_back(&replaced).await;
         }
         if is_native && !is_draining && self.is_shared() {
-            // Other registries may have received the question too, and their clients ask the same way.
+            // Other registries may have received the question too, and their clients ask the same
+            // way.
             self.legacy.broadcast().await;
         }
         Ok(renew_after)
@@ -145,7 +146,7 @@ impl Target {
             self.spoken = Spoken::Native;
             return Ok(());
         }
-        if self.offer.advert.says_something() && !matches!(self.spoken, Spoken::Legacy(_)) {
+        if self.offer.advert.has_details() && !matches!(self.spoken, Spoken::Legacy(_)) {
             tracing::info!(registry = %found.registry,
                 "RPyC's own registry, which takes nothing but names and a port");
         }
@@ -173,8 +174,8 @@ impl Target {
         addresses.is_empty() && !is_exclusive && acknowledgement.is_some_and(hears_for_many)
     }
 
-    /// Waits until there is something to announce: a renewal is due, the server is to be drained, or
-    /// this machine has another address.
+    /// Waits until there is something to announce: a renewal is due, the server shall be drained,
+    /// or this machine has another address.
     async fn rest(&mut self, pause: Duration) {
         let end = Instant::now() + pause;
         loop {

@@ -1,5 +1,5 @@
-//! Equality and order as Python has them: `1 == 1.0 == True`, and a list is less than another if the
-//! first item that differs is.
+//! Equality and order as Python has them: `1 == 1.0 == True`, and a list is less than another if
+//! the first item that differs is.
 
 use std::cmp::Ordering;
 
@@ -60,7 +60,7 @@ impl Order {
         if let (Parcel::Value(left), Parcel::Value(right)) = (left, right)
             && let Some(order) = order_of_values(left, right)
         {
-            // Nothing is true of what is not a number.
+            // No comparison with NaN is true.
             return Ok(order.is_some_and(|order| self.is(order)));
         }
         if let (Ok(left), Ok(right)) = (left.clone().into_members(), right.clone().into_members()) {
@@ -82,8 +82,8 @@ impl Order {
     }
 }
 
-/// The order of two numbers, texts or bytes; none if they are none. None within if there is none, as
-/// with what is not a number.
+/// The order of two numbers, texts or bytes; the outer `None` for other types, the inner one if
+/// they have no order, as with NaN.
 fn order_of_values(left: &Value, right: &Value) -> Option<Option<Ordering>> {
     match (normal(left), normal(right)) {
         (Value::Int(left), Value::Int(right)) => {

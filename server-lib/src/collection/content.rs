@@ -17,7 +17,7 @@ pub(super) fn check_len(len: usize) -> Result<(), MemoryError> {
     Ok(())
 }
 
-/// The items of an iterable, of either side; `refusal` is for what is none.
+/// The items of an iterable, of either side; `refusal` is for anything else.
 pub(super) async fn items(from: Parcel, refusal: &str) -> Result<Vec<Parcel>, Exception> {
     let items = match from {
         Parcel::Value(Value::Str(text)) => {

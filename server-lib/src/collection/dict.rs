@@ -84,7 +84,7 @@ pub(super) fn key(parcel: Parcel) -> Result<Value, Exception> {
 }
 
 impl Dict {
-    /// What is in it now, in the order of insertion.
+    /// Its present content, in the order of insertion.
     #[must_use]
     pub fn pairs(&self) -> Vec<(Value, Parcel)> {
         lock(&self.0).pairs.values().cloned().collect()

@@ -32,7 +32,7 @@ impl<T: Into<Parcel>> FromIterator<T> for List {
 }
 
 impl List {
-    /// What is in it now.
+    /// Its present content.
     #[must_use]
     pub fn items(&self) -> Vec<Parcel> {
         lock(&self.0).clone()

@@ -15,8 +15,8 @@ use compare::is_equal;
 
 use crate::lock::lock;
 
-/// How deep lists and dicts may be in each other when they are shown, compared or pickled. What is
-/// deeper may well contain itself.
+/// How deep lists and dicts may be in each other when they are shown, compared or pickled. A
+/// deeper one may well contain itself.
 pub(crate) const DEPTH: usize = 64;
 
 /// What Python would show for it.

@@ -25,7 +25,7 @@ impl BoundAddr {
     }
 }
 
-/// As clients are told to connect to it.
+/// The address to connect to, in the form that clients use.
 impl fmt::Display for BoundAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

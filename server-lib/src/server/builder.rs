@@ -48,7 +48,7 @@ impl<S> fmt::Debug for RootSource<S> {
     }
 }
 
-/// What every connection is told.
+/// The settings of every connection.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) max_connections: usize,
@@ -62,7 +62,7 @@ pub(super) struct Settings {
     pub(super) tls: Option<crate::ServerTls>,
 }
 
-/// Which registries are told.
+/// The registries to announce the server to.
 #[derive(Clone, Debug)]
 pub(super) enum Announce {
     /// Those that the environment names.
@@ -124,17 +124,18 @@ impl<S: Service> ServerBuilder<S> {
         }
     }
 
-    /// Listens on a TCP address, `HOST:PORT`; one more with each call. Port 0 takes a free one, which
-    /// [`Server::local_addr`] tells. `[::]:0` takes clients over IPv4 too, where the system allows.
+    /// Listens on a TCP address, `HOST:PORT`; one more with each call. Port 0 takes a free one,
+    /// which [`Server::local_addr`] returns. `[::]:0` takes clients over IPv4 too, where the system
+    /// allows.
     ///
-    /// RPyC has no passwords: whoever reaches the port may call what is exposed.
+    /// RPyC has no passwords: any host that reaches the port may call the exposed methods.
     pub fn bind(mut self, address: impl fmt::Display) -> Self {
         self.addresses.push(ListenAddr::Tcp(address.to_string()));
         self
     }
 
-    /// Listens on a unix socket; one more with each call. It is not announced. The file is removed at
-    /// the end, and what a server that is gone has left there is replaced.
+    /// Listens on a unix socket; one more with each call. It is not announced. The file is removed
+    /// at the end, and what a server that is gone has left there is replaced.
     #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl AsRef<Path>) -> Self {
         self.addresses.push(ListenAddr::Unix(path.as_ref().to_owned()));
@@ -142,7 +143,7 @@ impl<S: Service> ServerBuilder<S> {
     }
 
     /// Announces the service under its names to the registries that `RPYC_REGISTRY` names, or to
-    /// those nearby. Default: to nobody.
+    /// those nearby. Default: not announced.
     pub fn register(mut self) -> Self {
         self.announce = Some(Announce::FromEnvironment);
         self
@@ -156,24 +157,24 @@ impl<S: Service> ServerBuilder<S> {
 
     advert_setters!();
 
-    /// Speaks TLS on the TCP addresses. Default: does not, and anybody on the way can read and change
-    /// what is said. Unix sockets have none.
+    /// Speaks TLS on the TCP addresses. Default: in the clear, so that any machine on the way can
+    /// read and change the traffic. Unix sockets have none.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::ServerTls) -> Self {
         self.settings.tls = Some(tls);
         self
     }
 
-    /// How many clients may be connected at a time. Default 1024. Whoever comes after is hung up on
+    /// How many clients may be connected at a time. Default 1024. Further clients are hung up on
     /// at once. Each may cost what [`limits`](Self::limits) allows.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.settings.max_connections = connections;
         self
     }
 
-    /// How many clients of one IP address may be connected at a time; over IPv6, of one network of 64
-    /// bits. Whoever comes after is hung up on at once, and the log tells. Default: as many as in
-    /// all, as many users may sit behind one address. Over unix sockets it has no effect.
+    /// How many clients of one IP address may be connected at a time; over IPv6, of one network of
+    /// 64 bits. Further clients are hung up on at once, and logged. Default: as many as in all, as
+    /// many users may sit behind one address. Over unix sockets it has no effect.
     pub fn max_connections_per_address(mut self, connections: usize) -> Self {
         self.settings.max_connections_per_address = connections;
         self
@@ -200,17 +201,17 @@ impl<S: Service> ServerBuilder<S> {
         self
     }
 
-    /// How long clients are still let in after the registries were told to send nobody new, when the
+    /// How long new clients are still accepted after the registries were drained, when the
     /// server is to end. Default 500 ms; not at all where no registry knows of the server.
     ///
-    /// It is for those that were sent here a moment before. Clients that watch their registry know at
-    /// once; those that ask it now and then connect elsewhere when they are not let in.
+    /// It is for those that were sent here a moment before. Clients that watch their registry know
+    /// at once; those that ask it now and then connect elsewhere when they are not accepted.
     pub fn notice(mut self, notice: Duration) -> Self {
         self.settings.notice = notice;
         self
     }
 
-    /// How long requests may go on after the server was told to end. Default 5 s. Whatever is not
+    /// How long requests may go on after the shutdown began. Default 5 s. A request that is not
     /// done by then is cut off; zero cuts off everything at once.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace = grace;

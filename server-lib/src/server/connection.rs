@@ -13,7 +13,7 @@ use crate::Service;
 #[cfg(feature = "tls")]
 const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Serves one client until it leaves, or until it is told to stop and waits for nothing any more.
+/// Serves one client until it leaves, or until the server stops and no request is under way.
 pub(super) async fn serve<S: Service>(
     source: RootSource<S>,
     stream: Box<dyn Stream>,

@@ -11,7 +11,7 @@ pub enum ListenError {
     /// An address cannot be bound; the fault of the settings, or of another program that has it.
     #[error("cannot listen on {address}")]
     Bind {
-        /// The address, as it was told.
+        /// The address, as configured.
         address: String,
         /// What the system says.
         #[source]
@@ -20,10 +20,10 @@ pub enum ListenError {
     /// A name or an alias cannot be announced; the fault of the service.
     #[error("cannot announce the service")]
     Name(#[from] NameError),
-    /// No address was told; the fault of the settings.
-    #[error("there is no address to listen on")]
+    /// No address is configured; the fault of the settings.
+    #[error("no address to listen on is configured")]
     NoAddress,
     /// The variable that names the registries makes no sense; the fault of the environment.
-    #[error("cannot tell the registries")]
+    #[error("cannot register")]
     Registries(#[from] RegistryAddrError),
 }

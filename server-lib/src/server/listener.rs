@@ -16,7 +16,7 @@ use super::BoundAddr;
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// Where a server listens, as it was told.
+/// Where a server listens, as configured.
 #[derive(Clone, Debug)]
 pub(super) enum ListenAddr {
     /// `HOST:PORT`.

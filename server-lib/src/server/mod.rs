@@ -34,11 +34,11 @@ use crate::announcer::Advert;
 use crate::{Announcer, AnnouncerHandle, Service};
 
 /// How long to wait before the next client is accepted after the system failed to. It doubles with
-/// each failure, as what is short (files, memory) comes back slowly.
+/// each failure, as a shortage (files, memory) ends slowly.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// A server that listens, and serves once it is told to.
+/// A server that listens, and that serves when [`serve`](Self::serve) runs.
 ///
 /// ```no_run
 /// use rpyc_server::{Server, service};
@@ -64,9 +64,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// # }
 /// ```
 ///
-/// Clients of all versions of RPyC since 4.1 may come, each with its own. They are served at the same
-/// time, and each may have many requests under way. Only what a [`Service`] exposes can be reached,
-/// whatever operation is tried; nothing is ever imported or unpickled, and no traceback is told.
+/// Clients of all versions of RPyC since 4.1 may come, each with its own. They are served at the
+/// same time, and each may have many requests under way. Only what a [`Service`] exposes can be
+/// reached, whatever operation is tried; nothing is ever imported or unpickled, and no traceback is
+/// sent.
 #[derive(Debug)]
 #[must_use = "a server does nothing unless it serves"]
 pub struct Server<S> {
@@ -87,13 +88,13 @@ pub struct Ended {
 }
 
 impl<S: Service> Server<S> {
-    /// How many clients may be connected at a time unless told otherwise.
+    /// How many clients may be connected at a time by default.
     pub const DEFAULT_MAX_CONNECTIONS: usize = 1024;
 
-    /// How long clients are still let in after the server was told to end, unless told otherwise.
+    /// How long new clients are still accepted after the shutdown began, by default.
     pub const DEFAULT_NOTICE: Duration = Duration::from_millis(500);
 
-    /// How long requests may go on after the server was told to end, unless told otherwise.
+    /// How long requests may go on after the shutdown began, by default.
     pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
     /// Serves `service` to all clients, with settings to be chosen.
@@ -160,17 +161,18 @@ impl<S: Service> Server<S> {
         self.addrs().find_map(BoundAddr::tcp)
     }
 
-    /// All that it listens on, in the order in which it was told.
+    /// All addresses that it listens on, in the order of the settings.
     pub fn addrs(&self) -> impl Iterator<Item = &BoundAddr> {
         self.listeners.iter().map(Listener::addr)
     }
 
-    /// Serves until `shutdown` completes: then the registries are told to send nobody new, and after a
-    /// moment's [notice](ServerBuilder::notice) nobody is let in any more, registrations end, clients that wait for nothing are sent away, requests under way are finished within the
-    /// grace, and the rest is cut off.
+    /// Serves until `shutdown` completes: then the server is drained at the registries, and after a
+    /// moment's [notice](ServerBuilder::notice) no client is accepted any more, registrations end,
+    /// idle clients are disconnected, requests under way are finished within the grace, and the
+    /// rest is cut off.
     ///
     /// # Cancel safety
-    /// Dropping the future cuts off all clients; registries are not told.
+    /// Dropping the future cuts off all clients; registries are not notified.
     pub async fn serve(self, shutdown: impl Future) -> Ended {
         let Self { source, listeners, announcers, settings } = self;
         // Both what serves and what announces end at the same time.
@@ -206,10 +208,10 @@ impl<S: Service> Server<S> {
     }
 }
 
-/// How long registries may take to acknowledge that they are to send nobody new.
+/// How long registries may take to acknowledge the draining.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Has the registries send nobody new, and waits for those who were sent a moment before.
+/// Drains the server at the registries, and waits for clients that looked it up a moment before.
 async fn give_notice(handles: &[AnnouncerHandle], notice: Duration) {
     let is_known = handles.iter().any(AnnouncerHandle::is_acknowledged);
     if notice.is_zero() || !is_known {
@@ -217,7 +219,7 @@ async fn give_notice(handles: &[AnnouncerHandle], notice: Duration) {
     }
     let draining = join_all(handles.iter().map(AnnouncerHandle::drain));
     if timeout(DRAIN, draining).await.is_err() {
-        tracing::warn!("not every registry knows that the server takes nobody new");
+        tracing::warn!("not every registry has acknowledged the draining");
     }
     sleep(notice).await;
 }

@@ -50,7 +50,7 @@ impl Drop for Permit {
     }
 }
 
-/// Whom an address belongs to: over IPv6 one machine has a whole network of 64 bits to choose from.
+/// The owner of an address: over IPv6 one machine has a whole network of 64 bits to choose from.
 fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.into(),

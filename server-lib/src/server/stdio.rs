@@ -21,8 +21,8 @@ pub(super) fn stream() -> Box<dyn Stream> {
 
 /// Pipes, as which a program that was started by another has them.
 ///
-/// Tokio reads other standard input on a thread, which keeps the program from ending until something
-/// comes.
+/// Tokio reads other standard input on a thread, which keeps the program from ending until
+/// something comes.
 #[cfg(unix)]
 fn pipes() -> io::Result<Box<dyn Stream>> {
     let input = io::stdin().as_fd().try_clone_to_owned()?;

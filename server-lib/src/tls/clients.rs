@@ -1,4 +1,4 @@
-//! Which clients are let in.
+//! Which clients are accepted.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -70,13 +70,14 @@ impl Clients {
 struct KnownClients {
     issued: Option<Arc<dyn ClientCertVerifier>>,
     known: BTreeSet<Fingerprint>,
-    /// Whether clients are told whose certificates are accepted.
+    /// Whether clients learn whose certificates are accepted.
     has_hints: bool,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ClientCertVerifier for KnownClients {
-    /// The authorities. None if there are pinned certificates, so that a client shows whatever it has.
+    /// The authorities. None if there are pinned certificates, so that a client shows whatever it
+    /// has.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         match &self.issued {
             Some(issued) if self.has_hints => issued.root_hint_subjects(),

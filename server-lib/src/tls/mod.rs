@@ -1,4 +1,4 @@
-//! Serving over TLS, and whom to let in.
+//! Serving over TLS, and which clients to accept.
 
 mod clients;
 
@@ -18,7 +18,7 @@ use tokio_rustls::{TlsAcceptor, rustls};
 
 use clients::Clients;
 
-/// How a server shows who it is, and which clients it lets in.
+/// How a server shows who it is, and which clients it accepts.
 ///
 /// ```no_run
 /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -34,7 +34,7 @@ use clients::Clients;
 pub struct ServerTls {
     chain: Vec<CertificateDer<'static>>,
     key: Arc<PrivateKeyDer<'static>>,
-    /// Those that are let in; none if anybody is.
+    /// The clients that are accepted; `None` accepts all.
     clients: Option<Clients>,
     acceptor: TlsAcceptor,
 }
@@ -57,14 +57,15 @@ impl ServerTls {
         Self::build(chain, Arc::new(key), None)
     }
 
-    /// Lets in only clients that show a certificate issued by one of these authorities, or one of these
-    /// very certificates, in PEM. [`Peer::certificate`](crate::Peer::certificate) is what they show.
+    /// Accepts only clients that show a certificate issued by one of these authorities, or one of
+    /// these very certificates, in PEM. [`Peer::certificate`](crate::Peer::certificate) is what
+    /// they show.
     ///
-    /// So a client with a self-signed certificate can be listed by that certificate, as with Python's
-    /// `SSLAuthenticator`. The dates of the listed certificates are of no account.
+    /// So a client with a self-signed certificate can be listed by that certificate, as with
+    /// Python's `SSLAuthenticator`. The dates of the listed certificates are of no account.
     ///
     /// # Errors
-    /// [`TlsError`] if there is no certificate, or one that cannot be read.
+    /// [`TlsError`] if a certificate is missing or unreadable.
     pub fn requiring_clients_of(self, authorities: &[u8]) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         let mut listed = BTreeSet::new();
@@ -76,12 +77,12 @@ impl ServerTls {
         Self::build(self.chain, self.key, Some(clients))
     }
 
-    /// Lets in only clients that show one of these very certificates, whose names, issuers and dates
-    /// are of no account; and those of [authorities](Self::requiring_clients_of), if there are any.
-    /// Who they are is told by [`Peer::fingerprint`](crate::Peer::fingerprint).
+    /// Accepts only clients that show one of these very certificates, whose names, issuers and
+    /// dates are of no account; and those of [authorities](Self::requiring_clients_of), if there
+    /// are any. [`Peer::fingerprint`](crate::Peer::fingerprint) identifies them.
     ///
-    /// It is for clients with self-signed certificates, as those of RPyC often are. With none at all
-    /// nobody is let in.
+    /// It is for clients with self-signed certificates, as those of RPyC often are. With none at
+    /// all every client is refused.
     ///
     /// ```no_run
     /// # fn example(tls: rpyc_server::ServerTls) -> Result<(), Box<dyn std::error::Error>> {

@@ -24,7 +24,7 @@ const FULL: usize = 4 << 20;
 /// How a call ended.
 pub(super) type Outcome = Result<Parcel, CallFailure>;
 
-/// One connection: its state, and who waits for a change of it.
+/// One connection: its state, and the tasks that wait for a change.
 #[derive(Debug)]
 pub(crate) struct Shared {
     state: Mutex<State>,
@@ -53,7 +53,7 @@ pub(crate) struct State {
     pub(crate) number: u64,
     pub(super) session: Session,
     /// How often something has come from the peer.
-    pub(super) heard: u64,
+    pub(super) received: u64,
     waiting: BTreeMap<CallId, oneshot::Sender<Outcome>>,
     exports: BTreeMap<ObjectId, Local>,
     /// The exported objects by their addresses.
@@ -65,7 +65,7 @@ pub(crate) struct State {
     root: Local,
     /// The peer's root, to which one reference is kept.
     pub(super) peer_root: Option<IdPack>,
-    /// Bounded by the session, which counts what is not answered.
+    /// Bounded by the session, which counts unanswered requests.
     requests: VecDeque<PeerRequest>,
     driver: Option<Waker>,
     garbage: Vec<Parcel>,
@@ -95,7 +95,7 @@ impl Shared {
         let state = State {
             number,
             session,
-            heard: 0,
+            received: 0,
             waiting: BTreeMap::new(),
             exports: BTreeMap::new(),
             ids: BTreeMap::new(),
@@ -120,7 +120,7 @@ impl Shared {
         }
     }
 
-    /// Looks at the state or changes it, without telling the driver.
+    /// Reads or changes the state, without waking the driver.
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let (result, garbage) = {
             let mut state = lock(&self.state);
@@ -141,9 +141,9 @@ impl Shared {
     }
 
     /// Waits until something can be sent: not too much waits already, and the dialect is known. Or
-    /// the connection has ended, which whoever sends will be told.
+    /// the connection has ended, which the sender then learns.
     pub(super) async fn has_room(&self) {
-        // There nearly always is, and a look costs less than to be on the list of who waits.
+        // There nearly always is, and a look costs less than to be on the list of waiting tasks.
         if self.with(|state| state.is_ready()) {
             return;
         }
@@ -157,12 +157,12 @@ impl Shared {
         }
     }
 
-    /// Lets go of one reference to an object of the peer's.
+    /// Releases one reference to an object of the peer's.
     pub(crate) fn release(&self, object: &IdPack) {
         self.change(|state| state.session.release(object));
     }
 
-    /// Waits for the end of the connection; tells why it ended.
+    /// Waits for the end of the connection and returns its cause.
     pub(super) async fn has_ended(&self) -> Disconnect {
         let mut ended = self.ended.subscribe();
         let reason = ended.wait_for(Option::is_some).await;
@@ -176,8 +176,8 @@ impl Shared {
         let _left = left.wait_for(|left| *left).await;
     }
 
-    /// Tells why the connection ends; the first reason stands.
-    fn tell_end(&self, reason: Disconnect) {
+    /// Records why the connection ends; the first reason stands.
+    fn record_end(&self, reason: Disconnect) {
         self.ended.send_if_modified(|ended| {
             let is_first = ended.is_none();
             ended.get_or_insert(reason);
@@ -187,16 +187,16 @@ impl Shared {
 
     /// Makes the driver end the connection, for a reason that it does not know.
     pub(super) fn give_up(&self, reason: Disconnect) {
-        self.tell_end(reason);
+        self.record_end(reason);
         self.change(|state| state.session.close());
     }
 
-    /// Ends everything that waits for the connection; gives the objects that the peer still held. What
-    /// a peer asked before it left is kept for the server, which begins it: "do this" and "goodbye" may
-    /// come in one breath.
+    /// Ends everything that waits for the connection; gives the objects that the peer still held.
+    /// What a peer asked before it left is kept for the server, which begins it: "do this" and
+    /// "goodbye" may come together.
     pub(super) fn end(&self, reason: Disconnect) -> BTreeMap<ObjectId, Local> {
         let has_left = reason.is_by_peer();
-        self.tell_end(reason);
+        self.record_end(reason);
         let (garbage, exports) = self.with(|state| {
             state.driver = None;
             state.session.close();
@@ -218,7 +218,7 @@ impl Shared {
         exports
     }
 
-    pub(super) fn tell_room(&self) {
+    pub(super) fn notify_room(&self) {
         self.room.notify_waiters();
     }
 }
@@ -237,7 +237,7 @@ impl State {
         is_open || self.session.is_closed()
     }
 
-    /// Acts on what the session tells; gives why the conversation is over, when it is.
+    /// Acts on an event of the session; returns why the connection is over, when it is.
     pub(super) fn on_event(
         &mut self,
         event: Event,
@@ -255,7 +255,7 @@ impl State {
                     let request = self.unpack_request(id, request, handle);
                     self.requests.push_back(request);
                 }
-                // Nobody holds the connection any more; it is about to close.
+                // No handle is left; the connection is about to close.
                 None => drop(id),
             },
             Event::Completed { call, outcome } => {
@@ -326,7 +326,7 @@ impl State {
             Err(exception) => self.session.raise(id, exception),
         };
         if let Err(error) = sent {
-            tracing::debug!(%error, "an answer could not be sent; the peer was told so");
+            tracing::debug!(%error, "an answer could not be sent; the peer received an exception instead");
         }
         self.withdraw_unsent();
         if self.is_finishing {

@@ -1,4 +1,4 @@
-//! Parcels to boxes and back: what is offered to the peer gets its name here.
+//! Converts parcels to boxes and back: an offered object gets its name for the peer here.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ impl State {
                 members.into_iter().map(|member| self.unpack(member, handle)).collect(),
             ),
             Boxed::Local(object) => match self.exports.get(&object) {
-                // What was handed on comes back as what it was.
+                // A forwarded object comes back as the remote object that it stands for.
                 Some(local) => match local.forwarded() {
                     Some(remote) => remote.clone().into(),
                     None => local.clone().into(),
@@ -48,7 +48,8 @@ impl State {
 
     /// Makes a box of a parcel, whose objects live on until the lock is released.
     ///
-    /// The message must be sent or given up, and then [`State::withdraw_unsent`], under the same lock.
+    /// The message must be sent or dropped, followed by [`State::withdraw_unsent`] under the same
+    /// lock.
     pub(in super::super) fn pack(&mut self, parcel: Parcel) -> Result<Boxed, ExportError> {
         let mut outcome = Ok(());
         let boxed = self.pack_into(parcel, &mut outcome);

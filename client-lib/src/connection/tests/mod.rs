@@ -101,7 +101,7 @@ pub(super) fn scripted(builder: ConnectionBuilder) -> (Connection, DuplexStream)
     (builder.over(near), far)
 }
 
-/// Waits until it is so, without a deadline of its own: time is paused in tests, or short.
+/// Waits until it is so, without a deadline: time is paused in tests, or short.
 pub(super) async fn until(condition: impl Fn() -> bool) {
     for _ in 0..10_000 {
         if condition() {
@@ -260,7 +260,7 @@ async fn too_many_calls_fail_before_they_are_made() {
     let error = client.ping().await.unwrap_err();
     assert_eq!(error.to_string(), "2 calls wait for their answers");
     assert!(!error.may_have_run());
-    // To be dropped is to be cancelled.
+    // Dropping it cancels it.
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
     until(|| client.stats().calls == 0).await;
 }
@@ -399,7 +399,7 @@ async fn many_calls_leave_nothing_behind() {
     assert_eq!((server.stats().imports, server.stats().requests), (0, 0));
 }
 
-/// A connection whose sides may offer five objects each, and a function that gives what it is told.
+/// A connection whose sides may offer five objects each, and a function that returns its argument.
 fn narrow(given: impl Fn() -> Parcel + Send + Sync + 'static) -> (Connection, Connection) {
     let (near, far) = duplex(1 << 16);
     let limits = SessionLimits { exports: 5, ..SessionLimits::DEFAULT };
@@ -531,7 +531,7 @@ async fn a_peer_that_asks_and_does_not_read_is_not_served_without_end() {
     let (server, driver) = builder.accept(far);
     tokio::spawn(driver);
     let (mut reading, mut writing) = tokio::io::split(near);
-    // GETROOT, and its answer, which tells the id pack to ask with.
+    // GETROOT, and its answer, which holds the id pack to ask with.
     writing.write_all(b"\0\0\0\x08\0\x01\x11\x50\x11\x53\x11\x51\x02\n").await.unwrap();
     let mut head = [0; 5];
     reading.read_exact(&mut head).await.unwrap();

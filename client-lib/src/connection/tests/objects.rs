@@ -10,7 +10,7 @@ use super::{Counter, pair, until};
 use crate::{CallError, Connection, Context, Local, Object, Parcel, RemoteObject, args};
 
 #[tokio::test]
-async fn what_is_handed_on_keeps_its_identity_and_is_let_go() {
+async fn a_forwarded_object_keeps_its_identity_and_is_released() {
     let (near, far) = pair();
     let far_root = near.root().await.unwrap();
     let (client, _middle) = {

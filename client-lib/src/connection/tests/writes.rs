@@ -84,8 +84,8 @@ async fn a_call_is_one_write_and_one_read_on_either_side() {
     assert_eq!(counts.each_ref().map(|counts| counts.take()), [(100, 100), (100, 100)]);
 }
 
-/// Header, payload and end of a frame are one write however long it is, and so are all the frames that
-/// wait.
+/// Header, payload and end of a frame are one write however long it is, and so are all the frames
+/// that wait.
 #[tokio::test]
 async fn whatever_is_ready_is_one_write() {
     let (client, _server, [near, far]) = counted(Connection::builder().compress_above(None));

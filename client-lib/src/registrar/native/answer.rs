@@ -10,15 +10,15 @@ use crate::{Acknowledgement, Registrar, Registries, RegistryAddr};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Answer<T> {
-    /// The registry, as it was named.
+    /// The registry, as configured.
     pub registry: RegistryAddr,
     /// The address that the answer came from.
     pub responder: SocketAddr,
     /// The address of this machine that the request left from.
     pub source: SocketAddr,
-    /// The state of the registry's table that it tells, or that the change made.
+    /// The revision of the registry's table that the answer shows, or that the change made.
     pub revision: Option<Revision>,
-    /// What was asked for.
+    /// The result.
     pub value: T,
 }
 
@@ -62,7 +62,7 @@ impl<T> From<&Answer<T>> for Acknowledgement {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a literal with `..Query::default()` stays valid")]
 pub struct Query {
-    /// Only what is served from this host.
+    /// Only servers on this host.
     pub host: Option<String>,
     /// Only names that begin so, in any case.
     pub prefix: Option<String>,

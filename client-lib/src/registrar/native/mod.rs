@@ -24,18 +24,19 @@ use crate::{Instance, RegistryAddr, RequestError, Transport};
 /// Speaks to this project's registry in its own words; from [`Registrar::native`].
 ///
 /// Cheap to clone; it holds settings and no socket. A request goes to the first registry of the
-/// [`Registrar`], and on to the next as its questions do: when there is no answer for a moment, when
-/// there can be none, or when the registry declines. A lease is known to the registry that granted it
-/// alone, so what is about one goes by a `Registrar` of that registry: [`Answer::registrar`].
+/// [`Registrar`], and on to the next as its questions do: when no answer comes for a moment,
+/// when none can come, or when the registry declines. A lease is known to the registry that granted
+/// it alone, so requests about a lease need a `Registrar` of that registry: [`Answer::registrar`].
 ///
 /// RPyC's own registry understands nothing of it and stays silent, so that it ends in
 /// [`RequestError::NoReply`]; [`Registrar::resolve`] and [`Registrar::services`] ask it in its own
 /// words.
 ///
-/// Over UDP a request is sent again while nobody answers; what does not fit a datagram goes over TCP.
+/// Over UDP a request is sent again until an answer comes; one that does not fit a datagram goes
+/// over TCP.
 ///
 /// # Cancel safety
-/// Dropping a future abandons the answer; what was asked may be done.
+/// Dropping a future abandons the answer; the request may be carried out.
 #[derive(Clone, Debug)]
 pub struct Native {
     registrar: Registrar,
@@ -71,7 +72,7 @@ impl Registrar {
         Ok(Answer { registry, responder, source, revision: None, value: reply.answer })
     }
 
-    /// Follows one name at the registry that told it.
+    /// Watches one name at the registry that returned it.
     pub(crate) async fn watch_at(
         &self,
         found: &Lookup,
@@ -114,7 +115,7 @@ impl Native {
         self.request(Operation::Renew { lease }, |reply| reply.lease).await
     }
 
-    /// Changes what is told about an instance.
+    /// Changes the details of an instance.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -126,7 +127,7 @@ impl Native {
         self.request(Operation::Update { lease, details }, |reply| reply.changed).await
     }
 
-    /// Ends leases: one's own by its lease, others as an operator. Tells how many instances.
+    /// Ends leases: one's own by its lease, others as an operator. Returns the number of instances.
     ///
     /// # Errors
     /// [`RequestError`]; declined with [`UnknownTarget`](native::ErrorCode::UnknownTarget) if there
@@ -135,8 +136,8 @@ impl Native {
         self.request(Operation::Deregister(target), |reply| reply.changed).await
     }
 
-    /// Answers some instances to nobody new: one's own by its lease, others as an operator. Tells how
-    /// many instances.
+    /// Drains instances, so that new clients do not get them: one's own by its lease, others as an
+    /// operator. Returns the number of instances.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -144,7 +145,7 @@ impl Native {
         self.request(Operation::Drain(target), |reply| reply.changed).await
     }
 
-    /// Answers them again. Tells how many instances.
+    /// Ends the draining. Returns the number of instances.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -153,7 +154,7 @@ impl Native {
     }
 
     /// Ends the protection of overdue instances, of `name` or of all, as an operator: they go at
-    /// once. Tells how many.
+    /// once. Returns their number.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -162,8 +163,8 @@ impl Native {
         self.request(Operation::Release { name }, |reply| reply.changed).await
     }
 
-    /// Tells the registry which dialect of RPyC some instances were found to speak, for those who
-    /// connect next. Tells how many registrations that concerns.
+    /// Reports to the registry which dialect of RPyC some instances speak, for clients that connect
+    /// next. Returns the number of registrations that match.
     ///
     /// # Errors
     /// [`RequestError`]; declined with [`UnknownTarget`](native::ErrorCode::UnknownTarget) if there
@@ -186,7 +187,7 @@ impl Native {
         self.request(Operation::Status, |reply| reply.status.map(|status| *status)).await
     }
 
-    /// Who serves `name`, as far as `filter` tells, passing ones first. May be empty.
+    /// The servers of `name` that match `filter`, passing ones first. May be empty.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -196,11 +197,11 @@ impl Native {
         filter: Filter,
     ) -> Result<Answer<Vec<Instance>>, RequestError> {
         let name = name.to_string();
-        let told = self.pages(Operation::Resolve { name, filter, page: Page::default() }).await?;
-        Ok(told.map(|services| services.into_iter().flat_map(|it| it.instances).collect()))
+        let answer = self.pages(Operation::Resolve { name, filter, page: Page::default() }).await?;
+        Ok(answer.map(|services| services.into_iter().flat_map(|it| it.instances).collect()))
     }
 
-    /// Which names there are and who serves them, in every state. May be empty.
+    /// All names and their servers, in every state. May be empty.
     ///
     /// # Errors
     /// [`RequestError`]; declined with [`ListingForbidden`](native::ErrorCode::ListingForbidden)
@@ -223,23 +224,23 @@ impl Native {
     /// Follows what happens to names like `glob` (`*` is any text, `?` any character), or to all:
     /// from `since` on, or beginning with all that is there. Always over TCP.
     ///
-    /// One plain name may be followed by whoever may ask for it, more by whoever may list.
+    /// A client may watch a plain name if it may look it up, and more if it may list.
     ///
     /// # Errors
-    /// [`RequestError`] if no registry begins to tell.
+    /// [`RequestError`] if no registry begins the watch.
     pub async fn watch(
         &self,
         glob: Option<&str>,
         since: Option<Revision>,
     ) -> Result<Watch, RequestError> {
-        // Whoever answers to many is followed by itself.
+        // The registry that answered is watched at its own address.
         let found = self.ping().await?;
         let operation = Operation::Watch { glob: glob.map(str::to_owned), since };
         watch::begin(&self.registrar, found.registry, found.responder, found.source, operation)
             .await
     }
 
-    /// Asks what is answered in one message.
+    /// Sends a request whose answer is one message.
     async fn request<T>(
         &self,
         operation: Operation,
@@ -260,7 +261,7 @@ impl Native {
         }
     }
 
-    /// Asks what is answered in pages.
+    /// Sends a request whose answer comes in pages.
     async fn pages(&self, operation: Operation) -> Result<Answer<Vec<Service>>, RequestError> {
         let (registry, reply) = self.ask(&Question::native(operation.clone())).await?;
         let follow_up = FollowUp::by(&self.registrar, &registry, &reply);

@@ -45,12 +45,12 @@ async fn a_request_over_udp_is_as_long_as_a_full_answer_needs() {
 
 #[tokio::test]
 async fn what_is_declined_says_why_at_once() {
-    let reply = line(&Reply::error(ErrorCode::UnknownLease, "there is no such lease"));
+    let reply = line(&Reply::error(ErrorCode::UnknownLease, "unknown lease"));
     let registry = Scripted::udp(move |_| vec![reply.clone()]).await;
     let started = std::time::Instant::now();
     let error = asking(&registry).renew(LeaseId::new(1)).await.unwrap_err();
     assert!(error.is_unknown_lease() && started.elapsed() < LONG / 4, "{error}");
-    assert_eq!(error.to_string(), format!("{}: there is no such lease", registry.addr()));
+    assert_eq!(error.to_string(), format!("{}: unknown lease", registry.addr()));
 }
 
 #[tokio::test]
@@ -194,7 +194,7 @@ async fn a_registry_is_known_by_what_it_answers() {
         .iter()
         .filter(|(request, _)| native::is_native(request[0]))
         .count();
-    assert_eq!(natively, 1, "what was learnt is remembered");
+    assert_eq!(natively, 1, "the answer is remembered");
     let tcp = Scripted::tcp(both).await;
     assert_eq!(registrar(&tcp).protocol().await.unwrap().value, RegistryProtocol::Native);
 }

@@ -29,7 +29,7 @@ pub struct Watch {
     buffer: Vec<u8>,
     /// How much of the buffer has been looked at for the end of a line.
     seen: usize,
-    /// What came first, and proved that the registry tells.
+    /// The first change, which proved that the registry watches.
     first: Option<Change>,
     silence_from: Instant,
 }
@@ -38,32 +38,32 @@ pub struct Watch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Change {
-    /// The state of the table after it: a later watch goes on from here once [`ChangeKind::Current`] was
-    /// told.
+    /// The revision of the table after it. A later watch can go on from here once
+    /// [`ChangeKind::Current`] has come.
     pub revision: Revision,
     /// What it is.
     pub kind: ChangeKind,
 }
 
-/// What happened. Changes that follow one another quickly may be told as one.
+/// The kind of a change. Changes that follow one another quickly may be merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChangeKind {
     /// An instance of this name is there.
     Added(String, Box<Instance>),
-    /// An instance of this name, which may not have been told before, is not as it was.
+    /// An instance of this name, perhaps a new one, has changed.
     Updated(String, Box<Instance>),
-    /// An instance of this name is gone, which may not have been told before; as it was.
+    /// An instance of this name is gone, perhaps an unseen one; in its last state.
     Removed(String, Box<Instance>),
-    /// What was told before counts no more: forget it all. What there is follows.
+    /// Earlier changes no longer count: forget all instances. The present ones follow.
     Reset,
-    /// All that is there has been told. Comes again now and then while nothing happens.
+    /// All present instances have been sent. Comes again now and then while nothing happens.
     Current,
 }
 
 /// Why a watch ended. A new one from the last revision misses nothing.
 #[derive(Debug, thiserror::Error)]
-#[error("{registry} tells no more: {fault}")]
+#[error("the watch of {registry} ended: {fault}")]
 #[non_exhaustive]
 pub struct WatchError {
     /// The registry.
@@ -73,7 +73,7 @@ pub struct WatchError {
     pub fault: Fault,
 }
 
-/// Asks one registry to tell.
+/// Begins a watch at one registry.
 pub(super) async fn begin(
     registrar: &Registrar,
     registry: RegistryAddr,
@@ -110,7 +110,7 @@ pub(super) async fn begin(
         first: None,
         silence_from: Instant::now(),
     };
-    // From a revision on there may be nothing to tell yet; but a refusal comes at once.
+    // From a revision on no change may be pending; but a refusal comes at once.
     match timeout(FIRST_WORD, watch.receive()).await {
         Ok(Ok(first)) => watch.first = Some(first),
         Ok(Err(fault)) => return Err(failed(fault)),
@@ -119,18 +119,18 @@ pub(super) async fn begin(
     Ok(watch)
 }
 
-/// How long to wait for a first word before it is taken that there is nothing to tell.
+/// How long to wait for the first message before assuming that no change is pending.
 const FIRST_WORD: Duration = Duration::from_millis(200);
 
 impl Watch {
     /// The next change.
     ///
     /// # Errors
-    /// [`WatchError`] if the registry goes, falls silent for 45 s, or says what is no change. There is
-    /// nothing to wait for then.
+    /// [`WatchError`] if the registry closes the connection, is silent for 45 s, or sends an
+    /// invalid message. The watch is over then.
     ///
     /// # Cancel safety
-    /// Cancel safe: what has come is kept.
+    /// Cancel safe: received changes are kept.
     pub async fn changed(&mut self) -> Result<Change, WatchError> {
         if let Some(first) = self.first.take() {
             return Ok(first);
@@ -141,13 +141,13 @@ impl Watch {
         received.map_err(|fault| WatchError { registry: self.registry.clone(), fault })
     }
 
-    /// The registry that tells, as it was named.
+    /// The registry that sends the changes, as configured.
     #[must_use]
     pub fn registry(&self) -> &RegistryAddr {
         &self.registry
     }
 
-    /// The address that it tells from.
+    /// The address of that registry.
     #[must_use]
     pub fn responder(&self) -> SocketAddr {
         self.responder
@@ -181,14 +181,14 @@ impl Watch {
         Some(std::mem::replace(&mut self.buffer, rest))
     }
 
-    /// What a line tells; `None` if it is of a kind that this version does not know.
+    /// The change in a line; `None` for a kind that this version does not know.
     fn read(&self, line: &[u8]) -> Result<Option<Change>, Fault> {
         let reply: Reply = page::read_reply(line)?;
         let (Some(event), Some(revision)) = (reply.event, reply.revision) else {
             return Err(page::not_a_reply());
         };
         let Event { kind, name, instance } = *event;
-        let instance = instance.map(|told| Box::new(Instance::told(told, self.local)));
+        let instance = instance.map(|instance| Box::new(Instance::received(instance, self.local)));
         let kind = match (kind, name, instance) {
             (EventKind::Reset, ..) => ChangeKind::Reset,
             (EventKind::Current, ..) => ChangeKind::Current,

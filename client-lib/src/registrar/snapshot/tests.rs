@@ -165,7 +165,7 @@ async fn a_registry_known_to_be_ours_is_asked_natively_until_it_answers() {
     let registrar = asking(&registry);
     for _ in 0..2 {
         let found = registrar.resolve(&bar).await.unwrap();
-        assert!(found[0].age.is_some(), "it tells ages, so it was asked natively");
+        assert!(found[0].age.is_some(), "it returns ages, so it was asked natively");
     }
 }
 
@@ -185,7 +185,7 @@ async fn a_registry_known_to_be_ours_may_be_slow_over_tcp() {
     let registrar = asking(&registry);
     for _ in 0..2 {
         let found = registrar.resolve(&bar).await.unwrap();
-        assert!(found[0].age.is_some(), "it tells ages, so it was asked natively");
+        assert!(found[0].age.is_some(), "it returns ages, so it was asked natively");
     }
 }
 
@@ -218,7 +218,7 @@ const PORTS: &[u16] = &{
 
 #[tokio::test]
 async fn an_answer_that_may_be_cut_is_asked_for_again_natively() {
-    // As our registry tells it to RPyC's clients, beginning with the last.
+    // Our registry's answer to RPyC's clients, which begins with the last instance.
     let answer = |request: &[u8]| {
         let table = [("FOO", PORTS)];
         native(&table, request).or_else(|| {
@@ -298,7 +298,7 @@ async fn a_registry_that_does_not_get_on_is_given_up() {
     let registry = Scripted::tcp(move |request| Some(stuck(request))).await;
     let error = asking(&registry).services(None).await.unwrap_err();
     assert!(matches!(error, LookupError::Undecodable(_)), "{error}");
-    // What does not fit a datagram is asked for over TCP, where nothing listens here.
+    // An answer that does not fit a datagram is fetched over TCP, where nothing listens here.
     let registry = Scripted::udp(move |request| stuck(request)[..1].to_vec()).await;
     let error = asking(&registry).services(None).await.unwrap_err();
     assert!(error.to_string().contains("tcp://127.0.0.1:"), "{error}");

@@ -1,4 +1,4 @@
-//! What is believed, and for how long.
+//! Which servers are believed, and for how long.
 
 use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::StoreId;
@@ -17,7 +17,7 @@ fn revision(store: u32, number: u64) -> Revision {
     Revision { store: StoreId::new(store), number }
 }
 
-fn told(registry: &str, revision: Option<Revision>, ports: &[u16]) -> ServerSet {
+fn servers(registry: &str, revision: Option<Revision>, ports: &[u16]) -> ServerSet {
     let instances = ports.iter().copied().map(instance).collect();
     ServerSet { registry: registry.parse().unwrap(), revision, instances }
 }
@@ -25,7 +25,7 @@ fn told(registry: &str, revision: Option<Revision>, ports: &[u16]) -> ServerSet 
 fn known(revision: Option<Revision>, ports: &[u16]) -> (Known, Instant) {
     let mut known = Known::new(BOUNDS);
     let now = Instant::now();
-    assert!(known.replace(now, told("a", revision, ports)).is_empty());
+    assert!(known.replace(now, servers("a", revision, ports)).is_empty());
     (known, now)
 }
 
@@ -57,11 +57,11 @@ fn removed(port: u16) -> ChangeKind {
 #[test]
 fn an_empty_answer_after_a_full_one_is_not_believed_for_the_grace() {
     let (mut known, now) = known(Some(revision(1, 5)), &[1, 2]);
-    let events = known.replace(now, told("a", Some(revision(1, 6)), &[]));
+    let events = known.replace(now, servers("a", Some(revision(1, 6)), &[]));
     assert_eq!(events, [EventKind::HeldBack { instances: 2 }]);
     assert_eq!(shown(&known), ["1?", "2?"]);
     assert_eq!((known.held_since(), known.next_expiry()), (Some(now), Some(now + BOUNDS.grace)));
-    // One is back, and told by the registry again.
+    // One is back, and the registry returns it again.
     assert!(known.changed(now, change(7, added(1))).is_empty());
     assert_eq!(shown(&known), ["1", "2?"]);
     let end = now + BOUNDS.grace;
@@ -74,22 +74,22 @@ fn an_empty_answer_after_a_full_one_is_not_believed_for_the_grace() {
 #[test]
 fn the_grace_is_not_prolonged_by_further_empty_answers() {
     let (mut known, now) = known(None, &[1]);
-    known.replace(now, told("a", None, &[]));
-    assert!(known.replace(now + BOUNDS.grace / 2, told("a", None, &[])).is_empty());
+    known.replace(now, servers("a", None, &[]));
+    assert!(known.replace(now + BOUNDS.grace / 2, servers("a", None, &[])).is_empty());
     assert_eq!(known.expire(now + BOUNDS.grace).len(), 1);
-    assert!(known.replace(now + BOUNDS.grace, told("a", None, &[])).is_empty());
+    assert!(known.replace(now + BOUNDS.grace, servers("a", None, &[])).is_empty());
     assert!(shown(&known).is_empty());
 }
 
 #[test]
 fn a_registry_that_lost_its_table_does_not_send_all_to_the_first_that_is_back() {
     let (mut known, now) = known(Some(revision(1, 500)), &[1, 2, 3]);
-    let events = known.replace(now, told("a", Some(revision(2, 1)), &[2]));
+    let events = known.replace(now, servers("a", Some(revision(2, 1)), &[2]));
     assert_eq!(events, [EventKind::HeldBack { instances: 2 }]);
     assert_eq!(shown(&known), ["1?", "2", "3?"]);
-    // The same table telling of fewer is believed.
-    known.replace(now, told("a", Some(revision(2, 5)), &[2, 1, 3]));
-    known.replace(now, told("a", Some(revision(2, 6)), &[3]));
+    // A shorter answer from the same table is believed.
+    known.replace(now, servers("a", Some(revision(2, 5)), &[2, 1, 3]));
+    known.replace(now, servers("a", Some(revision(2, 6)), &[3]));
     assert_eq!(shown(&known), ["3"]);
 }
 
@@ -97,20 +97,20 @@ fn a_registry_that_lost_its_table_does_not_send_all_to_the_first_that_is_back() 
 fn an_older_state_of_the_same_table_is_refused_until_nothing_good_is_left() {
     let (mut known, now) = known(Some(revision(1, 5)), &[1]);
     let (older, newer) = (revision(1, 4), revision(1, 5));
-    let refused = EventKind::Older { told: older, known: newer };
-    let events = known.replace(now, told("a", Some(older), &[9]));
+    let refused = EventKind::Older { received: older, known: newer };
+    let events = known.replace(now, servers("a", Some(older), &[9]));
     assert_eq!(events, [refused.clone(), EventKind::Stale]);
     assert_eq!(shown(&known), ["1"]);
     assert_eq!(known.freshness(), Freshness::Stale { since: now });
     assert_eq!(known.changed(now, change(4, added(9))), [refused]);
-    assert_eq!(known.replace(now, told("a", Some(newer), &[1, 2])), [EventKind::Recovered]);
+    assert_eq!(known.replace(now, servers("a", Some(newer), &[1, 2])), [EventKind::Recovered]);
 
-    known.replace(now, told("a", Some(older), &[9]));
+    known.replace(now, servers("a", Some(older), &[9]));
     let end = now + BOUNDS.stale;
     assert!(known.expire(end - Duration::from_millis(1)).is_empty());
     assert_eq!(known.expire(end), [EventKind::Lost]);
     assert_eq!((shown(&known), known.freshness()), (vec![], Freshness::Lost));
-    assert_eq!(known.replace(end, told("a", Some(older), &[9])), [EventKind::Recovered]);
+    assert_eq!(known.replace(end, servers("a", Some(older), &[9])), [EventKind::Recovered]);
     assert_eq!(shown(&known), ["9"]);
 }
 
@@ -119,9 +119,9 @@ fn without_a_registry_the_last_answer_is_used_for_a_bounded_time() {
     let (mut known, now) = known(None, &[1]);
     assert_eq!(known.freshness(), Freshness::Polled);
     assert_eq!(known.lost(now), [EventKind::Stale]);
-    assert!(known.lost(now + BOUNDS.stale / 2).is_empty(), "it is told once");
+    assert!(known.lost(now + BOUNDS.stale / 2).is_empty(), "one event is enough");
     assert_eq!(shown(&known), ["1"], "and not in doubt: servers go on without a registry");
-    assert_eq!(known.replace(now, told("b", None, &[1])).len(), 2, "recovered, and moved");
+    assert_eq!(known.replace(now, servers("b", None, &[1])).len(), 2, "recovered, and moved");
     assert_eq!(known.lost(now), [EventKind::Stale]);
     assert_eq!(known.expire(now + BOUNDS.stale), [EventKind::Lost]);
     assert!(known.expire(now + 2 * BOUNDS.stale).is_empty());
@@ -181,7 +181,7 @@ fn times_are_not_kept() {
     let mut one = instance(1);
     one.age = Some(Duration::from_secs(1));
     one.left = Some(Duration::from_secs(1));
-    let servers = ServerSet { instances: vec![one], ..told("a", None, &[]) };
+    let servers = ServerSet { instances: vec![one], ..servers("a", None, &[]) };
     known.replace(Instant::now(), servers);
     let one = known.instances().next().unwrap();
     assert_eq!((one.age, one.left), (None, None));

@@ -1,11 +1,11 @@
-//! What a watcher is told.
+//! Messages to a watcher.
 
 use serde::{Deserialize, Serialize};
 
 use super::Instance;
 
-/// Something that happened to the table. [`Reply::revision`](super::Reply::revision) beside it tells
-/// from where a later watch goes on.
+/// A change of the table. A later watch can go on from the revision beside it,
+/// [`Reply::revision`](super::Reply::revision).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "built by the registry as a literal")]
 pub struct Event {
@@ -14,26 +14,26 @@ pub struct Event {
     /// To which name, in upper case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// To which instance of it, as it is now; of a removed one, as it was.
+    /// The instance in its present state; a removed one in its last state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Instance>,
 }
 
-/// What happened. Changes that follow one another quickly may be told as one.
+/// The kind of a change. Changes that follow one another quickly may be merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EventKind {
     /// An instance is there.
     Added,
-    /// An instance, which may not have been told before, is not as it was.
+    /// An instance, perhaps a new one, has changed.
     Updated,
-    /// An instance is gone, which may not have been told before.
+    /// An instance, perhaps an unseen one, is gone.
     Removed,
-    /// What was told before counts no more: forget it all. What there is follows.
+    /// Earlier changes no longer count: forget all instances. The present ones follow.
     Reset,
-    /// All that is there has been told, up to the revision beside this. Comes again now and then,
-    /// while nothing else happens.
+    /// All present instances have been sent, up to the revision beside this. Comes again now and
+    /// then, while nothing else happens.
     Current,
     /// A kind of a later version.
     #[serde(other)]

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Names a lease, and proves that its bearer is the registrant: nobody can guess it. It is told to
-/// the registrant alone, and no log and no listing shows it; its `Debug` form does not either.
+/// Names a lease, and proves that its bearer is the registrant: it cannot be guessed. Only the
+/// registrant receives it, and no log and no listing shows it; its `Debug` form does not either.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseId(u128);
 

@@ -36,7 +36,7 @@ pub const VERSION: u32 = 1;
 pub const MAX_DATAGRAM: usize = 1200;
 
 /// How many times as long as its request a reply over UDP may be, unless the source has shown by
-/// echoing a cookie that it is where it says. So nobody gains by forging the source of a request.
+/// echoing a cookie that it is where it says. So forging the source of a request gains nothing.
 pub const MAX_AMPLIFICATION: usize = 3;
 
 /// Whether a message that begins with `first` is native.
@@ -45,7 +45,7 @@ pub fn is_native(first: u8) -> bool {
     first == b'{'
 }
 
-/// Whether bytes that are no request were meant to be one: an object with an `op`, which no answer
+/// Whether invalid bytes were meant as a request: an object with an `op`, which no answer
 /// has. A registry that answered anything else could be made to answer another registry.
 #[must_use]
 pub fn asks(bytes: &[u8]) -> bool {
@@ -56,7 +56,7 @@ pub fn asks(bytes: &[u8]) -> bool {
     serde_json::from_slice::<Asking>(bytes).is_ok_and(|it| it.op.is_some())
 }
 
-/// JSON that is no message of the native face.
+/// JSON that is not a message of the native face.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a native message: {0}")]
 pub struct ParseError(String);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Cursor, Details, Event, LeaseId, ParseError, Revision, Status, VERSION};
 use crate::registry::Port;
 
-/// An answer: what was asked for, or an error.
+/// An answer: the result, or an error.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "built by the registry as a literal")]
 pub struct Reply {
@@ -16,23 +16,22 @@ pub struct Reply {
     /// The number of the request that it answers, if that had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u64>,
-    /// The state of the table that it tells. What changed up to it is told; what changes after it
-    /// may be.
+    /// The revision of the table. The answer shows every change up to it; a later change may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<Revision>,
-    /// Why there is no answer.
+    /// The error, if the request failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorBody>,
-    /// What was registered or renewed.
+    /// The lease that was registered or renewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Granted>,
-    /// Who was asked for, in the order of registration; absent if that was not the question.
+    /// The services, in the order of registration; absent if the request was for something else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub services: Option<Vec<Service>>,
-    /// How many instances were asked for, told or not; absent if they are all told.
+    /// How many instances match, sent or not; absent if all of them are sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    /// Not all is told.
+    /// Whether something is missing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
     /// Where to go on, if this is not all.
@@ -59,7 +58,7 @@ impl Reply {
         Self { v: VERSION, revision: Some(revision), ..Self::default() }
     }
 
-    /// An answer that tells of services.
+    /// An answer with services.
     #[must_use]
     pub fn of(services: Vec<Service>) -> Self {
         Self { v: VERSION, services: Some(services), ..Self::default() }
@@ -75,7 +74,7 @@ impl Reply {
     /// Reads an answer.
     ///
     /// # Errors
-    /// [`ParseError`] if it is none, the fault of whoever answered.
+    /// [`ParseError`] if it is none, the fault of the responder.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
         Ok(serde_json::from_slice(bytes)?)
     }
@@ -88,7 +87,7 @@ impl Reply {
     }
 }
 
-/// A lease, as it was granted or renewed.
+/// A lease, as the registry granted or renewed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "built by the registry as a literal")]
 pub struct Granted {
@@ -107,13 +106,13 @@ pub struct Granted {
     pub unreachable: Option<String>,
 }
 
-/// One name and who serves it.
+/// One name and its servers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "built by the registry as a literal")]
 pub struct Service {
     /// The name, in upper case.
     pub name: String,
-    /// Who serves it.
+    /// Its servers.
     pub instances: Vec<Instance>,
 }
 
@@ -121,7 +120,7 @@ pub struct Service {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "built by the registry as a literal")]
 pub struct Instance {
-    /// Its number, the same under each of its names and never used again; 0 if not told.
+    /// Its number, the same under each of its names and never used again; 0 if unknown.
     #[serde(default)]
     pub id: u64,
     /// Its address, the one that suits the asker best.
@@ -147,13 +146,13 @@ pub struct Instance {
     /// Milliseconds that its lease lasts without renewal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<u64>,
-    /// Whether it registered by RPyC's own protocol: anybody on its host can end it.
+    /// Whether it registered by RPyC's own protocol: any program on its host can end it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub legacy: bool,
     /// The dialect of RPyC that it was last found to speak, by a client or a probe: a hint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dialect: Option<String>,
-    /// What its registrant tells about it.
+    /// The details of its registration.
     #[serde(flatten)]
     pub details: Details,
 }
@@ -194,7 +193,7 @@ pub enum State {
     Suspect,
     /// A probe finds it does not serve.
     Failing,
-    /// It shall get nobody new.
+    /// It gets no new clients.
     Draining,
     /// A state of a later version.
     #[serde(other)]
@@ -221,7 +220,7 @@ impl fmt::Display for State {
     }
 }
 
-/// Why there is no answer.
+/// Why the request failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "built by the registry as a literal")]
 pub struct ErrorBody {
@@ -231,7 +230,7 @@ pub struct ErrorBody {
     pub message: String,
 }
 
-/// Why there is no answer, for programs.
+/// Why the request failed, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -246,15 +245,15 @@ pub enum ErrorCode {
     LimitReached,
     /// Listing is not allowed to this asker.
     ListingForbidden,
-    /// Somebody else holds the name that was to be held alone.
+    /// Another server holds the name that was to be exclusive.
     NameTaken,
     /// The change is made but not durable: the store fails or is slow. It may still become so.
     NotDurable,
     /// The registry has just started and does not know yet; ask again.
     NotReady,
-    /// There is no such lease, or it has ended: register again.
+    /// The lease is unknown, or it has ended: register again.
     UnknownLease,
-    /// No instance is meant.
+    /// The target matches no instance.
     UnknownTarget,
     /// The version is not spoken here.
     UnsupportedVersion,

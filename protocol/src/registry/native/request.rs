@@ -1,4 +1,4 @@
-//! What is asked of a registry.
+//! Requests to a registry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,10 +17,10 @@ pub struct Request {
     /// Echoed in the reply, so that a client knows which request it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u64>,
-    /// What the last reply told, to show that the source of the request is not forged.
+    /// The cookie of the last reply, to show that the source of the request is not forged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
-    /// What is asked.
+    /// The operation.
     #[serde(flatten)]
     pub operation: Operation,
 }
@@ -35,7 +35,7 @@ impl Request {
     /// Reads a request.
     ///
     /// # Errors
-    /// [`ParseError`] tells what is wrong; the fault of the sender.
+    /// [`ParseError`] with the reason; the fault of the sender.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
         Ok(serde_json::from_slice(bytes)?)
     }
@@ -48,7 +48,7 @@ impl Request {
     }
 }
 
-/// What is asked.
+/// The operation of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -57,10 +57,10 @@ pub enum Operation {
     Register(Registration),
     /// Keep a lease.
     Renew {
-        /// Which, as [`Granted`](super::Granted) told.
+        /// The lease, as [`Granted`](super::Granted) has it.
         lease: LeaseId,
     },
-    /// Change what is told about an instance.
+    /// Change the details of an instance.
     Update {
         /// Its lease.
         lease: LeaseId,
@@ -70,7 +70,7 @@ pub enum Operation {
     },
     /// End leases: one's own by its lease, others as an operator.
     Deregister(Target),
-    /// Who serves one name.
+    /// The servers of one name.
     Resolve {
         /// The name, in any case.
         name: String,
@@ -81,9 +81,9 @@ pub enum Operation {
         #[serde(flatten)]
         page: Page,
     },
-    /// Every name and who serves it.
+    /// Every name and its servers.
     List {
-        /// Only what is served from this host.
+        /// Only servers on this host.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<String>,
         /// Only names that begin so, in any case.
@@ -99,7 +99,7 @@ pub enum Operation {
         #[serde(flatten)]
         page: Page,
     },
-    /// Every change from now, or from a revision, on. TCP only; the connection tells nothing else
+    /// Every change from now, or from a revision, on. TCP only; the connection carries nothing else
     /// from then on.
     Watch {
         /// Only names like this, in any case; absent means all.
@@ -118,7 +118,7 @@ pub enum Operation {
         #[serde(flatten)]
         page: Page,
     },
-    /// Answer some instances to nobody new, until [`Operation::Undrain`]: their own registrant, or an
+    /// Give some instances no new clients until [`Operation::Undrain`]: their own registrant, or an
     /// operator.
     Drain(Target),
     /// Answer them again.
@@ -129,7 +129,7 @@ pub enum Operation {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
     },
-    /// Some instances were found to speak a dialect of RPyC; the registry tells it to others.
+    /// Some instances were found to speak a dialect of RPyC; the registry reports it to others.
     Speaks {
         /// Which.
         #[serde(flatten)]
@@ -144,14 +144,14 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Every name and who serves it, by anyone or on `host` alone.
+    /// Every name and its servers, by anyone or on `host` alone.
     #[must_use]
     pub fn list(host: Option<&str>) -> Self {
         let (filter, page) = (Filter::default(), Page::default());
         Self::List { host: host.map(str::to_owned), prefix: None, glob: None, filter, page }
     }
 
-    /// Who serves `name`.
+    /// The servers of `name`.
     #[must_use]
     pub fn resolve(name: &str) -> Self {
         let (filter, page) = (Filter::default(), Page::default());
@@ -178,26 +178,26 @@ pub struct Registration {
     pub names: Vec<String>,
     /// Where the server listens.
     pub port: Port,
-    /// Addresses of the server, the preferred first, each `IP` or `IP:PORT`; empty means the address
-    /// that the registration comes from.
+    /// Addresses of the server, the preferred first, each `IP` or `IP:PORT`; empty means the
+    /// address that the registration comes from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
-    /// Milliseconds that the lease shall last without renewal; the registry has bounds of its own.
+    /// Milliseconds that the lease shall last without renewal, within the registry's bounds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<u64>,
-    /// Chosen by the registrant, and new for each start of a server: a registration that comes again
-    /// with the same key is the same one.
+    /// Chosen by the registrant, and new for each start of a server: a registration that comes
+    /// again with the same key is the same one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Fail if somebody else holds one of the names.
+    /// Fail if another server holds one of the names.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exclusive: bool,
-    /// What else is told.
+    /// Further details.
     #[serde(flatten)]
     pub details: Details,
 }
 
-/// What a registrant tells about its instance besides names and addresses.
+/// The details of an instance besides names and addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "built by clients as a literal")]
 pub struct Details {
@@ -219,7 +219,7 @@ pub struct Details {
     pub protocol: Option<String>,
 }
 
-/// What to change of [`Details`]; what is absent stays.
+/// Changes of [`Details`]; absent fields stay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "built by clients as a literal")]
 pub struct DetailsUpdate {
@@ -252,7 +252,7 @@ impl DetailsUpdate {
 }
 
 /// Which instances an operation is about: one by its lease or its number, or those of a name, on a
-/// host, on a port. What is absent does not matter, but something must be there.
+/// host, on a port. An absent field does not matter, but one must be present.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "built by clients as a literal")]
 pub struct Target {
@@ -281,7 +281,7 @@ impl Target {
     }
 }
 
-/// Which instances are told.
+/// Which instances to return.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "built by clients as a literal")]
 pub struct Filter {
@@ -302,19 +302,19 @@ pub struct Filter {
     pub states: BTreeSet<State>,
 }
 
-/// How much is told, and from where on.
+/// How much to return, and from where on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "built by clients as a literal")]
 pub struct Page {
     /// The most instances.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// Go on after this place, as the last answer's [`Reply::next`](super::Reply::next) told.
+    /// Go on after this position, which the last answer has in [`Reply::next`](super::Reply::next).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Cursor>,
 }
 
-/// A place in the table: everything registered before it has been told.
+/// A position in the table: everything registered before it has been sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "opaque to clients, who only echo it")]
 pub struct Cursor {

@@ -1,4 +1,4 @@
-//! Which state of a table an answer tells.
+//! The revision of the table that an answer shows.
 
 use std::fmt;
 use std::str::FromStr;
@@ -67,7 +67,7 @@ impl fmt::Display for Revision {
     }
 }
 
-/// Text that is no revision.
+/// A text that is not a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a revision looks like 0badcafe:42")]
 #[non_exhaustive]

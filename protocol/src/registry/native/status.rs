@@ -20,7 +20,7 @@ pub struct Status {
     pub store_failure: Option<String>,
     /// Changes that are not durable yet.
     pub uncommitted: u64,
-    /// Names that somebody serves.
+    /// Names that have servers.
     pub services: u64,
     /// Servers.
     pub instances: u64,
@@ -32,12 +32,12 @@ pub struct Status {
     /// names; an empty name stands for the whole table.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub protected: Vec<String>,
-    /// What the probes do; absent if there are none.
+    /// The state of the probes; absent if no probe is configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probes: Option<Probes>,
     /// Watchers.
     pub watchers: u64,
-    /// What was counted since the start.
+    /// The counters since the start.
     pub counters: BTreeMap<String, u64>,
 }
 

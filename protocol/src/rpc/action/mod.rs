@@ -1,4 +1,4 @@
-//! What is asked of an object, with its arguments.
+//! Requests to an object, with their arguments.
 
 mod read;
 mod write;

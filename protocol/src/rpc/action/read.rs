@@ -119,7 +119,7 @@ impl Args {
         }
     }
 
-    /// A value; `None` stands for what is none, as both are unknown ids.
+    /// A value; `None` stands for an object, as both are unknown ids.
     fn value(&mut self) -> Value {
         self.boxed().into_value().unwrap_or(Value::None)
     }

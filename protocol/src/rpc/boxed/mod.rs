@@ -26,7 +26,7 @@ const LABEL_TUPLE: i64 = 2;
 const LABEL_RECEIVERS: i64 = 3;
 const LABEL_SENDERS: i64 = 4;
 
-/// What may be passed to the peer or come from it: values, objects, and tuples of both.
+/// The arguments and results on the wire: values, objects, and tuples of both.
 ///
 /// A tuple of nothing but values is a value. [`Boxed::tuple`] sees to that, and so does everything
 /// that comes from the peer; so `Boxed::Tuple` always has an object in it somewhere.
@@ -65,9 +65,9 @@ impl Boxed {
 
     /// The result of INSPECT: the methods that a proxy shall have, each with its documentation.
     ///
-    /// Python looks up the special ones (`__call__`, `__len__`, `__iter__`, ...) on the class of the
-    /// proxy, so what is not listed here cannot be used through Python's syntax. All others need not
-    /// be listed.
+    /// Python looks up the special ones (`__call__`, `__len__`, `__iter__`, ...) on the class of
+    /// the proxy, so an unlisted one cannot be used through Python's syntax. All others need not be
+    /// listed.
     #[must_use]
     pub fn methods<'a>(methods: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Self {
         let pair = |(name, doc): (&str, Option<&str>)| {
@@ -90,7 +90,7 @@ impl Boxed {
     /// The members of a tuple, whether there are objects in it or not.
     ///
     /// # Errors
-    /// Gives the box back if it is no tuple.
+    /// Gives the box back if it is not a tuple.
     pub fn into_members(self) -> Result<Vec<Self>, Self> {
         match self {
             Self::Value(Value::Tuple(values)) => Ok(values.into_iter().map(Self::Value).collect()),
@@ -144,7 +144,7 @@ pub(super) trait Objects {
     /// The object of this side that an id pack names, if it is offered.
     fn find(&self, class_name: &str, class: i64, object: i64) -> Option<ObjectId>;
 
-    /// Takes note of one more reference to an object of the peer's.
+    /// Records one more reference to an object of the peer's.
     fn receive(&mut self, id_pack: &[u8]) -> IdPack;
 
     /// Appends the id pack of an object of this side and counts one more reference to it.

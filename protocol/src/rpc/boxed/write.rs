@@ -10,7 +10,7 @@ use crate::rpc::{Exception, IdPack, ObjectId, Op};
 
 /// Why something cannot be sent; the fault of this side. Nothing has been sent.
 ///
-/// The limits on what is read hold for what is written too: a Python peer drops the whole
+/// The limits on reading hold for writing too: a Python peer drops the whole
 /// connection when it meets a value that it cannot read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -254,8 +254,8 @@ impl Checker<'_> {
             return Ok(());
         }
         let limit = self.limits.int_digits;
-        // Writing the decimal text costs the square of its length, so what is surely too long is
-        // told by its bits: a digit is more than 3.3 of them.
+        // Writing the decimal text costs the square of its length, so the bits show which numbers
+        // are surely too long: a digit is more than 3.3 of them.
         let bits = BigInt::from(int.clone()).bits();
         let surely_too_long = bits / 10 * 3 > u64::try_from(limit).unwrap_or(u64::MAX);
         if surely_too_long || int.to_string().trim_start_matches('-').len() > limit {

@@ -1,4 +1,4 @@
-//! What a session is told before it starts.
+//! The configuration of a session.
 
 use crate::rpc::{Dialect, SessionLimits};
 
@@ -36,7 +36,7 @@ impl Config {
         Self { dialect: Some(dialect), ..Self::server() }
     }
 
-    /// For the side that is connected to and adapts to whoever comes.
+    /// For the side that is connected to and adapts to its peer.
     #[must_use]
     pub const fn server() -> Self {
         Self {

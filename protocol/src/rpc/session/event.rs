@@ -1,4 +1,4 @@
-//! What a session tells the layer above.
+//! Events for the layer above.
 
 use super::in_flight::CallId;
 use crate::brine::DecodeError;
@@ -12,9 +12,9 @@ pub enum Event {
     /// The peer asks for something. Answer it with [`Session::reply`](super::Session::reply) or
     /// [`Session::raise`](super::Session::raise).
     Request {
-        /// Whom to answer.
+        /// The request to answer.
         id: RequestId,
-        /// What is asked.
+        /// The request.
         request: Request,
     },
     /// A call of ours has ended. Each call ends exactly once, unless it is cancelled.
@@ -63,8 +63,8 @@ pub struct RequestId {
 }
 
 impl RequestId {
-    /// The peer's thread that waits for the answer, if the dialect tells; to be named in requests
-    /// that are made while this one is served.
+    /// The peer's thread that waits for the answer, if the dialect names it; to be named in
+    /// requests that are made while this one is served.
     #[must_use]
     pub fn thread(&self) -> Option<PeerThread> {
         self.thread
@@ -88,7 +88,7 @@ pub enum CallFailure {
         /// Whether the request may have reached the peer.
         may_have_run: bool,
     },
-    /// The deadline came first; the answer will be ignored. RPyC knows no way to tell the peer.
+    /// The deadline came first; the answer will be ignored. RPyC has no message to notify the peer.
     #[error("no answer before the deadline")]
     Expired {
         /// Whether the request may have reached the peer.
@@ -122,8 +122,8 @@ pub enum CloseReason {
     /// The layer above called [`Session::close`](super::Session::close).
     #[error("closed by this side")]
     Local,
-    /// A frame is no message of the dialect; the fault of the peer, or of a client that was told
-    /// the wrong dialect.
+    /// A frame is not a message of the dialect; the fault of the peer, or of a client that was
+    /// configured for the wrong dialect.
     #[error(transparent)]
     Message(#[from] MessageError),
     /// The peer said that it closes the connection. rpyc also does so when it fails to write an
@@ -147,7 +147,7 @@ impl CloseReason {
     /// The dialect in which the peer would rather have been spoken to, if that is the reason.
     ///
     /// RPyC's own servers break off when they do not understand the first request, and say goodbye
-    /// in their dialect. So a client that was told the wrong one learns the right one here, and may
+    /// in their dialect. So a client with the wrong dialect learns the right one here, and may
     /// connect again.
     #[must_use]
     pub fn dialect_of_peer(&self) -> Option<Dialect> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-/// One of our requests; a number of its own for each connection.
+/// One of our requests; numbered separately on each connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub(super) u64);
 
@@ -16,7 +16,7 @@ pub(super) struct InFlight {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pending {
-    /// When it is given up.
+    /// When it expires.
     pub(super) deadline: Option<Instant>,
     /// Where in the stream of bytes to the peer its frame begins.
     pub(super) begins_at: u64,

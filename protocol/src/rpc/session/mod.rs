@@ -40,7 +40,7 @@ const KEPT: usize = 256 << 10;
 ///                             +-----------+  --> poll_timeout   when to call handle_timeout
 /// ```
 ///
-/// After anything goes in, the outputs are polled: events until there are none, bytes when those
+/// After any input, the outputs are polled: events until none is left, bytes when those
 /// handed out before have been sent.
 ///
 /// ```
@@ -152,7 +152,7 @@ impl Session {
 
     /// Takes bytes from the peer, in pieces of any length.
     ///
-    /// Bytes that are no frame or no message close the session at once; a message that makes no
+    /// Bytes that are not a frame or a message close the session at once; a message that makes no
     /// sense does not.
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
         let mut input = bytes;
@@ -179,17 +179,17 @@ impl Session {
         };
     }
 
-    /// Takes note that the system takes no more bytes for now; of those that were handed out,
+    /// Records that the system takes no more bytes for now; of those that were handed out,
     /// `unsent` are left.
     ///
-    /// Not to be called is no error, but then a peer that never reads keeps its memory.
+    /// It need not be called, but then a peer that never reads keeps its memory.
     pub fn handle_blocked(&mut self, now: Instant, unsent: usize) {
         let limits = &self.state.config.limits;
         let sent = self.state.handed_out.saturating_sub(unsent as u64);
         self.outgoing = Progress::next(self.outgoing, now, sent, limits.unread, limits.progress);
     }
 
-    /// Takes note that no more bytes will come from the peer, or that none can be sent.
+    /// Records that no more bytes will come from the peer, or that none can be sent.
     pub fn handle_eof(&mut self) {
         self.state.close(match self.frames.is_partial() {
             true => CloseReason::Truncated,
@@ -197,7 +197,7 @@ impl Session {
         });
     }
 
-    /// Takes note of the time; to be called when [`Session::poll_timeout`] has come.
+    /// Advances the time; to be called when [`Session::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.incoming.is_some_and(|stretch| stretch.deadline <= now) {
             self.state.close(CloseReason::Stalled);
@@ -208,10 +208,10 @@ impl Session {
         self.state.on_timeout(now);
     }
 
-    /// Moves all bytes that wait for the peer to the end of `out`; tells whether there were any.
+    /// Moves all bytes that wait for the peer to the end of `out`; returns whether there were any.
     ///
     /// An empty `out` is exchanged for the session's own buffer, so nothing is copied. To be called
-    /// when the bytes handed out before have been sent, so that [`Stats::unsent`] tells the truth.
+    /// when the bytes handed out before have been sent, so that [`Stats::unsent`] is right.
     pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
         self.outgoing = None;
         self.state.hand_out(out)
@@ -236,7 +236,7 @@ impl Session {
 
     /// Offers an object to the peer, to be sent as [`Boxed::Local`] in the next request or answer.
     ///
-    /// Once the peer has let go of every reference that it was sent, [`Event::Dropped`] tells so;
+    /// Once the peer has released every reference that it was sent, [`Event::Dropped`] reports it;
     /// also if the message that should have carried the only one could not be sent.
     ///
     /// # Errors
@@ -246,7 +246,7 @@ impl Session {
         self.state.objects.export(class).ok_or(ExportError { limit })
     }
 
-    /// Takes back an object that was exported for a message that is not sent after all; tells
+    /// Takes back an object that was exported for a message that is not sent after all; returns
     /// whether it did. [`Event::Dropped`] comes for it. An object that the peer holds stays.
     ///
     /// Not needed if the message was handed over: [`Session::request`] and [`Session::reply`] take
@@ -261,20 +261,20 @@ impl Session {
         self.state.objects.is_exported(object)
     }
 
-    /// Lets go of one reference to an object of the peer's.
+    /// Releases one reference to an object of the peer's.
     ///
     /// Every [`Boxed::Remote`] that an event brings is one reference. When all that came for an
-    /// object are gone, the peer is told.
+    /// object are gone, the peer is notified.
     pub fn release(&mut self, object: &IdPack) {
         self.state.release(object);
     }
 
-    /// Lets go of all references in a result that nobody wants.
+    /// Releases all references in an unwanted result.
     pub fn discard(&mut self, unwanted: &Boxed) {
         unwanted.for_each_object(&mut |object| self.state.release_object(object));
     }
 
-    /// Lets go of all references in a request that is answered without looking at its arguments.
+    /// Releases all references in a request that is answered without looking at its arguments.
     pub fn discard_request(&mut self, unwanted: &Request) {
         if let Request::Object { action, .. } = unwanted {
             action.for_each_object(&mut |object| self.state.release_object(object));
@@ -293,7 +293,7 @@ impl Session {
         self.state.is_closed
     }
 
-    /// The dialect, as soon as it is known.
+    /// The dialect, once it is known.
     #[must_use]
     pub fn dialect(&self) -> Option<Dialect> {
         self.state.dialect
@@ -348,7 +348,7 @@ impl State {
             self.events.push_back(Event::Completed { call, outcome });
         }
         self.objects = ObjectTables::new(0);
-        // Nobody waits for these any more.
+        // These requests need no answers any more.
         (self.serving, self.serving_bytes) = (0, 0);
         if !matches!(reason, CloseReason::Local | CloseReason::Idle) {
             self.out = Vec::new();

@@ -32,11 +32,11 @@ struct Export {
     count: u64,
 }
 
-/// An object of the peer's. Each reference that came is handed to the layer above, which lets go
-/// of each in its own time; the peer is told when the last is gone, with their number.
+/// An object of the peer's. Each reference that came is handed to the layer above, which releases
+/// each in its own time; the peer is notified when the last is gone, with their number.
 ///
-/// A reference that comes while another is being let go is a matter of the sum alone: nobody can
-/// tell the peer to drop an object that has just been handed out again.
+/// A reference that comes while another is being released is a matter of the sum alone: the peer
+/// cannot be made to drop an object that has just been handed out again.
 #[derive(Debug, Default)]
 struct Import {
     received: u64,
@@ -70,14 +70,14 @@ impl ObjectTables {
         self.exports.contains_key(&object)
     }
 
-    /// Takes `count` references back; tells whether the object was dropped by it.
+    /// Takes `count` references back; returns whether that dropped the object.
     pub(super) fn unref(&mut self, object: ObjectId, count: u64) -> bool {
         let Some(export) = self.exports.get_mut(&object) else { return false };
         export.count = export.count.saturating_sub(count);
         self.drop_unreferenced(object)
     }
 
-    /// Drops an object that nobody refers to; tells whether it did.
+    /// Drops an object without references; returns whether it did.
     pub(super) fn drop_unreferenced(&mut self, object: ObjectId) -> bool {
         let is_unreferenced = self.exports.get(&object).is_some_and(|export| export.count == 0);
         if is_unreferenced {
@@ -105,12 +105,12 @@ impl ObjectTables {
         clear(&mut self.received);
     }
 
-    /// The message was not understood: gives the references in it, to be let go.
+    /// The message was not understood: gives the references in it, to be released.
     pub(super) fn take_received(&mut self) -> Vec<IdPack> {
         std::mem::take(&mut self.received)
     }
 
-    /// Lets go of one reference; gives the number to tell the peer when it was the last.
+    /// Releases one reference; after the last, returns the number to send to the peer.
     pub(super) fn release(&mut self, object: &IdPack) -> Option<u64> {
         let import = self.imports.get_mut(object)?;
         import.released += 1;

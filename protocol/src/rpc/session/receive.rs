@@ -112,7 +112,7 @@ impl State {
                 self.objects.commit_received();
                 self.events.push_back(Event::Completed { call, outcome });
             }
-            // Late, cancelled, or the answer to a DEL, which nobody waits for.
+            // Late, cancelled, or the answer to a DEL, which is ignored.
             None => self.give_back_received(),
         }
         Ok(())
@@ -125,7 +125,7 @@ impl State {
         Ok(result)
     }
 
-    /// Lets go of the references in the message that was just read.
+    /// Releases the references in the message that was just read.
     fn give_back_received(&mut self) {
         for object in self.objects.take_received() {
             self.release(&object);

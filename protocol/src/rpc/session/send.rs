@@ -15,7 +15,7 @@ use crate::rpc::{Action, Boxed, Exception, IdPack, ObjectId, Op, Seq};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a literal with `..default()` stays valid")]
 pub struct CallOptions {
-    /// When to give up waiting. Default: never.
+    /// When to stop waiting. Default: never.
     pub deadline: Option<Instant>,
     /// The peer's thread whose request is served by making this one, if there is one:
     /// [`RequestId::thread`]. With bound threads, the peer serves our request on that thread.
@@ -36,8 +36,7 @@ pub enum RequestError {
         /// The limit.
         limit: usize,
     },
-    /// The peer has not spoken yet, so its dialect is not known; see
-    /// [`Session::assume_dialect`].
+    /// The peer has not spoken yet, so its dialect is not known; see [`Session::assume_dialect`].
     #[error("the dialect of the peer is not known yet")]
     UnknownDialect,
     /// The request itself; the fault of this side.
@@ -71,7 +70,7 @@ impl Session {
     /// Asks for something of an object of the peer's.
     ///
     /// The outcome comes as [`Event::Completed`]. The reference to `object` stays with the caller,
-    /// who may release it at once: the peer reads in order.
+    /// which may release it at once: the peer reads in order.
     ///
     /// # Errors
     /// [`RequestError`]; nothing has been sent then, and objects that were exported for this
@@ -89,8 +88,8 @@ impl Session {
         made
     }
 
-    /// Stops waiting for a call: there will be no event, and its answer will be ignored. Tells
-    /// whether it was still waited for. RPyC knows no way to tell the peer.
+    /// Stops waiting for a call: no event will come, and its answer will be ignored. Returns
+    /// whether it was still waiting. RPyC has no message to notify the peer.
     pub fn cancel(&mut self, call: CallId) -> bool {
         self.state.calls.remove(call).is_some()
     }
@@ -98,7 +97,7 @@ impl Session {
     /// Answers a request with a result.
     ///
     /// # Errors
-    /// [`Unsendable`] if the result cannot be sent; the peer has been told an exception instead,
+    /// [`Unsendable`] if the result cannot be sent; the peer has received an exception instead,
     /// and objects that were exported for this answer alone are dropped.
     pub fn reply(&mut self, id: RequestId, result: &Boxed) -> Result<(), Unsendable> {
         self.state.served(&id);
@@ -108,7 +107,7 @@ impl Session {
     /// Answers a request with an exception.
     ///
     /// # Errors
-    /// [`Unsendable`] if a value in it cannot be sent; the peer has been told another exception
+    /// [`Unsendable`] if a value in it cannot be sent; the peer has received another exception
     /// instead.
     pub fn raise(&mut self, id: RequestId, exception: &Exception) -> Result<(), Unsendable> {
         self.state.served(&id);
@@ -159,8 +158,8 @@ impl State {
 
     /// Sends a result that is known to be sendable, as it came from the peer or is of our making.
     pub(super) fn answer(&mut self, id: &RequestId, result: &Boxed) {
-        // If it is not, the peer has been told, and nobody else wants to know.
-        let _told = self.try_answer(id, result);
+        // If it fails, the peer has been notified, and no other party needs to know.
+        let _reported = self.try_answer(id, result);
     }
 
     fn try_answer(&mut self, id: &RequestId, result: &Boxed) -> Result<(), Unsendable> {
@@ -170,7 +169,7 @@ impl State {
         });
         if let Err(error) = sent {
             result.for_each_object(&mut |object| self.forget_unsent(object));
-            self.tell_unsendable(id, error);
+            self.report_unsendable(id, error);
         }
         sent
     }
@@ -194,13 +193,13 @@ impl State {
                 })
             });
         if let Err(error) = sent {
-            self.tell_unsendable(id, error);
+            self.report_unsendable(id, error);
         }
         sent
     }
 
     /// Answers a request whose answer could not be sent: RPyC's own peers would break off here.
-    fn tell_unsendable(&mut self, id: &RequestId, error: Unsendable) {
+    fn report_unsendable(&mut self, id: &RequestId, error: Unsendable) {
         let version = self.dialect.map_or("", |dialect| dialect.version.reference());
         let exception = Exception::builtin("ValueError", format!("cannot be sent: {error}"));
         // A short text and a number always fit, unless the limits let nothing through.

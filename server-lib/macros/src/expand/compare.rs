@@ -8,7 +8,7 @@ use crate::block::Block;
 use crate::member::{Kind, Member, Shape};
 use crate::special::Special;
 
-/// All comparisons in one method; and as in Python, what defines `==` has no hash of its own.
+/// All comparisons in one method; as in Python, a type that defines `==` has no hash by default.
 pub(super) fn compare(block: &Block) -> Option<TokenStream> {
     let compared: Vec<_> = block
         .members

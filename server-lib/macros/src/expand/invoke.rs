@@ -24,7 +24,7 @@ pub(super) fn argument(index: usize) -> Ident {
     format_ident!("__argument_{index}")
 }
 
-/// How the method takes what is held in a variable.
+/// How the method takes a value from a variable.
 pub(super) fn borrow((index, value): (usize, &Value)) -> TokenStream {
     let name = argument(index);
     if value.is_borrowed { quote!(&#name) } else { quote!(#name) }

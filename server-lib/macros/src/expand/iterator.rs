@@ -8,7 +8,7 @@ use crate::block::Block;
 use crate::member::Kind;
 use crate::special::Special;
 
-/// Whether an iterator needs to be told that it is its own iterator.
+/// Whether an iterator needs a method that returns itself.
 pub(super) fn makes_iter(block: &Block) -> bool {
     let has = |special| block.of(Kind::Special(special)).next().is_some();
     has(Special::Next) && !has(Special::Iter)

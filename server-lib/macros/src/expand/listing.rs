@@ -1,4 +1,4 @@
-//! What is told of the members: methods, and the names of all.
+//! The listed members: methods, and the names of all.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -17,7 +17,7 @@ pub(super) fn class(block: &Block) -> TokenStream {
     ))
 }
 
-/// The members that are told as methods, with the server's own.
+/// The members that are listed as methods, with the server's own.
 pub(super) fn methods(block: &Block) -> TokenStream {
     let mut listed: Vec<(&str, Option<&str>)> = block
         .members
