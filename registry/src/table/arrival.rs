@@ -61,7 +61,7 @@ impl LatestArrival {
 }
 
 fn nanos(start: Instant, at: Instant) -> u64 {
-    u64::try_from(at.saturating_duration_since(start).as_nanos()).unwrap_or(u64::MAX)
+    super::clock::nanos(at.saturating_duration_since(start))
 }
 
 #[cfg(test)]

@@ -89,6 +89,8 @@ impl LeaseClock {
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+/// The nanoseconds of a duration. A registry does not run for the 584 years that 64 bits hold.
+pub(super) fn nanos(duration: Duration) -> u64 {
+    const A_SECOND: u64 = 1_000_000_000;
+    duration.as_secs().saturating_mul(A_SECOND).saturating_add(duration.subsec_nanos().into())
 }

@@ -133,22 +133,30 @@ impl Directory {
     pub fn renew(&self, now: Instant, asker: &Asker, port: &Port, names: Names<'_>) -> Renewal {
         let deadline = self.clock.tick(now).after(self.ttl);
         let renewal = self.places.look(&asker.host, |held| {
-            // A native registration of the same server has an owner, and is not renewed this way.
-            let Some(leases) = renewable(&held, port, names.clone()) else {
-                return Renewal::ForTheRegistry;
-            };
-            let legacy = || leases.iter().filter(|lease| lease.instance.is_legacy());
-            if let Some(lease) = legacy().next() {
-                // Recorded before the leases are renewed: see `Registry::unregister`.
-                self.note_arrival(&lease.instance, &asker.arrival);
-            }
-            // A sweep may end a lease between the look and the renewal; the registry then adds it
-            // anew.
-            if !renew_all(legacy().copied(), deadline) {
+            // Filled in place: the array is large, and moving it would cost more than the renewal.
+            let mut leases = ArrayVec::new();
+            if !renewable(&held, port, names.clone(), &mut leases) {
                 return Renewal::ForTheRegistry;
             }
-            let tickets = leases.iter().map(|lease| lease.ticket());
-            Renewal::Done(tickets.max().unwrap_or_default())
+            let (mut ticket, mut is_noted) = (Ticket::default(), false);
+            for lease in leases {
+                ticket = ticket.max(lease.ticket());
+                // A native registration of the same server has an owner, and is not renewed this way.
+                if !lease.instance.is_legacy() {
+                    continue;
+                }
+                if !is_noted {
+                    // Before any lease is renewed: see `Registry::unregister`.
+                    self.note_arrival(&lease.instance, &asker.arrival);
+                    is_noted = true;
+                }
+                // A sweep may end a lease between the look and the renewal; the registry then adds it
+                // anew.
+                if !lease.renew(deadline) {
+                    return Renewal::ForTheRegistry;
+                }
+            }
+            Renewal::Done(ticket)
         });
         renewal.unwrap_or_else(|| renewed_nothing(names))
     }
@@ -547,20 +555,23 @@ fn in_turn<'s>(turn: &Turn, slots: &'s [Slot]) -> impl Iterator<Item = &'s Slot>
     from.iter().chain(before)
 }
 
-/// The leases of `names` on `port`, if all of them exist and need only a new deadline.
+/// Finds the leases of `names` on `port`; returns whether all exist and need only a new deadline.
 fn renewable<'h>(
     held: &'h Held<'_>,
     port: &Port,
     names: Names<'_>,
-) -> Option<ArrayVec<&'h Arc<Lease>, RENEWED_AT_ONCE>> {
-    // The registry renews an instance with more names, which takes longer.
-    let mut leases = ArrayVec::new();
+    leases: &mut ArrayVec<&'h Arc<Lease>, RENEWED_AT_ONCE>,
+) -> bool {
     for name in names {
-        let name = FoldedName::new(name).ok()?;
+        let Ok(name) = FoldedName::new(name) else { return false };
         let lease = held.at(port).find(|lease| lease.service.as_str() == &*name);
-        leases.try_push(lease.filter(|lease| may_renew(lease))?).ok()?;
+        let Some(lease) = lease.filter(|lease| may_renew(lease)) else { return false };
+        // The registry renews an instance with more names, which takes longer.
+        if leases.try_push(lease).is_err() {
+            return false;
+        }
     }
-    Some(leases)
+    true
 }
 
 fn in_order(leases: impl IntoIterator<Item = Arc<Lease>>) -> Vec<Arc<Lease>> {
