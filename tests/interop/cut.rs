@@ -75,7 +75,7 @@ fn what_rpycs_clients_cannot_read_is_counted_and_logged(case: Case) {
     daemon.wait_for_log(&format!("told={listed} of={} count=1", NAMES + 1));
     client.query("foo");
     assert_eq!(count(&daemon), 3);
-    let cut = daemon.log().lines().filter(|line| line.contains("held some of")).count();
+    let cut = daemon.log().lines().filter(|line| line.contains("RPyC clients left out")).count();
     assert_eq!(cut, 2, "each is logged once an hour:\n{}", daemon.log());
     let status = run(&addr(&daemon, Transport::Udp), &["status"]);
     assert!(status.contains("answers cut   3 (they held what RPyC's clients read;"), "{status}");
