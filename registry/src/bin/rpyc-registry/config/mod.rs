@@ -25,7 +25,7 @@ pub(crate) use show::show;
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub(crate) args: ServeArgs,
-    /// The origin of each setting that is not a default.
+    /// The origin of each setting that has one; all others have their default.
     origins: BTreeMap<String, Origin>,
     /// Warnings for the user.
     pub(crate) remarks: Vec<String>,

@@ -20,7 +20,7 @@ pub(crate) fn show(resolved: &Resolved) -> anyhow::Result<Vec<String>> {
         settings.push(match values.get(key).filter(|value| !is_empty(value)) {
             Some(value) => (format!("{key} = {value}"), origin),
             None => {
-                // A setting without a value is described by its help.
+                // For a setting without a value, the help describes the default.
                 let help = setting.get_help().map(ToString::to_string).unwrap_or_default();
                 let default = help.rsplit_once("[default: ").map(|(_, end)| end.replace(']', ""));
                 (format!("# {key} ="), format!("default: {}", default.unwrap_or_default()))
