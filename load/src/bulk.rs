@@ -1,5 +1,5 @@
-//! Registers or unregisters every instance: as fast as nothing is lost, until the registry has
-//! acknowledged all.
+//! Registers or unregisters every instance, as fast as no request is lost, until the registry has
+//! acknowledged all of them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,10 +9,10 @@ use crate::engine::Work;
 use crate::population::Request;
 use crate::window::{Asked, MAX_WINDOW, Settled, Window};
 
-/// Requests under way at first: what a system's default buffers have room for.
+/// The requests in flight at first: as many as a system's default buffers hold.
 const FIRST_ALLOWED: usize = 128;
 
-/// How many timeouts without any acknowledgement mean that there will be none.
+/// After this many timeouts without an acknowledgement, the registry counts as silent.
 pub(crate) const PATIENCE: u32 = 5;
 
 pub(crate) struct Bulk<'a> {
@@ -21,13 +21,13 @@ pub(crate) struct Bulk<'a> {
     patience: Duration,
     stop: &'a AtomicBool,
     under_way: usize,
-    /// How much may be under way: more as long as nothing is lost, half as much when something is.
+    /// The limit of requests in flight. It grows while no request is lost and halves after a loss.
     allowed: usize,
     has_lost: bool,
     outcome: Outcome,
 }
 
-/// What is left to tell for one source.
+/// The instances that one source still has to register or unregister.
 struct Queue {
     next: u32,
     step: u32,
@@ -39,7 +39,7 @@ struct Queue {
 pub(crate) struct Outcome {
     pub(crate) acknowledged: u32,
     pub(crate) asked_again: u64,
-    /// No instance from this one on has been told of.
+    /// No instance from this number on was sent.
     pub(crate) reached: u32,
     last: Option<Instant>,
     gave_up: bool,
@@ -56,15 +56,15 @@ impl Outcome {
         }
     }
 
-    /// Whether the registry fell silent before all was told.
+    /// Whether the registry stopped acknowledging before every instance was acknowledged.
     pub(crate) fn gave_up(&self) -> bool {
         self.gave_up
     }
 }
 
 impl<'a> Bulk<'a> {
-    /// Makes `request` for the instances below `instances` that belong to one of `own`, out of
-    /// `sources` sources.
+    /// Makes `request` for those instances below `instances` that belong to the sources in `own`,
+    /// out of `sources` sources.
     pub(crate) fn new(
         request: fn(u32) -> Request,
         instances: u32,
@@ -86,7 +86,7 @@ impl<'a> Bulk<'a> {
         }
     }
 
-    /// Ends it.
+    /// Returns the outcome.
     pub(crate) fn finish(self) -> Outcome {
         let reached = self.queues.values().map(|queue| queue.next.min(queue.end)).max();
         Outcome { reached: reached.unwrap_or(0), ..self.outcome }
@@ -176,7 +176,7 @@ impl Bulk<'_> {
 mod tests {
     use super::*;
 
-    /// A source that asks and, of each window, gets an answer to all but `lost`.
+    /// A source that sends requests and, in each window, gets a reply to all but `lost`.
     fn play(bulk: &mut Bulk<'_>, source: u32, lost: impl Fn(Request) -> bool) -> usize {
         let (mut window, now) = (Window::default(), Instant::now());
         bulk.fill(now, source, &mut window);

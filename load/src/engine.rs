@@ -1,6 +1,6 @@
-//! One thread that asks from its sources for as long as there is work.
+//! The loop of one thread, which sends from its sources for as long as there is work.
 //!
-//! It never sleeps but polls, so that no measured latency contains a wake-up of its own thread. It
+//! It polls and never sleeps, so that no measured latency contains a wake-up of this thread. It
 //! keeps one core busy.
 
 use std::io;
@@ -12,25 +12,25 @@ use crate::population::{Population, Request};
 use crate::source::Source;
 use crate::window::{Settled, Window};
 
-/// What is asked, and what becomes of it.
+/// A stream of requests and the handling of their replies.
 pub(crate) trait Work {
-    /// Adds to an empty window what the source of this number is to ask now, if anything.
+    /// Adds the next requests of source `source`, if any, to an empty window.
     fn fill(&mut self, now: Instant, source: u32, window: &mut Window);
 
-    /// Takes note of an answer.
+    /// Records a reply.
     fn answered(&mut self, now: Instant, source: u32, settled: Settled);
 
-    /// Takes note of an answer that nobody waits for.
+    /// Records a reply that no request waits for.
     fn stray(&mut self) {}
 
-    /// Takes note that a window is over, and of what in it has no answer.
+    /// Records the end of a window and the requests in it that got no reply.
     fn over(&mut self, now: Instant, source: u32, unanswered: impl Iterator<Item = Request>);
 
-    /// Whether nothing will be asked any more.
+    /// Whether the work is done, so that no further request will be made.
     fn is_over(&self, now: Instant) -> bool;
 }
 
-/// Works until it is over and everything that was asked is answered or lost.
+/// Runs until the work is done and every request is answered or lost.
 ///
 /// # Errors
 /// If a socket cannot be replaced.
@@ -109,8 +109,8 @@ fn send(source: &mut Source, batch: &mut Batch, population: &Population) -> bool
     sent > 0
 }
 
-/// How many were sent or received. A failure counts as none, and the loop tries again until the
-/// request is lost: a full buffer drains, and a registry that restarts listens again.
+/// Counts the datagrams sent or received. A failure counts as none, and the loop tries again until
+/// the request is lost: a full buffer drains, and a registry that restarts listens again.
 fn did(result: io::Result<usize>) -> usize {
     result.unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! Why a load test cannot run.
+//! The errors of a load test.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use rpyc_protocol::NameError;
 use rpyc_protocol::brine::EncodeError;
 
-/// Why a load test cannot start, or cannot continue.
+/// An error that prevents a load test from starting or continuing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
@@ -27,7 +27,7 @@ pub enum LoadError {
         target: SocketAddr,
         /// How many instances it acknowledged.
         acknowledged: u32,
-        /// How many it was asked for.
+        /// How many instances it should have acknowledged.
         instances: u32,
         /// How long the load generator waited for the next acknowledgement.
         patience: Duration,
@@ -39,7 +39,7 @@ pub enum LoadError {
         target: SocketAddr,
         /// The simulated host.
         host: Option<Ipv4Addr>,
-        /// What the system says.
+        /// The error that the system reports.
         source: io::Error,
     },
     /// The settings ask for more instances than the hosts have ports; the fault of the caller.

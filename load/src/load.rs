@@ -1,4 +1,4 @@
-//! The measured load: what is asked when, and how long answers take.
+//! The measured load: which requests are made when, and how long their replies take.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,9 +12,10 @@ use crate::window::{Asked, MAX_WINDOW, Settled, Window};
 /// Which event makes a request: a reply (closed loop) or the clock (open loop).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LoadModel {
-    /// So many in a window of each of the first sources, as soon as its last window is answered.
+    /// `at_once` requests in a window of each of the first `sources` sources, as soon as the last
+    /// window of that source is settled.
     Closed { sources: u32, at_once: usize },
-    /// Number `n` at `start + n / per_second`, whatever became of those before.
+    /// Request `n` at `start + n / per_second`, whether or not the earlier requests are answered.
     Open { per_second: f64 },
 }
 
@@ -25,7 +26,7 @@ pub(crate) struct Load<'a> {
     model: LoadModel,
     start: Instant,
     duration: Duration,
-    /// How long after its end what was due may still be asked.
+    /// How long after the end requests that were due may still be sent.
     grace: Duration,
     stop: &'a AtomicBool,
     /// How many requests have been made.
@@ -52,7 +53,7 @@ impl<'a> Load<'a> {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// How many were due by `now`.
+    /// How many requests were due by `now`.
     fn due(&self, now: Instant, per_second: f64) -> u64 {
         let elapsed = now.saturating_duration_since(self.start);
         let wanted = if elapsed < self.duration {
@@ -69,7 +70,7 @@ impl<'a> Load<'a> {
         wanted
     }
 
-    /// What was due and has not been asked.
+    /// How many requests were due and have not been made.
     fn overdue(&self, now: Instant) -> u64 {
         match self.model {
             LoadModel::Closed { .. } => 0,
@@ -90,7 +91,7 @@ impl<'a> Load<'a> {
         Request::Register(source + self.sources * self.random.u32(..own))
     }
 
-    /// Ends it; what was due and could not be asked in time is told.
+    /// Ends the load. The tally includes the requests that were due and could not be sent in time.
     pub(crate) fn finish(mut self) -> Tally {
         self.tally.unasked = if self.is_stopped() { 0 } else { self.overdue(Instant::now()) };
         self.tally
@@ -169,7 +170,8 @@ mod tests {
         let mut window = Window::default();
         load.fill(start, 0, &mut window);
         assert_eq!(window.unanswered().count(), 1);
-        // The registry stalls for 0.3 s: what was due meanwhile counts from when it was due.
+        // The registry stalls for 0.3 s. The latency of a request counts from when the request was
+        // due.
         window.clear();
         let later = start + Duration::from_millis(305);
         load.fill(later, 0, &mut window);
@@ -178,7 +180,7 @@ mod tests {
         let Request::Query(name) = window.unanswered().next().unwrap() else { panic!("no query") };
         let first = window.settle(crate::population::Answer::Serves(name)).unwrap();
         assert_eq!(first.asked.since, start + Duration::from_millis(10));
-        // What was due before the end is asked after it, and nothing else.
+        // Requests that were due before the end are sent after it, and no others.
         assert!(!load.is_over(start + second));
         window.clear();
         load.fill(start + second, 0, &mut window);

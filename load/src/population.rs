@@ -9,14 +9,14 @@ use rpyc_protocol::{Limits, ServiceName};
 
 use crate::error::LoadError;
 
-/// Ports that an instance may have on its host.
+/// The number of ports that an instance may have on its host.
 const PORTS: u32 = u16::MAX as u32;
 
-/// Where the simulated instances are.
+/// The hosts of the simulated instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hosts {
-    /// On this machine, under whichever address the registry knows it by.
+    /// On this machine, at whichever address the registry sees.
     This,
     /// On consecutive loopback addresses. The registry must listen on 127.x.y.z.
     Loopback {
@@ -37,7 +37,7 @@ impl Hosts {
         }
     }
 
-    /// The address of one of them, if it is to have a certain one.
+    /// The address of host number `host`; `None` if the system chooses it.
     pub(crate) fn address(self, host: u32) -> Option<Ipv4Addr> {
         match self {
             Self::This => None,
@@ -45,7 +45,7 @@ impl Hosts {
         }
     }
 
-    /// Which of them is meant by an answer.
+    /// The number of the host at the address `told`, which a reply contains.
     fn find(self, told: &str) -> Option<u32> {
         match self {
             Self::This => Some(0),
@@ -57,32 +57,32 @@ impl Hosts {
     }
 }
 
-/// What is asked.
+/// A request of the load test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// Who serves the name of this number.
+    /// Which servers have the name of this number.
     Query(u32),
-    /// That the instance of this number is there, or still is.
+    /// Register or renew the instance of this number.
     Register(u32),
-    /// That it is not.
+    /// Unregister the instance of this number.
     Unregister(u32),
     List,
 }
 
-/// What came back.
+/// The meaning of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Acknowledged,
     /// Instances of the name of this number, and no others.
     Serves(u32),
-    /// An empty tuple: nobody, or no names.
+    /// An empty tuple: no servers or no names.
     Nobody,
     Names,
-    /// Anything that was never registered here, or that is no answer of a registry.
+    /// An endpoint that was never registered here, or bytes that are not a reply of a registry.
     Alien,
 }
 
-/// Every instance and every request about it, written beforehand.
+/// Every instance and every request about it, encoded before the test starts.
 ///
 /// Instance `i` is on host `i % hosts` at port `1 + i / hosts`, and serves name `i % names`. So a
 /// reply to a query shows by itself which name it is about.
@@ -98,7 +98,7 @@ pub(crate) struct Population {
 }
 
 impl Population {
-    /// `instances` instances that share `names` names.
+    /// A population of `instances` instances that share `names` names.
     ///
     /// # Errors
     /// [`LoadError`] if there are more instances than ports, or a name is too long.
@@ -161,12 +161,12 @@ impl Population {
         }
     }
 
-    /// What an answer says.
+    /// Decodes a reply.
     pub(crate) fn read(&self, bytes: &[u8]) -> Answer {
         if reply::is_acknowledgement(bytes) {
             return Answer::Acknowledged;
         }
-        // Who may not list is told so, which is an answer too.
+        // A refusal to list is a valid reply too.
         if bytes == reply::FORBIDDEN {
             return Answer::Names;
         }
@@ -198,7 +198,7 @@ impl Population {
         served.map(Answer::Serves)
     }
 
-    /// The name of the instance at this place.
+    /// The number of the name that the instance at this host and port serves.
     fn name_of(&self, host: &str, port: u32) -> Option<u32> {
         let instance = port.checked_sub(1)?.checked_mul(self.hosts.count())?;
         let instance = instance.checked_add(self.hosts.find(host)?)?;
@@ -206,7 +206,7 @@ impl Population {
     }
 }
 
-/// Texts in one piece, found by number.
+/// Byte strings in one buffer, found by number.
 #[derive(Debug, Default)]
 struct Texts {
     bytes: Vec<u8>,

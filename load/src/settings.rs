@@ -1,4 +1,4 @@
-//! What a load test does.
+//! The settings of a load test.
 
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -8,14 +8,14 @@ use rpyc_protocol::ServiceName;
 
 use crate::population::Hosts;
 
-/// The largest weight, so that sums stay small.
+/// The largest weight, so that a sum of weights does not overflow.
 const MAX_WEIGHT: u32 = 1_000_000;
 
-/// What a load test does.
+/// The settings of a load test.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The registry. Every request goes to it, so it must be one that nobody depends on.
+    /// The registry. It receives every request, so no other client may depend on it.
     pub target: SocketAddr,
     /// The simulated hosts.
     pub hosts: Hosts,
@@ -23,13 +23,13 @@ pub struct Settings {
     pub instances: u32,
     /// How many names the instances share evenly, at least 1.
     pub names: u32,
-    /// What every name starts with.
+    /// The prefix of every name.
     pub prefix: ServiceName,
     /// How many sockets send, at least 1. It is rounded to a multiple of the hosts.
     pub sources: u32,
     /// How many threads share the sockets, at least 1. Each keeps one core busy.
     pub threads: u32,
-    /// What the measured load asks.
+    /// The mix of requests in the measured load.
     pub mix: Mix,
     /// How long the measured load lasts.
     pub duration: Duration,
@@ -62,7 +62,8 @@ impl Settings {
         }
     }
 
-    /// A multiple of the hosts, so that source `i` sends for the instances `i`, `i + sources`, ...
+    /// How many sockets to open: a multiple of the hosts, so that source `i` sends for the
+    /// instances `i`, `i + sources`, ...
     pub(crate) fn sources(&self) -> u32 {
         let hosts = self.hosts.count();
         (self.sources.min(self.instances) / hosts).max(1) * hosts
@@ -108,7 +109,7 @@ impl FromStr for Mix {
 }
 
 impl Mix {
-    /// All weights together.
+    /// The sum of all weights.
     pub(crate) fn sum(self) -> u32 {
         self.query + self.register + self.list
     }

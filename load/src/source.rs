@@ -9,23 +9,24 @@ use socket2::SockRef;
 use crate::error::LoadError;
 use crate::window::Window;
 
-/// Room for the answers of some windows; the system may give less.
+/// The size of the receive buffer: the replies of several windows. The system may grant less.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// Its place among all sources: it speaks for every so-many-th instance from this one on.
+    /// Its number among all sources. It sends for every n-th instance from this one on, where n is
+    /// the number of sources.
     pub(crate) number: u32,
     pub(crate) socket: UdpSocket,
     pub(crate) window: Window,
-    /// When the first of the window was sent.
+    /// When the first request of the window was sent.
     pub(crate) sent_at: Option<Instant>,
     host: Option<Ipv4Addr>,
     target: SocketAddr,
 }
 
 impl Source {
-    /// A source that asks `target`, from the address `host` if one is given.
+    /// A source that sends to `target`, from the address `host` if there is one.
     pub(crate) fn new(
         number: u32,
         host: Option<Ipv4Addr>,
@@ -36,7 +37,7 @@ impl Source {
         Ok(Self { number, socket, window: Window::default(), sent_at: None, host, target })
     }
 
-    /// Goes on with another port, to which no late answer comes.
+    /// Continues from another port, which no late reply reaches.
     pub(crate) fn renew(&mut self) -> Result<(), LoadError> {
         *self = Self::new(self.number, self.host, self.target)?;
         Ok(())
@@ -59,7 +60,7 @@ fn connect(host: Option<Ipv4Addr>, target: SocketAddr) -> io::Result<UdpSocket> 
         _ => error,
     })?;
     socket.set_nonblocking(true)?;
-    // Less room costs answers at most, which are told as lost.
+    // A smaller buffer may lose replies, and the report counts those as lost.
     let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
     Ok(socket)
 }

@@ -1,4 +1,4 @@
-//! What became of requests, by kind.
+//! Counts and latencies of requests, by kind.
 
 use std::time::{Duration, Instant};
 
@@ -7,21 +7,21 @@ use hdrhistogram::Histogram;
 use crate::population::Request;
 use crate::window::Settled;
 
-/// Digits to which a latency is kept.
+/// Significant digits of a recorded latency.
 const DIGITS: u8 = 3;
 
-/// The longest latency that is told apart from longer ones: an hour, in nanoseconds.
+/// The longest latency that the histogram distinguishes: an hour, in nanoseconds.
 const LONGEST: u64 = 3_600_000_000_000;
 
 /// A kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// Which servers have a name.
+    /// A query for the servers of a name.
     Query,
-    /// A server is there, or is still there.
+    /// A registration or a renewal.
     Register,
-    /// Which names there are.
+    /// A query for all names.
     List,
 }
 
@@ -47,7 +47,7 @@ impl Kind {
     }
 }
 
-/// What became of the requests of a load.
+/// The outcome of the requests of a load.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Tally {
@@ -60,7 +60,7 @@ pub struct Tally {
     pub unasked: u64,
 }
 
-/// What became of the requests of one kind.
+/// The outcome of the requests of one kind.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Counts {
@@ -83,8 +83,8 @@ impl Counts {
         Self { asked: 0, answered: 0, wrong: 0, lost: 0, latency }
     }
 
-    /// The latency that `percentile` percent of the right replies did not exceed; `None` if there
-    /// was no right reply.
+    /// The latency that `percentile` percent of the right replies did not exceed; `None` without a
+    /// right reply.
     #[must_use]
     pub fn latency(&self, percentile: f64) -> Option<Duration> {
         let is_known = !self.latency.is_empty();
@@ -136,18 +136,18 @@ impl Tally {
         self.unasked += other.unasked;
     }
 
-    /// From the start to the last answer.
+    /// From the start to the last reply.
     pub(crate) fn elapsed(&self) -> Duration {
         self.last - self.start
     }
 
-    /// The kinds of which any was asked.
+    /// The kinds of which at least one request was made.
     pub fn kinds(&self) -> impl Iterator<Item = (Kind, &Counts)> {
         let all = Kind::ALL.into_iter().zip(&self.kinds);
         all.filter(|(_, counts)| counts.asked > 0)
     }
 
-    /// All kinds together.
+    /// The counts of all kinds together.
     #[must_use]
     pub fn sum(&self) -> Counts {
         let mut sum = Counts::new();

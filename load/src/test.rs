@@ -1,4 +1,4 @@
-//! The three phases of a load test, on as many threads as it has.
+//! The three phases of a load test, on as many threads as the settings ask for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +27,7 @@ pub struct LoadTest {
     stop: Arc<AtomicBool>,
 }
 
-/// What became of registering or unregistering all instances.
+/// The outcome of registering or unregistering all instances.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct BulkReport {
@@ -41,7 +41,7 @@ pub struct BulkReport {
     pub time: Duration,
 }
 
-/// What became of the measured load.
+/// The outcome of the measured load.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct LoadReport {
@@ -94,7 +94,8 @@ impl LoadTest {
         self.stop = stop;
     }
 
-    /// Registers all instances: as fast as nothing is lost, until the registry acknowledged all.
+    /// Registers all instances, as fast as no request is lost, until the registry has acknowledged
+    /// all of them.
     ///
     /// # Errors
     /// [`LoadError::NoReply`] if it stops acknowledging, [`LoadError::Socket`] if a socket cannot
@@ -168,7 +169,7 @@ impl LoadTest {
     }
 }
 
-/// Does work on every thread, with the sources of that thread, and returns what came of it.
+/// Runs work on every thread, with the sources of that thread, and returns the results.
 fn on_each_thread<W: Work, T: Send>(
     threads: &mut [Vec<Source>],
     population: &Population,

@@ -2,9 +2,9 @@
 //!
 //! A reply in RPyC's protocol does not say which request it answers. So a socket sends the next
 //! window only when every request of the last one is answered or lost: a lost reply then shifts no
-//! later one. Within a window, the name in a reply to a query tells which query it answers. Any
-//! other reply goes to the first request that it fits, which may be wrong by the microseconds
-//! between the requests of one window.
+//! later one. Within a window, the name in a reply to a query identifies the query. Any other reply
+//! goes to the first request that it fits, which may be wrong by the microseconds between the
+//! requests of one window.
 
 use std::time::Instant;
 
@@ -13,28 +13,28 @@ use crate::population::{Answer, Request};
 /// The most requests of a window. A default receive buffer holds twice as many replies.
 pub(crate) const MAX_WINDOW: usize = 128;
 
-/// A request, and since when an answer is waited for.
+/// A request, and the time from which its latency counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) request: Request,
     pub(crate) since: Instant,
 }
 
-/// What an answer turned out to be.
+/// The request that a reply belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settled {
     pub(crate) asked: Asked,
-    /// Whether it is what a registry that works would have answered.
+    /// Whether a correct registry would have sent this reply.
     pub(crate) is_right: bool,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Window {
-    /// In the order of sending; `None` where an answer has come.
+    /// In the order of sending; `None` where a reply has arrived.
     waiting: Vec<Option<Asked>>,
     sent: usize,
     settled: usize,
-    /// Where the first is that waits.
+    /// The index of the first request that waits for a reply.
     first: usize,
 }
 
@@ -53,15 +53,15 @@ impl Window {
         self.waiting.is_empty()
     }
 
-    /// Whether everything is answered.
+    /// Whether every request has a reply.
     pub(crate) fn is_settled(&self) -> bool {
         self.settled == self.waiting.len()
     }
 
-    /// What has not been sent yet.
+    /// The requests that have not been sent yet.
     pub(crate) fn unsent(&self) -> impl ExactSizeIterator<Item = Request> + '_ {
         let unsent = self.waiting.get(self.sent..).unwrap_or_default();
-        // What was not sent has no answer.
+        // An unsent request has no reply yet, so each element is `Some`.
         unsent.iter().map(|asked| asked.map_or(Request::List, |asked| asked.request))
     }
 
@@ -69,17 +69,17 @@ impl Window {
         self.sent += count;
     }
 
-    /// How many answers may still come.
+    /// How many replies may still arrive.
     pub(crate) fn expected(&self) -> usize {
         self.sent - self.settled
     }
 
-    /// What has no answer.
+    /// The requests without a reply.
     pub(crate) fn unanswered(&self) -> impl Iterator<Item = Request> + '_ {
         self.waiting.iter().flatten().map(|asked| asked.request)
     }
 
-    /// Finds what an answer is for; `None` if nothing waits for one.
+    /// Finds the request that a reply belongs to; `None` if no request waits for one.
     pub(crate) fn settle(&mut self, answer: Answer) -> Option<Settled> {
         let right = self.find(|request| match (answer, request) {
             (Answer::Acknowledged, Request::Register(_) | Request::Unregister(_))
@@ -87,7 +87,7 @@ impl Window {
             (Answer::Serves(told), Request::Query(asked)) => told == asked,
             _ => false,
         });
-        // A wrong answer is most likely for a request of the kind that has such answers.
+        // A wrong reply most likely belongs to a request of the kind that has such replies.
         let place = right.or_else(|| {
             let is_of_query = matches!(answer, Answer::Serves(_) | Answer::Nobody | Answer::Alien);
             self.find(|request| is_of_query && matches!(request, Request::Query(_)))

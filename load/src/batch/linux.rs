@@ -1,4 +1,4 @@
-//! With `sendmmsg` and `recvmmsg`.
+//! Batches of datagrams with `sendmmsg` and `recvmmsg`.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::UdpSocket;
@@ -10,7 +10,7 @@ use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, sendmmsg};
 use super::ANSWER;
 use crate::window::MAX_WINDOW;
 
-/// Answers taken by one call.
+/// The most replies that one call receives.
 const TAKEN: usize = 64;
 
 /// Buffers that all sockets of a thread use in turn.
@@ -29,7 +29,7 @@ impl Batch {
         }
     }
 
-    /// Sends as many as there is room for; tells how many.
+    /// Sends as many datagrams as the socket accepts and returns how many.
     pub(crate) fn send<'m>(
         &mut self,
         socket: &UdpSocket,
@@ -45,7 +45,7 @@ impl Batch {
         Ok(sendmmsg(fd, &mut self.sent, &parts, to, [], flags)?.count())
     }
 
-    /// Takes what has come, at most about `expected` datagrams, and tells how many.
+    /// Receives the datagrams that have arrived, about `expected` at most, and returns how many.
     pub(crate) fn receive(
         &mut self,
         socket: &UdpSocket,

@@ -1,4 +1,5 @@
-//! Datagrams in and out of a connected socket, many a system call where the system can.
+//! Sends and receives datagrams on a connected socket, many in one system call where the system
+//! supports that.
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 mod linux;
@@ -10,5 +11,5 @@ pub(super) use linux::Batch;
 #[cfg(not(all(target_os = "linux", not(feature = "portable"))))]
 pub(super) use portable::Batch;
 
-/// Room for one answer: RPyC's clients read no longer ones.
+/// The buffer size for one reply. RPyC's clients read no longer replies.
 const ANSWER: usize = 16 << 10;

@@ -1,4 +1,4 @@
-//! One datagram a call.
+//! One datagram for each system call.
 
 use std::io::{self, ErrorKind};
 use std::net::UdpSocket;
@@ -15,7 +15,7 @@ impl Batch {
         Self { buffer: vec![0; ANSWER] }
     }
 
-    /// Sends as many as there is room for; tells how many.
+    /// Sends as many datagrams as the socket accepts and returns how many.
     #[expect(clippy::needless_pass_by_ref_mut, reason = "as on Linux, where headers are kept")]
     pub(crate) fn send<'m>(
         &mut self,
@@ -25,7 +25,7 @@ impl Batch {
         repeat(messages, |message| socket.send(message).map(|_| ()))
     }
 
-    /// Takes what has come, at most `expected` datagrams, and tells how many.
+    /// Receives the datagrams that have arrived, `expected` at most, and returns how many.
     pub(crate) fn receive(
         &mut self,
         socket: &UdpSocket,
@@ -40,7 +40,8 @@ impl Batch {
     }
 }
 
-/// How often something could be done; an error only if not once.
+/// Calls `once` for each item until it fails, and returns how often it succeeded; an error only if
+/// the first call fails.
 fn repeat<T>(
     items: impl IntoIterator<Item = T>,
     mut once: impl FnMut(T) -> io::Result<()>,
@@ -51,7 +52,7 @@ fn repeat<T>(
             Ok(()) => count += 1,
             Err(error) if count == 0 => return Err(error),
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            // It comes again, at the next call, if it lasts.
+            // A lasting error returns at the next call.
             Err(_) => break,
         }
     }

@@ -1,28 +1,28 @@
-//! Python literals in the words of a command line.
+//! Python literals on the command line.
 
 use rpyc_protocol::brine::{FrozenSet, Int, Value};
 
-/// How deep a literal may nest.
+/// The maximum nesting depth of a literal.
 const DEPTH: u8 = 50;
 
-/// What a Python literal stands for.
+/// The value of a Python literal.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Literal {
-    /// What has a form of its own on the wire.
+    /// A value with a wire form.
     Value(Value),
-    /// A tuple with a list or a dict in it.
+    /// A tuple that contains a list or a dict.
     Tuple(Vec<Self>),
     List(Vec<Self>),
     Dict(Vec<(Value, Self)>),
 }
 
 impl Literal {
-    /// Reads a word: a Python literal is what it stands for, and any other word is itself as text.
+    /// Parses a word as a Python literal. Any other word becomes a string.
     pub(crate) fn of_word(word: &str) -> Self {
         Self::parse(word).unwrap_or_else(|| Self::Value(word.into()))
     }
 
-    /// Reads a Python literal, as `ast.literal_eval` does, or nothing if the text is none.
+    /// Parses a literal as `ast.literal_eval` does; `None` if the text is not one.
     fn parse(text: &str) -> Option<Self> {
         let mut reader = Reader { rest: text };
         let literal = reader.literal(DEPTH)?;
@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
     fn tuple(&mut self, depth: u8) -> Option<Literal> {
         let (mut members, has_comma) = self.members('(', ')', depth)?;
         match (members.pop(), has_comma) {
-            // Parentheses around one thing only group.
+            // Parentheses around a single item without a comma only group.
             (Some(one), false) if members.is_empty() => Some(one),
             (last, _) => {
                 members.extend(last);
@@ -83,7 +83,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Members between `open` and `close`, and whether there was a comma.
+    /// Parses the members between `open` and `close`, and returns whether there was a comma.
     fn members(&mut self, open: char, close: char, depth: u8) -> Option<(Vec<Literal>, bool)> {
         let (mut members, mut has_comma) = (Vec::new(), false);
         self.eat_char(open).then_some(())?;
@@ -103,14 +103,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A dict, or a set of values.
+    /// Parses a dict, or a set of values.
     fn braces(&mut self, depth: u8) -> Option<Literal> {
         self.eat_char('{').then_some(())?;
         let (mut pairs, mut members) = (Vec::new(), Vec::new());
         while !self.eat_char('}') {
             let first = self.literal(depth)?;
             if self.eat_char(':') {
-                // Python cannot hash what is not a value either.
+                // A key must be a value; Python cannot hash the other literals either.
                 let Literal::Value(key) = first else { return None };
                 pairs.push((key, self.literal(depth)?));
             } else {
@@ -152,7 +152,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A number with its sign.
+    /// Parses a number with its sign.
     fn real(&mut self) -> Option<Real> {
         let is_negative = self.rest.starts_with('-');
         self.rest = self.rest.strip_prefix(['+', '-']).unwrap_or(self.rest);
@@ -177,7 +177,7 @@ impl<'a> Reader<'a> {
             return Some(Real::Imaginary(format!("{sign}{imaginary}").parse().ok()?));
         }
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
-            // Python takes a leading zero for a slip, unless the number is 0.
+            // Python rejects leading zeros, unless the number is 0.
             let is_octal_of_old = text.len() > 1 && text.starts_with('0') && !is_zero(&text);
             return if is_octal_of_old {
                 None
@@ -233,7 +233,7 @@ impl<'a> Reader<'a> {
         bytes.ok().map(Value::Bytes)
     }
 
-    /// What stands behind a backslash.
+    /// Parses the characters after a backslash.
     fn escape(&mut self, is_bytes: bool, text: &mut String) -> Option<()> {
         let next = self.next_char()?;
         let character = match next {
@@ -250,9 +250,9 @@ impl<'a> Reader<'a> {
             'u' if !is_bytes => self.code(4)?,
             'U' if !is_bytes => self.code(8)?,
             '0'..='7' => self.octal(next)?,
-            // Names of characters are not known here.
+            // This parser does not know the names of characters.
             'N' if !is_bytes => return None,
-            // Python keeps the backslash of what is no escape.
+            // Python keeps the backslash of an unknown escape.
             _ => {
                 text.extend(['\\', next]);
                 return Some(());
@@ -332,7 +332,7 @@ impl Real {
     }
 }
 
-/// Underscores may stand between digits only.
+/// Removes underscores, which may stand only between digits.
 fn without_underscores(text: &str) -> Option<String> {
     let is_misplaced = text.starts_with('_')
         || text.ends_with('_')
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn values_are_read_as_python_reads_them() {
-        // Each right side is `repr(ast.literal_eval(left))` of CPython 3.11.
+        // Each right side is the output of `repr(ast.literal_eval(left))` in CPython 3.11.
         let cases = [
             ("None", "None"),
             ("True", "True"),

@@ -1,4 +1,4 @@
-//! Where the log goes and how it looks.
+//! The destination and format of the log.
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::cli::{LogFormat, LogLevel};
 
-/// Sends everything logged from here on to `file`, or else to standard error.
+/// Starts logging to `file`, or to standard error without one.
 pub(crate) fn start(level: LogLevel, format: LogFormat, file: Option<&Path>) -> anyhow::Result<()> {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,

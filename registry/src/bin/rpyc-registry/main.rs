@@ -16,12 +16,12 @@ use clap::Parser;
 use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
 
-/// A switch that cannot be followed here.
+/// An error in the use of the command line.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct UsageError(&'static str);
 
-/// What usage errors end with; clap's own end with the same.
+/// The exit code for usage errors, the same as clap's.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 fn fail(error: &anyhow::Error) -> ExitCode {
     let is_broken_pipe = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     if error.downcast_ref().is_some_and(is_broken_pipe) {
-        // Whoever reads the answer has read enough.
+        // The reader of standard output has closed it, which is not a failure.
         return ExitCode::SUCCESS;
     }
     let tell = |text: &str| anstream::eprintln!("rpyc-registry: {}", output::printable(text));

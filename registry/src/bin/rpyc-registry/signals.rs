@@ -1,18 +1,18 @@
-//! Being asked to end.
+//! Signals that ask the process to end, and changes of the terminal's size.
 
 use anyhow::Context;
 
-/// How the process was asked to end.
+/// The kind of request to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// From the keyboard, or as if.
+    /// An interrupt, as from the keyboard.
     Interrupt,
-    /// By a supervisor.
+    /// A request to terminate, as from a supervisor.
     #[cfg_attr(not(unix), expect(dead_code, reason = "unix alone has this signal"))]
     Terminate,
 }
 
-/// Listens from now on; the future completes when somebody asks the process to end.
+/// Starts to listen at the call; the future completes when a signal asks the process to end.
 #[cfg(unix)]
 pub(crate) fn listen() -> anyhow::Result<impl Future<Output = Request>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -27,26 +27,26 @@ pub(crate) fn listen() -> anyhow::Result<impl Future<Output = Request>> {
     })
 }
 
-/// Listens from now on; the future completes when somebody asks the process to end.
+/// Starts to listen at the call; the future completes when a signal asks the process to end.
 #[cfg(not(unix))]
 pub(crate) fn listen() -> anyhow::Result<impl Future<Output = Request>> {
     Ok(async {
         if tokio::signal::ctrl_c().await.is_err() {
-            // Without the signal there is nothing to wait for but the end of the process.
+            // If the signal is not available, only the end of the process remains.
             std::future::pending::<()>().await;
         }
         Request::Interrupt
     })
 }
 
-/// Word that the terminal has another size.
+/// Notifies of changes of the terminal's size.
 #[derive(Debug)]
 pub(crate) struct Resized {
     #[cfg(unix)]
     signal: tokio::signal::unix::Signal,
 }
 
-/// Listens from now on for the terminal's changes of size.
+/// Starts to listen for changes of the terminal's size.
 pub(crate) fn resized() -> anyhow::Result<Resized> {
     Ok(Resized {
         #[cfg(unix)]
@@ -56,7 +56,7 @@ pub(crate) fn resized() -> anyhow::Result<Resized> {
 }
 
 impl Resized {
-    /// Completes when the size has changed; where the system does not tell, never.
+    /// Completes when the size has changed, and never on systems that do not report changes.
     ///
     /// # Cancel safety
     /// Cancel safe.

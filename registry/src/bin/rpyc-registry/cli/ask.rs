@@ -1,4 +1,4 @@
-//! Verbs that ask a registry.
+//! Arguments of the verbs that query a registry.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub(crate) struct ListArgs {
     pub(crate) ask: AskArgs,
 }
 
-/// Which instances are meant, by what they tell about themselves.
+/// Selects instances by the details that they registered.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Filters")]
 pub(crate) struct FilterArgs {
@@ -63,7 +63,7 @@ pub(crate) struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// In the registry's words.
+    /// The same selection as the filter of a native query.
     pub(crate) fn filter(&self) -> Filter {
         Filter {
             tags_all: self.tag.iter().cloned().collect(),

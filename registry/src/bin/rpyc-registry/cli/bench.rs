@@ -1,4 +1,4 @@
-//! The verb that puts a registry under load.
+//! Arguments of `bench`, which load-tests a registry.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Verbs that talk to a server.
+//! Arguments of the verbs that connect to a server.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::value::parse_duration;
 use super::{AskArgs, OutputFormat};
 use crate::command::Target;
 
-/// How to speak to a server.
+/// The protocol options of a connection.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct SpeakArgs {
     /// The dialect of the server: 5 for RPyC 4.1 to 5.3, 6 for RPyC 6. Without it, the dialect that
@@ -19,7 +19,7 @@ pub(crate) struct SpeakArgs {
 }
 
 impl SpeakArgs {
-    /// The options of a connection with the dialect.
+    /// Applies the dialect to a connection builder.
     pub(crate) fn apply(self, builder: ConnectionBuilder) -> ConnectionBuilder {
         match self.dialect {
             Some(dialect) => builder.dialect(dialect),

@@ -1,4 +1,4 @@
-//! What can be written on the command line. What it means is in `command`.
+//! The syntax of the command line. The modules of `command` run the verbs.
 
 mod ask;
 mod bench;
@@ -211,11 +211,11 @@ pub(crate) enum Shell {
 }
 
 impl Cli {
-    /// The command to run, with switches before and after its name taken together, and the
-    /// registries it is to ask.
+    /// Combines the switches before and after the command's name, and returns the command to run
+    /// and the registries that it sends to.
     ///
     /// # Errors
-    /// A usage error if switches and command do not belong together.
+    /// A usage error if the switches and the command do not belong together.
     pub(crate) fn into_command(self) -> Result<(Command, Option<Registries>), clap::Error> {
         let conflict =
             |message: &str| Err(Self::command().error(ErrorKind::ArgumentConflict, message));

@@ -1,4 +1,4 @@
-//! Verbs of operators.
+//! Arguments of the verbs for operators.
 
 use std::str::FromStr;
 
@@ -8,7 +8,7 @@ use rpyc_client::{Endpoint, Port, ServiceName};
 
 use super::AskArgs;
 
-/// Which instances a verb is about.
+/// Selects the instances that a verb applies to.
 #[derive(Clone, Debug, Args)]
 #[command(group = ArgGroup::new("meant").required(true).args(["name", "instance"]))]
 pub(crate) struct MeantArgs {
@@ -26,7 +26,7 @@ pub(crate) struct MeantArgs {
 }
 
 impl MeantArgs {
-    /// In the registry's words.
+    /// The same selection as the target of a native request.
     pub(crate) fn meant(&self) -> Meant {
         let place = self.place.clone();
         let (host, port) = place.map_or((None, None), |it| (Some(it.host), it.port));
@@ -34,7 +34,7 @@ impl MeantArgs {
         Meant { instance: self.instance, name, host, port, lease: None }
     }
 
-    /// Whether a server of the name at this endpoint is meant.
+    /// Whether the selection includes a server of the name at this endpoint.
     pub(crate) fn includes(&self, endpoint: &Endpoint) -> bool {
         self.place.as_ref().is_none_or(|place| {
             place.host == endpoint.host
@@ -54,7 +54,7 @@ impl std::fmt::Display for MeantArgs {
     }
 }
 
-/// A host, and perhaps a port there: `10.0.0.7`, `10.0.0.7:18861`, `[fd00::7]:18861`,
+/// A host with an optional port: `10.0.0.7`, `10.0.0.7:18861`, `[fd00::7]:18861`,
 /// `10.0.0.7:/run/x.sock`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -70,7 +70,7 @@ impl FromStr for Place {
             Some((host, "")) => (host, None),
             Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or(rest))),
             None => match text.split_once(':') {
-                // An address with several colons is of IPv6, and has no port.
+                // An address with several colons and no brackets is an IPv6 address without a port.
                 Some((_, rest)) if !rest.starts_with('/') && rest.contains(':') => (text, None),
                 Some((host, port)) => (host, Some(port)),
                 None => (text, None),

@@ -1,4 +1,4 @@
-//! Verbs that tell a registry what is served on this machine.
+//! Arguments of the verbs that register servers of this machine.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
@@ -50,7 +50,7 @@ pub(crate) struct RegisterArgs {
     pub(crate) command: Vec<OsString>,
 }
 
-/// What this project's registry can be told besides names and a port.
+/// The details that this project's registry accepts in addition to names and a port.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "What RPyC's own registry cannot be told")]
 pub(crate) struct ToldArgs {
@@ -89,7 +89,7 @@ pub(crate) struct ToldArgs {
 }
 
 impl ToldArgs {
-    /// The switches that are given.
+    /// The switches that the command line contains.
     pub(crate) fn given(&self) -> Vec<&'static str> {
         let all = [
             ("--ttl", self.ttl.is_some()),

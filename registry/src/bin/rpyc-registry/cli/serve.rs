@@ -1,7 +1,7 @@
-//! The switches of the daemon, each of which is a key of its configuration file as well.
+//! The switches of the daemon, each of which is also a key of its configuration file.
 //!
-//! To add one: a field here, and what it means in `command/serve.rs`. The file, the environment,
-//! `check-config` and the help follow.
+//! To add a switch, add a field here and use its value in `command/serve.rs`. The file, the
+//! environment, `check-config` and the help follow from the field.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -22,7 +22,7 @@ use serde::{Serialize, Serializer};
 
 use super::value::{Failing, ListingFor, LogFormat, LogLevel, Mode, Share, Span, StoreKind};
 
-/// Everything that can be set about the daemon, as it is once it is known.
+/// All settings of the daemon, after they are resolved.
 #[derive(Clone, Debug, Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct ServeArgs {
@@ -207,19 +207,19 @@ pub(crate) struct LimitArgs {
     pub(crate) max_connections: usize,
 }
 
-/// Reads a network, or one address as the network of itself alone.
+/// Parses a network, or a single address as a network of one address.
 fn parse_network(text: &str) -> Result<IpNet, String> {
     let alone = |ip: IpAddr| IpNet::from(ip);
     let network = text.parse::<IpNet>().or_else(|_| text.parse().map(alone));
     network.map_err(|_neither| "it is no network, like 10.0.0.0/8 or fd00::/8".to_owned())
 }
 
-/// Reads a number as RPyC's command line does: white space around it means nothing.
+/// Parses a number as RPyC's command line does, which ignores white space around it.
 fn parse_trimmed<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
     text.trim().parse().map_err(|error: T::Err| error.to_string())
 }
 
-/// Reads who may list. Nothing at all is RPyC's only way to say "nobody".
+/// Parses the listing switch. RPyC's own switch has only the empty value for "nobody".
 fn parse_listing(text: &str) -> Result<ListingFor, String> {
     if text.is_empty() {
         return Ok(ListingFor::Nobody);
@@ -243,19 +243,19 @@ fn shown<T: ToString, S: Serializer>(values: &[T], serializer: S) -> Result<S::O
     serializer.collect_seq(values.iter().map(ToString::to_string))
 }
 
-/// The key of the file of the configuration itself, which is no setting.
+/// The switch that names the configuration file. It is not a setting itself.
 const CONFIG: &str = "config";
 
-/// The switches that were written on the command line, by key, as they were written.
+/// The switches on the command line, by key, with their values unparsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Switches {
-    /// The file with more of them.
+    /// The configuration file with more settings.
     pub(crate) config: Option<PathBuf>,
     pub(crate) values: BTreeMap<String, Vec<OsString>>,
 }
 
 impl Switches {
-    /// These switches, and where one is not given that of `before`.
+    /// Merges two sets of switches: a switch in `self` wins over the same switch in `before`.
     pub(crate) fn or(self, before: Self) -> Self {
         let config = self.config.or(before.config);
         let mut values = before.values;
@@ -263,7 +263,7 @@ impl Switches {
         Self { config, values }
     }
 
-    /// A command that takes nothing but the settings, and them in long form.
+    /// A command that accepts only the settings, in long form.
     pub(crate) fn parser() -> Command {
         ServeArgs::augment_args(Command::new("rpyc-registry").no_binary_name(true))
             .disable_help_flag(true)

@@ -1,4 +1,4 @@
-//! How values are written, in switches, in the environment and in the configuration file alike.
+//! The syntax of values, which is the same in switches, the environment and the configuration file.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use rpyc_client::Port;
 use serde::Serialize;
 
-/// Reads seconds, as RPyC does, or a duration with units.
+/// Parses a number of seconds, as RPyC does, or a duration with units.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration = match text.trim().parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
@@ -18,7 +18,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err("it must be more than 0".to_owned()) } else { Ok(duration) }
 }
 
-/// Reads a TCP port or, if it has a slash, the path of a unix socket.
+/// Parses a TCP port or, if the text contains a slash, the path of a unix socket.
 pub(crate) fn parse_port(text: &str) -> Result<Port, String> {
     if text.contains('/') {
         return Port::path(text).map_err(|error| error.to_string());
@@ -29,14 +29,14 @@ pub(crate) fn parse_port(text: &str) -> Result<Port, String> {
     Port::tcp(port).map_err(|error| error.to_string())
 }
 
-/// Reads `KEY=VALUE`.
+/// Parses `KEY=VALUE`.
 pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
     let (key, value) = pair.ok_or_else(|| "write KEY=VALUE".to_owned())?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// A duration that people write and read.
+/// A duration in the form that people write and read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub(crate) struct Span(pub(crate) Duration);
 
@@ -60,7 +60,7 @@ impl Serialize for Span {
     }
 }
 
-/// A part of a whole: `0.15` or `15%`.
+/// A fraction: `0.15` or `15%`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Share(pub(crate) f64);
@@ -90,7 +90,8 @@ pub(crate) enum Mode {
     Both,
 }
 
-/// Who may list. RPyC's switch is yes or no, in the ways in which one says that.
+/// The clients that may list names. RPyC's switch is a boolean, so the usual spellings of booleans
+/// are accepted too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ListingFor {
@@ -132,7 +133,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Shows what can be written for a value, so that it can be a default.
+/// Displays a value as it can be written, so that it can be a default.
 macro_rules! display_as_written {
     ($($name:ty),*) => {$(
         impl fmt::Display for $name {

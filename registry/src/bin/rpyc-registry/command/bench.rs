@@ -18,7 +18,7 @@ use crate::cli::{BenchArgs, BenchFormat};
 use crate::output::{self, plural};
 use crate::{UsageError, signals};
 
-/// Instances a name, unless told otherwise.
+/// The default number of instances for each name.
 const INSTANCES_A_NAME: u32 = 5;
 
 pub(crate) fn run(args: &BenchArgs, has_registries: bool) -> anyhow::Result<ExitCode> {
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &BenchArgs, has_registries: bool) -> anyhow::Result<Exit
     }
     let stop = Arc::<AtomicBool>::default();
     let until_interrupted = Arc::clone(&stop);
-    // The sources keep threads of their own busy; this one waits for whichever comes first.
+    // The load test keeps other threads busy; this thread waits for its end or for a signal.
     block_on(async move {
         let mut interrupt = Box::pin(signals::listen()?);
         let args = args.clone();
@@ -60,7 +60,8 @@ fn bench(args: &BenchArgs, stop: Arc<AtomicBool>) -> anyhow::Result<ExitCode> {
         report.load = Some(load);
     }
     if !args.keep {
-        // An interrupt ends the load; it does not leave the instances registered.
+        // An interrupt ends the measured load, but must not stop the deregistration of the
+        // instances.
         test.set_stop(Arc::default());
         let bulk = test.unregister(reached).map_err(advise)?;
         let what = format!("unregistered {}", plural(bulk.acknowledged.into(), "instance"));
@@ -81,7 +82,7 @@ fn print(args: &BenchArgs, print: impl FnOnce() -> io::Result<()>) -> io::Result
     if args.output == BenchFormat::Table { print() } else { Ok(()) }
 }
 
-/// Adds what to do about an error.
+/// Adds advice to an error.
 fn advise(error: LoadError) -> anyhow::Error {
     let advice = match error {
         LoadError::NoReply { .. } => {
@@ -111,7 +112,7 @@ fn settings(args: &BenchArgs) -> anyhow::Result<Settings> {
     Ok(settings)
 }
 
-/// The one address that is meant.
+/// Resolves the address of the registry, which must be a single host.
 fn resolve(address: &RegistryAddr) -> anyhow::Result<SocketAddr> {
     if address.transport() == Transport::Tcp {
         bail!(UsageError("bench asks over UDP; give the address without tcp://"));
@@ -130,11 +131,12 @@ fn resolve(address: &RegistryAddr) -> anyhow::Result<SocketAddr> {
     Ok(found)
 }
 
-/// Which hosts to seem to be.
+/// Chooses the hosts to simulate.
 fn hosts(args: &BenchArgs, target: SocketAddr) -> anyhow::Result<Hosts> {
     let is_loopback = matches!(target.ip(), IpAddr::V4(ip) if ip.is_loopback());
     let count = match args.hosts {
-        // Elsewhere a machine has 127.0.0.1 only, unless somebody gave it more.
+        // Systems other than Linux have only 127.0.0.1 unless an administrator added more loopback
+        // addresses.
         None if !is_loopback || !cfg!(target_os = "linux") => return Ok(Hosts::This),
         None => args.sources,
         Some(hosts) => hosts,

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &CallArgs, registries: Option<Registries>) -> anyhow::Re
             }
         };
         let shown: Result<_, CallError> = called.await;
-        // Says goodbye; the answer is here, so a peer that hangs does not matter.
+        // Closes in order. The result is already here, so a peer that hangs does not matter.
         connection.close().await;
         match shown {
             Ok(Shown::Json(document)) => output::json(&document)?,
@@ -47,7 +47,7 @@ enum Shown {
     Text(String),
 }
 
-/// Words to arguments: `KEY=VALUE` by keyword, everything else by position.
+/// Converts words to arguments: `KEY=VALUE` to keyword arguments, all others to positional ones.
 fn arguments(words: &[String]) -> Args {
     words.iter().fold(Args::new(), |args, word| match keyword(word) {
         Some((key, value)) => args.kwarg(key, parcel(Literal::of_word(value))),
@@ -63,7 +63,8 @@ fn keyword(word: &str) -> Option<(&str, &str)> {
     is_identifier.then_some((key, value))
 }
 
-/// Lists and dicts have no form on the wire: the server gets references to those here.
+/// Converts a literal. Lists and dicts have no wire form, so the server gets references to local
+/// ones.
 fn parcel(literal: Literal) -> Parcel {
     match literal {
         Literal::Value(value) => Parcel::Value(value),

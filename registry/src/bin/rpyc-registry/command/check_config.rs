@@ -1,4 +1,4 @@
-//! `rpyc-registry check-config`: how the registry would be set up.
+//! `rpyc-registry check-config`: prints the settings that the registry would use.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `rpyc-registry completions`: scripts for shells.
+//! `rpyc-registry completions`: prints completion scripts for shells.
 
 use std::io;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `rpyc-registry describe`: everything about the instances of a name.
+//! `rpyc-registry describe`: prints all details of the instances of a name.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -46,10 +46,11 @@ pub(crate) fn run(args: &DescribeArgs, registries: Option<Registries>) -> anyhow
     Ok(ExitCode::SUCCESS)
 }
 
-/// A name, and what is known of who serves it.
+/// A name and the instances that serve it.
 type Described = (String, Vec<Instance>);
 
-/// What is known, and by which registry if that is not RPyC's own.
+/// Returns the matching instances and the registry they came from, or no registry if only RPyC's
+/// own registry replied.
 async fn ask(
     meant: &MeantArgs,
     registrar: &Registrar,
@@ -67,7 +68,7 @@ async fn ask(
         }
         Err(error) => error,
     };
-    // RPyC's own registry is silent to all but its own words.
+    // RPyC's own registry does not reply to native requests, so use its protocol.
     if let (Some(name), true) = (&meant.name, error.code().is_none())
         && let Ok(mut instances) = registrar.resolve(name).await
     {
@@ -99,7 +100,7 @@ fn show((name, instances): &Described) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What is known of an instance, in the order in which one asks.
+/// The details of an instance, the most useful first.
 fn facts(instance: &Instance) -> Vec<(&'static str, String)> {
     let time = output::duration;
     let mut facts = Vec::new();

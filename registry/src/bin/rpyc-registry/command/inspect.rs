@@ -1,4 +1,4 @@
-//! `rpyc-registry inspect`: what a server offers.
+//! `rpyc-registry inspect`: prints the methods of a server.
 
 use std::process::ExitCode;
 
@@ -9,10 +9,10 @@ use super::block_on;
 use crate::cli::{InspectArgs, OutputFormat};
 use crate::output;
 
-/// How services in Python mark what clients may use.
+/// The prefix with which services in Python mark methods that clients may call.
 const EXPOSED: &str = "exposed_";
 
-/// A method that is offered: its name without marks, and its documentation.
+/// A method that clients may call: its name without the prefix, and its documentation.
 type Offer = (String, Option<String>);
 
 pub(crate) fn run(args: &InspectArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &InspectArgs, registries: Option<Registries>) -> anyhow:
     Ok(ExitCode::SUCCESS)
 }
 
-/// Of what a peer tells of its methods, those that a client may call.
+/// Selects the methods that a client may call from all methods of a peer.
 fn offers(methods: Vec<Offer>) -> Vec<Offer> {
     let is_python_service = methods.iter().any(|(name, _)| name.starts_with(EXPOSED));
     let offered = methods.into_iter().filter_map(|(name, doc)| {

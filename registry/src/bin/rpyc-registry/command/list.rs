@@ -1,4 +1,4 @@
-//! `rpyc-registry list`: the names, and who serves them.
+//! `rpyc-registry list`: lists the names and the instances that serve them.
 
 use std::process::ExitCode;
 
@@ -40,7 +40,7 @@ async fn ask(
     registrar: &Registrar,
 ) -> anyhow::Result<(RegistryAddr, Vec<Service>)> {
     if args.glob.is_none() && !is_filtered(args) {
-        // RPyC's own registry understands this, too.
+        // RPyC's own registry supports this request too.
         let snapshot = registrar.services(args.host.as_deref()).await?;
         return Ok((snapshot.registry, snapshot.services));
     }
@@ -50,7 +50,7 @@ async fn ask(
         (Ok(answer), _) => Ok((answer.registry, answer.value)),
         (Err(error @ RequestError::Declined(_)), _) => Err(error.into()),
         (Err(error), Some(glob)) if !is_filtered(args) => {
-            // Names can be chosen here as well.
+            // The fallback: list all names, and match the glob here.
             let Ok(mut snapshot) = registrar.services(args.host.as_deref()).await else {
                 return Err(error.into());
             };
@@ -68,7 +68,7 @@ fn is_filtered(args: &ListArgs) -> bool {
     args.filter.filter() != rpyc_client::native::Filter::default()
 }
 
-/// A line for each name.
+/// One line for each name.
 fn summary(services: &[Service]) -> Table {
     let headings = [Column::cut("NAME"), Column::whole("INSTANCES"), Column::cut("STATES")];
     let mut table = Table::new(headings);
@@ -86,7 +86,7 @@ fn summary(services: &[Service]) -> Table {
     table
 }
 
-/// A line for each instance.
+/// One line for each instance.
 fn instances(services: &[Service]) -> Table {
     let mut table = Table::new(output::INSTANCE_COLUMNS);
     for Service { name, instances, .. } in services {

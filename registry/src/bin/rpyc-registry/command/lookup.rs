@@ -1,4 +1,4 @@
-//! `rpyc-registry lookup`: where a name is served.
+//! `rpyc-registry lookup`: prints the addresses that serve a name.
 
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &LookupArgs, registries: Option<Registries>) -> anyhow::
             output::json(&json!({ "name": name.as_str(), "instances": instances }))?;
         }
         OutputFormat::Table | OutputFormat::Name => {
-            // In the registry's order, which takes turns.
+            // In the registry's order, which rotates.
             let found = block_on(async { Ok(registrar.discover(&name).await?) });
             let found = found.with_context(|| args.name.clone())?;
             output::lines(found.iter().map(ToString::to_string))?;

@@ -1,4 +1,4 @@
-//! One file a verb.
+//! The verbs, one in each file.
 
 pub(crate) mod bench;
 pub(crate) mod call;
@@ -26,13 +26,14 @@ pub(crate) use target::Target;
 use anyhow::Context;
 use rpyc_client::{Registrar, Registries};
 
-/// Runs a client verb, which needs one thread.
+/// Runs a client verb on the current thread.
 fn block_on<T>(verb: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start")?.block_on(verb)
 }
 
-/// The registrar of the registries on the command line, else in the environment, else nearby.
+/// Creates the registrar for the registries on the command line, or else in the environment, or
+/// else nearby.
 fn registrar(registries: Option<Registries>, timeout: Duration) -> anyhow::Result<Registrar> {
     Ok(Registrar::builder(chosen(registries)?).timeout(timeout).build())
 }

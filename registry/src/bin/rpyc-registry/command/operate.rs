@@ -1,4 +1,4 @@
-//! `rpyc-registry drain`, `undrain`, `deregister` and `release`: what operators do.
+//! `rpyc-registry drain`, `undrain`, `deregister` and `release`: verbs for operators.
 
 use std::process::ExitCode;
 
@@ -49,7 +49,7 @@ pub(crate) fn release(
     })
 }
 
-/// How a change is told.
+/// The words that describe a change.
 struct Verb {
     done: &'static str,
     idle: &'static str,
@@ -79,8 +79,8 @@ fn is_unknown_target(error: &anyhow::Error) -> bool {
     error.downcast_ref().is_some_and(RequestError::is_unknown_target)
 }
 
-/// Asks each registry that is to know of registrations: each has a table of its own. One of them at
-/// least must do it; what the others say is told.
+/// Sends the request to each registry that servers register with, because each has a separate
+/// table. At least one of them must succeed; the errors of the others go to standard error.
 async fn each(
     registries: Option<Registries>,
     ask: &AskArgs,

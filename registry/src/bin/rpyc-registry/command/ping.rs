@@ -1,4 +1,4 @@
-//! `rpyc-registry ping`: whether the servers of a name answer, how fast, and what they speak.
+//! `rpyc-registry ping`: checks that the servers of a name answer, and reports latency and dialect.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,9 +18,9 @@ struct Pong {
 }
 
 struct Answer {
-    /// How long connecting took, and the first answer.
+    /// The time to connect and the time to the first reply.
     opening: Opening,
-    /// The time of one PING on the open connection.
+    /// The round-trip time of one PING on the open connection.
     round_trip: Duration,
     dialect: Dialect,
 }
@@ -43,7 +43,8 @@ pub(crate) fn run(args: &PingArgs, registries: Option<Registries>) -> anyhow::Re
                     let pong = Pong::of(&instance.endpoint.to_string(), builder, timeout).await;
                     if let (Some(id), Some(found)) = (instance.id, pong.discovery()) {
                         let target = native::Target { instance: Some(id), ..Default::default() };
-                        // For those who connect next; whether it succeeds says nothing here.
+                        // Later clients benefit from the report. Its result does not affect the
+                        // ping.
                         let _ = registrar.native().report_dialect(target, found).await;
                     }
                     pongs.push(pong);
@@ -73,14 +74,14 @@ impl Pong {
         Self { address: address.to_owned(), outcome: outcome.map_err(|error| format!("{error:#}")) }
     }
 
-    /// The dialect, if the one that was expected was wrong.
+    /// The dialect of the server, if the client expected another one.
     fn discovery(&self) -> Option<Dialect> {
         let answer = self.outcome.as_ref().ok()?;
         answer.opening.not_understood.map(|_| answer.dialect)
     }
 }
 
-/// Pings a server and does nothing else: where the dialect is not known, the first ping finds it.
+/// Sends only pings to a server. If its dialect is unknown, the first ping discovers it.
 async fn ping(
     address: &str,
     builder: ConnectionBuilder,

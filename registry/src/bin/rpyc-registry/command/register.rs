@@ -1,4 +1,4 @@
-//! `rpyc-registry register`: announce a server of any language.
+//! `rpyc-registry register`: announces a server in any language.
 
 use std::ffi::OsString;
 use std::process::{ExitCode, ExitStatus};
@@ -78,7 +78,8 @@ async fn once_with(args: &RegisterArgs, target: Registries) -> anyhow::Result<Ve
     }
     let registrar = registrar.build();
     let told = if given.is_empty() {
-        // What nobody renews needs no owner; and so `unregister` ends it.
+        // A registration without renewals needs no owner. Without an owner, `unregister` can end
+        // it.
         registrar.register(&args.names, &args.place.port).await?
     } else {
         if registrar.protocol().await?.value == RegistryProtocol::Legacy {
@@ -96,10 +97,10 @@ async fn once_with(args: &RegisterArgs, target: Registries) -> anyhow::Result<Ve
     Ok(told.into_iter().map(line).collect())
 }
 
-/// Announces until `shutdown`; tells whether every registry knows of the end.
+/// Announces until `shutdown`; returns whether every registry acknowledged the deregistration.
 ///
 /// # Errors
-/// Why a registry would not have it, if that is its first word: whoever started this should know.
+/// The refusal of a registry that has never accepted the registration, so that the caller sees it.
 async fn announce(
     args: &RegisterArgs,
     registries: Registries,
@@ -113,7 +114,7 @@ async fn announce(
     }
 }
 
-/// Runs the program, announces it meanwhile, unregisters, and ends as the program ended.
+/// Runs the program and announces it until it ends, then unregisters and returns its exit code.
 async fn while_running(
     args: &RegisterArgs,
     registries: Registries,
@@ -126,7 +127,8 @@ async fn while_running(
     let mut child = child.with_context(|| format!("cannot run {}", program.to_string_lossy()))?;
     let (over, is_over) = oneshot::channel::<()>();
     let running = async {
-        // Nobody is sent to a program that is about to end: the registries are told first.
+        // Unregister before the program ends, so that clients do not connect to it while it shuts
+        // down.
         let status = tokio::select! {
             status = child.wait() => status,
             request = signal => {
@@ -137,14 +139,14 @@ async fn while_running(
         };
         status.context("cannot learn how the program ended")
     };
-    // A program whose name is refused is not left to run.
+    // If a registry refuses the name, the program must not keep running.
     let announcing = async { announce(args, registries, is_over).await.map(farewell) };
     let (status, _) = tokio::try_join!(running, announcing)?;
     Ok(ended_as(status))
 }
 
-/// Tells on standard error how the registries answer, for as long as it is polled; ends when one
-/// refuses before it has ever agreed.
+/// Reports status changes of the registries on standard error while it is polled. It fails if a
+/// registry refuses the registration before it has ever accepted it.
 async fn tell<T>(
     args: &RegisterArgs,
     mut status: watch::Receiver<Vec<Status>>,
@@ -219,7 +221,7 @@ fn farewell(is_tidy: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Asks the program to end as we were asked.
+/// Passes the signal that this process received on to the program.
 #[cfg(unix)]
 fn pass_on(request: signals::Request, child: &Child) {
     use std::io::IsTerminal;
@@ -228,18 +230,18 @@ fn pass_on(request: signals::Request, child: &Child) {
     use nix::unistd::Pid;
 
     let signal = match request {
-        // A terminal has interrupted the program too.
+        // The terminal has interrupted the program as well.
         signals::Request::Interrupt if std::io::stdin().is_terminal() => return,
         signals::Request::Interrupt => Signal::SIGINT,
         signals::Request::Terminate => Signal::SIGTERM,
     };
     if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()) {
-        // A program that has just ended needs no asking.
+        // Sending fails if the program has just ended, which is harmless.
         let _ = kill(Pid::from_raw(pid), signal);
     }
 }
 
-/// Elsewhere a console interrupts all of its programs by itself.
+/// On other systems, the console interrupts all of its programs itself.
 #[cfg(not(unix))]
 fn pass_on(_: signals::Request, _: &Child) {}
 

@@ -1,4 +1,4 @@
-//! `rpyc-registry` and `rpyc-registry serve`: the daemon.
+//! `rpyc-registry` and `rpyc-registry serve`: runs the daemon.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -18,14 +18,14 @@ use crate::cli::{
 use crate::config::{self, Environment, Resolved};
 use crate::{logging, signals};
 
-/// How long requests under way may take to finish after a signal to end.
+/// How long requests in progress may take to finish after a termination signal.
 const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(switches: Switches) -> anyhow::Result<ExitCode> {
     let Resolved { args, remarks, .. } = config::resolve(switches, &Environment::of_process())?;
     let default_level = if args.quiet { LogLevel::Error } else { LogLevel::Info };
     let level = args.log_level.unwrap_or(default_level);
-    // An empty name is RPyC's standard error.
+    // RPyC uses an empty name for standard error.
     let logfile = args.logfile.as_deref().filter(|path| !path.as_os_str().is_empty());
     logging::start(level, args.log_format, logfile)?;
     for remark in remarks {
@@ -44,12 +44,13 @@ pub(crate) fn run(switches: Switches) -> anyhow::Result<ExitCode> {
     runtime.block_on(serve(setup(args), claim))
 }
 
-/// Adds to an error what to do about it on this command line.
+/// Adds advice in terms of this command line to an error.
 fn advised(error: StoreError, mode: Mode) -> anyhow::Error {
     let apart =
         "give each a directory of its own with --state-dir DIR, or none with --store memory";
     let advice = match (&error, mode) {
-        // As RPyC's registry is started twice, for each transport.
+        // RPyC's registry runs as two processes, one for each transport, so users may try that
+        // here.
         (StoreError::InUse { .. }, Mode::Udp | Mode::Tcp) => format!(
             "one process serves both UDP and TCP: start one alone, without --mode (-m). To run two \
              that do not share what they know, {apart}"
@@ -64,7 +65,7 @@ fn advised(error: StoreError, mode: Mode) -> anyhow::Error {
 }
 
 async fn serve(config: Config, claim: Option<Claim>) -> anyhow::Result<ExitCode> {
-    // Asked for before the addresses are told: whoever reads them may signal at once.
+    // Listen for signals before printing the addresses: a reader of them may send a signal at once.
     let shutdown = signals::listen()?;
     let server = match claim {
         None => Server::bind(&config)?,
@@ -88,17 +89,17 @@ async fn serve(config: Config, claim: Option<Claim>) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tells on standard output where requests are answered from now on.
+/// Prints the addresses of the listeners on standard output.
 fn tell(listeners: &[Listener]) {
     let mut stdout = std::io::stdout().lock();
     for listener in listeners {
-        // Whoever started this may not care to read it.
+        // Standard output may be closed, which is harmless.
         let _ = writeln!(stdout, "rpyc-registry listening on {listener}");
     }
     let _ = stdout.flush();
 }
 
-/// What the settings mean.
+/// Converts the settings to the configuration of the server.
 fn setup(args: ServeArgs) -> Config {
     Config {
         hosts: args.host,

@@ -1,4 +1,4 @@
-//! `rpyc-registry shell`: the prompt of a remote Python.
+//! `rpyc-registry shell`: opens the prompt of a remote Python.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::target::Target;
 use super::{block_on, registrar};
 use crate::cli::{ShellArgs, SpeakArgs};
 
-/// The port of `rpyc_classic`.
+/// The default port of `rpyc_classic`.
 const CLASSIC_PORT: u16 = 18812;
 
 pub(crate) fn run(args: &ShellArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
@@ -28,7 +28,8 @@ pub(crate) fn run(args: &ShellArgs, registries: Option<Registries>) -> anyhow::R
     })
 }
 
-/// By address; by name, if somebody serves it; or else the usual port of the host of that name.
+/// Connects to an address, to a server of the name, or else to the default port of the host with
+/// that name.
 async fn connect(
     target: &Target,
     registries: Option<Registries>,

@@ -1,21 +1,21 @@
-//! Where the daemon keeps what must outlast it.
+//! The directory for state that outlasts the daemon.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::Context;
 
-/// The directory of this program below a directory for the state of programs.
+/// The subdirectory of this program in a directory for state.
 const NAME: &str = "rpyc-registry";
 
-/// The directory to use: as the command line says, or a service manager, or the user's session, or else
-/// one in the user's home. The superuser has a home as well.
+/// Chooses the directory: from the command line, or else from the service manager, the user's
+/// session or the user's home. The superuser has a home as well.
 pub(super) fn choose(
     given: Option<PathBuf>,
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> anyhow::Result<PathBuf> {
     let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    // systemd separates several by colons; the first is the unit's own.
+    // systemd separates several directories with colons; the first one belongs to the unit.
     let of_unit = variable("STATE_DIRECTORY")
         .and_then(|list| std::env::split_paths(&list).next())
         .filter(|path| !path.as_os_str().is_empty());

@@ -1,4 +1,4 @@
-//! `rpyc-registry status`: how a registry does.
+//! `rpyc-registry status`: prints the state of a registry.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -55,7 +55,7 @@ fn document(answer: &Answer<Status>) -> Value {
     document
 }
 
-/// What an operator looks for first comes first; what is wrong is seen.
+/// The lines of the report, most important first; problems are highlighted.
 fn lines(answer: &Answer<Status>) -> Vec<(Style, String)> {
     let status = &answer.value;
     let alarm = Style::new().fg_color(Some(AnsiColor::Red.into()));

@@ -1,4 +1,4 @@
-//! Which server a verb is for: a name, or an address.
+//! The server that a verb connects to: a name or an address.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -11,8 +11,8 @@ use rpyc_client::{Connection, Registrar, Registries, ServiceName};
 use super::registrar;
 use crate::cli::SpeakArgs;
 
-/// A server, as written on the command line: `HOST:PORT` or the path of a unix socket, either perhaps
-/// with `?dialect=5` or `?dialect=6` behind it, or a name.
+/// A server as written on the command line: a name, `HOST:PORT`, or the path of a unix socket. The
+/// last two accept a suffix `?dialect=5` or `?dialect=6`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Address(String),
@@ -39,7 +39,7 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// Connects to the server, or to one of those that serve the name.
+    /// Connects to the server, or to one of the servers of the name.
     pub(crate) async fn connect(
         &self,
         registries: Option<Registries>,

@@ -1,4 +1,4 @@
-//! `rpyc-registry unregister`: end what a port of this machine serves.
+//! `rpyc-registry unregister`: ends the registration of a port of this machine.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Settings in environment variables: `RPYC_REGISTRY_` and the switch in capitals.
+//! Settings in environment variables: `RPYC_REGISTRY_` and the name of the switch in capitals.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -9,29 +9,30 @@ use clap::ArgAction;
 use super::{Origin, Written};
 use crate::cli::Switches;
 
-/// What the variable of each switch begins with. `RPYC_REGISTRY` itself is the clients'.
+/// The prefix of every variable. `RPYC_REGISTRY` itself belongs to clients.
 const PREFIX: &str = "RPYC_REGISTRY_";
 
-/// Kubernetes sets variables about a service of that name; this one is there whenever they are.
+/// Kubernetes sets variables with our prefix for a service named `rpyc-registry`. This one is
+/// always among them.
 const KUBERNETES: &str = "RPYC_REGISTRY_SERVICE_HOST";
 
-/// The variables that are about the registry.
+/// The variables with our prefix.
 #[derive(Debug, Default)]
 pub(crate) struct Environment(BTreeMap<String, OsString>);
 
 impl Environment {
-    /// Those of this process. An empty variable is as none.
+    /// Reads the variables of this process. An empty variable counts as unset.
     pub(crate) fn of_process() -> Self {
         std::env::vars_os().collect()
     }
 
-    /// The configuration file that is named.
+    /// The configuration file that a variable names.
     pub(super) fn config(&self) -> Option<PathBuf> {
         self.0.get(&variable("config")).map(PathBuf::from)
     }
 
-    /// What is set. Variables of ours that mean nothing are remarked upon, since they may be there for
-    /// somebody else.
+    /// Returns the settings in the variables. An unknown variable with our prefix adds a remark and
+    /// no error, because it may belong to another program.
     pub(super) fn settings(&self, remarks: &mut Vec<String>) -> Vec<(String, Written)> {
         let mut rest = self.0.clone();
         rest.remove(&variable("config"));
@@ -47,7 +48,7 @@ impl Environment {
                 continue;
             }
             let values = match (setting.get_action(), value.to_str()) {
-                // Rules with commas of their own are parted by semicolons.
+                // A probe rule contains commas, so semicolons separate the rules.
                 (ArgAction::Append, Some(text)) => {
                     let between = if key == "probe" { ';' } else { ',' };
                     text.split(between).map(|part| part.trim().into()).collect()
@@ -81,7 +82,7 @@ impl FromIterator<(OsString, OsString)> for Environment {
     }
 }
 
-/// The variable of a switch.
+/// The name of the variable of a switch.
 fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase().replace('-', "_"))
 }

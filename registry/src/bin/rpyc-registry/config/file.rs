@@ -1,4 +1,4 @@
-//! The configuration file: TOML, in which every switch is a key, with hyphens or underscores.
+//! The configuration file: TOML with a key for each switch, spelled with hyphens or underscores.
 //!
 //! Rules may be written as arrays of tables, such as `[[address-rule]]` with `from` and `to`.
 
@@ -12,10 +12,10 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::{Origin, Written};
 
-/// Reads what is written in a file.
+/// Reads the settings in a file.
 ///
 /// # Errors
-/// A sentence that names the file and, where it can be told, the line.
+/// A message that names the file and, if known, the line.
 pub(super) fn read(path: &Path) -> Result<Vec<(String, Written)>, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("cannot read the configuration {}: {error}", path.display()))?;
@@ -58,7 +58,7 @@ fn elements(value: Spanned<DeValue<'_>>) -> Vec<Spanned<DeValue<'_>>> {
     }
 }
 
-/// A value as it would be written in a switch.
+/// Converts a value to the text that its switch accepts.
 fn one(key: &str, value: Spanned<DeValue<'_>>) -> Result<String, String> {
     match value.get_ref() {
         DeValue::String(text) => Ok(text.clone().into_owned()),
@@ -73,7 +73,7 @@ fn one(key: &str, value: Spanned<DeValue<'_>>) -> Result<String, String> {
     }
 }
 
-/// A rule that is written as a table.
+/// Converts a rule from a table.
 fn rule<R: DeserializeOwned + Display>(value: Spanned<DeValue<'_>>) -> Result<String, String> {
     let rule = R::deserialize(ValueDeserializer::from(value));
     rule.map(|rule| rule.to_string()).map_err(|error| error.message().to_owned())

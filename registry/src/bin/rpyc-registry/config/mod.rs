@@ -1,8 +1,8 @@
-//! What is set, and by what: a switch wins over the environment, that over the file, that over the
-//! default.
+//! The settings and their origins. A switch wins over the environment, the environment over the
+//! file, and the file over the default.
 //!
-//! Every setting is read by the parser of its switch, wherever it is written, so that it means the
-//! same everywhere.
+//! The parser of the switch reads each setting, whatever its origin, so that a value means the same
+//! everywhere.
 
 mod environment;
 mod file;
@@ -21,17 +21,17 @@ use crate::cli::{ServeArgs, Switches};
 pub(crate) use environment::Environment;
 pub(crate) use show::show;
 
-/// What is set, and by what.
+/// The settings and their origins.
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub(crate) args: ServeArgs,
-    /// What was set by something; everything else is as by default.
+    /// The origin of each setting that has one; all others have their default.
     origins: BTreeMap<String, Origin>,
-    /// What somebody might want to know about it.
+    /// Warnings for the user.
     pub(crate) remarks: Vec<String>,
 }
 
-/// What set something.
+/// The origin of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Origin {
     Switch,
@@ -49,22 +49,22 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value as it is written, not looked at yet.
+/// A setting as written, before it is parsed.
 #[derive(Debug)]
 struct Written {
     values: Vec<OsString>,
     origin: Origin,
 }
 
-/// Settings that cannot be; whoever wrote them is at fault.
+/// Invalid settings; the fault of the user.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub(crate) struct ConfigError(pub(crate) Vec<String>);
 
-/// Finds what is set.
+/// Resolves the settings from all origins.
 ///
 /// # Errors
-/// [`ConfigError`] tells everything that is wrong, each with its place.
+/// [`ConfigError`] lists every problem with its origin.
 pub(crate) fn resolve(
     switches: Switches,
     environment: &Environment,
@@ -96,7 +96,7 @@ pub(crate) fn resolve(
     Ok(Resolved { args, origins, remarks })
 }
 
-/// Takes the settings that can be, and tells of the others.
+/// Takes the valid settings and records an error for each of the others.
 fn accept(
     written: Vec<(String, Written)>,
     settings: &mut BTreeMap<String, Written>,
@@ -111,7 +111,7 @@ fn accept(
     }
 }
 
-/// Whether one setting can be, by itself.
+/// Checks one setting alone.
 fn check(parser: Command, key: &str, values: &[OsString]) -> Result<(), String> {
     let is_key = parser.get_arguments().any(|setting| setting.get_long() == Some(key));
     let checked = parser.try_get_matches_from(as_switches(key, values));
@@ -129,7 +129,7 @@ fn check(parser: Command, key: &str, values: &[OsString]) -> Result<(), String> 
     }
 }
 
-/// A setting as the switches that say the same.
+/// Converts a setting to the equivalent switches.
 fn as_switches(key: &str, values: &[OsString]) -> Vec<OsString> {
     let switch = |value: &OsString| {
         let mut switch = OsString::from(format!("--{key}="));
@@ -139,7 +139,7 @@ fn as_switches(key: &str, values: &[OsString]) -> Vec<OsString> {
     values.iter().map(switch).collect()
 }
 
-/// What is wrong, without advice on how to call the program.
+/// The message of an error, without its usage advice.
 fn sentence(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
@@ -147,7 +147,7 @@ fn sentence(error: &clap::Error) -> String {
     text.trim_start_matches("error: ").to_owned()
 }
 
-/// Whether settings that can each be can be together.
+/// Checks that settings that are each valid are also valid together.
 fn agree(args: &ServeArgs, origins: &BTreeMap<String, Origin>) -> Result<(), ConfigError> {
     let told = |key: &str, value: &dyn fmt::Display| {
         let origin = origins.get(key).map_or_else(|| "default".to_owned(), ToString::to_string);

@@ -1,4 +1,4 @@
-//! What is set as a configuration file that sets the same, with the origin of each.
+//! Formats the settings as an equivalent configuration file, with the origin of each.
 
 use anyhow::Context;
 use toml::{Table, Value};
@@ -20,7 +20,7 @@ pub(crate) fn show(resolved: &Resolved) -> anyhow::Result<Vec<String>> {
         settings.push(match values.get(key).filter(|value| !is_empty(value)) {
             Some(value) => (format!("{key} = {value}"), origin),
             None => {
-                // What is not set has no value, but its help tells what that means.
+                // For a setting without a value, the help describes the default.
                 let help = setting.get_help().map(ToString::to_string).unwrap_or_default();
                 let default = help.rsplit_once("[default: ").map(|(_, end)| end.replace(']', ""));
                 (format!("# {key} ="), format!("default: {}", default.unwrap_or_default()))

@@ -11,7 +11,7 @@ fn switches(values: &[(&str, &str)]) -> Switches {
     Switches { config: None, values: values.collect() }
 }
 
-/// A file with this text; it is gone when this is dropped.
+/// A file with this text, which is deleted when the value is dropped.
 fn file(text: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
@@ -62,7 +62,7 @@ fn a_switch_wins_over_the_environment_over_the_file_over_the_default() {
 
 #[test]
 fn what_is_shown_sets_the_same() {
-    // Something other than the default for every setting there is.
+    // Set every setting to a value other than its default.
     let keys: Vec<_> = Switches::parser()
         .get_arguments()
         .filter_map(|it| it.get_long().map(str::to_owned))
@@ -87,7 +87,7 @@ fn resolved_from(text: &str) -> (Resolved, String) {
     (resolved, shown)
 }
 
-/// A value that is not the default.
+/// A value that differs from the default.
 fn other(key: &str) -> &'static str {
     match key {
         "mode" => "'udp'",
@@ -155,7 +155,7 @@ fn everything_that_is_wrong_is_told_with_its_line() {
 
 #[test]
 fn variables_that_are_not_ours_stop_nothing() {
-    // What Kubernetes sets in every pod beside a service named rpyc-registry.
+    // Kubernetes sets these in every pod if a service is named rpyc-registry.
     let kubernetes = environment(&[
         ("RPYC_REGISTRY_SERVICE_HOST", "10.96.0.7"),
         ("RPYC_REGISTRY_SERVICE_PORT", "18811"),

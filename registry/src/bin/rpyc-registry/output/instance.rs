@@ -1,4 +1,4 @@
-//! How instances are shown.
+//! Formats instances.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,11 +25,11 @@ pub(crate) const INSTANCE_COLUMNS: [Column; 11] = [
     Column::whole("WEIGHT"),
 ];
 
-/// What is not known.
+/// Shown for a value that is not known.
 const UNKNOWN: &str = "-";
 
-/// An instance under one of its names, as a row. How far its lease has come is left out unless
-/// `has_lease`: it would be outdated at once.
+/// Formats an instance under one of its names as a row. Without `has_lease`, the row omits the
+/// times of the lease, which would be outdated at once in a live table.
 pub(crate) fn row(service: &str, instance: &Instance, has_lease: bool) -> [String; 11] {
     let lease = |time| if has_lease { known(time) } else { String::new() };
     let details = &instance.details;
@@ -48,7 +48,7 @@ pub(crate) fn row(service: &str, instance: &Instance, has_lease: bool) -> [Strin
     ]
 }
 
-/// A name as it is shown. The empty one is a name as well.
+/// Formats a name. An empty name is valid too, and is quoted.
 pub(crate) fn name(name: &str) -> String {
     if name.trim().is_empty() { format!("{name:?}") } else { name.to_owned() }
 }
@@ -57,12 +57,12 @@ fn known(time: Option<Duration>) -> String {
     time.map_or_else(|| UNKNOWN.to_owned(), duration)
 }
 
-/// The state of an instance, where the registry tells it: RPyC's own does not.
+/// The state of an instance. RPyC's own registry reports none.
 pub(crate) fn state(instance: &Instance) -> Option<State> {
     instance.age.map(|_known| instance.state)
 }
 
-/// How a state looks: what passes like everything else, so that what does not is seen.
+/// The style of a state. Instances that pass have no colour, so that the others stand out.
 pub(crate) fn state_style(state: Option<State>) -> Style {
     let colour = |colour: AnsiColor| Style::new().fg_color(Some(colour.into()));
     match state {
@@ -73,7 +73,8 @@ pub(crate) fn state_style(state: Option<State>) -> Style {
     }
 }
 
-/// How many are in each state, the good news first; empty where that is not known.
+/// Counts the instances in each state, the best state first. The text is empty if no state is
+/// known.
 pub(crate) fn states<'a>(instances: impl IntoIterator<Item = &'a Instance>) -> String {
     let mut counts = BTreeMap::<State, usize>::new();
     for state in instances.into_iter().filter_map(state) {
@@ -83,12 +84,12 @@ pub(crate) fn states<'a>(instances: impl IntoIterator<Item = &'a Instance>) -> S
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// A number and what it counts.
+/// A number with its noun.
 pub(crate) fn plural(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Everything about an instance, for programs; `null` is what the registry does not tell.
+/// Converts an instance to JSON, with `null` for values that the registry does not report.
 pub(crate) fn as_json(instance: &Instance) -> Value {
     let Endpoint { host, port } = &instance.endpoint;
     let millis = |duration: Option<Duration>| duration.map(|it| it.as_millis());

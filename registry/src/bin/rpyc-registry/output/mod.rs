@@ -1,4 +1,4 @@
-//! Answers on standard output, for people and for programs.
+//! Output on standard output, for people and for programs.
 
 mod instance;
 mod table;
@@ -19,7 +19,7 @@ pub(crate) fn lines(lines: impl IntoIterator<Item = String>) -> io::Result<()> {
     styled(lines.into_iter().map(|line| (Style::new(), line)))
 }
 
-/// Prints lines, each in a style of its own.
+/// Prints lines, each with a separate style.
 pub(crate) fn styled(lines: impl IntoIterator<Item = (Style, String)>) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     for (style, line) in lines {
@@ -35,7 +35,7 @@ pub(crate) fn json(document: &Value) -> io::Result<()> {
     out.flush()
 }
 
-/// Prints columns under headings.
+/// Prints columns with headings.
 pub(crate) fn table<const N: usize>(
     headings: [&'static str; N],
     rows: impl IntoIterator<Item = [String; N]>,
@@ -47,7 +47,7 @@ pub(crate) fn table<const N: usize>(
     table.print()
 }
 
-/// A duration as people say it: its two largest units.
+/// Formats a duration for people, in its two largest units.
 pub(crate) fn duration(duration: Duration) -> String {
     let whole = match (duration + Duration::from_millis(500)).as_secs() {
         0 => Duration::from_millis(u64::from(duration.subsec_millis())),
@@ -57,8 +57,8 @@ pub(crate) fn duration(duration: Duration) -> String {
     words.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
-/// Text from the network with everything escaped that a terminal might act upon: control characters,
-/// and those that turn the direction of what follows.
+/// Escapes characters in text from the network that can affect a terminal: control characters, and
+/// those that change the direction of the text after them.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|character| {

@@ -1,4 +1,4 @@
-//! Columns under headings, as wide as the terminal.
+//! Columns with headings, fitted to the width of the terminal.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -11,10 +11,10 @@ use super::printable;
 /// The gap between columns.
 const GAP: u16 = 2;
 
-/// How narrow a column that may be cut gets before lines are longer than the terminal.
+/// The minimum width of a column that may be cut. Below it, lines may exceed the terminal.
 const NARROWEST: u16 = 8;
 
-/// What stands above a column, and what becomes of it on a narrow terminal.
+/// The heading of a column, and how the column adapts to a narrow terminal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
     heading: &'static str,
@@ -25,7 +25,7 @@ pub(crate) struct Column {
 enum WhenNarrow {
     Keep,
     Cut,
-    /// What it says goes on a line of its own.
+    /// Its text moves to a separate line below the row.
     Below,
 }
 
@@ -43,7 +43,7 @@ impl Column {
     }
 }
 
-/// Rows of cells, each in a style of its own.
+/// Rows of cells, each row with a separate style.
 #[derive(Debug)]
 pub(crate) struct Table {
     columns: Vec<Column>,
@@ -55,7 +55,7 @@ pub(crate) struct Table {
 pub(crate) struct Line {
     pub(crate) style: Style,
     pub(crate) text: String,
-    /// How many rows there are up to this line, itself included.
+    /// The number of rows up to and including this line.
     pub(crate) rows: usize,
 }
 
@@ -64,14 +64,14 @@ impl Table {
         Self { columns: columns.into_iter().collect(), rows: Vec::new() }
     }
 
-    /// Adds a row; what is in it may come from anybody.
+    /// Adds a row. Its text may come from any client, so it is escaped.
     pub(crate) fn push(&mut self, cells: impl IntoIterator<Item = String>, style: Style) {
         let cells = cells.into_iter().map(|cell| printable(&cell)).collect();
         self.rows.push((cells, style));
     }
 
-    /// The lines, the heading first, none wider than `width` as far as that can be. A column that has
-    /// nothing in it is left out.
+    /// Lays out the lines, heading first, within `width` where possible. It omits columns that are
+    /// empty in every row.
     pub(crate) fn lines(&self, width: Option<u16>) -> Vec<Line> {
         let is_used = |at: &usize| self.rows.iter().any(|(row, _)| !cell(row, *at).is_empty());
         let used: Vec<_> = self.columns.iter().enumerate().filter(|(at, _)| is_used(at)).collect();
@@ -104,7 +104,7 @@ impl Table {
         lines
     }
 
-    /// Everything on lines as long as it takes, one a row.
+    /// Lays out one line for each row, as long as its contents need.
     fn lay_out(&self, used: &[(usize, &Column)]) -> comfy_table::Table {
         let mut table = comfy_table::Table::new();
         table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -120,10 +120,10 @@ impl Table {
         table
     }
 
-    /// The same with cells cut so that it is no wider than `width`.
+    /// The same layout, with cells cut to fit `width`.
     fn lay_out_narrow(&self, used: &[(usize, &Column)], width: u16) -> comfy_table::Table {
         let mut table = self.lay_out(used);
-        // The gap after the last column is cut off again.
+        // The gap after the last column is trimmed later, so it does not count.
         table
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_width(width.saturating_add(GAP));
@@ -133,7 +133,7 @@ impl Table {
             column.set_constraint(if about.when_narrow == WhenNarrow::Keep {
                 ColumnConstraint::ContentWidth
             } else {
-                // No long name shall take the room of all else.
+                // A long name must not take the room of the other columns.
                 let most = (width / 5 * 2).max(NARROWEST);
                 ColumnConstraint::Boundaries {
                     lower: Width::Fixed(content.min(NARROWEST) + GAP),
@@ -157,7 +157,7 @@ fn cell(row: &[String], at: usize) -> &str {
     row.get(at).map_or("", String::as_str)
 }
 
-/// How wide the terminal is that standard output goes to, if it goes to one.
+/// The width of the terminal, if standard output is one.
 fn terminal_width() -> Option<u16> {
     io::stdout()
         .is_terminal()

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::output;
 
-/// The percentiles that are told, and how they are called.
+/// The reported percentiles, each with its heading and its key in JSON.
 const PERCENTILES: [(f64, &str, &str); 5] = [
     (50.0, "P50", "p50_us"),
     (90.0, "P90", "p90_us"),
@@ -16,7 +16,7 @@ const PERCENTILES: [(f64, &str, &str); 5] = [
     (100.0, "MAX", "max_us"),
 ];
 
-/// What became of each phase that ran.
+/// The outcome of each phase that ran.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     pub(super) registered: Option<BulkReport>,
@@ -24,7 +24,7 @@ pub(super) struct Report {
     pub(super) unregistered: Option<BulkReport>,
 }
 
-/// What became of registering or unregistering, in a line.
+/// One line about a registration or deregistration phase.
 pub(super) fn line(bulk: &BulkReport, what: &str) -> String {
     let line = format!(
         "{what} in {:.2}s ({:.0}/s)",
@@ -74,7 +74,7 @@ impl Report {
     }
 }
 
-/// Prints what became of the requests.
+/// Prints the outcome of the requests.
 pub(super) fn print(load: &LoadReport) -> std::io::Result<()> {
     let LoadReport { tally, time, .. } = load;
     let [p50, p90, p99, p999, max] = PERCENTILES.map(|(_, heading, _)| heading);
@@ -132,7 +132,7 @@ fn per_second(count: u64, time: Duration) -> f64 {
     if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
 }
 
-/// A latency with three digits or so.
+/// A latency with about three significant digits.
 fn short(latency: Duration) -> String {
     let seconds = latency.as_secs_f64();
     match seconds {

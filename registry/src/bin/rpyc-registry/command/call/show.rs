@@ -1,4 +1,4 @@
-//! Results as Python would show them, or as JSON.
+//! Formats results as Python would show them, or as JSON.
 
 use std::pin::Pin;
 
@@ -6,12 +6,12 @@ use rpyc_client::{CallError, Parcel, RemoteObject, Value};
 use rpyc_server::{Dict, List};
 use serde_json::{Map, Number, json};
 
-/// How deep lists in lists are followed.
+/// The maximum depth of nested containers.
 const DEPTH: u8 = 20;
 
 type Showing<'a, T> = Pin<Box<dyn Future<Output = Result<T, CallError>> + 'a>>;
 
-/// As Python's `repr` shows it; an object of the peer's as its own `repr`.
+/// Formats a result as Python's `repr` does. An object of the peer supplies its own `repr`.
 pub(super) fn repr(parcel: &Parcel) -> Showing<'_, String> {
     Box::pin(async move {
         Ok(match parcel {
@@ -30,7 +30,7 @@ pub(super) fn repr(parcel: &Parcel) -> Showing<'_, String> {
                     }
                     format!("{{{}}}", shown.join(", "))
                 }
-                // Nothing else is passed from here.
+                // `call` passes no other local objects.
                 (None, None) => format!("{object:?}"),
             },
         })
@@ -45,7 +45,7 @@ async fn joined(members: &[Parcel]) -> Result<String, CallError> {
     Ok(shown.join(", "))
 }
 
-/// As JSON. What JSON has no word for is an object that says what it is.
+/// Converts a result to JSON. A value without a JSON form becomes an object with its `repr`.
 pub(super) async fn json(parcel: &Parcel) -> Result<serde_json::Value, CallError> {
     to_json(parcel, DEPTH).await
 }
@@ -77,7 +77,7 @@ fn to_json(parcel: &Parcel, depth: u8) -> Showing<'_, serde_json::Value> {
     })
 }
 
-/// What a key of a dict is called in JSON, which knows names only.
+/// The JSON name of a dict key. JSON allows only strings as names.
 async fn name_of(key: &Parcel) -> Result<String, CallError> {
     match key {
         Parcel::Value(Value::Str(text)) => Ok(text.clone()),
@@ -93,7 +93,7 @@ async fn each(members: &[Parcel], depth: u8) -> Result<Vec<serde_json::Value>, C
     Ok(shown)
 }
 
-/// Python's own containers with what is in them; everything else by its `repr`.
+/// Converts Python's built-in containers with their items, and other objects to their `repr`.
 async fn object_json(object: &RemoteObject, depth: u8) -> Result<serde_json::Value, CallError> {
     match object.class_name() {
         "builtins.list" | "builtins.set" | "builtins.tuple" => {
@@ -112,7 +112,7 @@ async fn object_json(object: &RemoteObject, depth: u8) -> Result<serde_json::Val
     }
 }
 
-/// The items one by one, each as it is: what is in them may be a reference again.
+/// Fetches the items one by one; an item may be a reference too.
 async fn members(object: &RemoteObject) -> Result<Vec<Parcel>, CallError> {
     let mut items = object.items().await?;
     let mut members = Vec::new();

@@ -1,27 +1,28 @@
-//! Following a registry through its restarts.
+//! Follows a registry through its restarts.
 
 use std::time::Duration;
 
 use rpyc_client::native::{Change, ChangeKind, Native, Revision, Watch};
 use tokio::sync::mpsc;
 
-/// How soon after a loss to try again, and how seldom at the most.
+/// The first and the longest delay before a retry.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
-/// What a follower tells.
+/// An event of a follower.
 #[derive(Debug)]
 pub(super) enum Told {
-    /// Something happened, or is there.
+    /// An instance or the state of the stream changed.
     Changed(Change),
-    /// The registry tells nothing at the moment, and why. What was told is the last that is known.
+    /// The connection to the registry is lost, for this reason. The state so far is the last that
+    /// is known.
     Lost(String),
-    /// A registry tells again.
+    /// A registry is connected again.
     Found,
 }
 
-/// Tells what `watch` tells and, when that ends, what a new one tells that goes on from there; until
-/// nobody listens.
+/// Forwards the changes of `watch` to `tell`. When the watch ends, it opens a new one that
+/// continues from the last revision. It returns when the receiver is closed.
 pub(super) async fn follow(
     native: Native,
     glob: Option<String>,
@@ -53,7 +54,7 @@ pub(super) async fn follow(
     }
 }
 
-/// A new watch, however long that takes; `None` if nobody listens any more.
+/// Retries until a new watch is open; `None` if the receiver is closed.
 async fn find_again(
     native: &Native,
     glob: Option<&str>,
@@ -74,10 +75,10 @@ async fn find_again(
     }
 }
 
-/// From where a later watch goes on.
+/// The revision from which a later watch continues.
 #[derive(Debug, Default)]
 struct Place {
-    /// Only what has been told to its end counts; before that everything must be told again.
+    /// `None` until a snapshot is complete: before that, a new watch must start from the beginning.
     since: Option<Revision>,
 }
 

@@ -1,4 +1,4 @@
-//! `rpyc-registry watch`: what happens, as it happens.
+//! `rpyc-registry watch`: shows changes as they happen.
 
 mod follow;
 mod screen;
@@ -20,10 +20,10 @@ use super::{block_on, registrar};
 use crate::cli::{WatchArgs, WatchFormat};
 use crate::{output, signals};
 
-/// How often times on the screen go on.
+/// The interval at which the times on the screen are updated.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How many changes may wait to be shown. The registry is left to wait beyond them.
+/// The capacity of the queue of changes to display. When it is full, the registry waits.
 const WAITING: usize = 1024;
 
 pub(crate) fn run(args: &WatchArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &WatchArgs, registries: Option<Registries>) -> anyhow::R
     })
 }
 
-/// A line of JSON for each change.
+/// Prints a line of JSON for each change.
 async fn lines(mut told: mpsc::Receiver<Told>) -> anyhow::Result<()> {
     let mut is_current = false;
     while let Some(told) = told.recv().await {
@@ -65,7 +65,8 @@ async fn lines(mut told: mpsc::Receiver<Told>) -> anyhow::Result<()> {
             Told::Changed(Change { revision, kind, .. }) => {
                 let was_current = is_current;
                 match kind {
-                    // It comes again while nothing happens, which is nothing to tell.
+                    // The registry repeats this event while nothing changes; only the first one is
+                    // printed.
                     ChangeKind::Current if was_current => continue,
                     ChangeKind::Current => is_current = true,
                     ChangeKind::Reset => is_current = false,
@@ -83,7 +84,7 @@ async fn lines(mut told: mpsc::Receiver<Told>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What happened; `None` if it is of a kind that this version does not know.
+/// Formats a change; `None` if this version does not know its kind.
 fn line(kind: ChangeKind) -> Option<Map<String, Value>> {
     let (event, about) = match kind {
         ChangeKind::Added(name, instance) => ("added", Some((name, instance))),
@@ -102,7 +103,7 @@ fn line(kind: ChangeKind) -> Option<Map<String, Value>> {
     Some(line)
 }
 
-/// A table that is drawn again whenever something changes.
+/// Shows a table and redraws it after every change.
 async fn table(
     mut view: View,
     mut told: mpsc::Receiver<Told>,
@@ -131,7 +132,7 @@ async fn table(
         screen.draw(&view)?;
     }
     drop(screen);
-    // What was seen last stays when the screen is gone.
+    // Print the last state, so that it stays after the screen closes.
     view.print()?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The terminal, for as long as a table lives on it.
+//! Control of the terminal while it shows a live table.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -8,18 +8,18 @@ use anstream::{AutoStream, ColorChoice};
 use super::view::View;
 use crate::output;
 
-/// Another screen than the one with the shell's lines, no cursor, and no line that goes on in the next.
+/// Switches to the alternate screen, hides the cursor and disables line wrapping.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 const HOME: &str = "\x1b[H";
-/// Before the line: after one that fills the terminal it would take its last character.
+/// Sent before a line. After a line that fills the terminal it would erase the last character.
 const CLEAR_LINE: &str = "\x1b[K";
 const CLEAR_BELOW: &str = "\x1b[J";
 
-/// What is taken for the size of a terminal that does not tell.
+/// The assumed size of a terminal that does not report one.
 const SIZE: (u16, u16) = (80, 24);
 
-/// The screen; it is as before when this is dropped.
+/// The alternate screen. Dropping it restores the terminal.
 #[derive(Debug)]
 pub(super) struct Screen {
     out: AutoStream<io::Stdout>,
@@ -29,13 +29,13 @@ pub(super) struct Screen {
 impl Screen {
     pub(super) fn open() -> io::Result<Self> {
         let has_colours = AutoStream::choice(&io::stdout()) != ColorChoice::Never;
-        // Where the cursor goes is no matter of colours.
+        // Cursor control must work without colours too.
         let mut out = AutoStream::always(io::stdout());
         out.write_all(ENTER.as_bytes())?;
         Ok(Self { out, has_colours })
     }
 
-    /// Draws over what was drawn before, so that nothing flickers.
+    /// Draws over the last frame without clearing the screen, so that the screen does not flicker.
     pub(super) fn draw(&mut self, view: &View) -> io::Result<()> {
         let (width, height) = terminal_size::terminal_size()
             .map_or(SIZE, |(width, height)| (width.0.max(1), height.0.max(1)));
@@ -58,7 +58,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing.
+        // If the terminal is gone, there is nothing to restore.
         let _ = self.out.write_all(LEAVE.as_bytes()).and_then(|()| self.out.flush());
     }
 }

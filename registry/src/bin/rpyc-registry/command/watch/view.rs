@@ -1,4 +1,4 @@
-//! What a watcher knows, and how it looks.
+//! The state that a watcher knows, and its display.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,22 +11,22 @@ use rpyc_client::native::ChangeKind;
 use super::follow::Told;
 use crate::output::{self, Table};
 
-/// How long one that is gone is still shown.
+/// How long a removed instance is still shown.
 const GONE_FOR: Duration = Duration::from_secs(10);
 
 /// Instances by name and number.
 type Instances = BTreeMap<(String, u64), Seen>;
 
-/// What a watcher knows.
+/// The state that a watcher knows.
 #[derive(Debug)]
 pub(super) struct View {
     glob: Option<String>,
     registry: String,
     instances: Instances,
-    /// What there is, while it is being told; until then what was known before is shown.
+    /// The snapshot while it is incomplete. Until it is complete, the last state is shown.
     learning: Option<Instances>,
     gone: Vec<(String, Seen)>,
-    /// Since when nobody tells anything, and why.
+    /// When the connection was lost, and why.
     lost: Option<(Instant, String)>,
 }
 
@@ -48,7 +48,7 @@ impl View {
             Told::Lost(why) => {
                 let since = self.lost.as_ref().map_or(now, |(since, _)| *since);
                 self.lost = Some((since, why));
-                // What was half told will be told again from its beginning.
+                // An incomplete snapshot starts again from the beginning.
                 self.learning.as_mut().map(Instances::clear);
             }
             Told::Found => self.lost = None,
@@ -56,7 +56,7 @@ impl View {
         }
     }
 
-    /// Forgets those that have been gone for long enough to have been seen.
+    /// Drops removed instances after `GONE_FOR`.
     pub(super) fn forget_gone(&mut self) {
         self.gone.retain(|(_, seen)| seen.at.elapsed() < GONE_FOR);
     }
@@ -85,10 +85,10 @@ impl View {
         }
     }
 
-    /// The lines that fit.
+    /// The lines that fit on the screen.
     pub(super) fn lines(&self, width: u16, height: usize) -> Vec<(Style, String)> {
         let mut lines = self.head();
-        // A line is left for what does not fit.
+        // One line is reserved for the summary of the hidden instances.
         let room = height.saturating_sub(lines.len() + 1);
         let mut body = self.table(height).lines(Some(width));
         body.truncate(room);
@@ -105,7 +105,7 @@ impl View {
         lines
     }
 
-    /// Prints it once, all of it.
+    /// Prints the whole table once.
     pub(super) fn print(&self) -> io::Result<()> {
         output::styled(self.head())?;
         self.table(usize::MAX).print()
