@@ -1,4 +1,4 @@
-//! Every lost or refused message is counted, and its kind is logged at most once a minute.
+//! Counts every lost or refused message, and logs each kind at most once a minute.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,36 +9,36 @@ use tracing::warn;
 
 use crate::refusal::Refusal;
 
-/// How often one kind of loss is logged.
+/// The least time between two logs of one kind of loss.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The counter of answers in RPyC's protocol that left something out. They were served, so they are
-/// no [`Loss`].
+/// not a [`Loss`].
 pub const ANSWERS_CUT: &str = "answers-cut";
 
-/// What happened to a message or a connection that was not served.
+/// The reason why a message or a connection was not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Loss {
-    /// A message that is no request.
+    /// A message that is not a request.
     Malformed,
     /// A message longer than any request.
     TooLong,
-    /// A request beyond a limit on what is registered.
+    /// A request beyond a limit on registrations.
     LimitReached,
-    /// A request from a source that asks too often.
+    /// A request from a source that exceeds its rate.
     RateLimited,
-    /// A datagram to an address that is not served here.
+    /// A datagram to an address that this registry does not serve.
     NotForUs,
-    /// A request for what cannot be, or is not the asker's to ask.
+    /// A request that is invalid, or that the asker has no right to.
     Refused,
-    /// A request that came before the table was read.
+    /// A request that arrived before the table was read.
     NotReady,
     /// An answer that could not be sent.
     NotSent,
     /// An answer that waited for the store while too many others did.
     NotQueued,
-    /// A TCP client that did not send its request or take its answer in time.
+    /// A TCP client that did not send its request or read its answer in time.
     Deadline,
     /// A TCP connection closed to make room for another.
     Displaced,
@@ -46,9 +46,9 @@ pub enum Loss {
     Broken,
     /// An error of a listening socket.
     Socket,
-    /// A request that was shed because more came than could be served.
+    /// A request that was shed under overload.
     Overloaded,
-    /// A datagram that the system threw away because it had no room for it.
+    /// A datagram that the system dropped because it had no room for it.
     DroppedBySystem,
 }
 
@@ -72,7 +72,7 @@ impl Loss {
         Self::DroppedBySystem,
     ];
 
-    /// A word for logs.
+    /// The name of this kind in logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -140,7 +140,7 @@ pub struct Counters {
     losses: [Counter; Loss::ALL.len()],
 }
 
-/// What the probes of one registry do.
+/// The counts of the probes of one registry.
 #[derive(Debug, Default)]
 pub(crate) struct ProbeCounters {
     done: AtomicU64,
@@ -152,7 +152,7 @@ pub(crate) struct ProbeCounters {
 }
 
 impl ProbeCounters {
-    /// Counts a probe that ended, whatever it found.
+    /// Counts a probe that ended, with any result.
     pub(crate) fn done(&self) {
         self.done.fetch_add(1, Ordering::Relaxed);
     }
@@ -176,7 +176,7 @@ impl ProbeCounters {
         self.is_holding_back.store(is_holding_back, Ordering::Relaxed);
     }
 
-    /// How it stands, as it is told.
+    /// The current counts, for a status reply.
     pub(crate) fn told(&self) -> native::Probes {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         native::Probes {
@@ -193,9 +193,9 @@ impl ProbeCounters {
 #[derive(Debug, Default)]
 struct Counter {
     total: AtomicU64,
-    /// The total when it was logged last.
+    /// The total when it was last logged.
     logged: AtomicU64,
-    /// Nanoseconds since the start before which it is not logged again.
+    /// When it may be logged again, in nanoseconds since the start.
     quiet_until: AtomicU64,
 }
 
@@ -206,26 +206,26 @@ impl Counters {
         Self { probes: ProbeCounters::default(), start, losses: Default::default() }
     }
 
-    /// How often `loss` has happened.
+    /// The number of losses of this kind.
     #[must_use]
     pub fn total(&self, loss: Loss) -> u64 {
         self.counter(loss).map_or(0, |counter| counter.total.load(Ordering::Relaxed))
     }
 
-    /// Counts a loss of which the asker has been told why.
+    /// Counts a loss whose reason the asker has received.
     pub fn count(&self, loss: Loss) {
         if let Some(counter) = self.counter(loss) {
             counter.total.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Counts a loss, and logs it with its reason and its source unless that kind was logged within
+    /// Counts a loss. Logs it with its reason and its source, unless that kind was logged within
     /// the last minute.
     pub fn lost(&self, now: Instant, loss: Loss, source: impl Display, reason: impl Display) {
         self.lost_many(now, loss, 1, source, reason);
     }
 
-    /// Like [`Counters::lost`], for `count` losses that became known together.
+    /// Like [`Counters::lost`], for `count` losses found together.
     pub fn lost_many(
         &self,
         now: Instant,
@@ -251,7 +251,7 @@ impl Counters {
 }
 
 impl Counter {
-    /// Whether this loss may be logged now, and if so how many it stands for.
+    /// The number of losses to log now; `None` if this kind was logged recently.
     fn may_log(&self, elapsed: Duration, total: u64) -> Option<u64> {
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let now = nanos(elapsed);

@@ -1,4 +1,4 @@
-//! Why a message gets no answer.
+//! The reasons why a request is not served.
 
 use rpyc_protocol::brine::EncodeError;
 use rpyc_protocol::registry::{Port, PortError, RequestError, native};
@@ -8,15 +8,15 @@ use rpyc_protocol::{NameError, ServiceName};
 use crate::details::DetailsError;
 use crate::table::Host;
 
-/// Why a request is not served. The sender is not told (RPyC's clients take whatever they can decode
-/// for success); the operator is.
+/// The reason why a request is not served. The registry logs it. A legacy client gets no reply,
+/// because RPyC's clients take whatever they can decode for success.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// An address of a registration that cannot be one.
+    /// An address of a registration is invalid.
     #[error("{0:?} is no address of a server: write IP or IP:PORT")]
     Address(String),
-    /// Another registrant holds this place.
+    /// Another registrant holds this host and port.
     #[error("{host} port {port} is registered by somebody else, who must deregister first")]
     AddressTaken {
         /// The host.
@@ -24,13 +24,13 @@ pub enum Refusal {
         /// The port.
         port: Port,
     },
-    /// What a registrant tells about its instance is too much.
+    /// The details of an instance exceed a limit.
     #[error(transparent)]
     Details(#[from] DetailsError),
-    /// What a client tells is no dialect of RPyC.
+    /// A reported dialect is not one of RPyC's.
     #[error(transparent)]
     Dialect(#[from] DialectError),
-    /// A host that is no address.
+    /// A host is not an IP address.
     #[error("{0:?} is no IP address")]
     Host(String),
     /// A registrant's key is too long.
@@ -39,68 +39,68 @@ pub enum Refusal {
         /// The limit.
         limit: usize,
     },
-    /// Listing is not allowed to this asker.
+    /// The asker may not list.
     #[error("listing is not allowed to you; see --listing and --operator-from")]
     ListingForbidden,
     /// A name is too long.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A name is longer than this registry takes.
+    /// A name is longer than this registry allows.
     #[error("a name is longer than {limit} bytes; see --max-name-length")]
     NameTooLong {
         /// The limit.
         limit: usize,
     },
-    /// Somebody else holds a name that was to be held alone.
+    /// Another instance holds an exclusive name.
     #[error("{name} is served by {host} port {port} already")]
     NameTaken {
         /// The name.
         name: ServiceName,
-        /// Where it is served.
+        /// The host that serves it.
         host: Host,
-        /// On which port.
+        /// The port that serves it.
         port: Port,
     },
-    /// Something that takes a connection was asked for in a datagram.
+    /// An operation that needs a connection arrived in a datagram.
     #[error("a watch needs TCP")]
     NeedsTcp,
-    /// A registration without a name.
+    /// A registration has no name.
     #[error("a registration needs at least one name, and none may be empty")]
     NoNames,
-    /// Not even the shortest answer is short enough for so short a request.
+    /// The request is so short that even the shortest answer is too long.
     #[error("the request is too short for any answer; see docs/protocol.md on lengths")]
     NoRoom,
-    /// Something that only operators, or who has the lease, may do.
+    /// Only an operator or the owner of the lease may do this.
     #[error("only the registrant, by its lease, or an operator may do this; see --operator-from")]
     NotAnOperator,
-    /// An operation on instances that says not on which.
+    /// An operation on instances has no target.
     #[error("say which instances: by lease, instance, name, host or port with one of these")]
     NoTarget,
-    /// The datagram begins like a native request and is none.
+    /// A datagram begins like a native request but is invalid.
     #[error(transparent)]
     Native(#[from] native::ParseError),
-    /// More came than could be served, and this was not the most urgent.
+    /// The request was shed under overload.
     #[error("more comes than can be served; renewals go before all else")]
     Overloaded,
-    /// A port that is none.
+    /// The port is invalid.
     #[error(transparent)]
     Port(#[from] PortError),
-    /// The message is no request.
+    /// The message is not a request.
     #[error(transparent)]
     Request(#[from] RequestError),
     /// The message is longer than any request.
     #[error("the message is longer than {limit} bytes")]
     TooLong {
-        /// The most that is read.
+        /// The most bytes that the registry reads.
         limit: usize,
     },
-    /// The registry is full.
+    /// The registry has as many instances as it may have.
     #[error("{limit} instances are registered already; see --max-instances")]
     TooManyInstances {
         /// The limit.
         limit: usize,
     },
-    /// One machine has registered too much.
+    /// One machine has registered too many instances.
     #[error(
         "{source_host} has registered {limit} instances already; see --max-instances-per-source"
     )]
@@ -116,7 +116,7 @@ pub enum Refusal {
         /// The limit.
         limit: usize,
     },
-    /// The registry is full.
+    /// The registry has as many registrations as it may have.
     #[error("{limit} names of instances are registered already; see --max-registrations")]
     TooManyRegistrations {
         /// The limit.
@@ -128,7 +128,7 @@ pub enum Refusal {
         /// The limit.
         limit: usize,
     },
-    /// One machine asks too often.
+    /// One machine exceeds its rate.
     #[error("{source_host} sends more than {limit} requests a second; see --max-rate")]
     TooOften {
         /// The machine.
@@ -136,22 +136,22 @@ pub enum Refusal {
         /// The limit.
         limit: u32,
     },
-    /// There is no such lease, or it has ended.
+    /// The lease does not exist, or it has ended.
     #[error("there is no such lease, or it has ended: register again")]
     UnknownLease,
-    /// No instance is meant.
+    /// No instance matches the target.
     #[error("no instance is like that")]
     UnknownTarget,
-    /// An operation that is not served here.
+    /// This registry does not serve the operation.
     #[error("this operation is not served here")]
     UnknownOperation,
-    /// Something could not be written as brine.
+    /// A value cannot be encoded as brine.
     #[error(transparent)]
     Unwritable(#[from] EncodeError),
 }
 
 impl Refusal {
-    /// Whether it saves work, so that a reply would defeat it.
+    /// Whether the refusal saves work, so that a reply would defeat its purpose.
     pub(crate) fn saves_work(&self) -> bool {
         matches!(self, Self::Overloaded | Self::TooOften { .. })
     }

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use crate::table::Host;
 
-/// How long a cookie is good for at least.
+/// The least time for which a cookie is valid.
 const LIFETIME: Duration = Duration::from_secs(600);
 
-/// Makes and checks cookies without keeping any: each is a keyed hash of the source and the time.
+/// Creates and checks cookies without storing any: each is a keyed hash of the source and the time.
 #[derive(Debug)]
 pub(crate) struct Cookies {
     start: Instant,
-    /// `SipHash` with a key that nobody knows.
+    /// `SipHash` with a secret random key.
     key: RandomState,
 }
 
@@ -27,7 +27,7 @@ impl Cookies {
 
     pub(crate) fn is_good(&self, now: Instant, source: Host, cookie: &str) -> bool {
         let age = self.age(now);
-        // One of the age before is still good, so that none ends as it is told.
+        // A cookie of the previous age is still valid, so that none expires on its way.
         [Some(age), age.checked_sub(1)]
             .into_iter()
             .flatten()

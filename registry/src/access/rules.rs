@@ -5,7 +5,7 @@ use rpyc_protocol::FoldedName;
 use super::principal::{Identity, Principal, Proof};
 use crate::refusal::Refusal;
 
-/// Who may list the names.
+/// The askers that may list the names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "the switch has three positions")]
 pub enum Listing {
@@ -18,11 +18,11 @@ pub enum Listing {
     Nobody,
 }
 
-/// Who may do what only operators may.
+/// The rules for operations that only some askers may do.
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "a literal with `..Default::default()` stays valid")]
 pub struct Access {
-    /// Who may list the names.
+    /// The askers that may list the names.
     pub listing: Listing,
     /// The networks besides this machine whose askers are operators.
     pub operators: Vec<ipnet::IpNet>,

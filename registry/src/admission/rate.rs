@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::table::Host;
 
-/// Buckets kept. Sources share one only by accident of a hash that nobody can predict, so forged
+/// The number of buckets. Sources share one only if an unpredictable hash collides. So forged
 /// source addresses cost no memory and cannot aim at another source's bucket.
 const BUCKETS: usize = 1 << 16;
 
@@ -18,9 +18,9 @@ const BUCKETS: usize = 1 << 16;
 pub(super) struct Rate {
     start: Instant,
     hasher: RandomState,
-    /// Nanoseconds since `start` at which each bucket is full again.
+    /// When each bucket is full again, in nanoseconds since `start`.
     full_at: Box<[AtomicU64]>,
-    /// Nanoseconds a token takes to come back; `None` admits everything.
+    /// The nanoseconds until a token returns; `None` admits everything.
     per_token: Option<u64>,
 }
 
@@ -77,7 +77,7 @@ mod tests {
         let start = Instant::now();
         let rate = Rate::new(start, 10);
         assert_eq!((0..99).filter(|_| rate.admit(start, host(1))).count(), 10);
-        // A shared bucket is possible but not for all of these.
+        // Some of them may share a bucket, but not all.
         assert!((2..12).any(|last| rate.admit(start, host(last))));
     }
 

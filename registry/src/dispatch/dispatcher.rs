@@ -20,8 +20,8 @@ pub(crate) trait CheckPlan: fmt::Debug + Send + Sync {
 
 /// Performs the operations of all faces.
 ///
-/// Pure: reads no clock and no socket. Shared by all workers; what needs the owner of the table takes
-/// its lock for as long as a change in memory takes.
+/// Pure: reads no clock and no socket. All workers share it. An operation that needs the owner of
+/// the table holds its lock for one change in memory.
 #[derive(Debug)]
 pub struct Dispatcher {
     pub(super) directory: Arc<Directory>,
@@ -63,13 +63,14 @@ impl Dispatcher {
         Self { checks: Some(plan), ..self }
     }
 
-    /// Ends the leases whose time has come, and logs what else is due; tells when to call again.
+    /// Ends the leases that have expired, and logs the answers that left something out. Returns
+    /// when to call it again.
     pub fn expire(&self, now: Instant) -> Instant {
         self.directory.cuts.log(now);
         self.with_registry(|registry| registry.expire(now))
     }
 
-    /// Follows how far the store has come.
+    /// Follows the progress of the store.
     #[must_use]
     pub fn progress(&self) -> tokio::sync::watch::Receiver<Progress> {
         self.progress.clone()
@@ -80,13 +81,13 @@ impl Dispatcher {
         self.progress.borrow().committed
     }
 
-    /// The number of the change that was made last.
+    /// The number of the latest change.
     #[must_use]
     pub fn last_ticket(&self) -> Ticket {
         self.with_registry(|registry| registry.last_ticket())
     }
 
-    /// Records what probes say against an instance, or that they say nothing any more.
+    /// Records that probes of an instance fail, or with `None` that they fail no longer.
     pub(crate) fn probed(&self, instance: &Arc<Instance>, failure: Option<Failure>) {
         self.with_registry(|registry| registry.probed(instance, failure));
     }
@@ -95,7 +96,7 @@ impl Dispatcher {
         &self.counters
     }
 
-    /// How many servers there are.
+    /// The number of instances.
     #[must_use]
     pub fn instances(&self) -> usize {
         self.with_registry(|registry| registry.instances())

@@ -23,7 +23,7 @@ pub(crate) enum Operation<'a> {
     Update(LeaseId, DetailsUpdate),
     /// Ends leases.
     Deregister(Target),
-    /// Stops or resumes answering instances to new clients.
+    /// Hides instances from new clients, or shows them again.
     Drain { target: Target, is_draining: bool },
     /// Expires protected overdue leases, of one name or of all.
     Release(Option<String>),
@@ -41,7 +41,7 @@ pub(crate) enum Operation<'a> {
     Describe { target: Target, extent: Extent },
     /// Follows the changes of the names that match, or of all.
     Watch { glob: Option<String> },
-    /// Notes the dialect of RPyC that instances were found to speak: a hint for later clients.
+    /// Records the dialect of RPyC that instances speak: a hint for later clients.
     Speaks { target: Target, dialect: String },
     /// Reads the state of the registry.
     Status,

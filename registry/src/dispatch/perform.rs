@@ -16,8 +16,8 @@ use crate::store::Ticket;
 use crate::table::{Asker, Extent, Found, Names, Renewal, Selection, only_host};
 
 impl Dispatcher {
-    /// Performs an operation, if `principal` has the right and stays within its rate. Under overload,
-    /// `load` sheds registrations; renewals are never shed.
+    /// Performs an operation, if `principal` has the right and stays within its rate. Under
+    /// overload, `load` sheds registrations; renewals are never shed.
     ///
     /// # Errors
     /// [`Refusal`] is the reason; nothing has changed then.
@@ -132,7 +132,7 @@ impl Dispatcher {
     /// Most requests are renewals, so this does not go through an [`Operation`].
     ///
     /// # Errors
-    /// As [`Dispatcher::perform`]. Renewals have a rate of their own.
+    /// As [`Dispatcher::perform`]. Renewals have a separate rate.
     #[inline]
     pub(crate) fn announce(
         &self,

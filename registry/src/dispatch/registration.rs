@@ -1,4 +1,4 @@
-//! Native registrations, as they come and as they are taken.
+//! Decodes native registrations.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -60,8 +60,8 @@ pub(super) fn read(
     })
 }
 
-/// What a server is known by: its first address, but never loopback of another machine, which would
-/// be the registry's own.
+/// The host and port that identify a server: its first address. A loopback address of another
+/// machine does not count, because it would mean the registry's own machine.
 fn place(asker: &Asker, addresses: &[SocketAddr], port: Port) -> Result<Place, Refusal> {
     let is_known = |address: &&SocketAddr| asker.is_here || !address.ip().is_loopback();
     match (addresses.iter().find(is_known), addresses.first()) {
@@ -71,8 +71,8 @@ fn place(asker: &Asker, addresses: &[SocketAddr], port: Port) -> Result<Place, R
     }
 }
 
-/// Reads `IP` or `IP:PORT`, with a zone or without. A zone is a number on the registry's own machine
-/// and means the link by which the registration came if it came from elsewhere.
+/// Reads `IP` or `IP:PORT`, with or without a zone. A zone number is meaningless on another
+/// machine, so a link-local address gets the link by which the registration arrived.
 fn read_address(asker: &Asker, text: &str, port: &Port) -> Result<SocketAddr, Refusal> {
     let fault = || Refusal::Address(text.chars().take(64).collect());
     let (ip, port) = match text.parse::<SocketAddr>() {

@@ -41,16 +41,16 @@ async fn sweep(reception: Arc<Reception>) {
     loop {
         tokio::time::sleep_until(next).await;
         next = Instant::from_std(dispatcher.expire(Instant::now().into_std()));
-        // A long sweep comes in parts, so that others get their turn between them.
+        // A long sweep comes in parts; other tasks run between them.
         tokio::task::yield_now().await;
     }
 }
 
-/// Keeps the machine's addresses fresh, and joins the multicast group on links that appear.
+/// Keeps the list of the machine's addresses fresh, and joins the multicast group on new links.
 async fn follow_interfaces(reception: Arc<Reception>, udp: Vec<UdpSocketPair>) {
     let mut joined = BTreeSet::new();
     loop {
-        // The multicast group is heard where a wildcard socket can hear it.
+        // Only a wildcard socket receives multicasts.
         let links = reception.interfaces.get().ipv6_links();
         joined.retain(|link| links.contains(link));
         let mut fresh = Vec::new();

@@ -9,7 +9,7 @@ use crate::net::{Plan, PlannedListener};
 use crate::probe::ProbeConfig;
 use crate::table::TableConfig;
 
-/// How a registry is set up. The default is a working one.
+/// The configuration of a registry. The default works.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a literal with `..Config::default()` stays valid")]
 pub struct Config {
@@ -17,21 +17,21 @@ pub struct Config {
     pub hosts: Vec<IpAddr>,
     /// The port, the same for all. Default 18811; 0 lets the system choose.
     pub port: u16,
-    /// Fail rather than do without IPv6. Default false.
+    /// Whether to fail without IPv6. Default false.
     pub needs_ipv6: bool,
     /// Whether to serve UDP. Default true.
     pub udp: bool,
-    /// How many sockets share out the datagrams that are sent to one address, each served by a task of
-    /// its own, so that as many cores can be busy with them; at most 8, and one where the system cannot
-    /// share them out (all but Linux). Default: one for each core that this process may use.
+    /// The number of sockets that share the datagrams to one address. Each has a separate task, so
+    /// that as many cores can serve them. At most 8, and one where the system cannot distribute
+    /// datagrams (all but Linux). Default: one for each core that this process may use.
     pub udp_sockets: usize,
     /// Whether to serve TCP. Default true.
     pub tcp: bool,
-    /// Leases, their protection, and what is taken from everybody and from each.
+    /// Leases, their protection, and the limits in all and for each machine.
     pub table: TableConfig,
-    /// Who may do what only some may.
+    /// Rights that only some askers have.
     pub access: Access,
-    /// What is probed, and how. Default: nothing.
+    /// Which addresses to probe, and how. Default: none.
     pub probes: ProbeConfig,
 }
 

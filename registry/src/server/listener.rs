@@ -7,14 +7,14 @@ use std::net::SocketAddr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "those are the transports there are")]
 pub enum Listener {
-    /// For datagrams.
+    /// Receives datagrams.
     Udp(SocketAddr),
-    /// For connections.
+    /// Accepts connections.
     Tcp(SocketAddr),
 }
 
 impl Listener {
-    /// Where it listens.
+    /// The address of the socket.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         match self {

@@ -24,7 +24,7 @@ use crate::table::TableConfig;
 pub struct Server {
     reception: Arc<Reception>,
     setup: Setup,
-    /// What is yet to be read, if anything is.
+    /// The store that is still to be read, if any.
     opening: Option<Opening>,
     faces: Vec<Face>,
     listeners: Vec<Listener>,
@@ -33,25 +33,25 @@ pub struct Server {
 
 /// The sockets that one task serves.
 enum Face {
-    /// Those of one lane.
+    /// The sockets of one lane.
     Udp(Vec<UdpSocketPair>),
     Tcp(TcpListener),
 }
 
 impl Server {
-    /// Binds the sockets, so that their addresses are known and requests begin to queue.
+    /// Binds the sockets, so that their addresses are known and requests can queue.
     ///
-    /// Call it within a tokio runtime. Starts no task.
+    /// Call it within a tokio runtime. It starts no task.
     ///
     /// # Errors
-    /// [`BindError`] if a socket cannot be had; whoever configured it or runs another registry is at
-    /// fault. No socket stays open.
+    /// [`BindError`] if it cannot bind a socket: the address or port in the configuration is wrong
+    /// or already in use. No socket stays open.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
         let origin = Origin::empty(random::store_id(random::number()));
         Self::with_store(config, Box::new(MemoryStore::new()), origin)
     }
 
-    /// Like [`Server::bind`], with a store of choice and what it kept.
+    /// Like [`Server::bind`], with a given store and its records.
     ///
     /// # Errors
     /// As [`Server::bind`].
@@ -67,9 +67,9 @@ impl Server {
         Ok(server)
     }
 
-    /// Like [`Server::bind`], with a store that takes its time to be opened. Until it is, native
-    /// askers are told that the registry is not ready, and legacy ones nothing, which would mean
-    /// "nobody" to them: a restart never turns "found" into "not found".
+    /// Like [`Server::bind`], with a store that takes time to open. Until then, a native asker gets
+    /// the reply that the registry is not ready. A legacy asker gets no reply, because it would
+    /// take any for "no servers". So a restart never turns "found" into "not found".
     ///
     /// # Errors
     /// As [`Server::bind`].
@@ -103,14 +103,14 @@ impl Server {
         Ok(Self { reception, setup, opening, faces, listeners, connections })
     }
 
-    /// What it listens on, in the order of the configuration.
+    /// The listeners, in the order of the configuration.
     #[must_use]
     pub fn listeners(&self) -> &[Listener] {
         &self.listeners
     }
 
-    /// Completes when requests are answered, that is, once the store has been read; not at all if that
-    /// fails.
+    /// Completes when the registry answers requests, that is, once the store has been read. Never
+    /// completes if that fails.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -121,14 +121,14 @@ impl Server {
         }
     }
 
-    /// Serves until `shutdown` completes, then finishes what is under way for at most `grace`, and
-    /// waits for the store to keep what it has been told for as long again; tells whether everything
+    /// Serves until `shutdown` completes. Then finishes the current requests for at most `grace`,
+    /// and waits for the store to commit all changes for as long again. Returns whether everything
     /// was finished.
     ///
     /// No task that this started is alive when it returns.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot be opened. Then nothing was served.
+    /// [`StoreError`] if it cannot open the store. Then it has served nothing.
     ///
     /// # Cancel safety
     /// Not cancel safe: dropping the future ends everything at once.
@@ -170,7 +170,7 @@ impl fmt::Debug for Server {
 }
 
 impl Face {
-    /// The sockets for datagrams.
+    /// The UDP sockets.
     fn udp(&self) -> &[UdpSocketPair] {
         match self {
             Self::Udp(pairs) => pairs,
@@ -178,7 +178,7 @@ impl Face {
         }
     }
 
-    /// Serves until `stop`; tells whether everything was finished within `grace`.
+    /// Serves until `stop`. Returns whether everything was finished within `grace`.
     async fn serve(
         self,
         reception: Arc<Reception>,

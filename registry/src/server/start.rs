@@ -1,4 +1,4 @@
-//! Makes the table from the store at the start, and waits for the store at the end.
+//! Builds the table from the store at the start, and waits for the store at the end.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,18 +25,18 @@ const DESCRIPTOR_RESERVE: usize = 64;
 /// A store that is being opened.
 pub(super) type Opening = Pin<Box<dyn Future<Output = Result<Opened, StoreError>> + Send>>;
 
-/// What a dispatcher is made of, besides a store.
+/// The parts of a dispatcher, except the store.
 pub(super) struct Setup {
     pub(super) table: TableConfig,
     pub(super) access: Access,
     pub(super) counters: Arc<Counters>,
     pub(super) probes: Arc<ProbeConfig>,
-    /// The networks that this machine is in.
+    /// The networks of this machine.
     pub(super) networks: Vec<IpNet>,
 }
 
 impl Setup {
-    /// The table with what was kept. With a million instances this takes a second.
+    /// Creates a dispatcher with the stored registrations. A million instances take a second.
     pub(super) fn dispatcher(&self, now: std::time::Instant, opened: Opened) -> Arc<Dispatcher> {
         let Self { table, access, counters, probes, networks } = self;
         let table = TableConfig { wall_clock: seconds_of_wall_clock(), ..table.clone() };
@@ -48,7 +48,7 @@ impl Setup {
     }
 }
 
-/// Opens the store and makes the table, which is served from then on; completes only if that fails.
+/// Opens the store and builds the table, and serves it from then on. Completes only if that fails.
 pub(super) async fn open(
     opening: Option<Opening>,
     setup: Setup,
@@ -67,25 +67,26 @@ pub(super) async fn open(
     std::future::pending().await
 }
 
-/// Lets go of the store and waits until it has kept all that it can; tells whether that was everything.
+/// Releases the store and waits until it has committed all that it can. Returns whether that was
+/// everything.
 pub(super) async fn end_of_store(reception: Arc<Reception>, grace: Duration) -> bool {
     let Some(dispatcher) = reception.dispatcher() else { return true };
     let (mut progress, last) = (dispatcher.progress(), dispatcher.last_ticket());
-    // The tasks have ended, so this is the last to hold it.
+    // The tasks have ended, so this is the last reference.
     drop(reception);
     let end = async { while progress.changed().await.is_ok() {} };
     let has_ended = tokio::time::timeout(grace, end).await.is_ok();
     has_ended && progress.borrow().committed >= last
 }
 
-/// The seconds of the wall clock. They are told to people and decide nothing.
+/// The seconds of the wall clock, for display only: they decide nothing.
 #[expect(clippy::disallowed_methods, reason = "told to people, and decides nothing")]
 fn seconds_of_wall_clock() -> u64 {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since_epoch.map_or(0, |since| since.as_secs())
 }
 
-/// Never promises more connections than there can be descriptors.
+/// Lowers the limit on connections to the descriptors that the system allows.
 pub(super) fn limits_for_system(limits: Limits) -> Limits {
     let Some(open_files) = net::raise_open_files() else { return limits };
     let open_files = usize::try_from(open_files).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! One native request in, one answer out.
+//! Serves one native request.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 use crate::table::{Asker, Transport};
 
 impl Dispatcher {
-    /// Serves a request. A refusal is an answer, except one that saves the work of answering.
+    /// Serves a request. A refusal becomes a reply, unless its purpose is to save that work.
     pub(in crate::dispatch) fn native<'b>(
         &self,
         now: Instant,
@@ -49,7 +49,7 @@ impl Dispatcher {
             native::Operation::Watch { since, .. } => *since,
             _ => None,
         };
-        // Read before the table, so that a watch from here on misses nothing.
+        // Read before the table, so that a watch from this revision on misses no change.
         let before = self.directory.revision();
         let operation = to_operation(operation, |page| envelope.extent(&page, before));
         let performed = operation.and_then(|it| self.perform(now, &principal, it, load));
@@ -90,8 +90,8 @@ impl Dispatcher {
         Ok(Outcome::Deferred(deferred, bytes))
     }
 
-    /// Over UDP an answer is no request. Were it answered, a forged source would set two registries, or
-    /// one with itself, to answering each other for ever.
+    /// Over UDP, a reply must not be answered. Otherwise a forged source could make two registries,
+    /// or one and itself, answer each other for ever.
     fn not_understood<'b>(
         &self,
         principal: &Principal<'_>,
@@ -109,7 +109,7 @@ impl Dispatcher {
         Ok(Outcome::Reply(self.close(&envelope, reply, buffer)?))
     }
 
-    /// Writes a reply, with the state that the table is in now unless it has another.
+    /// Writes a reply, with the table's current revision unless it has another.
     fn close<'b>(
         &self,
         envelope: &Envelope,

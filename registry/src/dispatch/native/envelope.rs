@@ -7,15 +7,15 @@ use rpyc_protocol::registry::native::{
 use crate::access::{Principal, Proof};
 use crate::table::{Extent, json_len};
 
-/// The most bytes of one native answer over TCP; the rest comes in further pages. Every connection may
-/// have one waiting to be taken, so this times their number bounds memory.
+/// The most bytes of one native reply over TCP; the rest comes in further pages. Each connection
+/// may have one unsent reply, so the number of connections times this bounds the memory.
 const PAGE_BYTES: usize = 32 << 10;
 
-/// How many bytes an answer may have.
+/// The number of bytes that a reply may have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     bytes: usize,
-    /// What it could be if the asker showed that its source is not forged.
+    /// The number of bytes with a proof that the source is not forged.
     most: usize,
 }
 
@@ -40,7 +40,7 @@ impl Room {
 #[derive(Debug)]
 pub(in crate::dispatch) struct Envelope {
     pub(super) id: Option<u64>,
-    /// Sent when the answer could have been longer with it.
+    /// Sent if the reply could have been longer with it.
     pub(super) cookie: Option<String>,
     pub(super) room: Room,
 }
@@ -56,7 +56,7 @@ impl Envelope {
         }
     }
 
-    /// How long an answer is that has no instance yet, but says that there are more.
+    /// The length of a reply that has no instance yet, but says that there are more.
     fn page_head_len(&self, revision: Revision) -> usize {
         let big = Cursor { service: u64::from(u32::MAX), lease: u64::from(u32::MAX) };
         json_len(&Reply {
@@ -71,7 +71,7 @@ impl Envelope {
         }) + r#","services":[]"#.len()
     }
 
-    /// The bytes of an answer; `None` if not even the shortest fits.
+    /// The encoded reply; `None` if not even the shortest fits.
     pub(in crate::dispatch) fn close(
         &self,
         mut reply: Reply,
@@ -87,7 +87,7 @@ impl Envelope {
         if self.fits(&bytes) {
             return Some(bytes);
         }
-        // Without what does not fit, but with the way to get it.
+        // Omits the instances that do not fit, and keeps the cursor to the rest.
         let truncated =
             Reply { truncated: true, cookie: self.cookie.clone(), ..Reply::new(revision) };
         let truncated = Reply { id: self.id, ..truncated };
@@ -95,8 +95,8 @@ impl Envelope {
         [truncated, without_revision].iter().map(Reply::to_bytes).find(|bytes| self.fits(bytes))
     }
 
-    /// The reply that a change is not durable. It omits the reason if that does not fit, but never the
-    /// error.
+    /// The reply that a change is not durable. It omits the reason if that does not fit, but never
+    /// the error.
     pub(in crate::dispatch) fn not_durable(
         &self,
         revision: Revision,

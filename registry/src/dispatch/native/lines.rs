@@ -1,4 +1,4 @@
-//! What watchers are told, written once for all who are told the same.
+//! Notifications of watchers, encoded once for all watchers that get the same.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,37 +7,38 @@ use rpyc_protocol::registry::native::{Event, EventKind, Instance, Reply, Revisio
 
 use crate::table::{Asker, Directory, Entry, Told};
 
-/// How many changes are remembered as they were written. Whoever comes later has theirs written anew.
+/// The number of changes whose encoding is kept. A later watcher gets a new encoding.
 const KEPT: usize = 4096;
 
-/// In how many ways one change is remembered: as many as there are kinds of askers who are told
-/// different addresses of one instance, usually one or two.
+/// The number of encodings kept of one change. Askers that get different addresses of an instance
+/// need different ones, usually one or two.
 const VARIANTS: usize = 4;
 
-/// How long what was written is told, for it tells times.
+/// How long an encoding is used, because it contains durations.
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
-/// The lines of the latest changes, without what differs between watchers who are told the same.
+/// The encoded notifications of the latest changes, without the members that differ between
+/// watchers.
 #[derive(Debug, Default)]
 pub(in crate::dispatch) struct Lines {
-    /// By the number of the change, less what goes round. Not there before somebody watches.
+    /// By the number of the change, modulo [`KEPT`]. Allocated for the first watcher.
     places: OnceLock<Box<[Mutex<Vec<Line>>]>>,
 }
 
-/// One change as it was written.
+/// One encoded change.
 #[derive(Debug)]
 struct Line {
     number: u64,
     kind: EventKind,
-    /// Under which addresses it tells of the instance. Nothing else depends on who is told.
+    /// The addresses that it lists. Nothing else depends on the asker.
     addresses: Vec<Told>,
     at: Instant,
-    /// What comes after the number of the request.
+    /// Everything after the request number.
     rest: Box<[u8]>,
 }
 
 impl Lines {
-    /// Appends the line that tells `asker` of a change; nothing if it means nothing to them.
+    /// Appends the notification of a change for `asker`, unless `asker` can reach no address of it.
     pub(super) fn write(
         &self,
         (now, directory): (Instant, &Directory),
@@ -66,7 +67,7 @@ impl Lines {
         let revision = directory.journal.at(entry.number);
         let rest = rest_of(revision, entry.kind, name, Some(instance));
         splice(id, &rest, out);
-        // The machine's own addresses may have changed between the two.
+        // The machine's own addresses may have changed since they were read above.
         if directory.addressing.addresses_of(asker, &lease.instance) == addresses {
             let (number, kind) = (entry.number, entry.kind);
             let line = Line { number, kind, addresses, at: now, rest: rest.into() };
@@ -87,7 +88,7 @@ impl Lines {
     }
 }
 
-/// Appends a line that is for one watcher alone.
+/// Appends a notification for one watcher only.
 pub(super) fn write_own(
     id: Option<u64>,
     revision: Revision,
@@ -99,7 +100,7 @@ pub(super) fn write_own(
     splice(id, &rest_of(revision, kind, name, instance), out);
 }
 
-/// What every line begins with; the number of the request comes after it.
+/// The beginning of every line. The request number follows.
 const HEAD: &str = r#"{"v":1"#;
 const _: () = assert!(VERSION == 1, "the head of a line tells the version");
 
@@ -117,7 +118,7 @@ fn rest_of(
 }
 
 fn splice(id: Option<u64>, rest: &[u8], out: &mut Vec<u8>) {
-    /// What the number of a request takes.
+    /// The most bytes that a request number takes.
     const ID_LEN: usize = 32;
     out.reserve(HEAD.len() + ID_LEN + rest.len());
     out.extend(HEAD.as_bytes());

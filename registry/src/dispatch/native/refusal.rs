@@ -1,4 +1,4 @@
-//! Refusals in the words of the native protocol.
+//! Refusals in the native protocol.
 
 use rpyc_protocol::registry::native::{
     self, ErrorCode, MAX_AMPLIFICATION, Reply, Request, is_native,
@@ -7,8 +7,8 @@ use rpyc_protocol::registry::native::{
 use crate::refusal::Refusal;
 use crate::table::{Asker, Transport};
 
-/// What a native asker is told while the registry reads what it kept; `None` where silence is the only
-/// such answer: to a legacy one, and to what is no request.
+/// The reply to a native asker while the registry reads its store. `None` if the only answer is
+/// silence: to a legacy request, or to bytes that are not a request.
 pub(crate) fn not_ready(asker: &Asker, message: &[u8]) -> Option<Vec<u8>> {
     if !message.first().is_some_and(|first| is_native(*first)) {
         return None;
@@ -31,7 +31,7 @@ pub(crate) fn not_ready(asker: &Asker, message: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl Refusal {
-    /// How a native asker is told.
+    /// The reply that reports this refusal.
     pub(super) fn to_reply(&self) -> Reply {
         let code = match self {
             Self::AddressTaken { .. } => ErrorCode::AddressTaken,

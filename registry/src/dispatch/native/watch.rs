@@ -1,4 +1,4 @@
-//! What one watcher is told, and from where on.
+//! The notifications of one watcher, and its position in the journal.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use rpyc_protocol::{FoldedName, ServiceName};
 use super::lines::{Lines, write_own};
 use crate::table::{Asker, Directory, Entry, Extent, Follower, Names, Selection};
 
-/// Changes that a watcher is told at a time.
+/// The most changes in one batch of notifications.
 const BATCH: usize = 1024;
 
-/// The most bytes of instances that a watcher is told at a time while it learns what is there.
+/// The most bytes of instances in one batch of the initial state.
 const PAGE_BYTES: usize = 32 << 10;
 
-/// A watcher's place in what happens. It keeps nothing else, so that ten thousand cost little and a slow
-/// one holds nobody up.
+/// A watcher's position in the journal. It holds no queue, so ten thousand watchers cost little and
+/// a slow one delays no other.
 #[derive(Debug)]
 pub struct Watch {
     follower: Follower,
@@ -28,21 +28,21 @@ pub struct Watch {
     place: Place,
 }
 
-/// Whom a watch is about, in little memory.
+/// The names that a watch follows, in little memory.
 #[derive(Debug)]
 enum Whom {
     One(ServiceName),
     Like(Box<Names>),
 }
 
-/// Where a watcher is.
+/// The position of a watcher.
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    /// It asked to go on from a revision that is not known here.
+    /// It resumes from a revision that this table does not know.
     Lost,
-    /// It is being told what is there; what happened after the revision comes then.
+    /// It is receiving the instances that exist; the changes after revision `from` follow.
     Learning { after: Cursor, from: u64 },
-    /// It knows everything up to this revision.
+    /// It has every change up to this revision.
     Following(u64),
 }
 
@@ -58,7 +58,7 @@ impl Watch {
             Names::One(name) => (Whom::One(name.to_name()), Some(name.to_name())),
             names @ Names::Like { .. } => (Whom::Like(Box::new(names)), None),
         };
-        // Before the place is known, so that nothing after it is missed.
+        // Created before the revision is read, so that it misses no later change.
         let follower = Follower::new(directory, name);
         let now = directory.revision();
         let place = match since {
@@ -71,18 +71,18 @@ impl Watch {
         Self { follower, lines: Arc::clone(lines), asker, whom, id, place }
     }
 
-    /// Waits until there is something to tell.
+    /// Waits until there is something to send.
     ///
     /// # Cancel safety
-    /// Cancel safe. Once polled it must be polled again when it wakes, or dropped: others may be woken
-    /// only after it.
+    /// Cancel safe. After a poll, poll it again when it wakes, or drop it: it may have to wake
+    /// other watchers.
     pub async fn changed(&self) {
         if let Place::Following(number) = self.place {
             self.follower.moved_from(number).await;
         }
     }
 
-    /// Writes the next lines; tells whether there is more to tell at once.
+    /// Writes the next notifications. Returns whether to call it again at once.
     pub fn lines(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
         match self.place {
             Place::Lost => {
@@ -99,10 +99,11 @@ impl Watch {
         }
     }
 
-    /// Writes that nothing has happened, and up to when.
+    /// Writes that nothing has changed, and up to which revision.
     pub fn nothing_new(&mut self, out: &mut Vec<u8>) {
         if let Place::Following(number) = self.place {
-            // Others change meanwhile. Who watches what does not is no further behind for it.
+            // Changes of other names move the position too, so that the watcher does not fall
+            // behind.
             let number = self.follower.known_to(number);
             self.place = Place::Following(number);
             self.tell(number, EventKind::Current, out);
@@ -112,7 +113,7 @@ impl Watch {
     fn learn(&mut self, now: Instant, after: Cursor, from: u64, out: &mut Vec<u8>) {
         let directory = self.follower.directory();
         let one = match &self.whom {
-            // What was folded once is a name still.
+            // A folded name is always valid.
             Whom::One(name) => FoldedName::new(name.as_str()).ok().map(Names::One),
             Whom::Like(_) => None,
         };
@@ -177,7 +178,7 @@ impl Place {
     }
 }
 
-/// Of several changes of one lease the last, in order.
+/// Keeps only the last of several changes of one lease, in order.
 fn coalesce(entries: Vec<Entry>) -> Vec<Entry> {
     if entries.len() < 2 {
         return entries;
@@ -191,7 +192,8 @@ fn coalesce(entries: Vec<Entry>) -> Vec<Entry> {
         let (first, last) = *spans.get(&entry.lease.id)?;
         let is_last = at == last;
         let kind = match (first, entry.kind) {
-            // Whoever learned what is there meanwhile has been told of it all the same.
+            // The watcher may have received the instance in the initial state, so it needs the
+            // removal.
             (_, EventKind::Removed) => EventKind::Removed,
             (EventKind::Added, _) => EventKind::Added,
             (_, kind) => kind,

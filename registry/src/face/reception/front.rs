@@ -15,14 +15,14 @@ use crate::probe::Checks;
 use crate::refusal::Refusal;
 use crate::table::Asker;
 
-/// How long a listening socket rests after an error: one that persists (no descriptor left, say) must
-/// not spin.
+/// How long a listening socket pauses after an error. A persistent error, such as no free
+/// descriptor, must not make it spin.
 pub(crate) const SOCKET_ERROR_PAUSE: Duration = Duration::from_millis(50);
 
 /// The state that all faces share.
 #[derive(Debug)]
 pub(crate) struct Reception {
-    /// Serves requests; not there until the store has been read.
+    /// Serves requests; empty until the store has been read.
     dispatcher: SetOnce<Arc<Dispatcher>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) interfaces: SharedInterfaces,
@@ -37,7 +37,7 @@ pub(crate) enum Readiness<'a> {
     Ready(&'a Arc<Dispatcher>),
     /// It cannot: send this reply.
     Tell(Vec<u8>),
-    /// It cannot, and no reply says so: a legacy client would take one for "no servers".
+    /// It cannot, and must be silent: a legacy client would take any reply for "no servers".
     Silent,
 }
 
@@ -55,7 +55,7 @@ impl Reception {
 
     /// Serves requests from now on. Called once.
     pub(crate) fn open(&self, dispatcher: Arc<Dispatcher>) {
-        // The server makes only one.
+        // The server opens only one dispatcher.
         let _ = self.dispatcher.set(dispatcher);
     }
 
@@ -84,7 +84,7 @@ impl Reception {
         self.lost(now, Loss::from(refusal), source, refusal);
     }
 
-    /// Counts a message that is not served, and logs it at most once a minute.
+    /// Counts a message that is not served, and logs its kind at most once a minute.
     pub(crate) fn lost(
         &self,
         now: Instant,

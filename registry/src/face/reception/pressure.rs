@@ -1,41 +1,40 @@
-//! What is shed when more comes than can be served.
+//! Sheds requests under overload.
 //!
-//! A queue that stands is no overload by itself: so it is with a few clients that each ask again as soon
-//! as they are answered, and shedding would cost them answers that they could have had. Overload is when
-//! the system throws datagrams away because the queue is full. It does so whatever they are, renewals as
-//! well as lists; so the registry throws away what can be spared, before it costs time, until the queue
-//! has been emptied once.
+//! A permanent queue alone is not overload: a few clients that each ask again when answered make
+//! one too, and shedding would cost them answers. Overload begins when the system drops datagrams
+//! because the queue is full. The system drops renewals as well as lists. So the registry sheds the
+//! requests that matter least, before they cost time, until the queue has been empty once.
 
 use std::time::{Duration, Instant};
 
 use crate::admission::Load;
 
-/// For how long after datagrams were lost the queue counts as too long, unless it is found empty.
+/// How long overload lasts after datagrams were lost, unless the queue is found empty.
 const MEMORY: Duration = Duration::from_millis(200);
 
-/// How long it takes under overload until all requests of one kind are shed, and from there until all of
-/// the next kind are.
+/// The time under overload until all requests of one kind are shed, and then again for the next
+/// kind.
 const RISE: Duration = Duration::from_millis(100);
 
-/// How long it takes without overload until one kind is served in full again: longer, so that what can
-/// be served is found out in small steps.
+/// The time without overload until one kind is served in full again. It is longer than the rise, to
+/// find the sustainable load in small steps.
 const FALL: Duration = Duration::from_millis(500);
 
-/// What may be shed, that which is shed first before the others. Renewals are never.
+/// The kinds of requests that may be shed, in this order. Renewals are never shed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::face) enum Spare {
     List,
     Resolve,
-    /// A registration of what is not known yet.
+    /// A registration of an unknown instance.
     Addition,
 }
 
-/// How much is shed of what.
+/// The share of each kind that is shed.
 ///
 /// Pure: time is an argument.
 #[derive(Debug)]
 pub(in crate::face) struct Pressure {
-    /// The number of kinds of which everything is shed, and the share that is shed of the next.
+    /// The number of kinds that are shed completely, plus the share of the next kind.
     level: f64,
     overloaded_until: Option<Instant>,
     seen: Instant,
@@ -48,8 +47,8 @@ impl Pressure {
         Self { level: 0.0, overloaded_until: None, seen: now, loads: [Load::default(); 3] }
     }
 
-    /// Takes note of what was found in receiving: whether nothing was left, and whether the system had
-    /// thrown datagrams away.
+    /// Records the result of a receive: whether the queue is empty, and whether the system dropped
+    /// datagrams.
     pub(in crate::face) fn observe(&mut self, now: Instant, is_empty: bool, has_dropped: bool) {
         if is_empty {
             self.overloaded_until = None;
@@ -59,7 +58,7 @@ impl Pressure {
         let passed = now.saturating_duration_since(self.seen).as_secs_f64();
         self.seen = now;
         self.level = if self.overloaded_until.is_some_and(|until| now < until) {
-            // After a pause it is not known since when it has been so.
+            // A long gap between receives does not show how long the overload has lasted.
             self.level + (passed / RISE.as_secs_f64()).min(0.1)
         } else {
             self.level - passed / FALL.as_secs_f64()
@@ -70,7 +69,7 @@ impl Pressure {
         }
     }
 
-    /// How much is shed of this kind.
+    /// The load of this kind.
     pub(in crate::face) fn load(&mut self, what: Spare) -> &mut Load {
         let [list, resolve, addition] = &mut self.loads;
         match what {
@@ -87,13 +86,13 @@ mod tests {
 
     const MILLISECOND: Duration = Duration::from_millis(1);
 
-    /// How many of 100 are shed: lists, resolves, additions.
+    /// How many of 100 requests are shed: lists, resolves, additions.
     fn shed(pressure: &mut Pressure) -> [usize; 3] {
         [Spare::List, Spare::Resolve, Spare::Addition]
             .map(|what| (0..100).filter(|_| pressure.load(what).sheds()).count())
     }
 
-    /// Observes the same for some milliseconds.
+    /// Observes the same result for some milliseconds.
     fn pass(
         pressure: &mut Pressure,
         now: &mut Instant,
@@ -151,7 +150,7 @@ mod tests {
         let mut now = Instant::now();
         let mut pressure = Pressure::new(now);
         pass(&mut pressure, &mut now, 310, false, true);
-        // Nothing was lost for long enough, or the queue was found empty: either ends it.
+        // Either is enough: no loss for long enough, or an empty queue.
         for (millis, is_empty) in [(400, false), (100, true)] {
             let mut falling = Pressure { ..pressure };
             let mut now = now;

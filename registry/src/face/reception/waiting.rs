@@ -11,8 +11,8 @@ use crate::dispatch::{Deferred, Dispatcher};
 /// The most answers that wait. Beyond it, the registry refuses to acknowledge a change.
 pub(super) const LIMIT: usize = 65_536;
 
-/// How long an answer waits for the store. RPyC's clients wait two seconds for theirs; much later the
-/// port of a datagram may be somebody else's.
+/// How long an answer waits for the store. RPyC's clients wait two seconds for theirs; much later
+/// another program may have the port of a datagram.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The reason why an answer is not sent, where the protocol has no refusal.

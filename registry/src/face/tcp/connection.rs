@@ -25,26 +25,26 @@ use crate::face::reception::Readiness;
 use crate::net::{Clocks, stamp_of_first_bytes};
 use crate::table::{Arrival, Asker};
 
-/// How long a client may take to send a whole request, and as long again to take its answer.
+/// How long a client may take to send a whole request, and then to read its answer.
 pub(super) const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long a native client may stay silent between requests.
 const IDLE_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How long an answered client may take to close. Closing first while bytes of its are unread would
-/// make the system discard the answer.
+/// How long a client may take to close after its answer. If the registry closed first, with bytes
+/// of the client unread, the system would discard the answer.
 const LINGER: Duration = Duration::from_secs(1);
 
 const READ_SIZE: usize = 4096;
 
-/// A client that is being served, over any kind of stream.
+/// A client on any kind of stream.
 pub(super) struct Connection<S> {
     stream: S,
     asker: Asker,
     peer: SocketAddr,
     reception: Arc<Reception>,
     pub(super) guard: ConnectionGuard,
-    /// Its turn among the connections of its host, until its first request has been served.
+    /// Its position in the line of its host, until its first request has been served.
     line: Option<InLine>,
     accepted: Instant,
     /// When the first bytes arrived, if the system stamps them, until the first request is served.
@@ -53,16 +53,16 @@ pub(super) struct Connection<S> {
     framing: Framing,
 }
 
-/// What is to be done on a connection after a request.
+/// The next step on a connection after a request.
 enum Next {
-    /// Wait for another.
+    /// Wait for another request.
     Request,
-    /// Tell what happens until the end.
+    /// Send notifications until the end.
     Watch(Box<Watch>),
 }
 
 impl Connection<TcpStream> {
-    /// Waits for the first bytes, but not long, and notes when they came.
+    /// Waits briefly for the first bytes, and records when they arrived.
     pub(super) async fn meet(&mut self) {
         let stamp = timeout_at(self.accepted + PATIENCE, stamp_of_first_bytes(&self.stream));
         if let Ok(Some(stamp)) = stamp.await {
@@ -94,13 +94,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Serves the client until it has its answer, goes, is too slow or must make room.
+    /// Serves the client until it has its answer, leaves, is too slow or must make room.
     pub(super) async fn run(mut self) {
         let (given_up, stop) = (self.guard.given_up(), self.stop.clone());
         let displaced = async {
             given_up.cancelled().await;
             if stop.is_cancelled() {
-                // Who has begun a request may finish it.
+                // A request that has begun may finish.
                 std::future::pending::<()>().await;
             }
         };
@@ -119,15 +119,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Serves requests until the client goes, or wants to be told what happens.
+    /// Serves requests until the client leaves or starts a watch.
     async fn serve(&mut self) -> Result<Option<Box<Watch>>, Failure> {
         let mut may_idle = REQUEST_DEADLINE;
         loop {
             match self.next_request(may_idle).await? {
                 None => return Ok(None),
                 Some(Frame::Legacy(message)) => {
-                    // Boxed, as all that has an end soon: a connection that idles or watches is as
-                    // small as that allows.
+                    // Boxed, like every short-lived future here, so that an idle or watching
+                    // connection stays small.
                     Box::pin(self.answer_and_close(&message)).await?;
                     return Ok(None);
                 }
@@ -150,7 +150,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Waits for a whole request; `None` if the client goes, or the registry ends, before one begins.
+    /// Waits for a whole request; `None` if the client leaves, or the registry ends, before one
+    /// begins.
     async fn next_request(&mut self, may_idle: Duration) -> Result<Option<Frame>, Failure> {
         let mut deadline = Instant::now() + may_idle;
         let mut had_begun = false;
@@ -166,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let (is_in_line, patience) = (self.line.is_some(), self.accepted + PATIENCE);
             let received = tokio::select! {
                 biased;
-                // A client that has not begun has nothing to lose.
+                // A client that has not begun a request loses nothing.
                 () = stop.cancelled(), if !had_begun => return Ok(None),
                 received = timeout_at(deadline, self.receive()) => received,
                 () = sleep_until(patience), if is_in_line => {
@@ -176,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             };
             let received = match received {
                 Ok(received) => received?,
-                // A client that had its answers and keeps the connection does nothing wrong.
+                // A client may keep its connection after it got its answers.
                 Err(_elapsed) if !had_begun && may_idle == IDLE_DEADLINE => return Ok(None),
                 Err(_elapsed) => return Err(Failure::Deadline(REQUEST_DEADLINE)),
             };
@@ -189,9 +190,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Reads what has come. While it waits it holds no room for it: most connections wait.
+    /// Reads the bytes that have arrived. Most connections wait, so it holds no buffer while it
+    /// waits.
     ///
-    /// Cancel safe: what was read is kept.
+    /// Cancel safe: bytes that were read are kept.
     pub(super) async fn receive(&mut self) -> Result<usize, Failure> {
         let (stream, framing) = (&mut self.stream, &mut self.framing);
         let receiving = poll_fn(|cx| {
@@ -206,12 +208,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(received)
     }
 
-    /// Forgets what has been received.
+    /// Drops the received bytes.
     pub(super) fn forget_received(&mut self) {
         self.framing = Framing::new();
     }
 
-    /// Answers one request, once the store has committed what it changed.
+    /// Answers one request, once the store has committed the change.
     async fn answer(&mut self, message: &[u8], line_end: &[u8]) -> Result<Next, Failure> {
         let reception = Arc::clone(&self.reception);
         let dispatcher = match reception.readiness(&self.asker, message) {
@@ -242,8 +244,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(Next::Request)
     }
 
-    /// Waits until those connections have been served that its host opened before this one, if the
-    /// first request of this one came soon; whoever opens one later waits for what this returns.
+    /// Waits until the connections that its host opened before have been served, if the first
+    /// request of this one came soon. Later connections of the host wait until the result is
+    /// dropped.
     async fn wait_in_line(&mut self) -> Option<InLine> {
         let received = self.first_bytes.take().unwrap_or_else(Instant::now);
         self.asker.arrival =
@@ -256,7 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        // Mostly there is room for all of it, and no need for a deadline.
+        // Usually the send buffer has room for all of it, and no deadline is needed.
         let stream = &mut self.stream;
         let at_once = poll_fn(|cx| match Pin::new(&mut *stream).poll_write(cx, bytes) {
             Poll::Ready(sent) => Poll::Ready(sent),
@@ -275,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn linger(&mut self) {
         let mut rest = [0; 512];
         let drained = async { while matches!(self.stream.read(&mut rest).await, Ok(1..)) {} };
-        // Either way the answer is on its way and the connection is done with.
+        // Either way the answer is on its way and the connection is finished.
         let _ = timeout(LINGER, drained).await;
     }
 }

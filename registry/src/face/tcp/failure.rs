@@ -1,4 +1,4 @@
-//! Why a connection ends without its client having closed it.
+//! The reasons why the registry ends a connection.
 
 use std::io;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::connection::REQUEST_DEADLINE;
 use crate::counters::Loss;
 use crate::face::reception::NotDurable;
 
-/// Why a connection ended without its client having closed it.
+/// Why a connection ended before its client closed it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error("did not send a request, or take the answer, within {0:?}")]

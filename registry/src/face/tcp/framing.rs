@@ -1,4 +1,4 @@
-//! Requests out of a stream of bytes, however it is cut.
+//! Splits a stream of bytes into requests, wherever the reads cut it.
 
 use rpyc_protocol::Limits;
 use rpyc_protocol::brine::Extent;
@@ -9,12 +9,12 @@ use crate::refusal::Refusal;
 
 /// Collects the bytes of one connection into requests.
 ///
-/// Looks at every byte once, so a client that sends them one by one costs no more than another. Pure:
-/// how the bytes are cut never changes the requests.
+/// Each byte is examined once, so a client that sends single bytes costs no more than another.
+/// Pure: the requests do not depend on the reads.
 #[derive(Debug)]
 pub struct Framing {
     received: Vec<u8>,
-    /// How many of them have been looked at for the end of the current request.
+    /// The number of bytes already searched for the end of the current request.
     looked_at: usize,
     extent: Extent,
 }
@@ -25,7 +25,7 @@ pub struct Framing {
 pub enum Frame {
     /// A brine value. RPyC sends one a connection.
     Legacy(Vec<u8>),
-    /// A line of JSON, without its end. Another may follow.
+    /// A line of JSON without its line end. Another may follow.
     Native(Vec<u8>),
 }
 
@@ -36,7 +36,7 @@ impl Framing {
         Self { received: Vec::new(), looked_at: 0, extent: Extent::new(&Limits::REQUEST) }
     }
 
-    /// Where received bytes are to be appended.
+    /// The buffer to append received bytes to.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.received
     }
@@ -50,8 +50,8 @@ impl Framing {
     /// Takes the next whole request, or `None` if more bytes are needed.
     ///
     /// # Errors
-    /// [`Refusal`] as soon as the bytes cannot become a request; the sender is at fault, and nothing
-    /// that follows means anything.
+    /// [`Refusal`] as soon as the bytes cannot become a request. The sender is at fault, and no
+    /// later byte can be understood.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, Refusal> {
         match self.received.first() {
             None => Ok(None),
@@ -60,7 +60,7 @@ impl Framing {
         }
     }
 
-    /// Takes what the end of the stream completes: a last line may lack its end.
+    /// Takes the request that the end of the stream completes: a last line may lack its line end.
     #[must_use]
     pub fn finish(mut self) -> Option<Frame> {
         match self.received.first() {
@@ -92,7 +92,7 @@ impl Framing {
         Ok(end.map(|end| Frame::Legacy(self.take(end))))
     }
 
-    /// Takes the first `len` bytes and begins anew behind them.
+    /// Takes the first `len` bytes and restarts after them.
     fn take(&mut self, len: usize) -> Vec<u8> {
         let rest = self.received.split_off(len);
         self.looked_at = 0;

@@ -1,4 +1,4 @@
-//! How many connections are open; past the limit, the one that has been idle longest is closed.
+//! Counts the open connections. Past the limit, it closes the one that has been idle longest.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(crate) struct ConnectionCount {
     limit: usize,
-    /// When times begin to be counted.
+    /// The zero of all activity times.
     start: Instant,
     taken: Mutex<Taken>,
 }
@@ -21,8 +21,8 @@ pub(crate) struct ConnectionCount {
 struct Taken {
     next_id: u64,
     holders: HashMap<u64, Holder>,
-    /// By when they are known to have been active, which may be earlier than when they were; the number
-    /// tells equal times apart. Only who looks for the one idle longest finds out.
+    /// The activity times that are known here, each with an id that orders equal times. They may be
+    /// out of date: only the search for the longest idle connection updates them.
     by_activity: BTreeSet<(u64, u64)>,
 }
 
@@ -39,19 +39,19 @@ struct Holder {
 pub(crate) struct ConnectionGuard {
     count: Arc<ConnectionCount>,
     id: u64,
-    /// In nanoseconds from the start.
+    /// In nanoseconds since the start.
     active_at: Arc<AtomicU64>,
     give_up: CancellationToken,
 }
 
 impl ConnectionCount {
-    /// Room for `limit` connections.
+    /// Creates the count, with room for `limit` connections.
     pub(crate) fn new(limit: usize) -> Self {
         Self { limit, start: Instant::now(), taken: Mutex::new(Taken::default()) }
     }
 
-    /// Counts a connection. Past the limit, cancels the one that has been idle longest and returns its
-    /// peer. `stop` cancels all of them.
+    /// Counts a connection. Past the limit, cancels the one that has been idle longest and returns
+    /// its peer. `stop` cancels all of them.
     pub(crate) fn take(
         self: &Arc<Self>,
         now: Instant,
@@ -106,12 +106,12 @@ impl Taken {
 }
 
 impl ConnectionGuard {
-    /// Notes that the connection is doing something.
+    /// Records activity on the connection.
     pub(crate) fn is_active(&self, now: Instant) {
         self.active_at.store(self.count.nanos(now), Ordering::Relaxed);
     }
 
-    /// Is cancelled when the connection must be closed.
+    /// A token that is cancelled when the connection must be closed.
     pub(crate) fn given_up(&self) -> CancellationToken {
         self.give_up.clone()
     }
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(displaced, Some(peer(2)));
         assert!(second.given_up().is_cancelled());
         assert!(!first.given_up().is_cancelled());
-        // The cancelled one is not uncounted a second time when it is dropped.
+        // Dropping the cancelled connection does not subtract it again.
         drop(second);
         let (_fourth, displaced) = count.take(at(4), peer(4), &stop);
         assert_eq!(displaced, Some(peer(1)));

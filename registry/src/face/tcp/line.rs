@@ -1,8 +1,9 @@
 //! The order of a host's connections: first accepted, first served.
 //!
-//! RPyC's clients open a connection for each request and do not wait for the answer to UNREGISTER. Its
-//! own registry serves one connection at a time. Here each has a task, so the order is kept by hand:
-//! the first request of a connection waits for those of the connections that its host opened before.
+//! RPyC's clients open a connection for each request and do not wait for the answer to UNREGISTER.
+//! RPyC's registry serves one connection at a time, which keeps their order. Here each connection
+//! has a task, so the first request of a connection waits for those of the connections that its
+//! host opened before.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::table::Host;
 
-/// How long a connection that sends nothing holds up those that its host opens later.
+/// How long a connection that sends nothing delays the later connections of its host.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The connections of each host whose first request has not been served yet, in the order in which
@@ -25,22 +26,22 @@ pub(crate) struct Lines {
 #[derive(Debug, Default)]
 struct Line {
     next: u64,
-    /// Each with the means to tell it that it is the first.
+    /// Each with a sender that signals that it is the first.
     waiting: BTreeMap<u64, Option<oneshot::Sender<()>>>,
 }
 
-/// A place in the line of a host, until this is dropped.
+/// A position in the line of a host, until it is dropped.
 #[derive(Debug)]
 pub(super) struct InLine {
     lines: Arc<Lines>,
     host: Host,
     number: u64,
-    /// Completes when it is the first; `None` if it is.
+    /// Completes when this is the first in the line; `None` if it is already.
     earlier: Option<oneshot::Receiver<()>>,
 }
 
 impl Lines {
-    /// Takes the last place in the line of `host`.
+    /// Takes the last position in the line of `host`.
     pub(super) fn join(self: &Arc<Self>, host: Host) -> InLine {
         let mut lines = self.lock();
         let line = lines.entry(host).or_default();
@@ -60,12 +61,13 @@ impl Lines {
 }
 
 impl InLine {
-    /// Waits until every connection that the host opened before has been served or has left the line.
+    /// Waits until every earlier connection of the host has been served or has left the line.
     ///
     /// Cancel safe.
     pub(super) async fn first(&mut self) {
         if let Some(earlier) = &mut self.earlier {
-            // An error cannot happen while this has a place; either way nobody is before it.
+            // This cannot fail while this is in the line. Even if it did, no connection is before
+            // it.
             let _ = earlier.await;
             self.earlier = None;
         }
@@ -81,7 +83,7 @@ impl Drop for InLine {
             None => drop(lines.remove(&self.host)),
             Some(mut first) => {
                 if let Some(call) = first.get_mut().take() {
-                    // One that has gone meanwhile leaves by itself.
+                    // A connection that has ended removes itself.
                     let _ = call.send(());
                 }
             }

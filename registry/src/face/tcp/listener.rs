@@ -1,4 +1,4 @@
-//! Accepts connections, counts them and puts each in the line of its host.
+//! Accepts connections, counts them and adds each to the line of its host.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::face::Reception;
 use crate::face::reception::SOCKET_ERROR_PAUSE;
 use crate::table::{Arrival, Asker, Host, Transport};
 
-/// The connections of all listeners together: how many there may be, and in which order the first
+/// The state of the connections of all listeners: their number, and the order in which the first
 /// requests of each host are served.
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
@@ -26,14 +26,14 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Room for `limit` connections.
+    /// Creates the state, with room for `limit` connections.
     pub(crate) fn new(limit: usize) -> Self {
         Self { count: Arc::new(ConnectionCount::new(limit)), lines: Arc::default() }
     }
 }
 
 /// Serves one listener until `stop`, then lets the connections finish their requests for at most
-/// `grace`; tells whether all did.
+/// `grace`. Returns whether all finished.
 ///
 /// Not cancel safe: dropping the future ends its connections at once.
 pub(crate) async fn serve(
@@ -73,7 +73,7 @@ pub(crate) async fn serve(
     has_drained
 }
 
-/// Counts a new connection; `None` if its client has gone already.
+/// Counts a new connection; `None` if its client has already left.
 fn admit(
     stream: TcpStream,
     peer: SocketAddr,
@@ -83,8 +83,8 @@ fn admit(
 ) -> Option<Connection<TcpStream>> {
     let accepted = Instant::now();
     let local = stream.local_addr().ok()?.ip().to_canonical();
-    // An answer or an event is written at once and whole; none shall wait until the one before it has
-    // been acknowledged.
+    // Each answer or event is written whole and at once. It must not wait until the previous one
+    // has been acknowledged.
     stream.set_nodelay(true).ok()?;
     let interfaces = reception.interfaces.get();
     let asker = Asker {

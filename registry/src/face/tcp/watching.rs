@@ -1,4 +1,4 @@
-//! A connection on which a client is told what happens.
+//! A connection on which a watcher gets notifications.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -12,17 +12,18 @@ use super::connection::Connection;
 use super::failure::Failure;
 use crate::dispatch::Watch;
 
-/// How often a watcher hears that nothing has happened, so that both ends know that the other is there.
+/// How often a watcher without changes gets a heartbeat, so that both ends know that the other is
+/// alive.
 const WATCH_HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How often a watcher is told of changes when they do not end: what comes between is told together.
-/// Ten thousand watchers take one processor then, and not all there are.
+/// The least time between notifications while changes go on; changes in between are sent together.
+/// So ten thousand watchers take one processor, not all of them.
 const TOLD_EVERY: Duration = Duration::from_millis(100);
 
-/// How often it may be told at once before that counts.
+/// The number of notifications in a burst that are sent at once.
 const TOLD_AT_ONCE: u32 = 5;
 
-/// Why a watcher wakes.
+/// The reason why a watcher wakes.
 enum Woken {
     Changed,
     Due,
@@ -30,9 +31,9 @@ enum Woken {
     Received(Result<usize, Failure>),
 }
 
-/// When a watcher may be told again.
+/// Limits how often a watcher is notified.
 struct Pace {
-    /// When it would be told if it had been told every [`TOLD_EVERY`].
+    /// When the next notification would be due if each had taken [`TOLD_EVERY`].
     due: Instant,
 }
 
@@ -45,7 +46,7 @@ impl Pace {
         self.due = self.due.max(now) + TOLD_EVERY;
     }
 
-    /// Until when it is to wait, if it is.
+    /// The end of the pause that is due now, if any.
     fn pause(&self, now: Instant) -> Option<Instant> {
         let ahead = self.due.saturating_duration_since(now);
         let too_much = ahead.checked_sub(TOLD_EVERY * (TOLD_AT_ONCE - 1))?;
@@ -54,24 +55,26 @@ impl Pace {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Tells what happens until the client goes, does not take it, must make room, or the registry ends.
+    /// Sends notifications until the client leaves or reads too slowly, the connection must make
+    /// room, or the registry ends.
     pub(super) async fn tell(&mut self, mut watch: Box<Watch>) -> Result<(), Failure> {
         let give_up = self.guard.given_up();
         let mut given_up = pin!(give_up.cancelled());
-        // Moved when it fires and for a pause: a watcher that is told does not set a timer each time.
+        // Reset only when it fires and for a pause, so that a notification sets no timer.
         let mut timer = pin!(sleep(WATCH_HEARTBEAT));
         let mut told_at = Instant::now();
         let (mut has_told, mut is_pausing) = (true, false);
         let mut pace = Pace::new(told_at);
-        // Not kept while there is nothing to tell.
+        // Holds no memory between notifications.
         let mut lines = Vec::new();
         loop {
             let woken = {
                 let mut changed = pin!(watch.changed());
                 let mut receiving = pin!(self.receive());
                 poll_fn(|cx| {
-                    // Mostly it is a change, and then nothing else is looked at. But whoever is told one
-                    // after the other still hears of its end in between.
+                    // Usually a change is ready, and then nothing else is polled. After a
+                    // notification the order is reversed, so that a busy watcher still notices its
+                    // end.
                     let (is_first, is_last) = (!has_told && !is_pausing, has_told && !is_pausing);
                     if is_first && changed.as_mut().poll(cx).is_ready() {
                         return Poll::Ready(Woken::Changed);
@@ -97,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let has_fired = matches!(woken, Woken::Due);
             match woken {
                 Woken::Ended => return Ok(()),
-                // Nothing else is served on this connection; its end is the end of the watch.
+                // The connection serves nothing else; its end is the end of the watch.
                 Woken::Received(received) => match received? {
                     0 => return Ok(()),
                     _ => self.forget_received(),
@@ -153,7 +156,7 @@ mod tests {
             pace.told(now);
         }
         assert_eq!(now, start + 10 * TOLD_EVERY);
-        // After a rest there is room for as many at once as in the beginning.
+        // After a rest, a whole burst is allowed again.
         let rested = now + TOLD_AT_ONCE * TOLD_EVERY;
         for _ in 0..TOLD_AT_ONCE {
             assert_eq!(pace.pause(rested), None);

@@ -19,37 +19,37 @@ use crate::refusal::Refusal;
 use crate::store::Ticket;
 use crate::table::{Arrival, Asker, Host, Transport};
 
-/// The time, once for many.
+/// The current time, read once for a batch.
 pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// What the sockets of one lane are served with.
+/// The state with which a task serves the sockets of one lane.
 pub(super) struct UdpFace {
-    /// By which answers leave, for each socket by which requests come.
+    /// The sockets that send answers, with their outboxes, by the number of the receiving socket.
     exits: Vec<(UdpSocketPair, Outbox)>,
     reception: Arc<Reception>,
     pressure: Pressure,
     /// Answers that wait.
     pub(super) waiting: FuturesUnordered<BoxFuture<'static, Settled>>,
-    /// Of the datagrams of one batch, those that are served here.
+    /// The class of each datagram of one batch; `None` if it is not served here.
     classes: Vec<Option<Class>>,
-    /// Room for the answer that is being made.
+    /// The buffer for the current answer.
     reply: Vec<u8>,
 }
 
-/// The way an answer takes back.
+/// The return path of an answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Way {
-    /// The number of the socket by which the request came.
+    /// The number of the socket that received the request.
     inlet: usize,
     outgoing: Outgoing,
 }
 
-/// An answer that waited, and its result.
+/// The result of an answer that waited.
 type Settled = (Way, Result<Vec<u8>, NotDurable>);
 
-/// What all datagrams of one batch are served with.
+/// The state that all datagrams of one batch share.
 struct Turn<'a> {
     now: Instant,
     dispatcher: &'a Arc<Dispatcher>,
@@ -68,7 +68,7 @@ impl UdpFace {
         }
     }
 
-    /// Serves what is there; tells whether that was all of it.
+    /// Serves the datagrams that have arrived. Returns whether the queue is empty.
     pub(super) fn serve_batch(&mut self, inlets: &mut Inlets) -> io::Result<bool> {
         let (now, is_empty) = inlets.receive()?;
         let dropped = inlets.take_dropped();
@@ -118,8 +118,8 @@ impl UdpFace {
         Ok(is_empty)
     }
 
-    /// Whether this task is to answer, rather than that of another lane or another registry that hears
-    /// the same.
+    /// Whether this task must answer, rather than another lane or another registry that also
+    /// receives the datagram.
     fn is_for_us(&self, arrived: &Arrived<'_>) -> bool {
         let Some((pair, _)) = self.exits.get(arrived.inlet) else { return false };
         let Incoming { link, is_for_all, source, .. } = arrived.incoming;
@@ -135,7 +135,7 @@ impl UdpFace {
         message: &[u8],
     ) {
         let is_shed = match class {
-            // Whether it adds something is known once it is looked for.
+            // Only the table shows whether it adds an instance.
             Class::Change => false,
             Class::Resolve => self.pressure.load(Spare::Resolve).sheds(),
             Class::List => self.pressure.load(Spare::List).sheds(),
@@ -157,7 +157,7 @@ impl UdpFace {
                 let settled = self.reception.settle(dispatcher, deferred, bytes);
                 self.waiting.push(settled.map(move |settled| (way, settled)).boxed());
             }
-            // A watch over UDP has been refused before it came here.
+            // The dispatcher has already refused a watch over UDP.
             Outcome::Watch(_) => self.refused(now, way, &Refusal::NeedsTcp),
             Outcome::Refused(refusal) => self.refused(now, way, &refusal),
         }
@@ -168,7 +168,7 @@ impl UdpFace {
         self.reception.refused(now, way.outgoing.to, refusal);
     }
 
-    /// Sends an answer that waited, and what else waits no more.
+    /// Sends an answer that waited, and all others that are ready.
     pub(super) fn send_settled(&mut self, settled: Settled) {
         let now = now();
         let mut next = Some(settled);
@@ -182,7 +182,7 @@ impl UdpFace {
         self.flush(now);
     }
 
-    /// Sends an answer with those of the same batch.
+    /// Queues an answer, to be sent with the others of its batch.
     fn answer(&mut self, now: Instant, bytes: &[u8], way: Way) {
         let has_room = |(_, outbox): &(UdpSocketPair, Outbox)| outbox.has_room(bytes.len());
         if !self.exits.get(way.inlet).is_some_and(has_room) {
@@ -204,10 +204,10 @@ impl UdpFace {
     }
 }
 
-/// Who sent this, and the way back to them.
+/// The sender of a datagram, and the path back to it.
 fn introduce(arrived: &Arrived<'_>, interfaces: &Interfaces) -> (Asker, Way) {
     let &Incoming { source, reached, link, .. } = arrived.incoming;
-    // A multicast reached no address of ours, but the interface that heard it has one.
+    // A multicast has no address of this machine, but the interface that received it has one.
     let reached = reached.or_else(|| interfaces.address_like(link, source.ip()));
     let asker = Asker {
         host: Host::from(source),

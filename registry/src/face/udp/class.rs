@@ -1,20 +1,20 @@
-//! In which order the datagrams of one batch are served, told without decoding them.
+//! The order in which the datagrams of one batch are served, without decoding them.
 
 use rpyc_protocol::registry::native::is_native;
 
-/// What a request is about, in the order in which requests are served under load.
+/// The kind of a request, in the order in which requests are served under load.
 ///
-/// A guess from the first bytes: it decides when a request is served, or that it is not, never what it
-/// means. Who says one thing and means another only takes a place further behind or is shed earlier, or
-/// stands among the changes, which have limits of their own.
+/// It is a guess from the first bytes. It decides when or whether a request is served, never its
+/// meaning. A request that fakes its kind only gains a later position or earlier shedding, or
+/// counts as a change, and changes have their own limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Renewals, registrations and what else changes the table; only the table tells one from the
-    /// other.
+    /// Renewals, registrations and all other changes of the table. Only the table can distinguish
+    /// them.
     Change,
-    /// Who serves a name.
+    /// A query of the servers of a name.
     Resolve,
-    /// Everything there is.
+    /// A list of all names or instances, or a status.
     List,
 }
 
@@ -28,11 +28,11 @@ impl Class {
         }
     }
 
-    /// `("RPYC", COMMAND, arguments)`: a few bytes of tags and lengths, none of them a letter, stand
-    /// before each of the texts.
+    /// `("RPYC", COMMAND, arguments)`: a few bytes of tags and lengths precede each text, and none
+    /// of them is a letter.
     fn of_legacy(message: &[u8]) -> Self {
         const MAGIC: &[u8] = b"RPYC";
-        /// How far into a message the texts may begin: after tags with lengths of four bytes.
+        /// The bytes in which the texts must begin: room for tags with lengths of four bytes.
         const HEAD: usize = 24;
         let head = message.get(..HEAD).unwrap_or(message);
         let magic = head.windows(MAGIC.len()).position(|window| window == MAGIC);
@@ -47,7 +47,7 @@ impl Class {
     /// `{"v":1,"op":"renew",...}`, with the members in any order.
     fn of_native(message: &[u8]) -> Self {
         const KEY: &[u8] = b"\"op\"";
-        /// How far into a message the operation is looked for.
+        /// The bytes that are searched for the operation.
         const HEAD: usize = 256;
         let head = message.get(..HEAD).unwrap_or(message);
         let key = head.windows(KEY.len()).position(|window| window == KEY);

@@ -1,7 +1,7 @@
-//! The sockets of one lane, read as one: in the order in which the system received their datagrams.
+//! The sockets of one lane, read as one, in the order in which the system received their datagrams.
 //!
-//! Nearly always a lane has one socket. It has several where the registry listens on several addresses,
-//! or hears broadcasts beside a socket that is bound to one address.
+//! A lane nearly always has one socket. It has several if the registry listens on several
+//! addresses, or receives broadcasts beside a socket that is bound to one address.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -9,28 +9,28 @@ use std::time::{Duration, Instant};
 
 use crate::net::{Clocks, Inbox, Incoming, UdpSocketPair};
 
-/// The sockets of one lane, each with the datagrams that were read from it last.
+/// The sockets of one lane, each with the datagrams that were last read from it.
 #[derive(Debug)]
 pub(super) struct Inlets {
     inlets: Vec<Inlet>,
-    /// Of the datagrams that may be served, in this order.
+    /// The positions of the datagrams that may be served, in this order.
     batch: Vec<Position>,
-    /// When the last of them arrived.
+    /// The arrival of the last of them.
     latest: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Inlet {
     pair: UdpSocketPair,
-    /// What was read before the latest reading.
+    /// The datagrams that were read before the latest read.
     older: Batch,
-    /// What the latest reading brought.
+    /// The datagrams of the latest read.
     newer: Batch,
-    /// Whether nothing was left after the latest reading.
+    /// Whether the latest read emptied the socket.
     was_emptied: bool,
 }
 
-/// Datagrams that were read at once.
+/// Datagrams that were read together.
 #[derive(Debug)]
 struct Batch {
     inbox: Inbox,
@@ -38,7 +38,7 @@ struct Batch {
     taken: usize,
 }
 
-/// Where a datagram is.
+/// The position of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Position {
     /// The number of its socket.
@@ -54,11 +54,11 @@ struct Position {
 #[derive(Debug)]
 pub(super) struct Arrived<'a> {
     pub(super) incoming: &'a Incoming,
-    /// Its bytes, or `None` if they are more than any request has.
+    /// Its bytes, or `None` if they exceed the size of a request.
     pub(super) message: Option<&'a [u8]>,
-    /// By which socket it came.
+    /// The number of the socket that received it.
     pub(super) inlet: usize,
-    /// When it arrived: never before one that is served earlier.
+    /// Its time of arrival, never before that of a datagram served earlier.
     pub(super) arrived: Instant,
 }
 
@@ -78,7 +78,7 @@ impl Inlets {
             return Poll::Ready(Ok(()));
         }
         let mut ready = Poll::Pending;
-        // Each socket must learn whom to wake.
+        // Each socket must learn which task to wake.
         for inlet in &self.inlets {
             let polled = inlet.pair.hears.poll_readable(cx);
             if polled.is_ready() {
@@ -88,8 +88,8 @@ impl Inlets {
         ready
     }
 
-    /// Reads the sockets. [`Inlets::get`] then returns the datagrams that may be served now. Returns the
-    /// time, and whether nothing is left to read or to serve.
+    /// Reads the sockets. [`Inlets::get`] then returns the datagrams that may be served now.
+    /// Returns the time, and whether nothing is left to read or to serve.
     pub(super) fn receive(&mut self) -> io::Result<(Instant, bool)> {
         self.batch.clear();
         let (is_empty, until) = match &mut self.inlets[..] {
@@ -116,26 +116,26 @@ impl Inlets {
         self.batch.sort_by_key(|position| position.stamp);
         for position in &mut self.batch {
             let arrival = clocks.arrival(position.stamp);
-            // The clocks are not read as exactly as datagrams follow one another.
+            // The clocks are less exact than the order of the datagrams.
             position.arrived = self.latest.map_or(arrival, |latest| latest.max(arrival));
             self.latest = Some(position.arrived);
         }
         Ok((clocks.now, is_empty && self.inlets.iter().all(Inlet::is_taken)))
     }
 
-    /// How many datagrams may be served now.
+    /// The number of datagrams that may be served now.
     pub(super) fn len(&self) -> usize {
         self.batch.len()
     }
 
-    /// One of the datagrams that may be served now, which are in the order of their arrival.
+    /// One of the datagrams that may be served now, in the order of their arrival.
     pub(super) fn get(&self, at: usize) -> Option<Arrived<'_>> {
         let Position { inlet, is_newer, at, arrived, .. } = *self.batch.get(at)?;
         let (incoming, message) = self.inlets.get(inlet)?.part(is_newer).inbox.get(at)?;
         Some(Arrived { incoming, message, inlet, arrived })
     }
 
-    /// How many datagrams the system has thrown away since the last time that this was asked.
+    /// The number of datagrams that the system has dropped since the last call.
     pub(super) fn take_dropped(&mut self) -> u64 {
         let inlets = self.inlets.iter_mut();
         inlets.map(|it| it.older.inbox.take_dropped() + it.newer.inbox.take_dropped()).sum()
@@ -168,7 +168,7 @@ impl Batch {
     }
 }
 
-/// Reads each socket that has room for it; returns whether nothing was left at any.
+/// Reads each socket whose inbox is free. Returns whether all sockets were emptied.
 fn read_all(inlets: &mut [Inlet]) -> io::Result<bool> {
     for inlet in inlets.iter_mut() {
         if inlet.older.is_taken() {
@@ -176,7 +176,7 @@ fn read_all(inlets: &mut [Inlet]) -> io::Result<bool> {
             inlet.newer.taken = inlet.newer.inbox.len();
         }
         if !inlet.newer.is_taken() {
-            // Since then, more may have come.
+            // More may have arrived since then.
             inlet.was_emptied = false;
             continue;
         }
@@ -184,19 +184,19 @@ fn read_all(inlets: &mut [Inlet]) -> io::Result<bool> {
         *taken = 0;
         inlet.was_emptied = inlet.pair.hears.try_recv(inbox)?;
         if inbox.len() == 0 {
-            // The runtime may learn later of this socket than of the others.
+            // The runtime may report this socket as readable later than the others.
             inlet.was_emptied = inlet.pair.hears.recv_now(inbox)?;
         }
     }
     Ok(inlets.iter().all(|inlet| inlet.was_emptied))
 }
 
-/// Up to which stamp the order of the datagrams at these sockets is settled.
+/// The stamp up to which the order of the datagrams at these sockets is settled.
 ///
-/// The system stamps a datagram shortly before it reaches its socket. So a datagram may be missing that
-/// has a lower stamp than one that was read elsewhere. It is no longer missing once all sockets have been
-/// read again: what was read before that is settled. A socket that was not emptied is settled as far as
-/// it was read.
+/// The system stamps a datagram shortly before it reaches its socket. So a datagram may be missing
+/// whose stamp is lower than that of one already read elsewhere. It has been read once all sockets
+/// have been read again, so all datagrams from before that read are settled. A socket that was not
+/// emptied is settled up to its last datagram read.
 fn settled_until(inlets: &[Inlet]) -> Duration {
     let last = |part: &Batch| part.inbox.iter().map(|(incoming, _)| incoming.stamp).max();
     let before = inlets.iter().filter(|inlet| !inlet.older.is_taken());
@@ -225,7 +225,7 @@ mod tests {
         (Inlets::new(pairs), port)
     }
 
-    /// Receives so many datagrams; each is a number.
+    /// Receives `count` datagrams and returns the number in each.
     async fn numbers(inlets: &mut Inlets, count: u32) -> Vec<u32> {
         let (mut numbers, mut latest) = (Vec::new(), None);
         while numbers.len() < count as usize {
@@ -240,8 +240,8 @@ mod tests {
         numbers
     }
 
-    /// Waits until the system stamps datagrams when they arrive: it begins, on each processor, shortly
-    /// after it is asked to.
+    /// Waits until the system stamps datagrams on arrival. On each processor it begins shortly
+    /// after the request.
     #[cfg(all(target_os = "linux", not(feature = "portable")))]
     async fn wait_for_stamps(inlets: &mut Inlets, client: &UdpSocket, to: (IpAddr, u16)) {
         let mut in_a_row = 0;
@@ -267,7 +267,7 @@ mod tests {
         let client = UdpSocket::bind("127.0.0.9:0").unwrap();
         wait_for_stamps(&mut inlets, &client, (hosts[0], port)).await;
         let to = move |number: u32| {
-            // Long runs to one address as well as changes from each to the next.
+            // Long runs to one address, and changes between all of them.
             let host = (number / 7 + number % 5 * (number / 300 % 2)) as usize % hosts.len();
             (hosts[host], port)
         };

@@ -15,13 +15,13 @@ use crate::face::Reception;
 use crate::face::reception::SOCKET_ERROR_PAUSE;
 use crate::net::UdpSocketPair;
 
-/// Batches served at the end: as many datagrams as the largest receive buffer holds, so that what goes
-/// on coming does not keep the registry from ending.
+/// The most batches that are served at the end: as many datagrams as the largest receive buffer
+/// holds. So incoming datagrams cannot keep the registry from ending.
 const LAST_BATCHES: usize = 256;
 
-/// Serves the sockets of one lane until `stop`, then gives the answers that wait, for at most `grace`.
+/// Serves the sockets of one lane until `stop`, then sends the waiting answers for at most `grace`.
 ///
-/// Cancel safe, but datagrams that were received may go unanswered.
+/// Cancel safe, but received datagrams may stay unanswered.
 pub(crate) async fn serve(
     pairs: Vec<UdpSocketPair>,
     reception: Arc<Reception>,
@@ -44,7 +44,7 @@ pub(crate) async fn serve(
         };
         match served {
             Ok(true) => {}
-            // What is ready at all times must not keep everything else from running.
+            // A socket that is always ready must not starve other tasks.
             Ok(false) => tokio::task::yield_now().await,
             Err(error) => {
                 reception.lost(now(), Loss::Socket, "this socket", &error);
@@ -52,7 +52,7 @@ pub(crate) async fn serve(
             }
         }
     }
-    // What had arrived by then counts, above all servers that say that they end.
+    // Datagrams that arrived before the end are served, above all UNREGISTER requests.
     for _ in 0..LAST_BATCHES {
         if !matches!(face.serve_batch(&mut inlets), Ok(false)) {
             break;
@@ -63,6 +63,6 @@ pub(crate) async fn serve(
             face.send_settled(settled);
         }
     };
-    // What is not durable by then is not acknowledged.
+    // A change that is not durable by then is not acknowledged.
     let _ = tokio::time::timeout(grace, finish).await;
 }

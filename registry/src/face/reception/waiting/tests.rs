@@ -1,4 +1,4 @@
-//! What waits becomes an answer, a refusal or silence, in paused time.
+//! A waiting answer becomes an answer, a refusal or silence, in paused time.
 
 use rpyc_protocol::registry::native::{ErrorCode, Reply, StoreId};
 use rpyc_protocol::registry::reply::ACKNOWLEDGEMENT;
@@ -15,7 +15,7 @@ use crate::table::{Arrival, Asker, Host, Registry, TableConfig, Transport};
 const LEGACY: &[u8] = b"\x12\x08\x0dRPYC\x08\x0e\x08REGISTER\x11\x10\x08\x0aA\x51";
 const NATIVE: &[u8] = br#"{"v":1,"op":"register","names":["b"],"port":2,"key":"0123456789"}"#;
 
-/// Commits what the test says.
+/// A store that commits on command of the test.
 #[derive(Debug)]
 struct SlowStore {
     last: Ticket,
@@ -62,7 +62,7 @@ impl Table {
         Self { reception, dispatcher, progress }
     }
 
-    /// Serves a registration, the answer to which waits.
+    /// Serves a registration whose answer waits.
     fn ask(
         &self,
         transport: Transport,
@@ -116,7 +116,7 @@ async fn a_failing_store_refuses_whom_it_can_tell_so() {
 async fn an_answer_waits_for_a_slow_store_until_the_deadline() {
     let table = Table::new();
     assert!(refusal(&table.ask(Transport::Tcp, NATIVE).await.unwrap()).ends_with("slow"));
-    // Its port may be another program's by then.
+    // By then another program may have its port.
     table.ask(Transport::Udp4, NATIVE).await.unwrap_err();
     drop(table.progress.send_replace(Progress::default()));
 }

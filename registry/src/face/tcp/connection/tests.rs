@@ -26,7 +26,7 @@ struct Client {
     reception: Arc<Reception>,
 }
 
-/// A client whose connection is being served, in a registry of its own.
+/// A client whose connection is served by a separate registry.
 fn connect() -> Client {
     let now = Instant::now().into_std();
     let store = MemoryStore::new();
@@ -59,7 +59,7 @@ fn connect() -> Client {
 }
 
 impl Client {
-    /// Waits for the end of the stream; tells what came before it and after how long.
+    /// Waits for the end of the stream. Returns the bytes before it and the time until it.
     async fn rest(&mut self) -> (Vec<u8>, Duration) {
         let started = Instant::now();
         let mut bytes = Vec::new();
@@ -93,7 +93,7 @@ async fn a_client_that_never_finishes_is_closed_at_the_deadline() {
 async fn a_client_that_does_not_take_its_answers_is_closed_at_the_deadline() {
     let mut client = connect();
     let request = b"{\"v\":1,\"op\":\"resolve\",\"name\":\"x\"}\n";
-    // The answers fill the pipe, and then the requests do.
+    // The answers fill the pipe, then the requests do.
     while client.stream.write_all(request).await.is_ok() {}
     client.serving.await.unwrap();
     assert_eq!(client.reception.counters.total(Loss::Deadline), 1);
