@@ -46,7 +46,7 @@ pub enum Refusal {
     #[error(transparent)]
     Name(#[from] NameError),
     /// A name is longer than this registry allows.
-    #[error("a name is longer than {limit} bytes; see --max-name-length")]
+    #[error("a name is longer than {limit} bytes, the limit of this registry")]
     NameTooLong {
         /// The limit.
         limit: usize,

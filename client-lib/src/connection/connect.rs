@@ -84,9 +84,9 @@ impl Resolver {
     /// Connects to a server of `name`. For options, see
     /// [`ConnectionBuilder::connect_through`](crate::ConnectionBuilder::connect_through).
     ///
-    /// The servers are tried in the order of the [`LoadBalancing`], each by its addresses in their
-    /// order. The next is tried beside when a quarter of a second has brought no connection, at
-    /// once when one fails; the first connection is kept.
+    /// The servers are tried in the order of the [`LoadBalancing`](crate::LoadBalancing), each by
+    /// its addresses in their order. The next is tried beside when a quarter of a second has
+    /// brought no connection, at once when one fails; the first connection is kept.
     ///
     /// # Errors
     /// As [`resolve`](Self::resolve); [`ConnectError::AllDraining`] if all servers are about to go,

@@ -102,18 +102,21 @@ impl BindError {
         let hint = match source.kind() {
             io::ErrorKind::AddrInUse => format!(
                 "the address is in use, perhaps by another registry; stop it (`ss -lunpt 'sport = \
-                 {port}'` shows the program) or choose another port with --port"
+                 {port}'` shows the program) or choose another port"
             ),
             io::ErrorKind::PermissionDenied => {
-                "permission denied; ports below 1024 need privileges; choose another with --port"
-                    .to_owned()
+                "permission denied; ports below 1024 need privileges; choose another".to_owned()
             }
-            io::ErrorKind::AddrNotAvailable => {
-                "this machine does not have that address; see --host".to_owned()
-            }
+            io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
             _ => source.to_string(),
         };
         Self { transport, address, hint, source }
+    }
+
+    /// The kind of the system's error.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The registry daemon and its command line.
 
+mod advice;
 mod cli;
 mod command;
 mod config;
@@ -62,7 +63,10 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     let tell = |text: &str| anstream::eprintln!("rpyc-registry: {}", output::printable(text));
     match error.downcast_ref() {
         Some(ConfigError(errors)) => errors.iter().for_each(|error| tell(error)),
-        None => tell(&format!("{error:#}")),
+        None => match advice::for_error(error) {
+            Some(advice) => tell(&format!("{error:#}; {advice}")),
+            None => tell(&format!("{error:#}")),
+        },
     }
     let is_usage = error.is::<rpyc_client::RegistryAddrError>()
         || error.is::<ConfigError>()
