@@ -51,11 +51,11 @@
 // The attributes' code names this crate by its name, also in here.
 extern crate self as rpyc_server;
 
-#[cfg(all(doc, not(doctest)))]
-pub mod _examples;
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+#[cfg(all(doc, not(doctest)))]
+pub mod _examples;
 mod announcer;
 mod collection;
 mod exception;
