@@ -21,6 +21,7 @@ mod pending;
 mod resolver;
 
 use std::fmt::Display;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -47,7 +48,14 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 });
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
-    RUNTIME.block_on(future)
+    let mut output = None;
+    {
+        // One type for all futures, so that the runtime's loop is compiled once.
+        let mut done = pin!(async { output = Some(future.await) });
+        let done: Pin<&mut dyn Future<Output = ()>> = done.as_mut();
+        RUNTIME.block_on(done);
+    }
+    output.expect("block_on returns when the future has ended")
 }
 
 /// Connects to a server of `name`; see [`crate::connect_by_service`].

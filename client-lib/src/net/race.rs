@@ -35,7 +35,7 @@ pub(crate) async fn first_success<T, E>(
             () = tokio::time::sleep(stagger), if waiting.peek().is_some() => {}
         }
     }
-    failures.sort_by_key(|(place, _)| *place);
+    failures.sort_unstable_by_key(|(place, _)| *place);
     Err(failures.into_iter().map(|(_, error)| error).collect())
 }
 

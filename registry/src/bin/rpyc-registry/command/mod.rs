@@ -19,6 +19,7 @@ mod target;
 pub(crate) mod unregister;
 pub(crate) mod watch;
 
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 pub(crate) use target::Target;
@@ -29,7 +30,15 @@ use rpyc_client::{Registrar, Registries};
 /// Runs a client verb on the current thread.
 fn block_on<T>(verb: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("cannot start")?.block_on(verb)
+    let runtime = runtime.context("cannot start")?;
+    let mut output = None;
+    {
+        // One type for all verbs, so that the runtime's loop is compiled once.
+        let mut done = pin!(async { output = Some(verb.await) });
+        let done: Pin<&mut dyn Future<Output = ()>> = done.as_mut();
+        runtime.block_on(done);
+    }
+    output.context("cannot finish")?
 }
 
 /// Creates the registrar for the registries on the command line, or else in the environment, or
