@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use libfuzzer_sys::fuzz_target;
 use rpyc_protocol::registry::native::StoreId;
 use rpyc_registry::{
-    Access, Arrival, Asker, Counters, Dispatcher, Host, Limits, Listing, MemoryStore, Origin, Outcome,
-    ProtectionPolicy, Registry, TableConfig, Transport,
+    Access, Arrival, Asker, Counters, Dispatcher, Host, Limits, Listing, MemoryStore, Origin,
+    Outcome, ProtectionPolicy, Registry, TableConfig, Transport,
 };
 
 const TTL: Duration = Duration::from_secs(240);
