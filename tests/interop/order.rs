@@ -40,7 +40,7 @@ with_each_version! {
 
 fn changes_of_a_host_take_effect_in_order(reference: Reference) {
     for ways in SAME {
-        // Four sockets, independent of the number of cores.
+        // Four sockets, whatever the number of cores.
         play_here(&Daemon::start(&["--udp-sockets", "4"]), reference, ways, 0);
         play_here(&Control::start(Settings::default()), reference, ways, 0);
     }
