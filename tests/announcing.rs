@@ -1,5 +1,4 @@
-//! Servers that announce themselves to real registries: by leases where granted, and in RPyC's
-//! protocol.
+//! Servers that register with real registries, by leases where possible or in RPyC's protocol.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

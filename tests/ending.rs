@@ -26,8 +26,7 @@ fn end(server: &mut Process, signal: Signal) {
     assert!(status.success(), "{signal}: {status}, {:?}\n{}", status.signal(), server.stderr());
 }
 
-/// For each signal: starts a server that registers `name`, stops it, and checks that it
-/// deregistered.
+/// For each signal: starts a server with `name`, stops it, and checks that it deregistered.
 fn ends_and_unregisters(name: &str, server: impl Fn(&str) -> Command) {
     for signal in SIGNALS {
         let daemon = Daemon::start(&[]);

@@ -1,5 +1,4 @@
-//! The guide "From Python to Rust": its listings compile, run, and print the same in both
-//! languages.
+//! The guide "From Python to Rust": its listings run and print the same in both languages.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -47,8 +47,7 @@ fn ports(found: &Value) -> BTreeSet<u64> {
     found.as_array().unwrap().iter().map(|server| server[1].as_u64().unwrap()).collect()
 }
 
-/// The largest UDP payload without IPv4 fragmentation, and the most that RPyC's client reads over
-/// TCP.
+/// The largest UDP payload without IPv4 fragmentation, or the most that RPyC's TCP client reads.
 fn largest_reply(transport: Transport) -> usize {
     match transport {
         Transport::Udp => 1472,

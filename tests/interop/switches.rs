@@ -8,8 +8,7 @@ use rpyc_tests::{
 };
 use serde_json::{Value, json};
 
-/// The names that a daemon with these arguments lists to a program on this machine, or RPyC's
-/// error.
+/// The names that a daemon with these arguments lists to a local program, or RPyC's error.
 fn list(arguments: &[&str]) -> Result<Value, String> {
     let registry = Daemon::start(arguments);
     let via = Via::Udp(registry.address(Transport::Udp));
@@ -87,8 +86,8 @@ fn sigterm_ends_it_cleanly() {
     assert!(status.success(), "{status}");
 }
 
-/// Prints the settings that RPyC's own command line reads from each list of arguments: `null` if it
-/// rejects them.
+/// Prints the settings that RPyC's own command line reads from each list of arguments. For a list
+/// that it rejects, prints `null`.
 const AS_RPYC: &str = r#"
 import contextlib, io, json, sys
 from rpyc.cli.rpyc_registry import RegistryServer
@@ -184,8 +183,7 @@ fn what_rpycs_command_line_takes_is_taken_alike(reference: Reference) {
         &["--list", "1"],
         &["somewhere"],
     ];
-    // Arguments that the daemon reads differently: by their plain meaning, or where RPyC rejects
-    // them.
+    // Arguments that the daemon reads by their plain meaning, accepts beyond RPyC, or rejects.
     let ours: &[(&[&str], Value)] = &[
         (&["-l"], json!({"listing": true})),
         (&["-l", "false"], json!({"listing": false})),

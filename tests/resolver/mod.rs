@@ -1,4 +1,4 @@
-//! The resolver with real registries: ours within the test, our daemon, and RPyC's own.
+//! The resolver with real registries: one inside the test, the daemon, and RPyC's own.
 
 mod absence;
 mod choosing;

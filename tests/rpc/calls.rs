@@ -46,8 +46,7 @@ fn values(reference: Reference) {
         let tags = vec!["a".to_owned(), "b".to_owned()];
         assert_eq!(record, Record { name: "Mertz".into(), salary: 5000.5, tags });
 
-        // A skipped field travels as None. Otherwise Python would read the next field in its
-        // position.
+        // A skipped field travels as None. Otherwise Python would read the next field there.
         let bounds = Bounds { minimum: None, maximum: Some(10) };
         let text: String = root.call("text_of", args![bounds]).await.unwrap();
         assert_eq!(text, "(None, 10)");

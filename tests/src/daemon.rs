@@ -25,8 +25,9 @@ impl Daemon {
         Self::launch(Command::new(executable()), &[&["--port", "0"], arguments].concat())
     }
 
-    /// Starts a daemon with an empty state directory on the port of an earlier one, and waits until
-    /// it listens.
+    /// Starts a daemon on the port of an earlier one, and waits until it listens.
+    ///
+    /// Its state directory is empty unless `arguments` name another.
     pub fn start_at(port: u16, arguments: &[&str]) -> Self {
         let port = port.to_string();
         Self::launch(Command::new(executable()), &[&["--port", &port], arguments].concat())
@@ -41,14 +42,16 @@ impl Daemon {
         Self::launch(Command::new(executable()), &[&place, arguments].concat())
     }
 
-    /// Starts the daemon on `host`, on its default port or that of `arguments`, and waits until it
-    /// listens.
+    /// Starts the daemon on `host` and waits until it listens.
+    ///
+    /// It uses the default port unless `arguments` name another.
     pub fn start_on(host: &Host, arguments: &[&str]) -> Self {
         Self::launch(host.command(executable()), arguments)
     }
 
-    /// Starts the daemon on a free port of this machine and waits until it listens at `n_listeners`
-    /// addresses. For arguments from which the harness cannot derive that number, such as a file.
+    /// Starts the daemon on a free port of this machine and waits until it has `n_listeners`.
+    ///
+    /// Use it where the harness cannot derive that number from the arguments, as with a file.
     pub fn with_listeners(arguments: &[&str], n_listeners: usize) -> Self {
         let arguments = [&["--port", "0"], arguments].concat();
         Self::run(Command::new(executable()), &arguments, n_listeners)

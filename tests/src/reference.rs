@@ -36,8 +36,7 @@ impl Reference {
 
     /// Returns the Python interpreter that has this version, which the first use installs.
     ///
-    /// Fails the test, with advice, if `python3`, its `venv` module or the package index is
-    /// missing.
+    /// Fails the test, with advice, if `python3`, its `venv` module or the package index is absent.
     pub fn python(self) -> &'static Path {
         static PYTHON: [OnceLock<Result<PathBuf, String>>; 2] = [const { OnceLock::new() }; 2];
         let [rpyc5, rpyc6] = &PYTHON;

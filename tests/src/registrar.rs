@@ -138,8 +138,7 @@ impl Registrar {
         self.try_ask(&json!(["list", filter_host]))
     }
 
-    /// Registers `names` at `port`, an integer or a path. Returns whether the registry
-    /// acknowledged.
+    /// Registers `names` at `port`, an integer or a path; returns whether that was acknowledged.
     #[track_caller]
     pub fn register(&mut self, names: &[&str], port: impl Into<Value>) -> bool {
         self.ask(&json!(["register", names, port.into()])) == json!(true)

@@ -21,8 +21,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Expires a registration this long after the last renewal, in whole seconds. The default is
-    /// RPyC's 240 s.
+    /// Sets the TTL of registrations, in whole seconds. The default is RPyC's 240 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);

@@ -92,8 +92,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server of a service with these names. RPyC calls the first its name and the others
-    /// aliases.
+    /// A server of a service with these names: in RPyC's terms a name, and its aliases.
     pub fn named(names: &[&str]) -> ServerOptions {
         let options = names.iter().map(|name| format!("--name={name}")).collect();
         ServerOptions { options, via: Via::Default, host: None, placed: false }

@@ -1,4 +1,4 @@
-//! The signals that a test run was started to ignore.
+//! Restores the default actions of signals that the test run inherited as ignored.
 //!
 //! A shell without job control starts background jobs with SIGINT and SIGQUIT ignored, and `nohup`
 //! ignores SIGHUP. A child inherits that. A correct program does not stop on an ignored signal, and
@@ -45,8 +45,7 @@ fn handle(signals: &[Signal]) {
     }
 }
 
-/// The signals that the process `pid`, or `self`, ignores, as [`bit`]s; empty without Linux's
-/// `/proc`.
+/// The signals that the process `pid`, or `self`, ignores, as [`bit`]s; empty without `/proc`.
 pub fn ignored(pid: &str) -> u64 {
     set(pid, "SigIgn:")
 }

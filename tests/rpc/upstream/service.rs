@@ -1,5 +1,4 @@
-//! The services of RPyC's own tests, in Rust. `tests/python/upstream_service.py` is the same in
-//! Python.
+//! The services of RPyC's own tests. `tests/python/upstream_service.py` has them in Python.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
