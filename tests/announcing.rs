@@ -1,4 +1,4 @@
-//! Servers that keep real registries told: by leases where those are granted, and in RPyC's own words.
+//! Servers that register with real registries, by leases where possible or in RPyC's protocol.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::embedded::{Embedded, at};
 
-/// An announcer that is under way.
+/// A running announcer.
 struct Running {
     stop: oneshot::Sender<()>,
     task: JoinHandle<bool>,
@@ -45,7 +45,7 @@ fn builder(registries: impl Into<Registries>) -> AnnouncerBuilder {
     Announcer::builder(names, Port::tcp(18861).unwrap(), registries.into())
 }
 
-/// Who serves the name, as an operator is told.
+/// Returns the instances of the name as the native protocol describes them.
 async fn instances(registry: &Embedded) -> Vec<Instance> {
     let target = Target { name: Some("payroll".into()), ..Target::default() };
     match registry.native().describe(target).await {
@@ -55,7 +55,7 @@ async fn instances(registry: &Embedded) -> Vec<Instance> {
     }
 }
 
-/// Waits until the registry tells of such instances.
+/// Waits until the registry reports the wanted instances.
 async fn until_told(registry: &Embedded, what: &str, wanted: impl Fn(&[Instance]) -> bool) {
     let told = async {
         while !wanted(&instances(registry).await) {
@@ -103,7 +103,7 @@ async fn a_lease_is_renewed_and_one_that_was_forgotten_is_begun_again() {
     registry.native().deregister(target).await.unwrap();
     until_told(&registry, "a new lease", |all| all.len() == 1 && all[0].id != first).await;
 
-    // The registry is restarted and has forgotten all.
+    // The restarted registry has an empty table.
     let place = registry.stop().await;
     running.until("no registry", |all| all[0].is_failing()).await;
     let registry = Embedded::start_at(place);
@@ -122,7 +122,7 @@ async fn a_start_anew_replaces_the_lease_of_the_start_before() {
         running.until("a lease", |all| all[0].is_acknowledged()).await;
         let [it] = &instances(&registry).await[..] else { panic!("one instance") };
         ids.push(it.id);
-        // As if it were killed.
+        // Aborting the task stands for a killed server: it does not deregister.
         running.task.abort();
     }
     assert_ne!(ids[0], ids[1]);
@@ -214,7 +214,7 @@ impl Payroll {
     }
 }
 
-/// Clients who were sent here a moment before the end are let in; nobody is sent here after it.
+/// A draining server still accepts clients that resolved it earlier. New queries do not return it.
 #[tokio::test]
 async fn a_server_drains_before_it_ends() {
     let registry = Embedded::start();

@@ -1,4 +1,4 @@
-//! Our registry within the test's own process, and servers that do nothing but be there.
+//! A registry inside the test process, and servers that only listen.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// A registry without a store, so that it forgets when it ends.
+/// A registry without a store: its table is lost when it stops.
 pub(crate) struct Embedded {
     pub(crate) port: u16,
     stop: oneshot::Sender<()>,
@@ -49,7 +49,7 @@ impl Embedded {
         self.native().register(registration(port)).await.unwrap().value
     }
 
-    /// Ends it; gives the port back.
+    /// Stops the registry and returns its port.
     pub(crate) async fn stop(self) -> u16 {
         self.stop.send(()).unwrap();
         self.serving.await.unwrap();
@@ -61,7 +61,7 @@ pub(crate) fn at(transport: Transport, port: u16) -> RegistryAddr {
     RegistryAddr::new(transport, (Ipv4Addr::LOCALHOST, port).into()).unwrap()
 }
 
-/// PAYROLL on a port of this machine.
+/// A registration of PAYROLL on a port of this machine.
 pub(crate) fn registration(port: u16) -> Registration {
     Registration {
         names: vec!["payroll".into()],
@@ -74,14 +74,14 @@ pub(crate) fn registration(port: u16) -> Registration {
     }
 }
 
-/// Somebody who can be connected to.
+/// A listener that accepts connections, and its port.
 pub(crate) async fn listener() -> (TcpListener, u16) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)
 }
 
-/// A port where nobody can be connected to, for as long as the socket is kept.
+/// A port that refuses connections as long as the socket is kept.
 pub(crate) fn deserted() -> (tokio::net::TcpSocket, u16) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();

@@ -1,4 +1,4 @@
-//! Each example server ends tidily when it is asked to, by a supervisor or from the keyboard.
+//! Each example server shuts down in order when a supervisor or the keyboard asks it to.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
@@ -16,17 +16,17 @@ use serde_json::json;
 
 use super::examples::write_papers;
 
-/// SIGTERM is that of systemd, Docker and `kill`; SIGINT that of Ctrl-C.
+/// systemd, Docker and `kill` send SIGTERM; Ctrl-C sends SIGINT.
 const SIGNALS: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];
 
-/// Ends `server` with `signal`, which it must survive long enough to end with code 0.
+/// Sends `signal` to `server` and checks that it exits with code 0.
 fn end(server: &mut Process, signal: Signal) {
     server.signal(signal);
     let status = server.wait();
     assert!(status.success(), "{signal}: {status}, {:?}\n{}", status.signal(), server.stderr());
 }
 
-/// Starts a server that registers `name`, ends it by each signal, and finds it gone.
+/// For each signal: starts a server with `name`, stops it, and checks that it deregistered.
 fn ends_and_unregisters(name: &str, server: impl Fn(&str) -> Command) {
     for signal in SIGNALS {
         let daemon = Daemon::start(&[]);
@@ -37,7 +37,7 @@ fn ends_and_unregisters(name: &str, server: impl Fn(&str) -> Command) {
             (asking.query(name) != json!([])).then_some(())
         });
         end(&mut server, signal);
-        // It took its registration back before it ended; else that would last four minutes.
+        // The server deregistered before it exited: otherwise its lease would last four minutes.
         eventually("the server is found no more", PATIENCE, || {
             (asking.query(name) == json!([])).then_some(())
         });
@@ -105,7 +105,7 @@ fn the_servers_that_do_not_register_end_with_code_0() {
             server.wait_for("address", |lines| {
                 lines.iter().any(|line| line.starts_with("listening on ")).then_some(())
             });
-            // The address comes from before the first look at signals.
+            // The server prints its address before it installs its signal handlers.
             wait_until_caught(server.pid(), signal);
             end(&mut server, signal);
         }
@@ -126,7 +126,7 @@ async fn a_server_behind_pipes_ends_with_code_0() {
     }
 }
 
-/// As a shell without job control starts a background job.
+/// A shell without job control starts background jobs with SIGINT ignored.
 #[test]
 fn a_signal_that_a_server_was_started_to_ignore_stays_ignored() {
     let mut server = Command::new("sh");

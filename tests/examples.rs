@@ -1,4 +1,4 @@
-//! The examples do what they say, in both languages, with each other.
+//! The examples work as documented, in both languages and between them.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -27,7 +27,7 @@ with_each_version! {
     a_safe_in_python_is_reached_over_tls,
 }
 
-/// Starts `server`, waits until it is found, runs each of `clients`, and ends it.
+/// Starts `server`, waits until the registry returns it, runs each of `clients`, and stops it.
 fn serve(server: Command, clients: impl IntoIterator<Item = Command>) {
     let daemon = Daemon::start(&[]);
     let registry = daemon.address(Transport::Udp);
@@ -62,7 +62,7 @@ fn the_payroll_server_in_rust_serves_clients_in_rust_and_python() {
     serve(examples::rust("payroll_server"), clients);
 }
 
-/// The registry may be gone in between: the answer is remembered.
+/// The registry may stop in between: the resolver caches its replies.
 #[test]
 fn the_resolver_finds_servers_without_the_registry() {
     let daemon = Daemon::start(&[]);
@@ -135,21 +135,21 @@ fn files_are_copied_by_both_languages(reference: Reference) {
         fs::write(here.join("text"), "line\n").unwrap();
         let [here, there, back] = [&here, &there, &back].map(|path| path.to_str().unwrap());
         copy(in_rust, ["upload", here, there]);
-        // What the one brings there, the other brings back.
+        // The other language downloads the files that the first one uploaded.
         copy(!in_rust, ["download", there, back]);
         let read = |name: &str| fs::read(format!("{back}/{name}")).unwrap();
         assert!(read("folder/noise") == noise && read("text") == b"line\n");
     }
 }
 
-/// Starts an example that listens; gives its address too.
+/// Starts an example that listens, and returns it with its address.
 fn listening(name: &str, mut example: Command, arguments: &[&str]) -> (Process, String) {
     example.args(arguments);
     let example = Process::start(name, example);
     let address = example.wait_for("address", |lines| {
         lines.iter().find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
     });
-    // Python tells its address a moment before clients can connect.
+    // The Python program prints its address shortly before it accepts connections.
     eventually("it listens", PATIENCE, || TcpStream::connect(&address).ok());
     (example, address)
 }
@@ -158,13 +158,13 @@ fn a_port_is_forwarded(reference: Reference) {
     let server = Classic::start(reference);
     let target = TcpListener::bind("127.0.0.1:0").unwrap();
     let inside = target.local_addr().unwrap().to_string();
-    // Tells each client how much it has said.
+    // Sends each client the number of bytes that it sent.
     thread::spawn(move || {
         for stream in target.incoming() {
             let mut said = Vec::new();
             let mut stream = stream.unwrap();
             stream.read_to_end(&mut said).unwrap();
-            // Who only looked whether it listens is gone.
+            // A client that only tested the port has already disconnected.
             let _ = stream.write_all(said.len().to_string().as_bytes());
         }
     });
@@ -180,7 +180,7 @@ fn a_port_is_forwarded(reference: Reference) {
     }
 }
 
-/// Everybody hears what is said, and who comes and leaves.
+/// Each member receives all messages, and a notice when a member joins or leaves.
 fn chat(server: Command, clients: impl IntoIterator<Item = (&'static str, Command)>) {
     let (server, address) = listening("the chat", server, &["127.0.0.1:0"]);
     let mut people: Vec<(&str, Process)> = Vec::new();
@@ -229,7 +229,7 @@ fn people_chat_in_a_room_in_python(reference: Reference) {
     chat(examples::python(reference, "chat_server"), clients);
 }
 
-/// Makes a certificate for the server, an authority for clients, and a certificate of one.
+/// Writes a server certificate, an authority for clients, and a client certificate.
 pub(super) fn write_papers(folder: &Path) {
     let authority = || {
         let mut params = CertificateParams::new([]).unwrap();
@@ -237,7 +237,7 @@ pub(super) fn write_papers(folder: &Path) {
         params
     };
     let write = |name: &str, content: String| fs::write(folder.join(name), content).unwrap();
-    // As `openssl req -x509` makes it.
+    // The same kind of certificate as `openssl req -x509` makes.
     let key = KeyPair::generate().unwrap();
     write("server.crt", authority().self_signed(&key).unwrap().pem());
     write("server.key", key.serialize_pem());
@@ -249,7 +249,7 @@ pub(super) fn write_papers(folder: &Path) {
     params.distinguished_name.push(DnType::CommonName, "David");
     write("client.crt", params.signed_by(&key, &clients).unwrap().pem());
     write("client.key", key.serialize_pem());
-    // As the command in the header of the example makes it, of a client.
+    // The same client certificate as the command in the example's header makes.
     let key = KeyPair::generate().unwrap();
     let mut params = authority();
     params.distinguished_name = DistinguishedName::new();
@@ -258,13 +258,13 @@ pub(super) fn write_papers(folder: &Path) {
     write("alone.key", key.serialize_pem());
 }
 
-/// Clients reach a safe that is open to all, and one that wants to know them.
+/// Clients reach a safe that is open to all, and one that requires a client certificate.
 fn open_safe(server: impl Fn() -> Command, clients: impl Fn() -> Vec<Command>) {
     let scratch = Scratch::new();
     write_papers(scratch.path());
     let path = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
     let [certificate, key] = ["server.crt", "server.key"].map(path);
-    // Whom the server lets in, and what clients show.
+    // The certificates that the server accepts, and the one that the client presents.
     let ways = [None, Some(("clients.crt", "client")), Some(("alone.crt", "alone"))];
     for way in ways {
         let known = way.map(|(listed, shown)| {
@@ -279,7 +279,7 @@ fn open_safe(server: impl Fn() -> Command, clients: impl Fn() -> Vec<Command>) {
             assert_eq!(printed(client, &shown, ""), "in the safe: twelve gold coins\n");
         }
         let Some((listed, _)) = way else { continue };
-        // Nobody without a certificate, and nobody with that of another.
+        // The server rejects a client without a certificate, and one with an unknown certificate.
         let other = if listed == "alone.crt" { "client" } else { "alone" };
         let other = [path(&format!("{other}.crt")), path(&format!("{other}.key"))];
         for (mut stranger, mut other_stranger) in clients().into_iter().zip(clients()) {

@@ -1,6 +1,6 @@
-//! The bytes that RPyC puts on the wire and expects back, one by one.
+//! The exact bytes that RPyC sends and expects in reply.
 //!
-//! The same conversations are held with RPyC's own registry, so that the bytes are known to be its bytes.
+//! RPyC's own registry goes through the same conversations, which proves that the bytes are RPyC's.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -43,7 +43,7 @@ const BOTH_SERVERS_TURNED: &str =
     "1111080e093132372e302e302e3116043132333411080e093132372e302e302e3116053138383631";
 const SOCKET_SERVER: &str = "1011080e093132372e302e302e31080e0b2f72756e2f782e736f636b";
 
-/// A request and the replies that are right; more than one where the order is the registry's to choose.
+/// A request and its correct replies: more than one where the registry may choose the order.
 type Exchange = (&'static str, &'static [&'static str]);
 
 const A_SERVER_COMES_AND_GOES: &[Exchange] = &[
@@ -93,7 +93,7 @@ const LETTERS_ARE_FOLDED: &[Exchange] =
 const LISTING_IS_FORBIDDEN: &[Exchange] =
     &[(LIST, &[NONE]), (REGISTER_FOO, &[OK]), (LIST, &[NONE]), (LIST_LOOPBACK, &[NONE])];
 
-/// Holds each conversation with a registry that is new to it.
+/// Plays each conversation with a new registry.
 fn converse<R: Registry>(transport: Transport) {
     let open = Settings::default().listing();
     let closed = Settings::default();

@@ -1,4 +1,4 @@
-//! The guide "From Python to Rust": what it shows is compiled, runs, and prints the same in both languages.
+//! The guide "From Python to Rust": its listings run and print the same in both languages.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,7 +25,7 @@ with_each_version! {
 
 const PYTHON_EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/python");
 
-/// The real `rpyc_classic`, in a directory of its own.
+/// The real `rpyc_classic`, in a separate directory.
 pub(super) struct Classic {
     process: Process,
     folder: Scratch,
@@ -53,7 +53,7 @@ impl Classic {
     }
 }
 
-/// What a program prints that is given `input`, and that has to end well.
+/// Runs a program with `input`, which must succeed, and returns its output.
 pub(super) fn printed(mut command: Command, arguments: &[&str], input: &str) -> String {
     command.args(arguments).env("PYTHONUTF8", "1");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -69,7 +69,7 @@ fn rust() -> Command {
     Command::new(BUILT.get_program())
 }
 
-/// What a listing prints, in both languages.
+/// Runs a listing in both languages and returns their common output.
 fn listing(reference: Reference, arguments: &[&str], input: &str) -> String {
     let in_rust = printed(rust(), arguments, input);
     let in_python = printed(examples::python(reference, "guide"), arguments, input);
@@ -86,7 +86,7 @@ fn listing_1_tells_of_this_machine(reference: Reference) {
     assert!(in_python[1].starts_with("Python 3."), "{in_python:?}");
 }
 
-/// What listing 2 is to print of a server.
+/// The expected output of listing 2 for a server.
 fn facts(reference: Reference, server: &Classic) -> String {
     let code =
         "import json, platform; print(json.dumps([platform.node(), platform.python_version()]))";
@@ -129,7 +129,7 @@ fn listing_5_prints_there_and_here(reference: Reference) {
     });
 }
 
-/// Answers one client over HTTP; tells whether the process `pid` is the client.
+/// Serves one HTTP client, and returns whether that client is the process `pid`.
 fn intranet(pid: u32) -> (String, JoinHandle<bool>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
@@ -174,7 +174,7 @@ fn listing_7_does_not_wait(reference: Reference) {
     assert_eq!(listing(reference, &["7", &server.address], ""), "not yet\n42\n");
 }
 
-/// Starts listing 8, runs listing 9 in each of `clients`, and gives the server back.
+/// Starts listing 8, runs listing 9 in each of `clients`, and returns the server.
 fn serve(server: Command, clients: impl IntoIterator<Item = Command>) -> Process {
     let mut server = server;
     server.args(["8", "127.0.0.1:0"]);
@@ -182,7 +182,7 @@ fn serve(server: Command, clients: impl IntoIterator<Item = Command>) -> Process
     let address = server.wait_for("address", |lines| {
         lines.iter().find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
     });
-    // Python tells its address a moment before clients can connect.
+    // The Python program prints its address shortly before it accepts connections.
     eventually("the server listens", PATIENCE, || TcpStream::connect(&address).ok());
     for client in clients {
         let told = printed(client, &["9", &address], "");
@@ -217,7 +217,7 @@ fn blocks(text: &str) -> Vec<(&str, &str, Vec<&str>)> {
     blocks
 }
 
-/// Whether the lines stand in `source` one after another, however far indented.
+/// Whether `source` contains the lines in sequence, at any indentation.
 fn stands_in(block: &[&str], source: &str) -> bool {
     let lines: Vec<_> = source.lines().collect();
     lines.windows(block.len()).any(|window| {

@@ -1,4 +1,4 @@
-//! The harness itself: what the other tests take for granted.
+//! Tests of the harness itself, on which the other tests rely.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -33,7 +33,7 @@ fn a_listener_is_read_from_its_line() {
     }
 }
 
-/// Runs itself once more as a shell without job control starts a background job.
+/// Runs this test again in the way that a shell without job control starts a background job.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_child_ignores_no_signal_that_the_test_run_was_started_to_ignore() {
@@ -56,7 +56,7 @@ fn a_child_ignores_no_signal_that_the_test_run_was_started_to_ignore() {
     assert!(output.status.success() && told.contains("1 passed"), "{told}");
 }
 
-/// Cargo finds no test by itself where a package has one program of tests.
+/// Cargo does not discover test files in a package that declares a single test program.
 #[test]
 fn each_file_of_tests_is_a_module_of_its_program() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -88,7 +88,7 @@ fn each_reference_is_the_version_it_says() {
 fn a_half_made_environment_is_made_again_and_only_once() {
     let scratch = Scratch::new();
     let requirements = scratch.path().join("requirements.txt");
-    // Every environment has it already: nothing is asked of the network.
+    // Every environment contains pip already, so this needs no network.
     fs::write(&requirements, "pip").unwrap();
     let environment = || Environment::new("half-made", &requirements, scratch.path());
     let debris = environment().directory().join("bin/python");

@@ -1,4 +1,4 @@
-//! Input that ends, blocks or bends RPyC's own registry does not disturb the daemon.
+//! Input that stops, blocks or corrupts RPyC's own registry does not disturb the daemon.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rpyc_tests::raw::{Datagrams, ask_tcp, hex};
 use rpyc_tests::{Daemon, PATIENCE, Transport};
 
-/// `("RPYC", 5, ())`: ends RPyC's registry.
+/// `("RPYC", 5, ())`, which terminates RPyC's registry.
 const COMMAND_IS_A_NUMBER: &str = "12080d525059435502";
 const REGISTER: &str = "12080d52505943080e0852454749535445521111080c464f4f080c42415216053138383631";
 const QUERY: &str = "12080d52505943080e05515545525910080c666f6f";
@@ -18,7 +18,7 @@ fn register(daemon: &Daemon, socket: &Datagrams) {
     assert_eq!(reply, hex(OK));
 }
 
-/// A source of numbers that is the same in every run.
+/// A pseudorandom generator that yields the same numbers in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -76,7 +76,8 @@ fn random_and_mutated_datagrams_are_survived_and_real_ones_answered() {
         }
         hostile.send(&datagram, to);
         if round % 500 == 0 {
-            // A port of ours, so what the hostile one registered does not matter.
+            // This check has a separate socket and accepts any endpoint, so registrations by the
+            // hostile client do not matter.
             let (reply, _) = honest.ask(&hex(QUERY), to);
             assert!(reply.len() > 1, "round {round}");
         }
@@ -88,7 +89,7 @@ fn idle_and_slow_connections_hold_up_nobody() {
     let daemon = Daemon::start(&["--max-connections", "64"]);
     let to = daemon.address(Transport::Tcp);
     let connect = || TcpStream::connect(to).unwrap();
-    // More than there are places, so that the longest idle ones have to go.
+    // More connections than the daemon allows, so it must close those that were idle longest.
     let mut idle: Vec<_> = (0..200).map(|_| connect()).collect();
     let mut slow: Vec<_> = (0..32).map(|_| connect()).collect();
     let (request, started) = (hex(REGISTER), Instant::now());
@@ -118,7 +119,7 @@ fn a_datagram_or_stream_beyond_every_limit_is_refused() {
     socket.send(&vec![0x10; 60_000], daemon.address(Transport::Udp));
     register(&daemon, &socket);
     daemon.wait_for_log("longer than");
-    // A text of 4 GiB is refused when it is announced, not when it has come.
+    // The daemon rejects a text of 4 GiB at its length field, before the text arrives.
     let mut stream = TcpStream::connect(daemon.address(Transport::Tcp)).unwrap();
     stream.write_all(b"\x12\x08\x0f\xff\xff\xff\xff").unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -1,4 +1,4 @@
-//! Whole-system tests: the real daemon with real RPyC programs, on this machine and on small networks.
+//! Whole-system tests: the real daemon with real RPyC programs, on this machine and small networks.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "these are tests")]
 
 /// Makes a module of each function, with a test for each version of RPyC.

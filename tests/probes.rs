@@ -1,4 +1,4 @@
-//! Probes of real RPyC servers by the real daemon.
+//! The real daemon probes real RPyC servers.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -16,7 +16,7 @@ with_each_version! {
 
 const FAST: &str = "interval=200ms,timeout=2s,failures=2,successes=2";
 
-/// A registry that probes each kind of service in its own way.
+/// A registry that probes each service with the kind of probe that its name states.
 struct Registry {
     daemon: Daemon,
     stream: BufReader<TcpStream>,
@@ -41,9 +41,9 @@ impl Registry {
         reply
     }
 
-    /// Registers a server under a name for each kind of probe in `kinds`.
+    /// Registers a server once for each kind of probe in `kinds`, under the name of the kind.
     fn register(&mut self, port: u16, kinds: &[&str]) {
-        // An instance is probed in one way, so each is one of its own.
+        // An instance has one kind of probe, so each kind needs a separate instance.
         for (kind, last) in kinds.iter().zip(1..) {
             self.ask(json!({
                 "op": "register", "names": [kind], "port": port, "ttl_ms": 600_000,
@@ -52,7 +52,7 @@ impl Registry {
         }
     }
 
-    /// The state of the service of this kind, and why it has it.
+    /// The state of the service of this kind, and the reason for it.
     fn state(&mut self, kind: &str) -> (String, String) {
         let described = self.ask(json!({"op": "describe", "name": kind}));
         let instance = &described["services"][0]["instances"][0];
@@ -60,7 +60,7 @@ impl Registry {
         (text("state"), text("why"))
     }
 
-    /// Waits until the service of this kind is in this state; tells why.
+    /// Waits until the service of this kind is in this state, and returns the reason.
     #[track_caller]
     fn wait_for(&mut self, kind: &str, expected: &str) -> String {
         eventually(&format!("{kind} is {expected}"), PATIENCE, || {
@@ -73,7 +73,7 @@ impl Registry {
         self.ask(json!({"op": "status"}))["status"]["probes"][name].as_u64().unwrap()
     }
 
-    /// Waits until so many more probes have ended; tells how many of all have failed.
+    /// Waits until `more` further probes have ended, and returns the total of failed probes.
     #[track_caller]
     fn wait_for_probes(&mut self, more: u64) -> u64 {
         let goal = self.counter("done") + more;
@@ -82,7 +82,7 @@ impl Registry {
     }
 }
 
-/// A real server, on every loopback address.
+/// Starts a real server on every IPv4 address.
 fn serve(reference: Reference, port: u16, more: &[String]) -> (Process, u16) {
     let mut options = vec![format!("--port={port}"), "--host=0.0.0.0".to_owned()];
     options.extend(more.iter().cloned());
@@ -149,7 +149,8 @@ fn pings_are_no_trouble_to_a_server(reference: Reference) {
     let (server, port) = serve(reference, 0, &[]);
     registry.register(port, &["rpyc"]);
     assert_eq!(registry.wait_for_probes(10), 0);
-    // RPyC 5 complains of the first words that it hears, which are of RPyC 6; then its dialect is known.
+    // RPyC 5 logs the first probe, which uses the dialect of RPyC 6. The registry then knows the
+    // dialect.
     let complaints = server.stderr().matches("terminated abruptly").count();
     assert_eq!(complaints, usize::from(reference == Reference::Rpyc5), "{}", server.stderr());
     assert_eq!(server.stderr().is_empty(), complaints == 0);

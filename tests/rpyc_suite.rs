@@ -1,4 +1,4 @@
-//! `docs/rpyc-tests.md`: every module of RPyC's suite has a row, and what a row names is there.
+//! `docs/rpyc-tests.md` has a row for every module of RPyC's suite, and every test it names exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -44,7 +44,7 @@ const SUITE: [&str; 32] = [
     "win32pipes",
 ];
 
-/// The modules and what replays them, of each row.
+/// The modules and the tests that replay them, for each row.
 fn rows() -> Vec<(Vec<&'static str>, &'static str)> {
     let cells = PAGE.lines().filter_map(|line| line.strip_prefix("| `test_")?.split_once(" | "));
     let modules = |cell: &'static str| {
@@ -54,7 +54,7 @@ fn rows() -> Vec<(Vec<&'static str>, &'static str)> {
     cells.map(|(left, right)| (modules(left), right)).collect()
 }
 
-/// What stands between backticks, with the text before each.
+/// Each piece of text between backticks, with the text before it.
 fn code(text: &str) -> Vec<(&str, &str)> {
     let parts: Vec<_> = text.split('`').collect();
     parts.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
@@ -87,7 +87,7 @@ fn what_replays_a_module_is_there() {
                 file = fs::read_to_string(path).unwrap_or_default();
             } else if name == "upstream" && !replayed_by.contains("`upstream` over TLS") {
                 for module in &modules {
-                    // `classic` has one test of its own there.
+                    // `upstream.py` has a separate test for `classic`.
                     let is_there = scenarios.iter().any(|scenario| scenario.contains(module));
                     assert!(is_there, "no scenario of {module} in upstream.py");
                 }

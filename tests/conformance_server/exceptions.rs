@@ -1,9 +1,9 @@
-//! Python's own exceptions, raised by their names.
+//! Python's own exceptions, raised by name.
 
 use rpyc_server::builtins::{TypeError, ValueError};
 use rpyc_server::{Exception, Value};
 
-/// The exception of this name with one argument, or the error that Python raises instead.
+/// Returns the exception of this name with one argument, or the error that Python raises instead.
 pub(super) fn raised(kind: String, argument: Value) -> Exception {
     let message = match &*kind {
         _ if TAKE_ONE.contains(&&*kind) => return Exception::builtin(kind, argument),

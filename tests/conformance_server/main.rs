@@ -1,12 +1,13 @@
 //! Serves CONFORMANCE, which uses every feature of a service, to test clients.
 //!
 //! ```text
-//! cargo run -p rpyc-tests --example conformance_server -- --port 18861 [--registry HOST:PORT]... [--compress-above BYTES]
+//! cargo run -p rpyc-tests --example conformance_server -- \
+//!     --port 18861 [--registry HOST:PORT]... [--compress-above BYTES]
 //! ```
 //!
-//! `tests/python/conformance_server.py` is the same service, served by RPyC. With port 0 the
-//! system chooses one; the program prints the address when clients can connect. `--compress-above
-//! never` disables compression. The log on standard error names each client that is disconnected,
+//! `tests/python/conformance_server.py` is the same service, served by RPyC. With port 0 the system
+//! chooses one; the program prints the address once clients can connect. `--compress-above never`
+//! disables compression. The log on standard error names each client that the server disconnects,
 //! and the reason.
 #![expect(clippy::print_stdout, reason = "it prints the address")]
 
@@ -28,12 +29,12 @@ use rpyc_server::{
 use counter::Counter;
 use number::Number;
 
-// The allocator of glibc keeps what a burst has taken, for the next one.
+// glibc's allocator would keep the memory of a burst instead of returning it to the system.
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// One for each connection, to count what the connection holds.
+/// The service. Each connection has a separate one, which counts the counters that it holds.
 #[derive(Default)]
 struct Conformance {
     live: Arc<AtomicUsize>,
@@ -71,7 +72,7 @@ impl Conformance {
         };
         let argument = match message {
             Parcel::Value(value) => value,
-            // An object that is not a value travels as its `repr`.
+            // An object that is not a value is replaced by its `repr`.
             Parcel::Remote(object) => object.repr().await?.into(),
             other => format!("<{} object>", other.type_name()).into(),
         };
@@ -119,7 +120,7 @@ impl Conformance {
         tokio::spawn(async move {
             let call = async {
                 tokio::time::sleep(pause).await;
-                // A failure has no recipient any more.
+                // No caller is left to receive an error.
                 let _ = context.call(&f, args!["late"]).await;
             };
             tokio::select! { () = call => {}, _ = connection.closed() => {} }
@@ -203,7 +204,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             false => builder.register_with(Registries::all_of(registries.clone())),
         }
     };
-    // Both versions of IP where available.
+    // Listens on both versions of IP where available.
     let server = match builder("[::]").listen().await {
         Ok(server) => server,
         Err(_) => builder("0.0.0.0").listen().await?,

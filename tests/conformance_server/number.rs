@@ -35,7 +35,7 @@ impl Number {
         }
     }
 
-    /// Whether 0 <= self < end.
+    /// Whether `0 <= self < end`.
     pub(super) fn is_below(&self, end: &Self) -> bool {
         match (self, end) {
             (Self::Int(number), Self::Int(end)) => BigInt::ZERO <= *number && number < end,
@@ -49,7 +49,7 @@ impl Number {
 
     /// This number as the end of a range.
     pub(super) fn end(&self) -> Result<i64, Exception> {
-        // No range is counted further than this.
+        // A longer range ends here.
         let most = BigInt::from(i64::MAX);
         Ok(i64::try_from(self.whole()?.min(&most)).unwrap_or_default())
     }
@@ -120,7 +120,7 @@ impl From<Number> for Parcel {
     }
 }
 
-/// Python's error for a sum of other operands.
+/// Python's error for operands that it cannot add.
 pub(super) fn cannot_add(operator: &str, left: &str, right: &str) -> TypeError {
     TypeError::new(format!("unsupported operand type(s) for {operator}: '{left}' and '{right}'"))
 }

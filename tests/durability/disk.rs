@@ -1,11 +1,11 @@
-//! A disk that is full, and has room again.
+//! A disk that fills up and has free space again later.
 
 use rpyc_tests::disk::Disk;
 use rpyc_tests::eventually;
 
 use super::*;
 
-/// Room for some thousand registrations.
+/// The size of the disk: room for a few thousand registrations.
 const DISK_BYTES: u32 = 4 << 20;
 
 fn registration(port: u16) -> Value {

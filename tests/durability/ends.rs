@@ -1,4 +1,4 @@
-//! Orderly ends, directories in use, damage.
+//! Orderly shutdown, state directories in use, and damaged files.
 
 use std::fs;
 use std::process::Command;
@@ -15,7 +15,7 @@ fn an_end_keeps_what_was_said_before_it() {
     for at in 1..=40 {
         socket.ask(&register("leaving", at), udp(port));
     }
-    // Nobody waits for these answers, as when RPyC's servers end, and the registry ends as well.
+    // RPyC's servers do not wait for these replies when they stop, and the registry stops as well.
     for at in 1..=30 {
         socket.send(&unregister(at), udp(port));
     }
@@ -44,7 +44,7 @@ fn a_directory_has_one_registry_at_a_time() {
     assert!(output.stdout.is_empty(), "it told that it listens");
     assert!(error.contains(&format!("in use by process {}", holder.pid())), "{error}");
     assert!(error.contains("--state-dir") && error.lines().count() == 1, "{error}");
-    // However it ends.
+    // SIGKILL releases the directory too.
     holder.kill();
     let _next = first(&state);
 }

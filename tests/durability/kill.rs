@@ -1,4 +1,4 @@
-//! kill -9, at any instant.
+//! SIGKILL at any instant.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -12,7 +12,7 @@ use super::*;
 
 const ROUNDS: u64 = 12;
 
-/// Who is not heard from is kept through so many restarts.
+/// The number of restarts for which the registry keeps an instance that does not renew.
 const GRACES: u64 = 3;
 
 with_each_version! {
@@ -29,7 +29,8 @@ fn what_a_real_client_registered_is_found_after_a_crash(reference: Reference) {
     let there = json!([["127.0.0.1", server.port()]]);
     assert_eq!(client.query("payroll"), there);
     daemon.kill();
-    // It registers once a minute, so this is not what it says now but what was kept.
+    // The server registers once a minute, so this result comes from the store and not from a
+    // renewal.
     let daemon = again(port, state.path());
     assert_eq!(client.query("payroll"), there);
     daemon.kill();
@@ -37,7 +38,7 @@ fn what_a_real_client_registered_is_found_after_a_crash(reference: Reference) {
     assert_eq!(client.call("payroll", "pid", &[]), json!(server.pid()));
 }
 
-/// What a client that registers until the registry dies was acknowledged.
+/// Registers until the registry dies, and returns the acknowledged registrations.
 fn register_until_death(port: u16, round: u64, of: u16) -> Vec<(String, u16)> {
     let mut acknowledged = Vec::new();
     let Some(mut native) = Native::connect(port) else { return acknowledged };
@@ -53,8 +54,8 @@ fn register_until_death(port: u16, round: u64, of: u16) -> Vec<(String, u16)> {
     acknowledged
 }
 
-/// Asks for what is there at all times, until told to stop: no answer may say that it is not. Gives
-/// how many answers there were.
+/// Queries a service that is always registered until `is_over` is set, and returns the number of
+/// replies. Fails if a reply does not contain the service.
 fn resolve_all_along(port: u16, is_over: &AtomicBool) -> usize {
     let socket = loopback();
     let query = encoded(&Request::Query { name: "kept" });
@@ -90,12 +91,12 @@ fn nothing_acknowledged_is_lost_when_the_registry_is_killed() {
     thread::scope(|scope| {
         let resolving = scope.spawn(|| resolve_all_along(port, &is_over));
         for round in 1..=ROUNDS {
-            // Whatever fails, the resolver is to end.
+            // The resolver thread must end even if something here fails.
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 let clients = [1, 2, 3]
                     .map(|of| thread::spawn(move || register_until_death(port, round, of)));
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                // The instant of the kill, and nothing that is waited for.
+                // This is the random instant of the kill, not a wait for a state.
                 let instant = Instant::now() + Duration::from_micros(random >> 47);
                 while Instant::now() < instant {
                     thread::yield_now();

@@ -1,4 +1,4 @@
-//! What the daemon keeps, however it ends.
+//! The state that the daemon keeps, whether it shuts down or is killed.
 
 mod disk;
 mod ends;
@@ -15,7 +15,7 @@ use rpyc_tests::raw::Datagrams;
 use rpyc_tests::{Daemon, PATIENCE, Scratch, Transport, lasting_port};
 use serde_json::{Value, json};
 
-/// A native client, with a connection for as long as it lasts.
+/// A client of the native protocol with one persistent connection.
 struct Native {
     stream: BufReader<TcpStream>,
 }
@@ -28,7 +28,7 @@ impl Native {
         Some(Self { stream: BufReader::new(stream) })
     }
 
-    /// The answer; `None` if the registry is gone.
+    /// Returns the reply, or `None` if the registry is gone.
     fn try_ask(&mut self, mut request: Value) -> Option<Value> {
         request["v"] = json!(1);
         self.stream.get_mut().write_all(format!("{request}\n").as_bytes()).ok()?;
@@ -65,7 +65,7 @@ fn unregister(port: u16) -> Vec<u8> {
     encoded(&Request::Unregister { port: Port::tcp(port).unwrap() })
 }
 
-/// On which ports a name is served, as a legacy client is told.
+/// The ports of a name, as the registry returns them to a legacy client.
 fn found(socket: &Datagrams, daemon: &Daemon, name: &str) -> Vec<u16> {
     let query = encoded(&Request::Query { name });
     let (reply, _) = socket.ask(&query, daemon.address(Transport::Udp));
@@ -75,7 +75,7 @@ fn found(socket: &Datagrams, daemon: &Daemon, name: &str) -> Vec<u16> {
     ports
 }
 
-/// A daemon with a directory that outlasts it.
+/// Starts a daemon with a state directory that outlives it.
 fn first(state: &Scratch) -> Daemon {
     Daemon::restart(lasting_port(), state.path(), &[])
 }

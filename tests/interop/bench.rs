@@ -1,4 +1,4 @@
-//! The load generator with RPyC's own registry.
+//! The load generator against RPyC's own registry.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! More than an answer in RPyC's protocol holds: RPyC's clients read some of it, ours find all of
-//! it.
+//! More results than a reply of RPyC's protocol can hold: RPyC's clients read a part, the Rust
+//! clients read all of them.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -45,7 +45,7 @@ fn crowd(daemon: &Daemon) {
     });
 }
 
-/// Runs our command line; tells what it answered.
+/// Runs the command line and returns its output.
 fn run(registry: &RegistryAddr, args: &[&str]) -> String {
     let mut command = Command::new(daemon::executable());
     let output = command.args(args).args(["--registry", &registry.to_string()]).output().unwrap();
@@ -110,7 +110,7 @@ fn all_are_found(transport: Transport) {
         let (name, registrar) =
             (ServiceName::new("foo").unwrap(), RustRegistrar::new(registry.clone().into()));
         let mut first = BTreeSet::new();
-        // The second time the registry is known to be ours.
+        // The second query already knows that the registry supports the native encoding.
         for _ in 0..2 {
             let found = registrar.discover(&name).await.unwrap();
             assert_eq!(ports(found.iter().map(|it| &it.port)), all);
@@ -141,7 +141,7 @@ fn the_command_line_and_the_rust_client_find_all_over_tcp() {
     all_are_found(Transport::Tcp);
 }
 
-/// They ask in the native encoding, and in RPyC's only if that brings no answer.
+/// Both query in the native encoding, and in RPyC's only if that gets no reply.
 #[test]
 fn a_resolver_and_the_list_of_the_command_line_are_never_answered_in_part() {
     let daemon = Daemon::start(&["--listing"]);

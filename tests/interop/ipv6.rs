@@ -1,4 +1,4 @@
-//! IPv6 on loopback, which the daemon serves on the same port without being told.
+//! IPv6 on loopback, which the daemon serves on the same port by default.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

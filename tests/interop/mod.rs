@@ -3,10 +3,10 @@
 use rpyc_tests::{Reference, Registrar, Registry, Server, ServerOptions, Transport, Via};
 use serde_json::Value;
 
-/// Makes a module of each scenario, with a test for each way to play it.
+/// Makes a module of each scenario, with a test for each way to run it.
 ///
-/// What is `shared` is played with our daemon in every way, and with RPyC's own registry over both transports;
-/// what is `ours` only with the daemon.
+/// A `shared` scenario runs with the daemon in every way, and with RPyC's own registry over both
+/// transports. An `ours` scenario runs with the daemon only.
 macro_rules! scenarios {
     (shared: $($scenario:ident,)+) => {$(
         mod $scenario {
@@ -46,7 +46,7 @@ mod registry_suite;
 mod shared;
 mod switches;
 
-/// The version of RPyC and the transport with which a scenario is played.
+/// The version of RPyC and the transport with which a scenario runs.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     reference: Reference,
@@ -79,7 +79,7 @@ impl Case {
     }
 }
 
-/// The elements of a list in one order, where the registry's own is of no account.
+/// The sorted elements of a list, for comparisons that ignore the registry's order.
 pub(crate) fn sorted(list: &Value) -> Vec<String> {
     let mut elements: Vec<_> = list.as_array().unwrap().iter().map(Value::to_string).collect();
     elements.sort();

@@ -1,4 +1,4 @@
-//! What operators see of Python programs, and what they can do about them.
+//! What an operator sees of Python programs, and the commands that affect them.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ scenarios! { ours:
     an_operator_sees_a_python_server_and_sends_nobody_to_it,
 }
 
-/// Runs our command line; tells the exit code, what it answered and what else it said.
+/// Runs the command line and returns its exit code, standard output and standard error.
 fn run(registry: &impl Registry, args: &[&str]) -> (Option<i32>, String, String) {
     let registry = registry.address(Transport::Udp).to_string();
     let mut command = Command::new(daemon::executable());

@@ -1,4 +1,4 @@
-//! What a host sends takes effect in the order in which it was sent.
+//! Requests of a host take effect in the order in which the host sent them.
 
 use rpyc_tests::{Control, Daemon, Host, Lab, Reference, Registry, Settings, Transport, python};
 use serde_json::json;
@@ -6,10 +6,10 @@ use serde_json::json;
 /// The registry's own port.
 const PORT: u16 = 18811;
 
-/// Enough that an order kept by chance in nine rounds of ten is noticed, next to certainly.
+/// Enough rounds to detect, almost certainly, an order that holds by chance in nine rounds of ten.
 const ROUNDS: usize = 60;
 
-/// Plays real clients in tight loops; fails if anything took effect out of order.
+/// Runs real clients in tight loops, and fails if a request took effect out of order.
 #[track_caller]
 fn play(reference: Reference, host: Option<&Host>, [first, then]: &[String; 2], load: usize) {
     let (rounds, load) = (ROUNDS.to_string(), load.to_string());
@@ -18,7 +18,7 @@ fn play(reference: Reference, host: Option<&Host>, [first, then]: &[String; 2], 
     assert_eq!(told["failures"], json!({}), "{reference:?}, {first}, then {then}: {told}");
 }
 
-/// Plays with a registry on this machine.
+/// Runs the clients against a registry on this machine.
 #[track_caller]
 fn play_here<R: Registry>(registry: &R, reference: Reference, ways: [Transport; 2], load: usize) {
     let way = |transport| match transport {
@@ -40,7 +40,7 @@ with_each_version! {
 
 fn changes_of_a_host_take_effect_in_order(reference: Reference) {
     for ways in SAME {
-        // However many cores this machine has.
+        // Four sockets, whatever the number of cores.
         play_here(&Daemon::start(&["--udp-sockets", "4"]), reference, ways, 0);
         play_here(&Control::start(Settings::default()), reference, ways, 0);
     }
@@ -52,7 +52,7 @@ fn changes_of_a_host_take_effect_in_order_under_load(reference: Reference) {
     }
 }
 
-/// RPyC's own registry has one transport.
+/// RPyC's own registry is not tested here: it serves one transport.
 fn changes_over_two_transports_come_after_what_was_acknowledged(reference: Reference) {
     for ways in MIXED {
         play_here(&Daemon::start(&["--udp-sockets", "4"]), reference, ways, 2);

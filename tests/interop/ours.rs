@@ -1,4 +1,4 @@
-//! What RPyC's own registry does not do, or not rightly.
+//! Behaviour that RPyC's own registry lacks or gets wrong.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -32,8 +32,8 @@ fn two_hundred_instances_are_all_reachable(case: Case) {
     let reply = raw_query(case.transport, &registry);
     assert!((1400..=largest_reply(case.transport)).contains(&reply.len()), "{}", reply.len());
 
-    // A reply that is cut anywhere makes RPyC raise an exception or see a port that is none of these.
-    // The first place goes round, so as many queries as there are instances show each of them.
+    // A truncated reply makes RPyC raise an exception or return a port that is not in `all`. The
+    // registry rotates the first endpoint, so as many queries as instances return each of them.
     let mut unseen = all.clone();
     for _ in 0..all.len() {
         let found = ports(&client.query("foo"));
@@ -47,7 +47,7 @@ fn ports(found: &Value) -> BTreeSet<u64> {
     found.as_array().unwrap().iter().map(|server| server[1].as_u64().unwrap()).collect()
 }
 
-/// What a datagram carries over IPv4 without being cut up, and what RPyC's client reads over TCP.
+/// The largest UDP payload without IPv4 fragmentation, or the most that RPyC's TCP client reads.
 fn largest_reply(transport: Transport) -> usize {
     match transport {
         Transport::Udp => 1472,
@@ -122,7 +122,8 @@ fn living_servers_outlast_a_pause_of_the_registry(case: Case) {
     let mut client = case.client(&registry);
 
     registry.pause();
-    // Each refusal takes the server's two seconds of waiting and one of rest: longer than the timeout.
+    // The server waits two seconds for each reply and one before the next attempt. Two refusals
+    // take longer than the timeout.
     server.wait_for_refusals(2);
     registry.resume();
 
@@ -138,10 +139,10 @@ fn a_pause_is_not_held_against_a_lease() {
     let socket = Datagrams::bind(LOOPBACK);
     assert_eq!(socket.ask(&hex(REGISTER_FOO), address).0, hex(OK));
 
-    // Not a wait for a state: the length of the pause is what the registry is given.
+    // This is not a wait for a state: the test needs a pause of this length.
     registry.pause();
     std::thread::sleep(timeout + Duration::from_secs(1));
-    // This one is there before the registry can look at its clock.
+    // This query arrives before the registry can read its clock.
     socket.send(&hex(QUERY_FOO), address);
     registry.resume();
 

@@ -1,6 +1,6 @@
-//! RPyC's own test of its registry, `tests/test_registry.py`, in a loop and without a wait in it.
+//! RPyC's own test of its registry, `tests/test_registry.py`, in a loop and without its waits.
 //!
-//! `docs/rpyc-tests.md` tells where the other tests of RPyC are.
+//! `docs/rpyc-tests.md` lists where the other tests of RPyC are.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ scenarios! { shared:
     rpycs_own_test_of_the_registry_passes_fifty_times,
 }
 
-/// As many rounds as upstream's test has to pass in a row.
+/// The number of consecutive rounds that upstream's test must pass.
 const ROUNDS: &str = "50";
 
-/// Seconds after which a server is forgotten.
+/// The time in seconds after which a registration expires.
 const PRUNING: u64 = 5;
 
 fn rpycs_own_test_of_the_registry_passes_fifty_times<R: Registry>(case: Case) {
@@ -42,8 +42,7 @@ with_each_version! {
     by_broadcast_as_rpyc_tests_it,
 }
 
-/// Upstream's client over UDP has no address: it broadcasts, and the registry is on its own
-/// machine.
+/// Upstream's UDP client has no address: it broadcasts and reaches the registry on its own machine.
 fn by_broadcast_as_rpyc_tests_it(reference: Reference) {
     let Some(lab) = Lab::or_notice() else { return };
     let host = lab.host("alone", &[&lab.segment()]);

@@ -1,4 +1,4 @@
-//! What RPyC's own registry does as well: the daemon takes its place unnoticed.
+//! Behaviour that the daemon shares with RPyC's own registry, as a drop-in replacement.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -47,7 +47,7 @@ fn every_alias_leads_to_the_server<R: Registry>(case: Case) {
     assert_eq!(client.call("stock", "pid", &[]), json!(other.pid()));
 }
 
-/// Calls need one version on both ends, which is RPyC's affair; finding each other must not.
+/// Discovery must work between versions, although RPyC's calls need the same version on both ends.
 fn both_versions_share_a_registry<R: Registry>(case: Case) {
     let registry = R::start(Settings::default());
     let names = Reference::ALL.map(|reference| format!("PAYROLL-OF-{reference:?}"));
@@ -84,7 +84,7 @@ fn a_closed_server_is_found_no_more<R: Registry>(case: Case) {
 
     leaving.close();
 
-    // RPyC does not wait for the answer to UNREGISTER.
+    // RPyC does not wait for the reply to UNREGISTER.
     let remaining = json!([["127.0.0.1", staying.port()]]);
     eventually("only the other server is found", PATIENCE, || {
         (client.query("payroll") == remaining).then_some(())
@@ -145,7 +145,8 @@ fn a_dead_server_is_passed_over<R: Registry>(case: Case) {
     assert!(client.register(&["PAYROLL"], dead.number()));
     let server = case.server(&registry, &["PAYROLL"]);
 
-    // Often enough for the dead one to stand first, wherever the registry begins.
+    // Enough calls for the dead server to come first in one of them, whichever the registry starts
+    // with.
     for _ in 0..4 {
         assert_eq!(client.call("payroll", "pid", &[]), json!(server.pid()));
     }
@@ -221,12 +222,12 @@ fn a_server_on_a_unix_socket_is_found<R: Registry>(case: Case) {
     });
 }
 
-/// The class of the exception that was raised.
+/// The class of the raised exception.
 fn class(answer: Result<Value, Raised>) -> String {
     answer.unwrap_err().class
 }
 
-/// A port of loopback that is taken, so that nobody else gets it, and at which nobody listens.
+/// A loopback port that is bound, so no other process gets it, and that refuses connections.
 struct DeadPort {
     _listener: TcpListener,
     stream: TcpStream,

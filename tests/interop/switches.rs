@@ -1,4 +1,4 @@
-//! The switches of `rpyc_registry`, so that an init script keeps working.
+//! The switches of `rpyc_registry`, so that existing init scripts keep working.
 
 use std::process::Command;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use rpyc_tests::{
 };
 use serde_json::{Value, json};
 
-/// The names that a daemon with these arguments lists to a program on this machine, or RPyC's refusal.
+/// The names that a daemon with these arguments lists to a local program, or RPyC's error.
 fn list(arguments: &[&str]) -> Result<Value, String> {
     let registry = Daemon::start(arguments);
     let via = Via::Udp(registry.address(Transport::Udp));
@@ -86,7 +86,8 @@ fn sigterm_ends_it_cleanly() {
     assert!(status.success(), "{status}");
 }
 
-/// What RPyC's own command line makes of each list of arguments: `null` if it refuses them.
+/// Prints the settings that RPyC's own command line reads from each list of arguments. For a list
+/// that it rejects, prints `null`.
 const AS_RPYC: &str = r#"
 import contextlib, io, json, sys
 from rpyc.cli.rpyc_registry import RegistryServer
@@ -108,7 +109,7 @@ for arguments in json.loads(sys.argv[1]):
 print(json.dumps(answers))
 "#;
 
-/// The same of ours, in the same words.
+/// The settings that the daemon reads from `arguments`, in the same form.
 fn as_ours(arguments: &[&str]) -> Value {
     let mut command = Command::new(daemon::executable());
     command.arg("check-config").args(arguments);
@@ -125,7 +126,7 @@ fn as_ours(arguments: &[&str]) -> Value {
     let timeout = get("timeout").unwrap();
     let timeout = timeout.replace("4m", "240").trim_end_matches('s').parse::<u64>().unwrap();
     json!({
-        // Ours serves both unless told otherwise.
+        // The daemon serves both by default.
         "mode": get("mode").unwrap().replace("both", "udp"),
         "ipv6": get("ipv6") == Some("true"),
         "port": get("port").unwrap().parse::<u16>().unwrap(),
@@ -182,16 +183,16 @@ fn what_rpycs_command_line_takes_is_taken_alike(reference: Reference) {
         &["--list", "1"],
         &["somewhere"],
     ];
-    // What ours means otherwise: as one would think, or more than RPyC takes.
+    // Arguments that the daemon reads by their plain meaning, accepts beyond RPyC, or rejects.
     let ours: &[(&[&str], Value)] = &[
         (&["-l"], json!({"listing": true})),
         (&["-l", "false"], json!({"listing": false})),
         (&["-l", "0"], json!({"listing": false})),
-        // It could be anybody's misspelt "nobody".
+        // The text could be a misspelt "nobody".
         (&["-l", "nobdy"], Value::Null),
         (&["-q"], json!({"quiet": true})),
         (&["-q", "false"], json!({"quiet": false})),
-        // With RPyC's nobody would ever be found.
+        // In RPyC's registry, every registration would expire at once.
         (&["-t", "0"], Value::Null),
         (&["-t", "-5"], Value::Null),
     ];
@@ -213,7 +214,7 @@ fn what_rpycs_command_line_takes_is_taken_alike(reference: Reference) {
     }
 }
 
-/// RPyC's registry is started once for each transport.
+/// Operators start RPyC's registry once for each transport.
 #[test]
 fn a_process_for_each_transport_is_told_that_one_serves_both() {
     let of_udp = Daemon::start(&["-m", "udp"]);
@@ -231,7 +232,7 @@ fn a_process_for_each_transport_is_told_that_one_serves_both() {
         assert!(error.contains(expected), "{expected}: {error}");
     }
 
-    // What it says works.
+    // The advice in the message works.
     let state = Scratch::new();
     let of_tcp = Daemon::start(&["-m", "tcp", "--state-dir", state.path().to_str().unwrap()]);
     assert_eq!(of_tcp.listeners().len(), 1);

@@ -1,4 +1,4 @@
-//! Which addresses are told to whom, and which ones replies come from.
+//! The addresses that each client receives, and the source addresses of replies.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6};
 
@@ -158,7 +158,7 @@ fn a_reply_leaves_from_the_address_asked() {
     let asking = lab.host("client", &[&office]);
     let _daemon = Daemon::start_on(&registry, &[]);
 
-    // The second one is not the address from which the registry's host would send to this client.
+    // The registry's host would not use the second address as the source towards this client.
     let socket = socket_on(&asking);
     for interface in registry.interfaces() {
         let to = (interface.v4, PORT).into();

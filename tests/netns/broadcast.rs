@@ -1,4 +1,4 @@
-//! Broadcasts: how RPyC looks for its registry when it is told nothing.
+//! Broadcasts, by which RPyC finds its registry without configuration.
 
 use rpyc_tests::raw::hex;
 use rpyc_tests::{Daemon, Lab, PATIENCE, Reference, Registrar, Server, Via, eventually};

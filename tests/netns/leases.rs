@@ -1,4 +1,4 @@
-//! Our own announcer and resolver on machines with addresses that change, or that mean little.
+//! The Rust announcer and resolver on machines whose addresses change or are link-local.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 
 use super::PORT;
 
-/// Plays a scenario on `host`.
+/// Runs a scenario on `host`.
 fn on<T: Send>(host: &Host, scenario: impl AsyncFnOnce() -> T + Send) -> T {
     host.enter(|| {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -32,7 +32,7 @@ fn announcer(registries: Registries) -> rpyc_server::AnnouncerBuilder {
     Announcer::builder(names, Port::tcp(18861).unwrap(), registries)
 }
 
-/// Renewals are a minute apart, and nobody waits for the next.
+/// Renewals are a minute apart, and the new address must not wait for the next one.
 #[test]
 fn a_server_whose_address_changes_is_announced_anew_at_once() {
     let Some(lab) = Lab::or_notice() else { return };
@@ -57,7 +57,8 @@ fn a_server_whose_address_changes_is_announced_anew_at_once() {
             assert_eq!(found[0].endpoint.host, old.to_string());
             ip(&serving, &["address", "add", &format!("{new}/24"), "dev", &name]);
             ip(&serving, &["address", "del", &format!("{old}/24"), "dev", &name]);
-            // With its first address goes the second of the same network, unless the system promotes it.
+            // Removing the first address also removes the second of the same network, unless the
+            // system promotes it.
             ip(&serving, &["address", "replace", &format!("{new}/24"), "dev", &name]);
             let moved = async {
                 loop {
@@ -85,7 +86,7 @@ fn a_link_local_address_is_reached_by_the_interface_of_the_client() {
     let (spare, office) = (lab.segment(), lab.segment());
     let registry = lab.host("registry", &[&office]);
     let serving = lab.host("server", &[&office]);
-    // The same link has another number there.
+    // The same link has another interface index on that host.
     let asking = lab.host("client", &[&spare, &office]);
     let _daemon = Daemon::start_on(&registry, &[]);
     let link_local = serving.interface().link_local;

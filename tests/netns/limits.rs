@@ -1,4 +1,4 @@
-//! What one other machine may ask, and what this one may.
+//! Rate limits for other machines and for the registry's own.
 
 use rpyc_tests::raw::hex;
 use rpyc_tests::{Daemon, Lab};
@@ -20,7 +20,7 @@ fn a_machine_that_asks_too_often_is_not_answered_but_its_servers_stay_known() {
     let Some(lab) = Lab::or_notice() else { return };
     let office = lab.segment();
     let (registry, other) = (lab.host("registry", &[&office]), lab.host("other", &[&office]));
-    // So few a second that none comes back while this runs.
+    // A rate so low that no token is refilled during the test.
     let daemon = Daemon::start_on(&registry, &["--max-rate", "5", "-t", "1h"]);
     let to = (registry.interface().v4, PORT).into();
     let socket = socket_on(&other);
@@ -43,7 +43,7 @@ fn a_machine_that_asks_too_often_is_not_answered_but_its_servers_stay_known() {
     for _ in 0..20 {
         socket.send(&hex(QUERY_FOO), to);
     }
-    // Renewals have tokens of their own, whatever became of the queries.
+    // Renewals have separate tokens, which queries do not consume.
     let renewal = register(10_001);
     socket.send(&renewal, to);
     let mut acknowledged = false;
@@ -52,7 +52,7 @@ fn a_machine_that_asks_too_often_is_not_answered_but_its_servers_stay_known() {
     }
     assert!(acknowledged, "a known server was refused its renewal");
 
-    // The registry's own machine may ask as often as it likes.
+    // The registry's own machine is not limited.
     let here = socket_on(&registry);
     for _ in 0..50 {
         here.ask(&hex(QUERY_FOO), to);

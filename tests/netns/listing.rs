@@ -1,4 +1,4 @@
-//! Who may list the names.
+//! The clients that may list the names.
 
 use rpyc_tests::{Daemon, Host, Lab, Raised, Reference, Registrar, Via};
 use serde_json::{Value, json};

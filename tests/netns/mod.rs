@@ -1,6 +1,6 @@
 //! The daemon and real RPyC programs on several hosts.
 //!
-//! Only in namespaces are there broadcasts, multicasts, other machines and the registry's own port.
+//! Tests of broadcasts, multicasts, other machines and the registry's fixed port need namespaces.
 
 mod addresses;
 mod broadcast;
@@ -23,7 +23,7 @@ use rpyc_tests::{Host, Via};
 /// The registry's port, where RPyC looks for it by default.
 const PORT: u16 = 18811;
 
-/// Long enough for a second answer to a datagram that has had one.
+/// A wait that is long enough for a duplicate reply to arrive.
 const A_WHILE: Duration = Duration::from_millis(300);
 
 /// A socket on `host` that sends from its first IPv4 address.
@@ -31,7 +31,7 @@ fn socket_on(host: &Host) -> Datagrams {
     Datagrams::bind_on(host, (host.interface().v4, 0).into())
 }
 
-/// Everybody on the sender's link.
+/// The broadcast address, which reaches every host on the sender's link.
 fn everybody() -> SocketAddr {
     (Ipv4Addr::BROADCAST, PORT).into()
 }
@@ -46,8 +46,8 @@ fn tcp(ip: impl Into<IpAddr>) -> Via {
     Via::Tcp((ip.into(), PORT).into())
 }
 
-/// Makes sure that no further reply comes to any of `sockets`, after one wait for all of them: where one
-/// was answered twice, a reply is left over.
+/// Checks that none of `sockets` receives a further reply, with one wait for all of them. A request
+/// with two replies leaves one over.
 #[track_caller]
 fn assert_silent(sockets: &[Datagrams]) {
     let mut within = A_WHILE;
@@ -58,7 +58,7 @@ fn assert_silent(sockets: &[Datagrams]) {
     }
 }
 
-/// Sends `request`, and makes sure that exactly one reply comes.
+/// Sends `request`, and checks that exactly one reply arrives.
 #[track_caller]
 fn ask_once(socket: &Datagrams, request: &[u8], to: SocketAddr) -> (Vec<u8>, SocketAddr) {
     let reply = socket.ask(request, to);

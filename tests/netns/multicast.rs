@@ -1,4 +1,4 @@
-//! The IPv6 multicast group, which is to IPv6 what the broadcast is to IPv4.
+//! The IPv6 multicast group, the counterpart of the IPv4 broadcast.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{PORT, ask_once, udp};
 use crate::golden::{EMPTY, QUERY_FOO};
 
-/// The group of all registries on a link.
+/// The multicast group of the registries on a link.
 const GROUP: Ipv6Addr = Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0, 0x5250, 0x5943);
 
 with_each_version! {
@@ -30,7 +30,7 @@ fn rpyc_finds_the_registry_by_multicast(reference: Reference) {
     let asking = lab.host("client", &[&office]);
 
     let _daemon = Daemon::start_on(&registry, &[]);
-    // The server's own address: over the group it would be its link-local one.
+    // Binds to the routable address: by default the group would use the link-local one.
     let server = Server::named(&["PAYROLL"]).on(&serving).bind(serving.interface().v6.into());
     let server = server.via(Via::Udp(group_of(&serving))).start_registered(reference);
     let mut client = Registrar::start_on(&asking, reference, Via::Udp(group_of(&asking)));

@@ -1,4 +1,4 @@
-//! A registry that was told its address with `--host`.
+//! A registry that listens on one address, given with `--host`.
 
 use rpyc_tests::raw::hex;
 use rpyc_tests::{Daemon, Lab, Reference, Registrar, Server, Via};

@@ -1,4 +1,4 @@
-//! Our own client, announcer and command line, where they are told nothing.
+//! The Rust client, announcer and command line without configuration.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use rpyc_tests::{
 };
 use serde_json::json;
 
-/// Runs our command line on `host`.
+/// Runs the command line on `host`.
 fn run(host: &Host, args: &[&str]) -> (Option<i32>, String) {
     let mut command: Command = host.command(daemon::executable());
     let output = command.args(args).env_remove("RPYC_REGISTRY").output().unwrap();

@@ -1,4 +1,4 @@
-//! What the registry connects to, and who waits for it.
+//! The addresses that the registry probes, and the requests that wait for a probe.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use super::{PORT, socket_on};
 
 const PROBE: &str = "--probe=tcp,interval=100ms,timeout=500ms,failures=2";
 
-/// Sends a native request, long enough for any answer.
+/// Sends a native request, padded to allow a reply of any length.
 fn send(socket: &Datagrams, registry: SocketAddr, mut request: Value) {
     request["v"] = json!(1);
     socket.send(format!("{:<600}", request.to_string()).as_bytes(), registry);
@@ -28,7 +28,7 @@ fn ask(socket: &Datagrams, registry: SocketAddr, request: Value) -> Value {
     receive(socket)
 }
 
-/// How many TCP segments have reached a host, whatever became of them.
+/// The number of TCP segments that a host has received, accepted or not.
 fn segments_received(host: &Host) -> u64 {
     let counters = host.enter(|| std::fs::read_to_string("/proc/thread-self/net/snmp").unwrap());
     let mut lines = counters.lines().filter_map(|line| line.strip_prefix("Tcp: "));
@@ -72,11 +72,12 @@ fn nothing_but_what_belongs_to_the_registrant_is_ever_connected_to() {
     assert!(why.starts_with(&format!("connection refused by {own}:22")), "{why}");
     assert!(segments_received(&serving) > 0);
     assert_eq!(segments_received(&bystander), 0);
-    // Nothing of the registry's machine was tried either, by which its loopback would be refusing.
+    // The registry did not probe its own machine either: its loopback would have refused the
+    // connection.
     assert_eq!(segments_received(&registry), segments_received(&serving));
     drop(daemon);
 
-    // Were it to connect, this would show.
+    // The control: an allowed probe shows in the same counter.
     let allow = [format!("--probe-allow={v4}/32"), format!("--probe-allow={v6}/128")];
     let _daemon = Daemon::start_on(&registry, &[PROBE, &allow[0], &allow[1]]);
     ask(&socket, daemon_at, register("a"));
@@ -93,7 +94,7 @@ fn a_registrant_waits_for_an_address_that_does_not_answer_and_nobody_else_does()
     let daemon_at = (registry.interface().v4, PORT).into();
     let _daemon = Daemon::start_on(&registry, &[PROBE, "--probe-allow=10.77.1.0/24"]);
     let (waiting, other) = (socket_on(&serving), socket_on(&other));
-    // Nobody has this address.
+    // No host has this address.
     let absent = "10.77.1.250:1";
     let register =
         json!({"op": "register", "names": ["a"], "port": 1, "addresses": [absent], "id": 7});

@@ -11,8 +11,8 @@ with_each_version! {
     containers_are_told_as_their_host_to_those_outside,
 }
 
-/// As with Docker: the registry and the containers' host are on the office's network, and the containers on
-/// one of their own, where the host is as well.
+/// A network as with Docker: the registry and the containers' host are on the office's network. The
+/// containers are on a separate network to which the host is attached as well.
 fn containers_are_told_as_their_host_to_those_outside(reference: Reference) {
     let Some(lab) = Lab::or_notice() else { return };
     let (office, bridge) = (lab.segment(), lab.segment());
@@ -30,7 +30,7 @@ fn containers_are_told_as_their_host_to_those_outside(reference: Reference) {
     let _daemon = Daemon::start_on(&docker, &[&rules[0], &rules[1]]);
     let check = |server: &Server, registry: [IpAddr; 2], inside: IpAddr, outside: IpAddr| {
         let [outer, inner] = registry;
-        // RPyC's clients ask over TCP by IPv4 only.
+        // RPyC's TCP clients support IPv4 only.
         let vias = |ip: IpAddr| if ip.is_ipv4() { vec![udp(ip), tcp(ip)] } else { vec![udp(ip)] };
         for via in vias(inner) {
             let mut client = Registrar::start_on(&neighbour, reference, via);

@@ -1,4 +1,4 @@
-//! A registry with several sockets for each address, whatever the number of cores.
+//! A registry with several sockets for each address, independent of the number of cores.
 
 use std::net::{Ipv6Addr, SocketAddrV6};
 
@@ -8,7 +8,7 @@ use rpyc_tests::{Daemon, Lab};
 use super::{PORT, assert_silent, everybody, socket_on};
 use crate::golden::{EMPTY, QUERY_FOO};
 
-/// So many askers that each of the sockets gets some of what is sent to one address.
+/// Enough clients for each of the sockets to receive some of the datagrams to one address.
 const ASKERS: usize = 16;
 
 #[test]

@@ -1,8 +1,8 @@
-"""Plays every scenario of the conformance service against the server at HOST PORT, as a real client.
+"""Runs every scenario of the conformance service against the server at HOST PORT, as a real client.
 
     conformance.py HOST PORT plain|bind_threads|serving
 
-Prints a JSON object: what each scenario raised, or null.
+Prints a JSON object: the exception of each scenario, or null.
 """
 
 import json
@@ -91,7 +91,7 @@ def exceptions_are_builtins(conn):
 def wrong_arguments_are_told(conn):
     root = conn.root
     def told(function, *args, **kwargs):
-        # What Python's own server calls the method has a prefix.
+        # Python's own server includes the `exposed_` prefix in the method's name.
         return str(raises(TypeError, function, *args, **kwargs)).splitlines()[0].replace("exposed_", "")
     assert told(root.add) == "Conformance.add() missing 1 required positional argument: 'a'"
     assert told(root.fail) == "Conformance.fail() missing 2 required positional arguments: 'kind' and 'message'"
@@ -140,7 +140,8 @@ def with_blocks_enter_and_leave(conn):
 @scenario
 def with_blocks_swallow_nothing(conn):
     counter = conn.root.counter(1)
-    # rpyc's own server answers another exception than was raised (#564), but never swallows it.
+    # RPyC's own server returns a different exception from the raised one (#564), but never drops
+    # it.
     raises((ZeroDivisionError, TypeError), lambda: blow_up(counter))
 
 
@@ -168,7 +169,7 @@ def functions_are_called_back(conn):
     assert apply(conn.root.add, 1, 2) == 3
     assert apply(apply, apply, lambda: "deep") == "deep"
     raises(ZeroDivisionError, apply, lambda: 1 / 0)
-    # A client answers calls within calls, as deep as it likes.
+    # A client handles nested calls of any depth.
     def down(n):
         return n if n == 0 else apply(down, n - 1)
     assert down(20) == 0
@@ -303,7 +304,8 @@ def many_threads_share_a_connection(conn):
         try:
             for i in range(30):
                 assert conn.root.add(base, i) == base + i
-                # rpyc's own servers that bind threads lose callbacks of many, whoever the client is.
+                # RPyC's own servers that bind threads lose callbacks of concurrent clients of any
+                # kind.
                 if not (BOUND and OF_PYTHON):
                     assert conn.root.apply(lambda x: x, base) == base
         except Exception:

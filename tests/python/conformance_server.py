@@ -140,7 +140,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--registry", metavar="HOST:PORT")
-    # RPyC's servers cannot distinguish clients that bind threads from others, and serve one kind only.
+    # RPyC's servers cannot distinguish clients that bind threads from others, so they serve one
+    # kind.
     parser.add_argument("--bind-threads", action="store_true")
     options = parser.parse_args()
     registrar = None

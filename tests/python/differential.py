@@ -1,9 +1,10 @@
-"""Tries many small things with the conformance server at HOST PORT, as a real client, and tells what came of each.
+"""Runs small snippets against the conformance server at HOST PORT and prints their outcomes.
 
     differential.py HOST PORT SNIPPETS
 
-SNIPPETS is a folder of texts with snippets of Python, separated by empty lines; tables of odd arguments are added
-here. Prints a JSON object: for each snippet the value of its last expression, or the exception that it raised.
+SNIPPETS is a folder of texts with snippets of Python, separated by empty lines. This script adds
+tables of unusual arguments. Prints a JSON object: for each snippet the value of its last
+expression, or the exception that it raised.
 """
 
 import ast
@@ -24,14 +25,14 @@ import rpyc
 from rpyc.core import consts
 from rpyc.core.netref import BaseNetref
 
-# The most seconds that a snippet may take; a server that says nothing fails the snippet and not the run.
+# The timeout of a snippet, in seconds. A server that does not reply fails the snippet, not the run.
 PATIENCE = 20
 
 METHODS = (
     "add echo fail stop live counter numbers apply later table payload whoami get_service_name get_service_aliases"
 ).split()
 
-# What no method expects: too many, too few, unknown and doubled arguments.
+# Arguments that methods do not expect: too many, too few, unknown and duplicate ones.
 ARGUMENTS = (
     "", "1", "1, 2", "1, 2, 3", "1, 2, 3, 4", "nothing=1", "1, nothing=1", "1, 2, nothing=1", "*(), **{'': 1}",
     "**{'not a name': 1}",
@@ -152,7 +153,7 @@ def ring(*_):
 def main():
     address = sys.argv[1], int(sys.argv[2])
     signal.signal(signal.SIGALRM, ring)
-    # What callbacks print is none of the outcome.
+    # The output of callbacks is not part of the outcome.
     output, sys.stdout = sys.stdout, io.StringIO()
     outcomes = {}
     for text in snippets(sys.argv[3]):

@@ -1,7 +1,7 @@
-"""Misbehaves towards the conformance server at HOST PORT, process PID, in every way, one after the other.
+"""Attacks the conformance server at HOST PORT, process PID, in many ways, one after the other.
 
-Prints a JSON object: what went wrong with each misdeed, or null. A misdeed has gone wrong when the server
-does not do with its author what it should, another client notices, or memory does not come back.
+Prints a JSON object: the error of each attack, or null. An attack fails the test if the server does
+not react to its client as expected, another client is affected, or memory is not released.
 """
 
 import json
@@ -20,7 +20,7 @@ MISDEEDS = {}
 HOST, PORT, PID = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 V6 = int(rpyc.version.version[0]) >= 6
 REQUEST, REPLY, EXCEPTION = consts.MSG_REQUEST, consts.MSG_REPLY, consts.MSG_EXCEPTION
-# A chunk of zeros, compressed; the bombs are made of many.
+# A compressed chunk of zeros; the bombs consist of many.
 KIB64 = bytes(1 << 16)
 
 
@@ -149,7 +149,7 @@ def a_frame_that_trickles_is_hung_up_on_in_time(other):
     with Raw() as raw:
         raw.lives()
         start = time.monotonic()
-        # A frame of 32 MiB is announced, and a byte of it comes twice a second.
+        # Announces a frame of 32 MiB, and sends one byte of it twice a second.
         raw.send(struct.pack("!LB", 32 << 20, 0))
         raw.socket.settimeout(0.5)
         while time.monotonic() - start < 9:
@@ -168,7 +168,8 @@ def a_frame_that_trickles_is_hung_up_on_in_time(other):
 def what_is_nested_deep_is_refused(other):
     before = memory()
     for depth in (400, 100_000, 900_000):
-        # Nested values and nested boxes, as the body, the arguments, an argument, a keyword, the number.
+        # Nested values and nested boxes in place of the body, the arguments, an argument, a keyword
+        # and the number.
         values, boxes = b"\x10" * depth + brine.dump(None), b"\x11\x52\x10" * depth + brine.dump((1, None))
         for deep in (values, boxes):
             for shape in ((7,), (consts.HANDLE_PING, 7), (consts.HANDLE_PING, (consts.LABEL_VALUE, 7)),
@@ -180,7 +181,7 @@ def what_is_nested_deep_is_refused(other):
                     told = answer[-1] if V6 else brine.dump(answer)
                     assert b"ValueError" in told or b"TypeError" in told, told
                     raw.lives()
-    # The number of a message is any value, and it is echoed, nested as it is.
+    # The number of a message may be any value, and the reply repeats it, nesting included.
     with Raw() as raw:
         raw.send(frame(message(REQUEST, 7, (consts.HANDLE_PING, value("x"))).replace(b"\x57", b"\x10" * 1000 + b"\0")))
         raw.exactly(1000)
@@ -195,17 +196,17 @@ def frames_of_another_dialect_are_hung_up_on(other):
         raw.lives()
         raw.send(frame(message(REQUEST, 1, ping, v6=not V6)))
         assert raw.is_closed(3)
-    # The same with thread ids before it, in a conversation that has none.
+    # The same with leading thread ids, on a connection that does not use them.
     with Raw() as raw:
         raw.lives()
         raw.send(frame(struct.pack("!QQ", 7, 0) + message(REQUEST, 1, ping)))
         assert raw.is_closed(3)
-    # What waits for its answer is given up, and the rest of the same packet is not looked at.
+    # The server abandons pending calls, and ignores the rest of the same packet.
     with Raw() as raw:
         raw.lives()
         raw.send(request(1, *ping) + frame(message(REQUEST, 2, ping, v6=not V6)) + request(3, *ping))
         assert raw.is_closed(3)
-    # Whoever begins in the other dialect is understood.
+    # The server understands a client whose first message is in the other dialect.
     with Raw() as raw:
         raw.send(frame(message(REQUEST, 1, ping, v6=not V6)))
         assert raw.exactly(5)[4] == 0
@@ -313,7 +314,7 @@ def a_client_that_leaves_in_a_call_is_forgotten(other):
 
 @misdeed
 def values_of_one_byte_do_not_swell(other):
-    # A packet may hold twenty of these: each is a kilobyte, and 900,000 values.
+    # A packet may hold twenty of these: each takes a kilobyte and expands to 900,000 values.
     def echo(members):
         return message(REQUEST, 1, (consts.HANDLE_CALLATTR, (2, ((3, root), (1, "echo"), (1, members), (1, ())))))
 

@@ -1,6 +1,6 @@
-"""RPyC's own registry clients in tight loops: what a host sends must take effect in that order.
+"""Runs RPyC's own registry clients in tight loops: requests of a host must take effect in order.
 
-Prints one JSON object: how many rounds were played, and how often each expectation failed.
+Prints one JSON object: the number of rounds, and how often each expectation failed.
 """
 import argparse
 import collections
@@ -23,7 +23,7 @@ def parse():
 def client(way):
     transport, host, port = way.split(":")
     kind = {"udp": UDPRegistryClient, "tcp": TCPRegistryClient}[transport]
-    # What is not acknowledged is said by the rounds.
+    # The rounds report missing acknowledgements, so RPyC's log is off.
     logger = logging.getLogger("quiet")
     logger.disabled = True
     return kind(host, int(port), timeout=20, logger=logger)
@@ -36,7 +36,7 @@ def ports_of(registrar, name):
 class Rounds:
     def __init__(self, first, then):
         self.first, self.then = first, then
-        # Whether also what is not acknowledged has an order.
+        # Whether unacknowledged requests are ordered too.
         self.is_one_way = type(first) is type(then)
         self.failures = collections.Counter()
 
@@ -50,7 +50,7 @@ class Rounds:
         self.first.unregister(port)
         acknowledged = self.then.register(("NEW",), port) and acknowledged
         self.expect("acknowledged", acknowledged)
-        # Asked by the way of the UNREGISTER, so that has been served before.
+        # This query uses the transport of the UNREGISTER, so the registry has handled that before.
         self.expect("the new name of the port is known", port in ports_of(self.first, "NEW"))
         self.expect("the new name is found", port in ports_of(self.then, "NEW"))
         if self.is_one_way:

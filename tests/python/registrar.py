@@ -1,7 +1,8 @@
 """A real RPyC client of a registry.
 
 Reads one JSON request per line from standard input and answers each with one JSON line:
-`{"value": ...}` or `{"error": <exception class>, "message": ...}`. It ends when its standard input ends.
+`{"value": ...}` or `{"error": <exception class>, "message": ...}`. It exits when its standard
+input closes.
 """
 import argparse
 import json

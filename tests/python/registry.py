@@ -1,6 +1,6 @@
-"""RPyC's own registry, over UDP and TCP on loopback: the control against which scenarios are checked.
+"""RPyC's own registry, over UDP and TCP on loopback: the control for the scenarios.
 
-Prints its addresses as the daemon does. It ends when its standard input ends.
+Prints its addresses in the daemon's format. It exits when its standard input closes.
 """
 import argparse
 import sys

@@ -1,11 +1,11 @@
-"""RPyC's own test of its registry (`tests/test_registry.py`), in words of our own, many times.
+"""Repeats RPyC's own test of its registry (`tests/test_registry.py`), rewritten, for ROUNDS rounds.
 
     registry_suite.py default|udp|tcp HOST PORT ROUNDS PRUNING_TIMEOUT
 
-The registry must list, and forget a server after PRUNING_TIMEOUT seconds. As upstream, nothing
-waits between a request and the next: what was sent takes effect before what is asked afterwards.
-Each round has names and ports of its own, since all rounds share one registry. Prints a JSON
-object: for each test, the rounds that failed and how.
+The registry must allow listing, and expire a server after PRUNING_TIMEOUT seconds. As upstream, the
+tests do not wait between requests: each takes effect before the next query. Each round has separate
+names and ports, because all rounds share one registry. Prints a JSON object: for each test, the
+failed rounds and their errors.
 """
 
 import json
@@ -67,7 +67,7 @@ def test_listing(number):
     assert it.listed() == [it.bar, it.foo]
     assert it.listed(filter_host=host) == [it.foo]
     assert it.listed(filter_host="127.0.0.2") == [it.bar]
-    # The other can be ended from its own address alone; its time ends it.
+    # The other server can only deregister from its own address, so it expires at its TTL.
     it.end(one)
 
 
@@ -82,7 +82,8 @@ def test_pruning(number):
 
 
 def main():
-    # A registry on a loopback address alone can be told of another one.
+    # Only a client of a registry on loopback can register from a second loopback address,
+    # 127.0.0.2.
     tests = {test_api: ROUNDS, test_pruning: 1}
     if KIND != "default":
         tests[test_listing] = min(ROUNDS, 10)

@@ -1,7 +1,8 @@
 """A real RPyC server that announces itself to a registry.
 
-Prints one line per event: `READY <port or path>` once it listens, `REGISTERED yes|no` after each attempt to
-register, `CLOSED` after a clean close. It closes (and so unregisters) when its standard input ends.
+Prints one line per event: `READY <port or path>` once it listens, `REGISTERED yes|no` after each
+attempt to register, `CLOSED` after a clean shutdown. It shuts down, and so deregisters, when its
+standard input closes.
 """
 import argparse
 import os
@@ -48,7 +49,7 @@ def service(names):
 
 
 def say(*words):
-    # One write, for the thread that registers speaks as well.
+    # A single write, because the registering thread prints as well.
     sys.stdout.write(" ".join(map(str, words)) + "\n")
     sys.stdout.flush()
 

@@ -1,6 +1,6 @@
-"""A real RPyC server with a bit of everything, for clients in Rust.
+"""A real RPyC server that offers objects of many kinds, for clients in Rust.
 
-Prints `READY <port or path>` once it listens. It closes when its standard input ends.
+Prints `READY <port or path>` once it listens. It exits when its standard input closes.
 """
 import argparse
 import logging

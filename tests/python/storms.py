@@ -1,7 +1,8 @@
-"""Storms of COUNT objects against the conformance server at HOST PORT, whose process id is PID.
+"""Runs storms of COUNT objects against the conformance server at HOST PORT, with process id PID.
 
-Prints a JSON object: of each storm what was measured, or as a text what went wrong. Memory is the server's, in
-MB, and comes back when the storm is over; another client calls all the while and measures how long it waits.
+Prints a JSON object: the measurements of each storm, or its error as a text. Memory is the
+server's, in MB, and must return to its level after the storm. Meanwhile another client makes calls
+and measures its waits.
 """
 
 import json
@@ -20,8 +21,8 @@ from rpyc.core import brine, consts
 HOST, PORT, PID, COUNT = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 V6 = int(rpyc.version.version[0]) >= 6
 STORMS = {}
-# What may stay when a storm is over, in MB: pages that the allocator keeps. The longest that another client
-# may have to wait, in seconds: the machine has other things to do as well.
+# The memory that may remain after a storm, in MB: pages that the allocator keeps. The longest
+# allowed wait of another client, in seconds: the machine is shared.
 KEPT, WAIT = 12, 1.0
 
 
@@ -139,7 +140,7 @@ def objects_let_go_one_by_one(measure):
         measure("held")
         assert kinds(raw.ask(drops(packs))) == {consts.MSG_REPLY}
         assert raw.live() == 0
-        # While the client is still there.
+        # Memory must come back while the client is still connected.
         measure("let_go", is_over=True)
 
 
@@ -155,10 +156,10 @@ def objects_left_behind(measure):
 def objects_past_the_limit(measure):
     limit = 1 << 20
     if COUNT < 1_000_000:
-        # The limit itself has a test with smaller numbers.
+        # Another test covers the limit itself with smaller numbers.
         return
     with Raw() as raw:
-        # The root is one of them.
+        # The root counts towards the limit.
         packs, refused = raw.counters(limit + 10)
         assert (len(packs), refused) == (limit - 1, 11), (len(packs), refused)
         assert raw.live() == limit - 1
@@ -177,7 +178,7 @@ def objects_of_the_client(measure):
         return consts.LABEL_TUPLE, (objects,)
 
     with Raw() as raw:
-        # Each in a call of its own, and then as many in one as a message may hold.
+        # First each in a separate call, then as many in one call as a message may hold.
         answers = raw.call("echo", (args(reference(number)) for number in range(COUNT)))
         assert kinds(answers) == {consts.MSG_REPLY}
         measure("one_by_one")

@@ -1,9 +1,9 @@
-"""Replays the scenarios of RPyC's own tests, in words of our own, against the server at PORT.
+"""Runs the scenarios of RPyC's own tests, rewritten, against the server at PORT.
 
     upstream.py PORT plain|bind_threads|serving|tls rust|python AUTHORITY
 
-Each scenario names the upstream test that it replays; docs/rpyc-tests.md says where the others are. Prints a JSON
-object: what each scenario raised, or null.
+Each scenario names the upstream test that it replays; docs/rpyc-tests.md lists where the others
+are. Prints a JSON object: the exception of each scenario, or null.
 """
 
 import gc
@@ -121,7 +121,7 @@ def test_context_managers(conn):
         with conn.root.context(3):
             raise Mine
 
-    # rpyc's own server answers another exception than was raised (#564).
+    # RPyC's own server returns a different exception from the raised one (#564).
     raises((Mine, TypeError), use)
     assert conn.root.seen()[-1] == "exit"
 
@@ -153,7 +153,7 @@ def test_dataclass(conn):
 def test_get_id_pack_and_rpyc_over_rpyc(conn):
     assert conn.root.____id_pack__ == rpyc.lib.get_id_pack(conn.root)
     if MODE in ("tls", "bind_threads"):
-        # The server's own connections are plain ones.
+        # The server's outgoing connections are plain.
         return raises(Exception, conn.root.chained, 1)
     far = conn.root.chained(PORT)
     assert far.distance((0, 0), (3, 4)) == 5
@@ -187,7 +187,7 @@ def beyond(function, *args):
 
 
 def is_plain():
-    # The server's own connections are plain ones.
+    # The server's outgoing connections are plain.
     return MODE not in ("tls", "bind_threads")
 
 
@@ -284,7 +284,7 @@ def test_threads(conn):
 def what_was_asked_before_the_goodbye_is_done(conn):
     """Upstream has no test of it, and many programs rely on it."""
     if int(rpyc.version.version[0]) < 6 and not OF_RUST:
-        # Its server stops at the first answer that finds nobody.
+        # RPyC 5's server stops at the first reply whose client is gone.
         return conn.root.note("heard") or eventually(lambda: "heard" in conn.root.notes())
     for turn in range(20):
         leaving = connect()
@@ -297,7 +297,7 @@ def what_was_asked_before_the_goodbye_is_done(conn):
         eventually(lambda: len(set(conn.root.notes()) & set(expected)) == len(expected))
     except AssertionError:
         raise AssertionError([note for note in expected if note not in conn.root.notes()])
-    # Each in its order; connections overtake each other.
+    # The notes of each connection are in order; connections may overtake each other.
     for turn in range(20):
         mine = [note for note in conn.root.notes() if note.startswith(f"{MODE} {turn} ")]
         assert mine == [f"{MODE} {turn} {i}" for i in range(10)], mine

@@ -1,6 +1,6 @@
-"""What the services of RPyC's own tests do, served by RPyC itself: the twin of tests/rpc/upstream/service.rs.
+"""The services of RPyC's own tests, served by RPyC: the same as tests/rpc/upstream/service.rs.
 
-Prints `READY <port>` once it listens. It closes when its standard input ends.
+Prints `READY <port>` once it listens. It exits when its standard input closes.
 """
 
 import math
@@ -75,7 +75,7 @@ class Properties:
         1 / 0
 
     def _rpyc_getattr(self, name):
-        # RPyC's own search for exposed names gets each twice.
+        # RPyC's own search for exposed names reads each attribute twice.
         return getattr(self, name)
 
 
@@ -206,7 +206,7 @@ class UpstreamService(rpyc.Service):
 
 def main():
     config = {"include_local_traceback": False, "bind_threads": "--bind-threads" in sys.argv}
-    # Clients have their objects changed.
+    # Scenarios let the server modify objects of clients.
     config["allow_setattr"] = True
     server = ThreadedServer(UpstreamService, hostname="127.0.0.1", protocol_config=config)
     server._listen()

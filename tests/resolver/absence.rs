@@ -1,4 +1,4 @@
-//! Registries that go, come back, forget, or know less than others.
+//! Registries that stop, return, lose their table, or know fewer instances than others.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -37,7 +37,7 @@ async fn servers_are_found_while_the_registry_is_gone_and_while_it_has_forgotten
     assert_eq!(held.instances.len(), 2);
     assert!(shown(&held).iter().all(|it| it.ends_with("suspect")), "{held:?}");
     resolver.open("payroll").await.unwrap();
-    // One is back; the other is not forgotten for that.
+    // One instance is back, and the resolver still keeps the other.
     registry.register(port).await;
     let back = until(&mut following, "one is back", |it| {
         it.instances.iter().any(|it| it.state.as_str() == "passing")
@@ -118,7 +118,7 @@ async fn a_registry_that_knows_nobody_does_not_hide_the_one_that_does() {
     until(&mut following, "the second's", |it| it.registry == Some(second.addr())).await;
 }
 
-/// The daemon is killed and restarted while it is used, time after time.
+/// The test kills and restarts the daemon repeatedly while clients use it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_is_killed_is_not_missed() {
     let (_server, port) = listener().await;
@@ -131,7 +131,7 @@ async fn a_daemon_that_is_killed_is_not_missed() {
     let mut following = resolver.follow("payroll").await.unwrap();
     for round in 0..3 {
         until(&mut following, "a watch", is_watched).await;
-        // SIGKILL.
+        // Dropping the handle sends SIGKILL.
         drop(daemon);
         until(&mut following, "no daemon", is_stale).await;
         resolver.open("payroll").await.unwrap();
@@ -145,7 +145,7 @@ async fn a_daemon_that_is_killed_is_not_missed() {
     assert_eq!(resolver.stats().stale, 3);
 }
 
-/// With a file nothing is forgotten, so nothing is held back, and the watch goes on in the same table.
+/// A daemon with a file restores its table, so it holds nothing back and the watch continues.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_with_a_file_is_taken_up_where_it_was_killed() {
     let scratch = Scratch::new();

@@ -24,7 +24,7 @@ async fn connections_are_counted_as_long_as_they_are_open() {
         open.entry(stream.endpoint().to_string()).or_default().push(stream);
     }
     assert!(open.values().all(|streams| streams.len() == 3), "{open:?}");
-    // All that comes next goes where there is room.
+    // The next connections go to the server with free capacity.
     let (freed, _) = open.pop_first().unwrap();
     for _ in 0..3 {
         let stream = resolver.open("payroll").await.unwrap();
@@ -64,7 +64,7 @@ async fn a_conversation_is_counted_until_it_ends() {
     let freed = two.peer_addr();
     two.close().await;
     drop(two);
-    // The task of the connection ends a moment later than the handle.
+    // The connection's task ends shortly after its handle is dropped.
     let next = async {
         loop {
             let next = resolver.connect("payroll").await.unwrap();

@@ -1,4 +1,4 @@
-//! What a registry of ours tells, as it happens.
+//! Events that a registry sends to its watchers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -73,7 +73,7 @@ async fn names_that_nobody_asks_for_are_dropped_unless_they_are_followed() {
     };
     tokio::time::timeout(PATIENCE, dropped).await.unwrap();
     let watchers = async {
-        // The registry events that the connection is gone.
+        // Waits until the registry notices the closed connection.
         while registry.native().status().await.unwrap().value.watchers > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -118,8 +118,8 @@ async fn the_end_of_the_last_handle_is_the_end_of_all_tasks() {
     ended.await.unwrap();
 }
 
-/// A watcher that does not read is told to begin anew, and ends up knowing what is there; others are
-/// not kept waiting.
+/// The registry makes a watcher that does not read start again from a snapshot. The watcher ends
+/// with the current table, and other watchers are not delayed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_watcher_catches_up_and_slows_nobody() {
     const ROUNDS: usize = 6000;
@@ -133,7 +133,7 @@ async fn a_slow_watcher_catches_up_and_slows_nobody() {
     let resolver = Resolver::new(registry.addr());
     let mut following = resolver.follow("payroll").await.unwrap();
     until(&mut following, "a watch", is_watched).await;
-    // More than what the sockets between them hold.
+    // More data than the buffers of the sockets hold.
     let filler = "x".repeat(200);
     for round in 0..ROUNDS {
         let mut meta: BTreeMap<_, _> = (0..8).map(|i| (i.to_string(), filler.clone())).collect();

@@ -1,4 +1,4 @@
-//! RPyC's own registry, which tells endpoints and nothing else, and only when it is asked.
+//! RPyC's own registry, which returns only endpoints, and only in reply to a query.
 
 use rpyc_client::resolver::Freshness;
 use rpyc_client::{Port, Registrar, Resolver, ServiceName};

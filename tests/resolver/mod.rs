@@ -1,4 +1,4 @@
-//! The resolver with real registries: ours within the test, our daemon, and RPyC's own.
+//! The resolver with real registries: one inside the test, the daemon, and RPyC's own.
 
 mod absence;
 mod choosing;
@@ -13,7 +13,7 @@ use rpyc_client::{Resolved, ResolverBuilder};
 use rpyc_tests::PATIENCE;
 use tokio::sync::watch;
 
-/// Waits until what is known is as wanted.
+/// Waits until the resolved state is as wanted, and returns it.
 async fn until(
     following: &mut watch::Receiver<Arc<Resolved>>,
     what: &str,
@@ -46,7 +46,7 @@ fn shown(resolved: &Resolved) -> Vec<String> {
     shown
 }
 
-/// Settings by which a test need not wait.
+/// Short intervals, for fast tests.
 trait Quick {
     fn quick(self) -> Self;
 }

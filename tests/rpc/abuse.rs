@@ -1,4 +1,4 @@
-//! Clients that misbehave towards the conformance service, singly and in storms.
+//! Clients that violate the protocol or overload the conformance service.
 
 use std::net::TcpStream;
 use std::process::Command;
@@ -20,7 +20,7 @@ with_each_version! {
 fn misbehaving_clients_harm_nobody_but_themselves(reference: Reference) {
     let server = Server::start(Language::Rust, &[]);
     server.play(reference, MISDEEDS, &[&server.process.pid().to_string()]);
-    // Whoever runs the server can see who was hung up on, and why.
+    // The log names each client that the server disconnected, and the reason.
     let (theirs, other) = match reference {
         Reference::Rpyc5 => ("rpyc 5", "rpyc 6"),
         Reference::Rpyc6 => ("rpyc 6", "rpyc 5"),
@@ -70,10 +70,11 @@ fn a_storm_from_rust_blows_over() {
     super::run(async { tokio::time::timeout(PATIENCE, storm).await.unwrap() });
 }
 
-/// How long a process has been at work on a processor.
+/// The processor time that a server has used.
 fn time_at_work(server: &Server) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.process.pid())).unwrap();
-    // After the name, which may hold anything: user and system time, in hundredths of a second.
+    // The name may contain any character, so parsing starts after it. The fields are user and
+    // system time in hundredths of a second.
     let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     let ticks = |at: usize| fields[at].parse::<u64>().unwrap();
     Duration::from_millis(10 * (ticks(11) + ticks(12)))

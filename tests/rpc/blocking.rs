@@ -35,7 +35,7 @@ fn everything(reference: Reference) {
     assert_eq!(ended.unwrap(), 0.2);
     let echo: blocking::RemoteObject = root.attr("echo").unwrap();
     assert_eq!(echo.spawn_invoke::<i64>(args![4]).wait().unwrap(), 4);
-    // A function of this side may wait for the peer in turn.
+    // A local function may itself wait for the peer.
     let calling = root.clone();
     let twice = blocking::function(move |args| {
         let (number,): (i64,) = args.parse()?;
@@ -61,7 +61,7 @@ fn a_child_behind_pipes(reference: Reference) {
         let root = connection.root().await.unwrap();
         assert_eq!(root.call::<i64>("echo", args![7]).await.unwrap(), 7);
         connection.close().await;
-        // How it ends is its own affair; rpyc 6 trips over its own pipes.
+        // The exit status does not matter: rpyc 6 fails while it closes its own pipes.
         child.wait().await.unwrap();
     });
 }

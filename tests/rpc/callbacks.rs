@@ -1,4 +1,4 @@
-//! Objects of this side in the hands of a Python server.
+//! Objects of the Rust client that a Python server uses.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -31,7 +31,7 @@ fn functions(reference: Reference) {
         assert_eq!(root.call::<i64>("apply", args![add, 1, 2]).await.unwrap(), 3);
         let same: Local = root.call("echo", args![add]).await.unwrap();
         assert!(same.is_same(&add));
-        // A callback may call back.
+        // A callback may call the server in turn.
         let calling = root.clone();
         let nested = Local::function(move |args| {
             let root = calling.clone();
@@ -56,7 +56,7 @@ fn raised_in_a_callback(reference: Reference) {
     });
 }
 
-/// There is no serving thread to start.
+/// The server may call at any time: the client starts no serving thread.
 fn called_at_any_time(reference: Reference) {
     with_root(reference, async |root| {
         let (tell, mut told) = mpsc::channel(1);
@@ -200,7 +200,7 @@ fn objects(reference: Reference) {
             true
         ]);
         assert_eq!(serde_json::Value::from(found), expected);
-        // Python lets go of it when it likes, which is at once.
+        // Python decides when to release the object; in practice it does so at once.
         let connection = root.connection();
         for _ in 0..100 {
             if connection.stats().exports == 0 {

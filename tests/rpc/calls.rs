@@ -46,7 +46,7 @@ fn values(reference: Reference) {
         let tags = vec!["a".to_owned(), "b".to_owned()];
         assert_eq!(record, Record { name: "Mertz".into(), salary: 5000.5, tags });
 
-        // A field that is skipped travels as None, or Python takes the next field for it.
+        // A skipped field travels as None. Otherwise Python would read the next field there.
         let bounds = Bounds { minimum: None, maximum: Some(10) };
         let text: String = root.call("text_of", args![bounds]).await.unwrap();
         assert_eq!(text, "(None, 10)");
@@ -134,7 +134,7 @@ fn timeouts(reference: Reference) {
         let error = slow.await.unwrap_err();
         assert!(error.is_timeout() && error.may_have_run(), "{error}");
         assert!(start.elapsed() < Duration::from_secs(1));
-        // A call that is given up leaves the connection as it was.
+        // A cancelled call leaves the connection usable.
         let given_up = root.call::<f64>("sleep", args![0.2]).into_future();
         assert!(tokio::time::timeout(Duration::from_millis(50), given_up).await.is_err());
         assert_eq!(root.call::<i64>("echo", args![1]).await.unwrap(), 1);
@@ -177,7 +177,7 @@ fn nothing_is_left_behind(reference: Reference) {
             let _: RemoteObject = root.call("counter", ()).await.unwrap();
             let _: Parcel = root.call("list", args![3]).await.unwrap();
         }
-        // The root, which stays, and nothing else.
+        // Only the root remains.
         assert_eq!(root.call::<i64>("live", ()).await.unwrap(), 1);
         let stats = root.connection().stats();
         assert_eq!((stats.imports, stats.exports, stats.calls), (1, 0, 0));

@@ -132,17 +132,18 @@ fn what_is_printed_there_arrives_here(reference: Reference) {
     });
 }
 
-/// That all streams lead to where they led at first.
+/// Asserts that all standard streams are the original ones.
 const UNCHANGED: &str = "import sys\n\
     assert (sys.stdin, sys.stdout, sys.stderr) == (sys.__stdin__, sys.__stdout__, sys.__stderr__)";
 
-/// Whoever comes next finds the streams as they were, however a redirection has ended.
+/// The next client finds the original streams, however a redirection ended.
 fn streams_are_restored_after_whatever(reference: Reference) {
     let server = crate::guide::Classic::start(reference);
     let address = &server.address;
     let check = async || {
         let next = classic::connect(address).await.unwrap();
-        // What another connection is to do is done by a thread of its own.
+        // The server handles each connection in a separate thread, so it may restore the streams
+        // after this client connects.
         let restored = async || next.execute(UNCHANGED).await.ok();
         let patience = tokio::time::timeout(rpyc_tests::PATIENCE, async {
             while restored().await.is_none() {
@@ -153,17 +154,17 @@ fn streams_are_restored_after_whatever(reference: Reference) {
     };
     run(async {
         let machine = classic::connect(address).await.unwrap();
-        // An error of what was done meanwhile.
+        // The redirected code fails.
         let fails = async || machine.eval::<i64>("1 / 0").await;
         let error = machine.redirected_stdio(Stdio::default(), fails).await.unwrap_err();
         assert!(error.is("ZeroDivisionError"));
         check().await;
-        // A guard that is dropped, with all else that there is of its connection.
+        // The client drops the guard together with its connection.
         let redirected = machine.redirect_stdio(Stdio::default()).await.unwrap();
         machine.execute("import sys; assert sys.stdout is not sys.__stdout__").await.unwrap();
         drop((redirected, machine));
         check().await;
-        // A future that is dropped, while the server is busy.
+        // The client drops the future while the server is busy.
         let machine = classic::connect(address).await.unwrap();
         machine.execute("import threading; go_on = threading.Event()").await.unwrap();
         let (started, has_started) = tokio::sync::oneshot::channel();
@@ -181,7 +182,7 @@ fn streams_are_restored_after_whatever(reference: Reference) {
     });
 }
 
-/// The whole of it in a program without async, with the real `rpyc_classic`.
+/// All of classic mode in a program without async, with the real `rpyc_classic`.
 fn without_async(reference: Reference) {
     use rpyc_client::blocking::classic::{Classic, connect};
     let server = crate::guide::Classic::start(reference);
@@ -305,7 +306,7 @@ fn files_and_trees(reference: Reference) {
     });
 }
 
-/// "A machine outside the firewall": what only the server can reach.
+/// "A machine outside the firewall": an address that only the server can reach.
 fn a_socket_of_the_servers(reference: Reference) {
     with_machine(reference, SLAVE, async |machine| {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -331,7 +332,7 @@ fn a_socket_of_the_servers(reference: Reference) {
         socket.shutdown().await.unwrap();
         assert_eq!(far.await.unwrap(), b"goodbye");
         assert_eq!(socket.read(&mut heard).await.unwrap(), 0);
-        // Nothing is hung up: the machine still answers.
+        // The connection stays open: the machine still replies.
         assert_eq!(machine.eval::<i64>("1 + 1").await.unwrap(), 2);
     });
 }

@@ -1,4 +1,4 @@
-//! Our command line with real RPyC servers.
+//! The command line with real RPyC servers.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use rpyc_tests::{Daemon, Reference, Transport, daemon};
 
 use super::Python;
 
-/// Runs our command line; gives the exit code, what it printed and what it complained of.
+/// Runs the command line and returns its exit code, standard output and standard error.
 fn run(registry: &str, args: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(daemon::executable());
     let output = command.args(args).env("RPYC_REGISTRY", registry).output().unwrap();
@@ -14,7 +14,7 @@ fn run(registry: &str, args: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-/// A registry that knows a server of each version as EVERYTHING.
+/// Starts a registry with a server of each version, registered as EVERYTHING.
 fn everything() -> (Daemon, String, Vec<Python>) {
     let daemon = Daemon::start(&[]);
     let registry = daemon.address(Transport::Udp).to_string();

@@ -1,4 +1,4 @@
-//! Who compresses what, and that the other side understands it either way.
+//! The frames that each side compresses, and that the other side reads either form.
 
 use std::io;
 use std::pin::Pin;
@@ -30,7 +30,7 @@ impl Echo {
     }
 }
 
-/// Sends 100 kB there and back, and counts what the client itself compresses and inflates for it.
+/// Echoes 100 kB, and counts the frames that the client itself compresses and inflates.
 const CLIENT: &str = "
 import json, sys, rpyc, zlib
 import rpyc.core.channel as channel
@@ -60,7 +60,7 @@ fn a_server_compresses_as_it_is_told(reference: Reference) {
         let port = server.local_addr().unwrap().port().to_string();
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = runtime.spawn(server.serve(stopped));
-        // What Python compresses is read whatever this side does.
+        // The Rust server reads compressed frames, whatever its own setting.
         assert_eq!(
             python::run(reference, None, CLIENT, &[&port]),
             json!([1, inflated]),
@@ -88,13 +88,13 @@ fn a_client_compresses_as_it_is_told(reference: Reference) {
                 root.call("echo", args![Parcel::bytes(payload.clone())]).await.unwrap();
             assert_eq!(back, payload);
             let tape = tape.lock().unwrap();
-            // RPyC compresses its answer whatever this side does.
+            // RPyC compresses its reply, whatever the setting of this side.
             assert_eq!((compressed(&tape.sent), compressed(&tape.heard)), (sent, 1), "{above:?}");
         }
     });
 }
 
-/// How many of the frames are compressed.
+/// Counts the compressed frames.
 fn compressed(mut frames: &[u8]) -> usize {
     let mut count = 0;
     while let Some((&[a, b, c, d, is_compressed], rest)) = frames.split_first_chunk() {
@@ -105,7 +105,7 @@ fn compressed(mut frames: &[u8]) -> usize {
     count
 }
 
-/// What went over a stream.
+/// The bytes that went over a stream.
 #[derive(Default)]
 struct Tape {
     sent: Vec<u8>,

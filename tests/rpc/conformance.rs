@@ -1,4 +1,4 @@
-//! Real RPyC clients with the conformance service, in Rust and in Python.
+//! Real RPyC clients against the conformance service, in Rust and in Python.
 
 use std::future::IntoFuture as _;
 use std::net::SocketAddr;
@@ -42,7 +42,7 @@ impl Server {
         Self { process, port }
     }
 
-    /// Runs a script that plays against the server, each part of which must end well.
+    /// Runs a script of scenarios against the server, and fails if one of them fails.
     pub(super) fn play(&self, reference: Reference, script: &str, arguments: &[&str]) {
         let failed = failures(reference, self.port, script, arguments);
         let told: Vec<_> = failed.iter().map(|(name, why)| format!("{name}:\n{why}")).collect();
@@ -50,7 +50,7 @@ impl Server {
     }
 }
 
-/// What a script that plays against a server could not do, and why.
+/// Runs a script of scenarios against a server, and returns the failed ones with their reasons.
 pub(super) fn failures(
     reference: Reference,
     port: u16,
@@ -63,7 +63,7 @@ pub(super) fn failures(
         panic!("no outcomes")
     };
     assert!(!outcomes.is_empty());
-    // Whatever else is a measurement.
+    // A text is a failure; other outcomes are `null` or measurements.
     let failed = outcomes.into_iter().filter(|(_, outcome)| outcome.is_string());
     failed.map(|(name, why)| (name, why.as_str().unwrap_or_default().to_owned())).collect()
 }
@@ -123,7 +123,7 @@ fn rust_clients_get_on_with_the_service_in_every_language() {
     }
 }
 
-/// What the scenarios in Python do, as a Rust program does it.
+/// The scenarios of the Python script, written as a Rust program.
 async fn play_in_rust(root: &RemoteObject, language: Language) {
     assert_eq!(root.call::<i128>("add", args![i64::MAX, 1]).await.unwrap(), 1 << 63);
     assert_eq!(root.call::<f64>("add", kwargs! { b: 0.5, a: 1 }).await.unwrap(), 1.5);
@@ -160,7 +160,7 @@ async fn play_in_rust(root: &RemoteObject, language: Language) {
     drop(counter);
     while root.call::<usize>("live", ()).await.unwrap() > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
-        // RPyC's own server keeps what the last exception came through until there is another.
+        // RPyC's own server holds the frames of the last exception until the next one.
         root.call::<()>("stop", ()).await.unwrap_err();
     }
 

@@ -1,4 +1,4 @@
-//! Every kind of server, and what is learnt about it.
+//! Connecting to every kind of server, and detecting its dialect.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(super) fn dialect(reference: Reference) -> Dialect {
     Dialect { version: version(reference), bind_threads: false }
 }
 
-/// The dialect is found out, at the first time and at the second.
+/// The client detects the dialect on the first connection and on the second.
 fn finds_the_dialect(reference: Reference, options: &[&str], expected: Dialect) {
     let python = Python::start(reference, options);
     run(async {
@@ -65,7 +65,7 @@ fn bound_threads(reference: Reference) {
     finds_the_dialect(reference, &["--bind-threads"], expected);
 }
 
-/// A server that takes one connection only cannot be tried, so it must be known.
+/// A server that accepts only one connection allows no second try, so its dialect must be known.
 fn oneshot(reference: Reference) {
     let python = Python::start(reference, &["--server=oneshot"]);
     run(async {
@@ -81,7 +81,7 @@ fn unix_socket(reference: Reference) {
     finds_the_dialect(reference, &[&path], dialect(reference));
 }
 
-/// A registry tells where the server is, and it may come back elsewhere.
+/// A registry returns the server's address, which may change after a restart.
 fn by_name(reference: Reference) {
     let daemon = Daemon::start(&[]);
     let address = daemon.address(Transport::Udp);
@@ -105,7 +105,7 @@ fn by_name(reference: Reference) {
     });
 }
 
-/// Either side may hang up; the other is told.
+/// Either side may close the connection, and the other side notices.
 fn goodbye(reference: Reference) {
     let python = Python::start(reference, &[]);
     run(async {
@@ -142,14 +142,14 @@ fn what_is_no_rpyc_server_is_told() {
     });
 }
 
-/// Its machine answers for it, so only a ping tells.
+/// The kernel still acknowledges TCP for a stopped server, so only a ping detects the stop.
 fn a_server_that_hangs_is_given_up(reference: Reference) {
     let python = Python::start(reference, &[]);
     run(async {
         let builder = Connection::builder().ping_every(Duration::from_millis(500));
         let connection = python.connect_with(builder).await;
         let root = connection.root().await.unwrap();
-        // It is idle for longer than it may be silent, and pinged meanwhile.
+        // The connection is idle for longer than its silence limit, and pings keep it open.
         let other = python.connect().await;
         let idle = other.root().await.unwrap();
         idle.call::<f64>("sleep", args![1.5]).await.unwrap();

@@ -71,7 +71,7 @@ fn iterators(reference: Reference) {
     });
 }
 
-/// Each level costs a tenth of a second, so no single round trip is late.
+/// Each level takes a tenth of a second, so no single round trip exceeds the timeout.
 fn a_timeout_bounds_all_round_trips(reference: Reference) {
     let python = Python::start(reference, &[]);
     let limit = Duration::from_millis(400);
@@ -88,11 +88,11 @@ fn a_timeout_bounds_all_round_trips(reference: Reference) {
         let start = Instant::now();
         let call = root.call::<Vec<Parcel>>("slowly_nested", args![40]).timeout(limit);
         check(start, call.spawn().await.unwrap_err());
-        // A deep one is had with more time.
+        // Without a timeout, the call fetches a deep list.
         let call = root.call::<Vec<Parcel>>("slowly_nested", args![5]).timeout(None);
         assert_eq!(call.await.unwrap().len(), 1);
 
-        // The timeout of the connection is no other.
+        // The timeout of the connection works in the same way.
         let short = python.connect_with(Connection::builder().timeout(limit)).await;
         let root = short.root().await.unwrap();
         let start = Instant::now();

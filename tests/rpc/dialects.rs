@@ -1,4 +1,4 @@
-//! A server whose dialect is known sees one connection and logs no error.
+//! A server whose dialect is known receives one connection and logs no error.
 
 use std::process::{Command, Output};
 
@@ -22,7 +22,7 @@ fn digit(reference: Reference) -> &'static str {
     }
 }
 
-/// Runs our command line without a registry.
+/// Runs the command line without a registry.
 fn command_line(words: &[&str]) -> Output {
     let mut command = Command::new(daemon::executable());
     command.args(words).env("RPYC_REGISTRY", "127.0.0.1:1").env_remove("RPYC_DIALECT");
@@ -41,7 +41,7 @@ fn register(registry: &str, server: &Python) {
     assert!(registered.status.success(), "{registered:?}");
 }
 
-/// What a server has logged and how many clients it has had, once it has ended.
+/// Stops a server and returns the number of its clients and its log.
 fn epilogue(mut server: Python) -> (usize, String) {
     server.process.close_stdin();
     server.process.wait();
@@ -118,7 +118,7 @@ fn a_ping_touches_nothing_but_ping(reference: Reference) {
     assert!(!log.contains("Error") && !log.contains("Traceback"), "{log}");
 }
 
-/// What `describe` tells of the dialect of PAYROLL.
+/// The dialect of PAYROLL that `describe` returns.
 fn dialect_at(registry: &str) -> Option<String> {
     let registries: Registries = registry.parse().unwrap();
     let registrar = Registrar::new(registries);
@@ -127,7 +127,7 @@ fn dialect_at(registry: &str) -> Option<String> {
     instances.iter().find_map(|it| it.dialect).map(|dialect| dialect.as_str().to_owned())
 }
 
-/// The first client has to try; every later process is told by the registry.
+/// The first client tries the dialects. Every later process gets the dialect from the registry.
 #[test]
 fn a_registry_remembers_what_a_client_found_a_server_to_speak() {
     let daemon = Daemon::start(&[]);
@@ -151,7 +151,7 @@ fn a_registry_remembers_what_a_client_found_a_server_to_speak() {
     assert_eq!(tracebacks(&after), 2.max(tracebacks(&log)), "{after}");
 }
 
-/// Jobs that each serve one client and start anew on another port.
+/// The servers are jobs that serve one client each and restart on another port.
 #[test]
 fn a_registry_expects_of_a_one_shot_server_what_the_last_of_its_name_spoke() {
     let daemon = Daemon::start(&[]);
@@ -184,8 +184,8 @@ fn a_probe_tells_the_dialect_to_clients() {
     });
 }
 
-/// A thread pool of rpyc 5 does not answer another dialect, so the other one is tried after a while:
-/// that is no part of connecting.
+/// A thread pool of rpyc 5 does not reply to another dialect, so the client tries the second one
+/// after a delay. That delay does not count as connecting.
 #[test]
 fn a_ping_measures_connecting_and_the_search_for_the_dialect_apart() {
     let server = Python::start(Reference::Rpyc5, &["--server=pool"]);
@@ -198,7 +198,7 @@ fn a_ping_measures_connecting_and_the_search_for_the_dialect_apart() {
     assert_eq!((&pong["dialect"], &pong["not_understood"]), (&"5".into(), &"6".into()));
 }
 
-/// The price of a guess that is wrong is told with its remedy.
+/// A wrong guess uses up the server's only connection, so the error names the remedy.
 #[test]
 fn an_error_tells_to_state_the_dialect_of_a_one_shot_server() {
     let server = one_shot(Reference::Rpyc5);

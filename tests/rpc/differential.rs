@@ -1,21 +1,21 @@
-//! The conformance service in Rust and in Python, asked the same many small things by real clients.
+//! Real clients run the same small snippets against the conformance service in Rust and in Python.
 //!
-//! Each snippet of `tests/snippets` must come to the same with both, value or exception and text,
-//! but for [`INTENDED`].
+//! Each snippet of `tests/snippets` must have the same outcome with both, value or exception and
+//! text, except for [`INTENDED`].
 
 use rpyc_tests::{Reference, python};
 use serde_json::Value;
 
 use super::conformance::{Language, Server};
 
-/// Something in which the service in Rust differs from the one in Python, and is meant to.
+/// An intended difference between the service in Rust and the one in Python.
 struct Difference {
     why: &'static str,
-    /// What the snippets that it shows in have in common.
+    /// A text that every affected snippet contains.
     snippet: &'static str,
-    /// What is in Python's outcome.
+    /// A text that Python's outcome contains.
     python: &'static str,
-    /// What is in Rust's outcome.
+    /// A text that Rust's outcome contains.
     rust: &'static str,
 }
 

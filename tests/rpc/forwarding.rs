@@ -1,4 +1,4 @@
-//! A Rust program in the middle: Python clients use the objects of a server that they cannot reach.
+//! A Rust program as a gateway: Python clients use objects of a server that they cannot reach.
 
 use std::process::Command;
 
@@ -18,8 +18,8 @@ with_each_version! {
     a_gateway_passes_on_the_root_of_the_client,
 }
 
-/// Every scenario of the conformance service goes through, whatever versions speak: also between
-/// those that do not understand each other.
+/// Every scenario of the conformance service passes through the gateway between any two versions,
+/// even between those that cannot communicate directly.
 fn a_gateway_is_as_good_as_the_server(reference: Reference) {
     for far in Reference::ALL {
         let server = conformance::Server::start(Language::Python(far), &[]);
@@ -36,7 +36,7 @@ fn a_gateway_is_as_good_as_the_server(reference: Reference) {
     }
 }
 
-/// The server uses what its client serves, when it connects and in a call, as without a gateway.
+/// The server uses the client's root, on connect and in a call, as without a gateway.
 fn a_gateway_passes_on_the_root_of_the_client(reference: Reference) {
     let server = "
 import rpyc, sys
@@ -81,13 +81,13 @@ conn.close()
         gateway.args(["127.0.0.1:0", &format!("127.0.0.1:{server_port}")]);
         let gateway = Process::start("the gateway", gateway);
         let gateway_port = port(&gateway);
-        // RPyC's own connection is the control, where both speak one dialect.
+        // A direct RPyC connection is the control where both versions use the same dialect.
         let direct = (far == reference).then_some(&server_port);
         let ways: Vec<_> = direct.into_iter().chain([&gateway_port, &gateway_port]).collect();
         for way in &ways {
             assert_eq!(python::run(reference, None, client, &[way]), expected, "{far:?}");
         }
-        // A connection of the gateway ends with that of its client.
+        // The gateway closes its connection to the server when the client's connection ends.
         server.wait_for("the end of all connections", |lines| {
             let [came, left] =
                 ["came", "left"].map(|word| lines.iter().filter(|line| *line == word).count());
@@ -96,7 +96,7 @@ conn.close()
     }
 }
 
-/// Gives away objects of another server.
+/// A service that passes on objects of another server.
 struct Middle {
     far: RemoteObject,
 }
@@ -166,7 +166,7 @@ print(json.dumps('done'))
     runtime.block_on(async {
         stop.send(()).unwrap();
         serving.await.unwrap();
-        // What the client has let go, the middle has too.
+        // The gateway has released the objects that the client released.
         assert_eq!(root.connection().stats().imports, held);
     });
 }

@@ -1,4 +1,4 @@
-//! A client in Rust with every kind of server that RPyC has, of a service and of classic mode.
+//! A Rust client with every kind of RPyC server, with a service and in classic mode.
 
 use rpyc_client::{Connection, ConnectionBuilder, Dialect, Local, RemoteObject, args, classic};
 use rpyc_tests::process::Process;
@@ -16,8 +16,8 @@ with_each_version! {
 
 const SERVERS: [&str; 4] = ["threaded", "pool", "forking", "oneshot"];
 
-/// A server that takes one connection only needs its dialect told. So does a thread pool that binds
-/// threads: on hearing another dialect it neither answers nor hangs up.
+/// Sets the dialect for a server that accepts only one connection, and for a thread pool that binds
+/// threads: on another dialect, the pool neither replies nor closes the connection.
 fn with_dialect(builder: ConnectionBuilder, server: &str, known: Dialect) -> ConnectionBuilder {
     match server {
         "oneshot" => builder.dialect(known),
@@ -26,7 +26,7 @@ fn with_dialect(builder: ConnectionBuilder, server: &str, known: Dialect) -> Con
     }
 }
 
-/// How often each server is used: one that takes one connection only, once.
+/// The number of connections to each server: one that accepts only one connection gets one.
 fn times(server: &str) -> usize {
     if server == "oneshot" { 1 } else { 2 }
 }
@@ -55,7 +55,7 @@ fn services(reference: Reference) {
     }
 }
 
-/// A server that takes one connection ends with it: nothing listens there any more.
+/// A server that accepts one connection exits after it, and its port is closed.
 fn has_stopped(mut python: Python) {
     let status = python.process.wait();
     assert!(status.success(), "{status}: {}", python.process.stderr());
@@ -68,7 +68,7 @@ async fn uses_a_service(root: &RemoteObject) {
     assert_eq!(root.call::<f64>("get_salary", args!["Mertz", "David"]).await.unwrap(), 5000.5);
     let error = root.call::<()>("fail", args!["KeyError", "who"]).await.unwrap_err();
     assert!(error.is("KeyError"), "{error}");
-    // The server calls back, and is called back from there.
+    // The server calls this function, which calls the server in turn.
     let calling = root.clone();
     let nested = Local::function(move |args| {
         let root = calling.clone();
@@ -107,7 +107,7 @@ fn classic_services(reference: Reference) {
     }
 }
 
-/// The program that everybody starts.
+/// `rpyc_classic`, the usual way to start a classic server.
 fn rpyc_classic_itself(reference: Reference) {
     for mode in ["threaded", "forking", "oneshot"] {
         let mut command = std::process::Command::new(reference.python());
@@ -129,7 +129,7 @@ fn rpyc_classic_itself(reference: Reference) {
     }
 }
 
-/// The same program, started by its client and used through its standard streams.
+/// The same program, which the client starts and reaches through its standard streams.
 fn rpyc_classic_behind_pipes(reference: Reference) {
     run(async {
         let mut program = tokio::process::Command::new(reference.python());

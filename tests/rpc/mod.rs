@@ -25,7 +25,7 @@ mod serving;
 mod tls;
 mod upstream;
 
-/// A real RPyC server with a bit of everything; `tests/python/service.py`.
+/// A real RPyC server that offers objects of many kinds: `tests/python/service.py`.
 struct Python {
     process: Process,
     address: String,
@@ -54,7 +54,7 @@ impl Python {
     }
 }
 
-/// Plays a scenario with the root of a plain server.
+/// Runs a scenario with the root of a plain server.
 fn with_root<F>(reference: Reference, scenario: impl FnOnce(RemoteObject) -> F)
 where
     F: Future<Output = ()>,
@@ -70,7 +70,7 @@ pub(crate) fn run<T>(scenario: impl Future<Output = T>) -> T {
     Runtime::new().unwrap().block_on(scenario)
 }
 
-/// A directory for sockets, whose paths must be short.
+/// The path of a socket in `folder`. Paths of unix sockets must be short.
 fn socket_path(folder: &tempfile::TempDir) -> PathBuf {
     folder.path().join("s")
 }

@@ -1,4 +1,4 @@
-//! Servers in Rust, with settings that the conformance service does not have, and real RPyC clients.
+//! Servers in Rust with settings that the conformance service lacks, and real RPyC clients.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ with_each_version! {
     what_is_called_like_a_class_makes_objects,
 }
 
-/// Tells a client who it is.
+/// A service that returns each client's identity.
 #[derive(Default)]
 struct Door {
     seen: Arc<Mutex<Vec<Peer>>>,
@@ -60,7 +60,7 @@ impl Door {
     }
 }
 
-/// An object that is no service knows its client as well.
+/// A plain object, which knows its client just as a service does.
 struct Key;
 
 #[object]
@@ -75,7 +75,7 @@ fn door() -> ServerBuilder<Door> {
     Server::builder(Door::default())
 }
 
-/// Serves while `visit` runs, and ends tidily.
+/// Serves while `visit` runs, then shuts down in order.
 fn serve<T>(builder: ServerBuilder<Door>, visit: impl FnOnce(Option<SocketAddr>) -> T) -> T {
     let runtime = Runtime::new().unwrap();
     let server = runtime.block_on(builder.listen()).unwrap();
@@ -112,7 +112,7 @@ fn clients_come_over_tls_and_show_who_they_are(reference: Reference) {
                 tls.with_identity(&papers.read("client.crt"), &papers.read("client.key")).unwrap();
             let address = addr.unwrap();
             let connection = Connection::builder().tls(tls).connect(address).await.unwrap();
-            // Both ends know each other.
+            // Each end knows the identity of the other.
             assert_eq!(connection.peer_addr(), Some(address));
             let server = Fingerprint::of(&papers.read("server.crt")).unwrap();
             assert_eq!(connection.peer().fingerprint(), Some(server));
@@ -122,7 +122,7 @@ fn clients_come_over_tls_and_show_who_they_are(reference: Reference) {
     });
 }
 
-/// What a Python client is told over TLS: by the service, and by an object of it.
+/// The identity that a Python client receives over TLS, from the service and from an object.
 fn ssl_connect(
     reference: Reference,
     papers: &Papers,
@@ -173,7 +173,7 @@ fn clients_with_certificates_of_their_own_are_pinned(reference: Reference) {
         assert_eq!(visit(addr, "issued"), json!("refused"));
         assert_eq!(ssl_connect(reference, &papers, "ca.pem", addr, &[]), json!("refused"));
     });
-    // Beside those that an authority knows.
+    // Accepts pinned certificates in addition to those that an authority signed.
     let both = pinning.requiring_clients_of(&papers.read("ca.pem")).unwrap();
     serve(door().bind("127.0.0.1:0").tls(both), |addr| {
         assert_eq!(visit(addr, "david"), told(david));
@@ -186,7 +186,7 @@ fn clients_with_certificates_of_their_own_are_pinned(reference: Reference) {
     });
 }
 
-/// Where Python has classes.
+/// A service that offers factories where Python has classes.
 struct Bank;
 
 #[service]
@@ -254,7 +254,7 @@ conn.close()
     });
     assert_eq!((&said[0], &said[1]), (&json!(false), &json!("DOOR")));
     assert!(!path.exists());
-    // The hooks have seen the same peer come and leave.
+    // Both hooks, on connect and on disconnect, saw the same peer.
     let seen = seen.lock().unwrap();
     assert_eq!(seen.len(), 2);
     for peer in &*seen {

@@ -1,4 +1,4 @@
-//! TLS as real RPyC servers have it.
+//! TLS with real RPyC servers.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ with_each_version! {
     clients_show_who_they_are,
 }
 
-/// Files with certificates and keys.
+/// A directory of certificates and keys.
 pub(super) struct Papers {
     folder: TempDir,
     authority: CertifiedIssuer<'static, KeyPair>,
@@ -48,13 +48,14 @@ impl Papers {
     pub(super) fn issue(&self, name: &str, host: &str) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([host.to_owned()]).unwrap();
-        // A subject that is also the issuer's would make it look self-signed.
+        // With the issuer's subject, the certificate would look self-signed.
         params.distinguished_name.push(DnType::CommonName, host);
         let certificate = params.signed_by(&key, &self.authority).unwrap();
         self.write(name, &certificate.pem(), &key);
     }
 
-    /// What `openssl req -x509` makes: an authority of its own, without a host's name.
+    /// Writes the kind of certificate that `openssl req -x509` makes: self-signed, an authority,
+    /// and without a host name.
     pub(super) fn self_sign(&self, name: &str) -> Vec<u8> {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -122,7 +123,7 @@ fn a_self_signed_certificate_is_pinned(reference: Reference) {
     assert!(Tls::with_authorities(b"nothing").is_err());
 }
 
-/// As Python computes it.
+/// Computes the fingerprint in Python.
 fn fingerprint(reference: Reference, papers: &Papers) -> String {
     let code = "import hashlib, json, ssl, sys\n\
         der = ssl.PEM_cert_to_DER_cert(open(sys.argv[1]).read())\n\

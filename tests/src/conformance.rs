@@ -1,15 +1,15 @@
-//! The conformance server: something of everything that a service can do.
+//! The conformance server, which uses every feature of a service.
 
 use std::process::Command;
 
 use crate::{Reference, programs, python, signals};
 
-/// The server in Rust, built from the present sources.
+/// A command for the server in Rust, built from the current sources.
 pub fn rust() -> Command {
     programs::command("conformance_server")
 }
 
-/// The same service, served by RPyC.
+/// A command for the same service, served by RPyC.
 pub fn python(reference: Reference) -> Command {
     signals::restore_defaults();
     let mut command = Command::new(reference.python());

@@ -1,4 +1,4 @@
-//! Our daemon, never a stale one.
+//! The daemon, built from the current sources.
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::scratch::Scratch;
 #[derive(Debug)]
 pub struct Daemon {
     process: Process,
-    /// Where it keeps registrations, unless its arguments say otherwise.
+    /// The default state directory of the daemon.
     state: Scratch,
 }
 
@@ -25,15 +25,16 @@ impl Daemon {
         Self::launch(Command::new(executable()), &[&["--port", "0"], arguments].concat())
     }
 
-    /// Starts the daemon on a port of this machine where one was, knowing nothing unless its arguments
-    /// say so, and waits until it answers.
+    /// Starts a daemon on the port of an earlier one, and waits until it listens.
+    ///
+    /// Its state directory is empty unless `arguments` name another.
     pub fn start_at(port: u16, arguments: &[&str]) -> Self {
         let port = port.to_string();
         Self::launch(Command::new(executable()), &[&["--port", &port], arguments].concat())
     }
 
-    /// Starts the daemon on a port of this machine where one was before, with what that one kept in
-    /// `state`, and waits until it answers.
+    /// Starts a daemon on the port of an earlier one and with its `state`, and waits until it
+    /// listens.
     pub fn restart(port: u16, state: &Path, arguments: &[&str]) -> Self {
         let state = state.to_str().expect("scratch paths are text");
         let port = port.to_string();
@@ -41,13 +42,16 @@ impl Daemon {
         Self::launch(Command::new(executable()), &[&place, arguments].concat())
     }
 
-    /// Starts the daemon on `host`, on the port of its defaults or `arguments`, and waits until it listens.
+    /// Starts the daemon on `host` and waits until it listens.
+    ///
+    /// It uses the default port unless `arguments` name another.
     pub fn start_on(host: &Host, arguments: &[&str]) -> Self {
         Self::launch(host.command(executable()), arguments)
     }
 
-    /// Starts the daemon on a free port of this machine and waits until it listens at `n_listeners` addresses:
-    /// for arguments that say so in a way of their own, as in a file.
+    /// Starts the daemon on a free port of this machine and waits until it has `n_listeners`.
+    ///
+    /// Use it where the harness cannot derive that number from the arguments, as with a file.
     pub fn with_listeners(arguments: &[&str], n_listeners: usize) -> Self {
         let arguments = [&["--port", "0"], arguments].concat();
         Self::run(Command::new(executable()), &arguments, n_listeners)
@@ -59,7 +63,7 @@ impl Daemon {
 
     fn run(mut command: Command, arguments: &[&str], n_listeners: usize) -> Self {
         let state = Scratch::new();
-        // Never where the user's own daemon keeps them.
+        // The tests must not touch the state directory of the user's daemon.
         command.args(arguments).env_remove("RPYC_REGISTRY").env("STATE_DIRECTORY", state.path());
         let process = Process::start("rpyc-registry", command);
         let daemon = Self { process, state };
@@ -73,12 +77,12 @@ impl Daemon {
         });
     }
 
-    /// Where it says that it listens.
+    /// The listeners that the daemon has announced.
     pub fn listeners(&self) -> Vec<Listener> {
         self.process.stdout().lines().filter_map(Listener::parse).collect()
     }
 
-    /// A local address at which it is reached over `transport`.
+    /// A local address of the daemon for `transport`.
     pub fn address(&self, transport: Transport) -> SocketAddr {
         let listeners = self.listeners();
         let listener = listeners.iter().find(|listener| listener.transport == transport);
@@ -86,24 +90,24 @@ impl Daemon {
         listener.unwrap_or_else(none).local_address()
     }
 
-    /// Where it says that it listens, as `udp://ADDRESS` and `tcp://ADDRESS`.
+    /// The announced listeners as `udp://ADDRESS` and `tcp://ADDRESS`.
     pub fn urls(&self) -> Vec<String> {
         let output = self.process.stdout();
         let urls = output.lines().filter_map(|line| line.split_once(" listening on "));
         urls.map(|(_, url)| url.to_owned()).collect()
     }
 
-    /// It on this machine, as the command line names a registry.
+    /// The daemon's address on this machine, in the form that the command line accepts.
     pub fn registry(&self) -> String {
         format!("127.0.0.1:{}", self.port())
     }
 
-    /// The port on which it listens.
+    /// The port on which the daemon listens.
     pub fn port(&self) -> u16 {
         self.listeners().first().expect("it listens").address.port()
     }
 
-    /// Where it keeps registrations, unless its arguments say otherwise; removed when this is dropped.
+    /// The default state directory of the daemon; dropping this handle removes it.
     pub fn state(&self) -> &Path {
         self.state.path()
     }
@@ -113,7 +117,7 @@ impl Daemon {
         self.process.pid()
     }
 
-    /// What it wrote to standard error so far.
+    /// The text that the daemon has written to standard error so far.
     pub fn log(&self) -> String {
         self.process.stderr()
     }
@@ -124,34 +128,34 @@ impl Daemon {
         self.process.wait_for_error(text);
     }
 
-    /// Stops its clock and its work (SIGSTOP) until [`resume`](Self::resume).
+    /// Suspends the daemon (SIGSTOP) until [`resume`](Self::resume).
     pub fn pause(&self) {
         self.process.signal(Signal::SIGSTOP);
     }
 
-    /// Lets it go on after [`pause`](Self::pause) (SIGCONT).
+    /// Resumes the daemon after [`pause`](Self::pause) (SIGCONT).
     pub fn resume(&self) {
         self.process.signal(Signal::SIGCONT);
     }
 
-    /// Ends it at once (SIGKILL).
+    /// Kills the daemon (SIGKILL).
     pub fn kill(mut self) {
         self.process.kill();
     }
 
-    /// Asks it to end (SIGTERM) and waits until it has.
+    /// Terminates the daemon (SIGTERM) and waits for its exit.
     pub fn terminate(self) -> ExitStatus {
         self.end(Signal::SIGTERM)
     }
 
-    /// Sends it `signal`, by which it is to end, and waits until it has.
+    /// Sends a terminating `signal` to the daemon and waits for its exit.
     pub fn end(mut self, signal: Signal) -> ExitStatus {
         self.process.signal(signal);
         self.process.wait()
     }
 }
 
-/// One line per transport and `--host`.
+/// The daemon announces one listener for each transport and `--host`.
 fn expected_listeners(arguments: &[&str]) -> usize {
     let given = |names: &[&str]| {
         let named =
@@ -162,15 +166,15 @@ fn expected_listeners(arguments: &[&str]) -> usize {
     transports * given(&["--host"]).max(1)
 }
 
-/// The daemon's executable, built from the present sources.
+/// The daemon's executable, built from the current sources.
 pub fn executable() -> &'static Path {
     programs::path("rpyc-registry")
 }
 
-/// A port that is free, and that nobody gets who asks for any port: it is still there for a daemon that starts
-/// again.
+/// Returns a free port that the system never assigns to a socket bound to port 0, so it stays free
+/// while a daemon restarts.
 pub fn lasting_port() -> u16 {
-    /// Below what systems give to those who ask for any, above what services use.
+    /// Below the ephemeral range of systems, above the usual ports of services.
     const RANGE: std::ops::Range<u16> = 20_000..30_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let is_free = |port: &u16| {

@@ -1,4 +1,4 @@
-//! A small disk, to be filled.
+//! A small disk that a test can fill.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -9,17 +9,17 @@ use std::{env, thread};
 use crate::notice::notice;
 use crate::scratch::Scratch;
 
-/// A file system of its own in memory; unmounted when dropped.
+/// A separate file system in memory; unmounted when dropped.
 #[derive(Debug)]
 pub struct Disk {
     directory: Scratch,
 }
 
 impl Disk {
-    /// A disk of so many bytes, or `None` after saying on standard error that the running test is not
-    /// run, and why.
+    /// Mounts a disk of so many bytes. Where that is not possible, prints the reason and the name
+    /// of the skipped test on standard error, and returns `None`.
     ///
-    /// With the variable `RPYC_TEST_MOUNTS=required`, a reason fails the test instead.
+    /// With the variable `RPYC_TEST_MOUNTS=required`, the test fails instead.
     pub fn or_notice(bytes: u32) -> Option<Self> {
         let directory = Scratch::new();
         let size = format!("size={bytes}");
@@ -38,12 +38,12 @@ impl Disk {
         None
     }
 
-    /// Where it is mounted.
+    /// The mount point.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Fills it to the last byte.
+    /// Fills the disk to the last byte.
     pub fn fill(&self) {
         let mut ballast = File::create(self.ballast()).expect("the disk can be written to");
         for size in [4096, 1] {
@@ -51,7 +51,7 @@ impl Disk {
         }
     }
 
-    /// Makes room again.
+    /// Frees the space that [`fill`](Self::fill) took.
     pub fn empty(&self) {
         fs::remove_file(self.ballast()).expect("the disk has been filled");
     }
@@ -63,7 +63,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Lazily, as a daemon may still be about to end.
+        // Unmounts lazily, because a daemon may still be shutting down.
         let unmounted = Command::new("umount").arg("--lazy").arg(self.path()).output();
         if !unmounted.is_ok_and(|output| output.status.success()) {
             notice(&format!("tests: cannot unmount {}", self.path().display()));

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a test waits for what should take milliseconds: long enough for a loaded machine.
+/// The timeout of a wait that should take milliseconds: long enough for a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// Asks `probe` until it has an answer, and fails the test when it has none `within` that time.
+/// Calls `probe` until it returns a value, and fails the test if it returns none `within` that
+/// time.
 ///
 /// `what` names the awaited state in the failure.
 #[track_caller]

@@ -5,12 +5,12 @@ use std::process::Command;
 
 use crate::{Reference, programs, signals, workspace};
 
-/// The example `name` in Rust, built from the present sources.
+/// A command for the example `name` in Rust, built from the current sources.
 pub fn rust(name: &str) -> Command {
     programs::command(name)
 }
 
-/// The example `name` in Python.
+/// A command for the example `name` in Python.
 pub fn python(reference: Reference, name: &str) -> Command {
     signals::restore_defaults();
     let mut command = Command::new(reference.python());

@@ -1,23 +1,23 @@
 //! The harness of the whole-system tests: real daemons, real RPyC programs and small networks.
 //!
-//! | Module | Gives |
+//! | Module | Provides |
 //! |---|---|
 //! | [`mod@reference`] | virtual environments with real rpyc 6.0.2 and 5.3.1 |
-//! | [`registry`] | a registry under test: our daemon, or Python's own as the control |
-//! | [`daemon`] | our daemon, freshly built, on a free port |
+//! | [`registry`] | a registry under test: the daemon, or RPyC's own as the control |
+//! | [`daemon`] | the daemon, freshly built, on a free port |
 //! | [`server`] | a real RPyC server that announces itself |
 //! | [`registrar`] | a real RPyC client that discovers, lists, registers and calls |
-//! | [`python`] | any other Python |
+//! | [`python`] | other Python programs |
 //! | [`examples`], [`conformance`] | the example programs, and the conformance server |
 //! | [`raw`] | bytes over UDP and TCP |
 //! | [`disk`] | a small disk that can be full |
 //! | [`namespace`] | hosts and links made of Linux network namespaces |
-//! | [`process`], [`signals`] | children by id, with the default actions for signals |
-//! | [`eventually()`], [`notice`], [`scratch`] | waiting, words past the runner, directories |
+//! | [`process`], [`signals`] | child processes, with the default actions for signals |
+//! | [`eventually()`], [`notice`], [`scratch`] | waiting, notices past the runner, directories |
 //!
-//! Everything that is started ends when its handle is dropped. Nothing waits for a fixed time where it can wait
-//! for a state, and every wait has a deadline. Outside a [`namespace`] all traffic stays on loopback and no port
-//! is fixed; broadcast and multicast belong in namespaces.
+//! Dropping a handle stops its process. Tests wait for states instead of fixed times where
+//! possible, and every wait has a deadline. Outside a [`namespace`] all traffic stays on loopback
+//! and no port is fixed. Tests of broadcast and multicast need namespaces.
 #![expect(clippy::panic, reason = "a harness fails the test that uses it")]
 #![expect(clippy::missing_panics_doc, reason = "any of it may fail the test that uses it")]
 

@@ -1,4 +1,4 @@
-//! The lines in which a registry says where it listens.
+//! The lines in which a registry announces its listeners.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "the registry protocol has these two")]
 pub enum Transport {
-    /// One request a datagram.
+    /// One request per datagram.
     Udp,
-    /// One request a connection.
+    /// One request per connection.
     Tcp,
 }
 
@@ -16,9 +16,9 @@ pub enum Transport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Listener {
-    /// How it is spoken to.
+    /// The transport.
     pub transport: Transport,
-    /// Where, as the registry said it.
+    /// The address that the registry printed.
     pub address: SocketAddr,
 }
 
@@ -34,7 +34,7 @@ impl Listener {
         )
     }
 
-    /// An address of this machine at which the listener is reached.
+    /// An address of this machine that reaches the listener.
     pub fn local_address(&self) -> SocketAddr {
         let ip = match self.address.ip() {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED) | IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {

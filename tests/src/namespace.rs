@@ -1,9 +1,9 @@
 //! Small networks made of Linux network namespaces.
 //!
-//! A [`Lab`] has [`Segment`]s, each a switch in a namespace of its own, and [`Host`]s, each a namespace with one
-//! interface on every segment it is attached to. No packet leaves the lab, so broadcast, multicast and fixed
-//! ports are free to use in it. Everything is gone when the lab is dropped; what a killed run left behind is
-//! removed by the next.
+//! A [`Lab`] consists of [`Segment`]s and [`Host`]s. A segment is a switch in a separate namespace.
+//! A host is a namespace with one interface on every segment to which it is attached. No packet
+//! leaves the lab, so tests may use broadcast, multicast and fixed ports in it. Dropping the lab
+//! removes everything; the next run removes the leftovers of a killed run.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
@@ -20,9 +20,9 @@ use crate::notice::notice;
 
 const PREFIX: &str = "rpyc-test";
 
-/// A network of its own.
+/// An isolated network.
 ///
-/// Declare it before what runs in it: it is to be dropped last.
+/// Declare it before the processes that run in it, because it must be dropped last.
 #[derive(Debug)]
 pub struct Lab {
     prefix: String,
@@ -31,10 +31,10 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// An empty network.
+    /// Creates an empty network.
     ///
     /// # Errors
-    /// Why this system or this user cannot have one.
+    /// The reason why this system or this user cannot create namespaces.
     pub fn new() -> Result<Self, String> {
         static N_LABS: AtomicU32 = AtomicU32::new(0);
         if !cfg!(target_os = "linux") {
@@ -51,9 +51,10 @@ impl Lab {
         Ok(lab)
     }
 
-    /// An empty network, or `None` after saying on standard error that the running test is not run, and why.
+    /// Creates an empty network. Where that is not possible, prints the reason and the name of the
+    /// skipped test on standard error, and returns `None`.
     ///
-    /// With the variable `RPYC_TEST_NAMESPACES=required`, a reason fails the test instead.
+    /// With the variable `RPYC_TEST_NAMESPACES=required`, the test fails instead.
     pub fn or_notice() -> Option<Self> {
         match Self::new() {
             Ok(lab) => Some(lab),
@@ -67,7 +68,7 @@ impl Lab {
         }
     }
 
-    /// Makes what every lab is made of once, so that later steps may fail only by a fault of ours.
+    /// Creates one of each part of a lab, so that a later failure means a defect in the harness.
     fn probe(&self) -> Result<(), String> {
         let probe = self.namespace("probe").map_err(needs)?;
         self.namespaces.borrow_mut().retain(|name| *name != probe);
@@ -89,7 +90,7 @@ impl Lab {
         Ok(name)
     }
 
-    /// A link that any number of hosts can be attached to.
+    /// Adds a link to which any number of hosts can be attached.
     pub fn segment(&self) -> Segment {
         let number = self.n_segments.get() + 1;
         self.n_segments.set(number);
@@ -103,7 +104,7 @@ impl Lab {
         made().unwrap_or_else(|error: String| panic!("cannot make a segment: {error}"))
     }
 
-    /// A host with one interface on each of `segments`; its default route goes through the first.
+    /// Adds a host with one interface on each of `segments`. Its default route uses the first.
     pub fn host(&self, name: &str, segments: &[&Segment]) -> Host {
         let made = || {
             let mut host = Host { namespace: self.namespace(name)?, interfaces: Vec::new() };
@@ -139,7 +140,7 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Runs a cable from this switch to a new interface of a host, and waits until it carries.
+    /// Connects this switch to a new interface of a host, and waits until the link is up.
     fn attach(&self, host: &str, name: &str) -> Result<Interface, String> {
         let Self { number, namespace: switch, .. } = self;
         let k = self.n_ports.get() + 1;
@@ -149,7 +150,7 @@ impl Segment {
         let peer = ["peer", "name", &port, "netns", switch];
         ip(&[&["-n", host, "link", "add", name, "type", "veth"][..], &peer].concat())?;
         ip(&["-n", switch, "link", "set", &port, "master", "sw", "up"])?;
-        // Addresses of our own choice, at once: the kernel's would be tentative for a second or two.
+        // Assigns fixed addresses: the kernel's own would be tentative for a second or two.
         ip(&["-n", host, "link", "set", name, "addrgenmode", "none", "up"])?;
 
         let v4 = Ipv4Addr::new(10, 77, *number, k);
@@ -184,7 +185,7 @@ pub struct Interface {
     pub link_local: Ipv6Addr,
 }
 
-/// A host of a [`Lab`]; cheap to clone, and of use only while the lab lives.
+/// A host of a [`Lab`]; cheap to clone, and usable only while the lab exists.
 #[derive(Debug, Clone)]
 pub struct Host {
     namespace: String,
@@ -202,14 +203,14 @@ impl Host {
         &self.interfaces
     }
 
-    /// A command that will run on this host, under the process id of its child.
+    /// Makes a command that runs on this host with the process id of the spawned child.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace]).arg(program);
         command
     }
 
-    /// Does `work` on this host, on a thread of its own: the sockets it opens stay on the host.
+    /// Runs `work` on this host in a separate thread. Sockets that it opens stay on the host.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let path = namespace_path(&self.namespace);
         let done = thread::scope(|scope| {
@@ -243,7 +244,7 @@ fn needs(error: String) -> String {
     format!("network namespaces need root and iproute2 ({error})")
 }
 
-/// The index of an interface once both it and its link are up.
+/// Returns the index of an interface once both it and its link are up.
 fn index_if_up(namespace: &str, name: &str) -> Option<u32> {
     let text = output(Command::new("ip").args(["-n", namespace, "-j", "link", "show", name]));
     let links: Value = serde_json::from_str(&text.ok()?).ok()?;
@@ -252,7 +253,7 @@ fn index_if_up(namespace: &str, name: &str) -> Option<u32> {
     (link.get("operstate")?.as_str()? == "UP").then_some(index)
 }
 
-/// Removes the namespaces of test processes that are no more.
+/// Removes the namespaces of test processes that no longer exist.
 fn remove_leftovers() -> Result<(), String> {
     let listed = output(Command::new("ip").args(["netns", "list"]))?;
     for name in listed.lines().filter_map(|line| line.split_whitespace().next()) {

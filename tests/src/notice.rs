@@ -1,12 +1,12 @@
-//! Words to whoever runs the tests.
+//! Notices to the person who runs the tests.
 
 use std::io::Write as _;
 
 /// Writes one line to standard error, past the test runner.
 ///
-/// The runner keeps what the print macros write and shows it only for failed tests; what is installed or not
-/// run must be seen in any case.
+/// The runner captures the print macros and shows their output only for failed tests. Notices of
+/// installations and skipped tests must always be visible.
 pub fn notice(line: &str) {
-    // Nobody is left to tell when standard error itself is gone.
+    // A closed standard error leaves no way to report the failure.
     let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }

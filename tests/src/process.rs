@@ -1,4 +1,4 @@
-//! Child processes: followed line by line, ended by id.
+//! Child processes: read line by line, stopped by process id.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -24,7 +24,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` with all three standard streams piped; `name` is its name in failures.
+    /// Starts `command` with all three standard streams piped. `name` identifies it in failures.
     pub fn start(name: &str, mut command: Command) -> Self {
         signals::restore_defaults();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -55,12 +55,12 @@ impl Process {
         }
     }
 
-    /// Ends standard input, which tells the Python programs of the harness to close.
+    /// Closes standard input, which makes the Python programs of the harness exit.
     pub fn close_stdin(&mut self) {
         self.stdin = None;
     }
 
-    /// Waits until `find` has an answer in the lines written so far to standard output.
+    /// Waits until `find` returns a value for the lines written so far to standard output.
     ///
     /// `what` names the awaited state in the failure, which shows both outputs.
     #[track_caller]
@@ -70,7 +70,7 @@ impl Process {
         })
     }
 
-    /// Waits until standard error has a line that contains `text`, and gives that line.
+    /// Waits until standard error has a line that contains `text`, and returns that line.
     #[track_caller]
     pub fn wait_for_error(&self, text: &str) -> String {
         let find = |lines: &[String]| lines.iter().find(|line| line.contains(text)).cloned();
@@ -80,17 +80,17 @@ impl Process {
         }
     }
 
-    /// What the process wrote to standard output so far.
+    /// The text that the process has written to standard output so far.
     pub fn stdout(&self) -> String {
         self.stdout.text()
     }
 
-    /// What the process wrote to standard error so far.
+    /// The text that the process has written to standard error so far.
     pub fn stderr(&self) -> String {
         self.stderr.text()
     }
 
-    /// Waits for the process to end by itself.
+    /// Waits until the process exits by itself.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         let Self { name, child, .. } = self;
@@ -99,9 +99,9 @@ impl Process {
         })
     }
 
-    /// Kills the process (SIGKILL) and waits for its end.
+    /// Kills the process (SIGKILL) and waits for its exit.
     pub fn kill(&mut self) {
-        // Killing fails only when it has ended already.
+        // The kill fails only if the process has exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -113,7 +113,7 @@ impl Drop for Process {
     }
 }
 
-/// The lines of a stream, read as they come so that the writer never blocks.
+/// The lines of a stream, read as they arrive so that the writer never blocks.
 #[derive(Debug, Clone)]
 struct Lines {
     shared: Arc<(Mutex<Seen>, Condvar)>,
@@ -149,7 +149,7 @@ impl Lines {
         changed.notify_all();
     }
 
-    /// The answer of `find`, or all lines when there is none in time or the stream has ended.
+    /// Returns the value of `find`, or all lines after the timeout or at the end of the stream.
     fn wait_for<T>(
         &self,
         within: Duration,

@@ -1,8 +1,8 @@
-//! The programs under test, built from the present sources.
+//! The programs under test, built from the current sources.
 //!
-//! One call of cargo builds all of them, once for each test process. It selects the whole workspace so
-//! that cargo unifies features as `cargo test --workspace` does: after that command nothing is left to
-//! build, and no crate is compiled a second time with other features.
+//! One call of cargo builds all of them, once for each test process. It selects the whole workspace
+//! so that cargo unifies features as `cargo test --workspace` does. After that command everything
+//! is built, and cargo compiles no crate twice with different features.
 
 use std::collections::HashMap;
 use std::env;
@@ -16,12 +16,12 @@ use crate::{signals, workspace};
 
 const SELECTION: [&str; 4] = ["--workspace", "--bin", "rpyc-registry", "--examples"];
 
-/// Where the program `name` is: the daemon or an example of any package.
+/// The path of the program `name`: the daemon or an example of any package.
 pub(crate) fn path(name: &str) -> &'static Path {
     static BUILT: OnceLock<Result<HashMap<String, PathBuf>, String>> = OnceLock::new();
     static GIVEN: OnceLock<Option<PathBuf>> = OnceLock::new();
-    // To the tests of the package that has the program, cargo names the one that it built for them, with
-    // the features of that run.
+    // In tests of the program's own package, cargo gives the path of the program built with the
+    // features of that run.
     let given = || env::var_os("CARGO_BIN_EXE_rpyc-registry").map(PathBuf::from);
     if name == "rpyc-registry"
         && let Some(given) = GIVEN.get_or_init(given)
@@ -32,7 +32,7 @@ pub(crate) fn path(name: &str) -> &'static Path {
     built.get(name).unwrap_or_else(|| panic!("no program {name} among {:?}", built.keys()))
 }
 
-/// A command that runs the program `name`.
+/// Makes a command that runs the program `name`.
 pub(crate) fn command(name: &str) -> Command {
     signals::restore_defaults();
     Command::new(path(name))
@@ -57,7 +57,7 @@ fn build() -> Result<HashMap<String, PathBuf>, String> {
     Ok(messages.lines().filter_map(executable).collect())
 }
 
-/// The name and the path of the executable that a message of cargo announces.
+/// The name and the path of the executable in a message of cargo.
 fn executable(message: &str) -> Option<(String, PathBuf)> {
     let message: Value = serde_json::from_str(message).ok()?;
     let path = message.get("executable")?.as_str()?;

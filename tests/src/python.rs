@@ -12,7 +12,7 @@ use crate::workspace;
 
 /// Runs the Python text `code` and returns the JSON that it prints.
 ///
-/// `arguments` are its `sys.argv[1:]`. It runs on `host`, or on this machine when there is none.
+/// `arguments` are its `sys.argv[1:]`. It runs on `host`, or on this machine if that is `None`.
 pub fn run(reference: Reference, host: Option<&Host>, code: &str, arguments: &[&str]) -> Value {
     let mut command = interpreter(reference, host);
     command.arg("-c").arg(code).args(arguments);
@@ -26,7 +26,7 @@ pub fn run(reference: Reference, host: Option<&Host>, code: &str, arguments: &[&
 
 /// Starts a script of `tests/python` and leaves it running.
 ///
-/// The scripts end cleanly when their standard input ends, so none outlives the test that started it.
+/// The scripts exit when their standard input closes, so none outlives the test that started it.
 pub fn script(
     reference: Reference,
     host: Option<&Host>,

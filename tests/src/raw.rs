@@ -1,4 +1,4 @@
-//! Bytes as they go over the wire, for tests that judge every one of them.
+//! Raw bytes on the wire, for tests that check every one of them.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::eventually::PATIENCE;
 use crate::namespace::Host;
 
-/// The bytes that `text` spells in hexadecimal.
+/// Decodes `text` from hexadecimal.
 pub fn hex(text: &str) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let byte = |pair: &[u8]| match pair {
@@ -18,12 +18,12 @@ pub fn hex(text: &str) -> Vec<u8> {
     bytes.unwrap_or_else(|| panic!("not hexadecimal: {text}"))
 }
 
-/// The bytes in hexadecimal, as failures show them best.
+/// The bytes in hexadecimal, for messages of failures.
 pub fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A UDP socket that sends and receives datagrams as they are.
+/// A UDP socket that sends and receives raw datagrams.
 #[derive(Debug)]
 pub struct Datagrams {
     socket: UdpSocket,
@@ -36,7 +36,7 @@ impl Datagrams {
         Self { socket: UdpSocket::bind(address).expect("loopback can be bound") }
     }
 
-    /// Binds to `address` on `host`, and may broadcast there.
+    /// Binds to `address` on `host`, and allows broadcasts.
     pub fn bind_on(host: &Host, address: SocketAddr) -> Self {
         let socket = host.enter(|| {
             let socket = UdpSocket::bind(address)?;
@@ -57,7 +57,7 @@ impl Datagrams {
         assert!(sent.is_ok_and(|n| n == bytes.len()), "cannot send to {to}");
     }
 
-    /// The next datagram and its source; `None` when none comes `within` that time.
+    /// Returns the next datagram and its source, or `None` if none arrives `within` that time.
     pub fn receive(&self, within: Duration) -> Option<(Vec<u8>, SocketAddr)> {
         let mut buffer = vec![0; 65_536];
         self.socket.set_read_timeout(Some(within)).expect("a timeout above zero");

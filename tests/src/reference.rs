@@ -1,8 +1,9 @@
 //! Real RPyC, installed once per target directory.
 //!
-//! The pinned requirements stand in `requirements/`. Each set of them has a directory of its own,
-//! `<target>/reference/<key>`, whose stamp is written last: what a killed run left half made has none, and is
-//! made again. A lock beside it makes several test processes wait for the one that installs.
+//! `requirements/` holds the pinned requirements. Each set of them is installed into a separate
+//! directory, `<target>/reference/<key>`. The installation writes a stamp last, so a directory that
+//! a killed run left incomplete has no stamp and is rebuilt. A lock beside it makes other test
+//! processes wait for the one that installs.
 //!
 //! The variable `RPYC_TEST_PYTHON` names another `python3`.
 
@@ -30,12 +31,12 @@ pub enum Reference {
 }
 
 impl Reference {
-    /// Every version the tests know.
+    /// Every version that the tests cover.
     pub const ALL: [Self; 2] = [Self::Rpyc5, Self::Rpyc6];
 
-    /// The Python interpreter that has this version installed; installs it at the first use.
+    /// Returns the Python interpreter that has this version, which the first use installs.
     ///
-    /// Fails the test, saying what to do, when `python3`, its `venv` module or the package index is missing.
+    /// Fails the test, with advice, if `python3`, its `venv` module or the package index is absent.
     pub fn python(self) -> &'static Path {
         static PYTHON: [OnceLock<Result<PathBuf, String>>; 2] = [const { OnceLock::new() }; 2];
         let [rpyc5, rpyc6] = &PYTHON;
@@ -72,7 +73,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The environment called `name`, with what the file `requirements` asks for, among those in `directory`.
+    /// The environment `name` in `directory`, with the packages of the file `requirements`.
     pub fn new(name: &str, requirements: &Path, directory: &Path) -> Self {
         let base = env::var("RPYC_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
         let pins = fs::read_to_string(requirements)
@@ -83,15 +84,15 @@ impl Environment {
         Self { base, requirements: requirements.to_owned(), pins, directory }
     }
 
-    /// Where the environment is, or will be.
+    /// The directory of the environment, which may not exist yet.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The interpreter, after making sure that the environment is whole.
+    /// Returns the interpreter, after installing the environment if it is incomplete.
     ///
     /// # Errors
-    /// One message that says what is missing and what to do about it.
+    /// A message that names the missing part and the remedy.
     pub fn installed(&self) -> Result<PathBuf, String> {
         let python = self.directory.join("bin").join("python");
         let unmade = |error| format!("cannot make {}: {error}", self.directory.display());
@@ -155,7 +156,7 @@ impl Environment {
     }
 }
 
-/// Why a command did not do its work.
+/// The reason why a command failed.
 enum Failure {
     NotFound,
     Other(String),

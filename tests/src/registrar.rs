@@ -9,20 +9,20 @@ use crate::process::Process;
 use crate::python;
 use crate::reference::Reference;
 
-/// How a Python program reaches its registry.
+/// The way in which a Python program reaches its registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Via {
-    /// As RPyC does without any registrar arguments: by broadcast to port 18811. Only in a namespace.
+    /// Broadcast to port 18811, RPyC's default without registrar arguments. Only in a namespace.
     Default,
-    /// `UDPRegistryClient` with this address; an IPv6 one may have a scope.
+    /// `UDPRegistryClient` with this address. An IPv6 address may have a scope.
     Udp(SocketAddr),
     /// `TCPRegistryClient` with this address.
     Tcp(SocketAddr),
 }
 
 impl Via {
-    /// The options by which the scripts of the harness are told.
+    /// The options that pass this to the scripts of the harness.
     pub(crate) fn options(self) -> Vec<String> {
         let (kind, address) = match self {
             Self::Default => return vec!["--registrar=default".to_owned()],
@@ -41,7 +41,7 @@ impl Via {
     }
 }
 
-/// The address without its port, with its scope.
+/// The address without its port but with its scope.
 fn scoped(address: SocketAddr) -> String {
     match address {
         SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
@@ -53,9 +53,9 @@ fn scoped(address: SocketAddr) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Raised {
-    /// The name of its class.
+    /// The name of the exception's class.
     pub class: String,
-    /// Its text.
+    /// The text of the exception.
     pub message: String,
 }
 
@@ -70,16 +70,16 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// Starts one on this machine.
+    /// Starts a client on this machine.
     ///
-    /// It waits longer for its registry than RPyC does, for the sake of loaded machines.
+    /// Its timeout is longer than RPyC's, for loaded machines.
     pub fn start(reference: Reference, via: Via) -> Self {
         assert_ne!(via, Via::Default, "outside a namespace nothing broadcasts");
         let patient = "--timeout=20".to_owned();
         Self::launch(reference, None, [via.options(), vec![patient]].concat())
     }
 
-    /// Starts one on `host`, with RPyC's own timeout.
+    /// Starts a client on `host`, with RPyC's own timeout.
     pub fn start_on(host: &Host, reference: Reference, via: Via) -> Self {
         Self::launch(reference, Some(host), via.options())
     }
@@ -91,7 +91,7 @@ impl Registrar {
     /// Sends one request to the script: the name of a method of its `Requests`, then the arguments.
     ///
     /// # Errors
-    /// The exception that it raised.
+    /// The exception that RPyC raised.
     pub fn try_ask(&mut self, request: &Value) -> Result<Value, Raised> {
         self.process.write_line(&request.to_string());
         let n = self.n_answers;
@@ -110,13 +110,13 @@ impl Registrar {
         }
     }
 
-    /// As [`try_ask`](Self::try_ask), failing the test on an exception.
+    /// Like [`try_ask`](Self::try_ask), but fails the test on an exception.
     #[track_caller]
     pub fn ask(&mut self, request: &Value) -> Value {
         self.try_ask(request).unwrap_or_else(|raised| panic!("{request} raised {raised:?}"))
     }
 
-    /// What the registry answers to QUERY: `[[host, port], ...]`.
+    /// The registry's reply to QUERY: `[[host, port], ...]`.
     #[track_caller]
     pub fn query(&mut self, name: &str) -> Value {
         self.ask(&json!(["query", name]))
@@ -125,7 +125,7 @@ impl Registrar {
     /// `rpyc.discover(name)`.
     ///
     /// # Errors
-    /// `DiscoveryError` when nobody is found.
+    /// `DiscoveryError` if the registry returns no server.
     pub fn discover(&mut self, name: &str) -> Result<Value, Raised> {
         self.try_ask(&json!(["discover", name]))
     }
@@ -133,18 +133,18 @@ impl Registrar {
     /// `rpyc.list_services(filter_host=...)`: `[name, ...]`.
     ///
     /// # Errors
-    /// `ForbiddenError` when the registry does not list.
+    /// `ForbiddenError` if the registry does not allow listing.
     pub fn list(&mut self, filter_host: Option<&str>) -> Result<Value, Raised> {
         self.try_ask(&json!(["list", filter_host]))
     }
 
-    /// Registers `names` at `port`, an integer or a path, and says whether it was acknowledged.
+    /// Registers `names` at `port`, an integer or a path; returns whether that was acknowledged.
     #[track_caller]
     pub fn register(&mut self, names: &[&str], port: impl Into<Value>) -> bool {
         self.ask(&json!(["register", names, port.into()])) == json!(true)
     }
 
-    /// Takes back what is registered at `port`; the registry's answer is not waited for.
+    /// Deregisters `port` without waiting for the registry's reply.
     #[track_caller]
     pub fn unregister(&mut self, port: impl Into<Value>) {
         self.ask(&json!(["unregister", port.into()]));

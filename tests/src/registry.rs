@@ -1,7 +1,7 @@
-//! A registry under test, whichever it is.
+//! A registry under test: the daemon or RPyC's own.
 //!
-//! A scenario that holds for RPyC's own registry as well is run against both: what the control does not do
-//! is not "as in RPyC".
+//! A scenario that also holds for RPyC's own registry runs against both. That control proves that
+//! the behaviour is RPyC's.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::process::Process;
 use crate::python;
 use crate::reference::Reference;
 
-/// What scenarios set of a registry, in the words that all registries share.
+/// The settings of a registry that scenarios use and both registries share.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct Settings {
@@ -21,14 +21,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Forgets a server this long after it last registered; whole seconds. The default is RPyC's 240 s.
+    /// Sets the TTL of registrations, in whole seconds. The default is RPyC's 240 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Lists the names to everyone; without it, to nobody.
+    /// Lets every client list the names. Without it, no client can.
     #[must_use]
     pub fn listing(mut self) -> Self {
         self.listing = true;
@@ -36,12 +36,12 @@ impl Settings {
     }
 }
 
-/// A registry that a scenario can start and ask; dropping it ends it.
+/// A registry that a scenario can start and query; dropping it stops it.
 pub trait Registry: Sized {
-    /// Starts it on this machine.
+    /// Starts the registry on this machine.
     fn start(settings: Settings) -> Self;
 
-    /// A loopback address at which it is reached.
+    /// A loopback address of the registry.
     fn address(&self, transport: Transport) -> SocketAddr;
 }
 

@@ -1,19 +1,19 @@
-//! Directories for the length of a test.
+//! Temporary directories of tests.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
 
-/// An empty directory of its own, removed with all that is in it when dropped.
+/// A new empty directory, removed with its content when dropped.
 ///
-/// Its path is short, as the paths of unix sockets have to be.
+/// Its path is short, because the paths of unix sockets must be.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
 }
 
 impl Scratch {
-    /// A new one.
+    /// Creates a directory.
     pub fn new() -> Self {
         static N_SCRATCHES: AtomicU32 = AtomicU32::new(0);
         let n = N_SCRATCHES.fetch_add(1, Ordering::Relaxed);
@@ -23,7 +23,7 @@ impl Scratch {
         Self { path }
     }
 
-    /// Where it is.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -37,7 +37,7 @@ impl Default for Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left in the system's directory for such things harms nobody.
+        // A leftover in the system's temporary directory is harmless.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

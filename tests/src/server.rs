@@ -10,7 +10,7 @@ use crate::python;
 use crate::reference::Reference;
 use crate::registrar::Via;
 
-/// How a [`Server`] is to be; made by [`Server::named`].
+/// The options of a [`Server`]; [`Server::named`] makes them.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct ServerOptions {
@@ -21,7 +21,7 @@ pub struct ServerOptions {
 }
 
 impl ServerOptions {
-    /// Finds its registry this way; without it, as RPyC does by default.
+    /// Sets the way to the registry. The default is RPyC's.
     pub fn via(mut self, via: Via) -> Self {
         self.via = via;
         self
@@ -34,7 +34,7 @@ impl ServerOptions {
         self
     }
 
-    /// Listens on this address only, and announces itself from it.
+    /// Listens on this address only, and registers from it.
     pub fn bind(mut self, address: IpAddr) -> Self {
         self.options.push(format!("--bind={address}"));
         if address.is_ipv6() {
@@ -51,13 +51,13 @@ impl ServerOptions {
         self
     }
 
-    /// Registers again after each `interval`, instead of a minute. RPyC looks at the clock once a second.
+    /// Renews every `interval` instead of every minute. RPyC checks its clock once a second.
     pub fn renewing_every(mut self, interval: Duration) -> Self {
         self.options.push(format!("--renew={}", interval.as_secs_f64()));
         self
     }
 
-    /// Starts it with this version of RPyC and waits until it listens.
+    /// Starts the server with this version of RPyC and waits until it listens.
     #[track_caller]
     pub fn start(self, reference: Reference) -> Server {
         let Self { mut options, via, host, placed } = self;
@@ -73,7 +73,7 @@ impl ServerOptions {
         Server { process, port }
     }
 
-    /// As [`start`](Self::start), and waits until the registry has acknowledged it.
+    /// Like [`start`](Self::start), but also waits until the registry has acknowledged the server.
     #[track_caller]
     pub fn start_registered(self, reference: Reference) -> Server {
         let server = self.start(reference);
@@ -82,7 +82,7 @@ impl ServerOptions {
     }
 }
 
-/// A running Python server; dropping it kills it, without unregistering.
+/// A running Python server; dropping it kills the process without deregistering.
 ///
 /// It serves `pid()` and `echo(value)`.
 #[derive(Debug)]
@@ -92,36 +92,36 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server of a service with these names, the first of which RPyC calls its name and the others aliases.
+    /// A server of a service with these names: in RPyC's terms a name, and its aliases.
     pub fn named(names: &[&str]) -> ServerOptions {
         let options = names.iter().map(|name| format!("--name={name}")).collect();
         ServerOptions { options, via: Via::Default, host: None, placed: false }
     }
 
-    /// The TCP port it listens on.
+    /// The TCP port on which the server listens.
     pub fn port(&self) -> u16 {
         self.port.parse().expect("a server on TCP has a port number")
     }
 
-    /// The process id, which is also the answer of its `pid` method.
+    /// The process id, which the server's `pid` method also returns.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// How many of its registrations were acknowledged so far, and how many were not.
+    /// The numbers of its registrations so far that the registry acknowledged, and that it did not.
     pub fn registrations(&self) -> (usize, usize) {
         let seen = self.process.stdout();
         let count = |answer| seen.lines().filter(|line| *line == answer).count();
         (count("REGISTERED yes"), count("REGISTERED no"))
     }
 
-    /// Waits until a registry has acknowledged it `n` times in all.
+    /// Waits until a registry has acknowledged `n` of its registrations in total.
     #[track_caller]
     pub fn wait_for_registrations(&self, n: usize) {
         self.wait_for("REGISTERED yes", n);
     }
 
-    /// Waits until `n` of its registrations in all went unanswered.
+    /// Waits until `n` of its registrations in total got no reply.
     #[track_caller]
     pub fn wait_for_refusals(&self, n: usize) {
         self.wait_for("REGISTERED no", n);
@@ -134,7 +134,7 @@ impl Server {
         });
     }
 
-    /// Closes it as a program does that ends well: it unregisters first.
+    /// Shuts the server down in order: it deregisters first.
     #[track_caller]
     pub fn close(mut self) {
         self.process.close_stdin();
@@ -142,7 +142,7 @@ impl Server {
         assert!(status.success(), "the server ended badly:\n{}", self.process.stderr());
     }
 
-    /// Ends it as a crash does (SIGKILL): nobody is told.
+    /// Kills the server (SIGKILL) like a crash: it does not deregister.
     pub fn kill(mut self) {
         self.process.kill();
     }

@@ -1,8 +1,8 @@
-//! The signals that a test run was started to ignore.
+//! Restores the default actions of signals that the test run inherited as ignored.
 //!
 //! A shell without job control starts background jobs with SIGINT and SIGQUIT ignored, and `nohup`
-//! ignores SIGHUP. A child inherits that, and a program that is right not to end by an ignored signal
-//! would fail the tests that end it by one.
+//! ignores SIGHUP. A child inherits that. A correct program does not stop on an ignored signal, and
+//! would fail the tests that send it one.
 
 use std::sync::Once;
 use std::{fs, thread};
@@ -11,14 +11,15 @@ use nix::sys::signal::Signal;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Those by which tests end programs, and those that shells and `nohup` ignore.
+/// The signals by which tests stop programs, and those that shells and `nohup` ignore.
 const SIGNALS: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
 
-/// Lets the children of this process start with the default action for each signal of [`SIGNALS`].
+/// Makes the children of this process start with the default action for each signal of [`SIGNALS`].
 ///
-/// A signal that a process handles has its default action again in a program that it executes, and an
-/// ignored one stays ignored. So this process gets a handler, which does nothing, for each signal that
-/// it ignores; to the process itself that makes no difference. Call it before starting a child.
+/// When a process executes a program, a handled signal returns to its default action, and an
+/// ignored one stays ignored. So this function installs an empty handler for each signal that this
+/// process ignores, which makes no difference to the process itself. Call it before starting a
+/// child.
 pub fn restore_defaults() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -26,7 +27,7 @@ pub fn restore_defaults() {
         let ignored = SIGNALS.into_iter().filter(|it| ignored & bit(*it) != 0);
         let ignored: Vec<_> = ignored.collect();
         if !ignored.is_empty() {
-            // On a thread of its own, because the caller may be within a runtime.
+            // On a separate thread, because the caller may be inside a runtime.
             let handling = thread::spawn(move || handle(&ignored));
             handling.join().expect("the signals can be handled");
         }
@@ -38,18 +39,18 @@ fn handle(signals: &[Signal]) {
     let runtime = runtime.expect("the test process can have a runtime");
     let _inside = runtime.enter();
     for it in signals {
-        // The handler stays when the stream and its runtime are gone.
+        // The handler outlives the stream and its runtime.
         let stream = signal(SignalKind::from_raw(*it as i32));
         drop(stream.expect("the signal can be handled"));
     }
 }
 
-/// The signals that the process `pid`, or `self`, ignores, as [`bit`]s; none where Linux does not tell.
+/// The signals that the process `pid`, or `self`, ignores, as [`bit`]s; empty without `/proc`.
 pub fn ignored(pid: &str) -> u64 {
     set(pid, "SigIgn:")
 }
 
-/// The signals that the process `pid` handles itself, likewise.
+/// The signals that the process `pid` handles itself, in the same form.
 pub fn caught(pid: &str) -> u64 {
     set(pid, "SigCgt:")
 }

@@ -1,4 +1,4 @@
-//! Where the sources and the build products are.
+//! The directories of the sources and the build products.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ pub(crate) fn package() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The target directory that the running test was built into, whatever option or variable chose it.
+/// The target directory of the running test, whichever option or variable selected it.
 pub(crate) fn target() -> PathBuf {
     let test = env::current_exe().expect("a running test has a path");
     let marked = test.ancestors().find(|directory| directory.join("CACHEDIR.TAG").exists());

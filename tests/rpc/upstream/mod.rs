@@ -1,6 +1,6 @@
-//! The scenarios of RPyC's own tests, replayed: from Python and from Rust, against Rust and Python.
+//! The scenarios of RPyC's own tests, from Python and from Rust, against Rust and Python.
 //!
-//! `docs/rpyc-tests.md` tells for each of RPyC's tests where it is, or why it is nowhere.
+//! `docs/rpyc-tests.md` states for each of RPyC's tests where it is, or why it is omitted.
 
 mod service;
 
@@ -23,7 +23,7 @@ with_each_version! {
     clients_of_rust_with_the_python_service,
 }
 
-/// Serves in Rust while `visit` runs with the port, and ends tidily.
+/// Serves in Rust while `visit` runs with the port, then shuts down in order.
 fn serve<T>(tls: Option<ServerTls>, visit: impl FnOnce(u16) -> T) -> T {
     let record = Arc::new(Record::default());
     let builder = Server::per_connection(move |_| Upstream::new(record.clone()));
@@ -43,7 +43,7 @@ fn serve<T>(tls: Option<ServerTls>, visit: impl FnOnce(u16) -> T) -> T {
     seen
 }
 
-/// Plays all scenarios as a client in Python, each of which must end well.
+/// Runs all scenarios as a client in Python, and fails if one of them fails.
 fn play(reference: Reference, port: u16, mode: &str, language: &str, authority: &str) {
     let script = include_str!("../../python/upstream.py");
     let arguments = [&port.to_string(), mode, language, authority];
@@ -67,7 +67,7 @@ fn clients_of_python_with_the_rust_service(reference: Reference) {
     serve(Some(tls), |port| play(reference, port, "tls", "rust", &authority));
 }
 
-/// So that the scenarios are what RPyC does, and not what we think.
+/// The control: it proves that the scenarios describe RPyC's behaviour.
 fn clients_of_python_with_the_python_service(reference: Reference) {
     for mode in ["plain", "serving"] {
         with_python(reference, |port| play(reference, port, mode, "python", ""));
@@ -105,7 +105,7 @@ async fn eventually(mut probe: impl AsyncFnMut() -> bool) {
     tokio::time::timeout(PATIENCE, wait).await.unwrap();
 }
 
-/// The same as `tests/python/upstream.py`, as a program in Rust does it.
+/// The scenarios of `tests/python/upstream.py`, written as a Rust program.
 async fn play_in_rust(port: u16, is_rust: bool) {
     let root = connect(port).await;
     calls(&root).await;
@@ -115,7 +115,7 @@ async fn play_in_rust(port: u16, is_rust: bool) {
     callbacks(&root).await;
     comings_and_goings(&root, port).await;
     passed_on(&root, port).await;
-    // The root of another connection is passed on as any object is.
+    // The server passes on the root of another connection like any other object.
     let far: RemoteObject = root.call("chained", args![port]).await.unwrap();
     let point = args![(0, 0), (3, 4)];
     assert_eq!(far.call::<f64>("distance", point).await.unwrap(), 5.0);
@@ -131,7 +131,7 @@ async fn play_in_rust(port: u16, is_rust: bool) {
 }
 
 async fn calls(root: &RemoteObject) {
-    // test_async, test_affinity, test_race: many wait at a time, each for its own.
+    // test_async, test_affinity, test_race: many calls wait at a time, each for its own result.
     let waiting: Vec<_> = (0..10_i64)
         .map(|x| {
             let root = root.clone();
@@ -151,7 +151,7 @@ async fn calls(root: &RemoteObject) {
     // test_custom_service
     assert_eq!(root.call::<f64>("distance", args![(2, 7), (5, 11)]).await.unwrap(), 5.0);
     assert!(root.call::<()>("foobar", ()).await.unwrap_err().is("AttributeError"));
-    // test_service_pickle: much at a time; a tuple goes whole.
+    // test_service_pickle: much data at a time; a tuple travels by value.
     let rows: Vec<Vec<f64>> = vec![(0..30).map(f64::from).collect(); 5];
     assert_eq!(root.call::<f64>("sum_rows", args![rows]).await.unwrap(), 2175.0);
 }
@@ -216,7 +216,7 @@ async fn references(root: &RemoteObject) {
     eventually(async || released().await == ["d1", "d2"]).await;
 }
 
-/// `test_threads`: called again and again while other calls are answered.
+/// `test_threads`: the server calls the callback repeatedly while it replies to other calls.
 async fn callbacks(root: &RemoteObject) {
     let (tell, mut told) = mpsc::unbounded_channel();
     let callback = Local::function(move |args| {
@@ -235,7 +235,7 @@ async fn callbacks(root: &RemoteObject) {
     invoker.call::<()>("stop", ()).await.unwrap();
 }
 
-/// `test_rpyc_over_rpyc`: an object of this program at a server beyond the one that it talks to.
+/// `test_rpyc_over_rpyc`: a server passes an object of this program on to a second server.
 async fn passed_on(root: &RemoteObject, port: u16) {
     let fee = Local::new(Fee::default());
     let text: String = root.call("fee_str_beyond", args![port, &fee]).await.unwrap();

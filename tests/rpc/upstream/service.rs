@@ -1,4 +1,4 @@
-//! What the services of RPyC's own tests do, in Rust. `tests/python/upstream_service.py` is its twin.
+//! The services of RPyC's own tests. `tests/python/upstream_service.py` has them in Python.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use rpyc_client::{Connection, Local, Parcel, RemoteObject};
 use rpyc_server::builtins::{AssertionError, ZeroDivisionError};
 use rpyc_server::{Context, Exception, List, args, object, service};
 
-/// What outlives connections.
+/// The state that outlives connections.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     connects: AtomicI64,
@@ -16,10 +16,10 @@ pub(super) struct Record {
     notes: Mutex<Vec<String>>,
 }
 
-/// One for each connection.
+/// The service; each connection has a separate one.
 pub(super) struct Upstream {
     record: Arc<Record>,
-    /// The names of the objects that nobody held any more.
+    /// The names of the objects that the client has released.
     released: Arc<Mutex<Vec<String>>>,
     context: Arc<Mutex<Vec<&'static str>>>,
 }
@@ -180,7 +180,7 @@ async fn beyond(port: u16) -> Result<RemoteObject, Exception> {
     Ok(connection.root().await?)
 }
 
-/// An object of a client that servers change.
+/// An object that a client passes to servers, which modify it.
 pub(super) struct Fee(Mutex<String>);
 
 impl Default for Fee {
@@ -264,7 +264,7 @@ impl StdTypes {
     }
 }
 
-/// Offers what RPyC's test chooses, be its name private.
+/// Exposes the attributes that RPyC's test selects, private names included.
 struct Restricted;
 
 #[object]
