@@ -26,7 +26,7 @@ pub(crate) use batch::{Inbox, Outbox};
 pub use bind::BindError;
 pub(crate) use bind::{Plan, PlannedListener, UdpSocketPair, bind};
 pub(crate) use clocks::Clocks;
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux", not(feature = "portable")))]
 pub(crate) use clocks::wall_clock;
 pub(crate) use interfaces::{Interfaces, SharedInterfaces};
 pub(crate) use system::{raise_open_files, stamp_of_first_bytes};

@@ -8,12 +8,8 @@ fn udp(sockets: usize) -> Vec<PlannedListener> {
 
 fn plan(hosts: &[&str]) -> Plan {
     let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
-    Plan {
-        hosts,
-        port: 0,
-        needs_ipv6: false,
-        listeners: vec![PlannedListener::Udp { sockets: 1 }, PlannedListener::Tcp],
-    }
+    let listeners = [udp(1), vec![PlannedListener::Tcp]].concat();
+    Plan { hosts, port: 0, needs_ipv6: false, listeners }
 }
 
 #[tokio::test]
