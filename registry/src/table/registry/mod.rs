@@ -79,7 +79,7 @@ pub type Entropy = Box<dyn FnMut() -> u128 + Send>;
 
 /// Decides what commands and the passing of time change, and applies it.
 ///
-/// Each command is decided from the present table (a [`Plan`](plan::Plan)), the store orders its
+/// Each command is decided from the present table (a plan), the store orders its
 /// changes, and `apply` makes them.
 pub struct Registry {
     directory: Arc<Directory>,
