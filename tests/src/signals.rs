@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// The signals by which tests stop programs, and those that shells and `nohup` ignore.
 const SIGNALS: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
 
-/// Makes the children of this process start with the default action for each signal of [`SIGNALS`].
+/// Makes the children of this process start with the default action for each signal of `SIGNALS`.
 ///
 /// When a process executes a program, a handled signal returns to its default action, and an
 /// ignored one stays ignored. So this function installs an empty handler for each signal that this
