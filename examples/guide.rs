@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Listings 2 to 7 need a classic server, which for 3 has to find `Payroll.py`
-//! (`PYTHONPATH=examples/python rpyc_classic`); 2 takes several. 6 needs the address of a web server
-//! too, as the classic server knows it. 8 serves at an address, and 9 is its client.
+//! (`PYTHONPATH=examples/python rpyc_classic`); 2 takes several. 6 needs the address of a web
+//! server too, as the classic server knows it. 8 serves at an address, and 9 is its client.
 #![expect(clippy::print_stdout, reason = "this is what it is for")]
 
 use std::error::Error;

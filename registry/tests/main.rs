@@ -1,7 +1,7 @@
 //! The registry's own tests, in one program.
 //!
-//! Each module tests one part: a new file is added to this list. `load.rs` alone is a program of its
-//! own, because it measures the memory of its process.
+//! Each module tests one part: a new file is added to this list. `load.rs` alone is a program of
+//! its own, because it measures the memory of its process.
 
 mod addresses;
 mod asker;

@@ -6,16 +6,17 @@
 /// sends. Elsewhere it is Ctrl-C. On Unix it listens from the call on, so a signal that comes
 /// before the server runs is not missed.
 ///
-/// - Once it was called, these signals no longer end the process by themselves, not even a second one:
+/// - Once it was called, these signals no longer end the process by themselves, not even a second
+///   one:
 ///   [`ServerBuilder::notice`](crate::ServerBuilder::notice) and
 ///   [`ServerBuilder::grace`](crate::ServerBuilder::grace) bound how long a server takes to end.
 ///   SIGKILL ends it at once.
-/// - A signal that the process was started to ignore stays ignored, as in Python. A shell without job
-///   control starts background jobs so, and Ctrl-C then ends the script and not its server. Only Linux
-///   shows that it is ignored; elsewhere the signal ends the server.
+/// - A signal that the process was started to ignore stays ignored, as in Python. A shell without
+///   job control starts background jobs so, and Ctrl-C then ends the script and not its server.
+///   Only Linux shows that it is ignored; elsewhere the signal ends the server.
 /// - SIGHUP is not one of them.
-/// - If the system refuses to deliver signals here, the log has a warning, the future never completes,
-///   and the signals end the process at once.
+/// - If the system refuses to deliver signals here, the log has a warning, the future never
+///   completes, and the signals end the process at once.
 ///
 /// ```no_run
 /// # async fn example(server: rpyc_server::Server<impl rpyc_server::Service>) {

@@ -56,8 +56,8 @@ pub(crate) fn passed_as(name: &str) -> Option<Parcel> {
 /// The wire cannot carry, and this library cannot notice:
 /// - an `Option` that is skipped for another value than `None`: it comes back as `None`;
 /// - one field with `skip_serializing` and another with `skip_deserializing` in the same struct;
-/// - a field of a flattened enum's variant, or a member of a tuple struct, that is skipped inside an
-///   untagged, internally tagged or flattened type, which serde itself takes apart.
+/// - a field of a flattened enum's variant, or a member of a tuple struct, that is skipped inside
+///   an untagged, internally tagged or flattened type, which serde itself takes apart.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "the wire's vocabulary is closed")]
 pub enum Parcel {

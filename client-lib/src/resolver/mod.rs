@@ -125,8 +125,8 @@ impl Resolver {
     /// at least one server.
     ///
     /// # Errors
-    /// [`ConnectError::Lookup`]: [`LookupError::UnknownName`] if the name has no server, others if no
-    /// registry answers and no good answer is remembered; [`ConnectError::Name`].
+    /// [`ConnectError::Lookup`]: [`LookupError::UnknownName`] if the name has no server, others if
+    /// no registry answers and no good answer is remembered; [`ConnectError::Name`].
     ///
     /// # Panics
     /// Outside a tokio runtime.

@@ -80,8 +80,8 @@ impl Deferred {
         Reply::parse(&answer).is_ok_and(|it| it.lease.is_some()).then_some(answer)
     }
 
-    /// Whether the asker can learn of a refusal: from a native reply, or over TCP from the end of the
-    /// connection. Otherwise the answer waits until a failing store recovers.
+    /// Whether the asker can learn of a refusal: from a native reply, or over TCP from the end of
+    /// the connection. Otherwise the answer waits until a failing store recovers.
     pub(crate) fn is_refusable(&self) -> bool {
         self.transport == Transport::Tcp || self.native.is_some()
     }

@@ -1,8 +1,8 @@
 //! The faces of the registry: thin shells around sockets.
 //!
 //! A face reads bytes and the clock, finds out who asks, and passes both to the
-//! [`Dispatcher`](crate::Dispatcher). It decides nothing about the table. `reception` holds what all
-//! faces need.
+//! [`Dispatcher`](crate::Dispatcher). It decides nothing about the table. `reception` holds what
+//! all faces need.
 
 mod reception;
 pub(crate) mod tcp;

@@ -53,8 +53,8 @@ pub(crate) enum PlannedListener {
 /// Every socket of a registry.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    /// The sockets of each lane: each lane is served by one task, so that the requests of a host are
-    /// served in the order of their arrival whichever of our addresses they are sent to.
+    /// The sockets of each lane: each lane is served by one task, so that the requests of a host
+    /// are served in the order of their arrival whichever of our addresses they are sent to.
     pub(crate) udp: Vec<Vec<UdpSocketPair>>,
     pub(crate) tcp: Vec<TcpListener>,
 }

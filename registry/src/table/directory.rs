@@ -141,7 +141,8 @@ impl Directory {
             let (mut ticket, mut is_noted) = (Ticket::default(), false);
             for lease in leases {
                 ticket = ticket.max(lease.ticket());
-                // A native registration of the same server has an owner, and is not renewed this way.
+                // A native registration of the same server has an owner, and is not renewed this
+                // way.
                 if !lease.instance.is_legacy() {
                     continue;
                 }
@@ -150,8 +151,8 @@ impl Directory {
                     self.note_arrival(&lease.instance, &asker.arrival);
                     is_noted = true;
                 }
-                // A sweep may end a lease between the look and the renewal; the registry then adds it
-                // anew.
+                // A sweep may end a lease between the look and the renewal; the registry then adds
+                // it anew.
                 if !lease.renew(deadline) {
                     return Renewal::ForTheRegistry;
                 }

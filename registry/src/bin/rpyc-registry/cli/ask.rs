@@ -25,8 +25,8 @@ pub(crate) struct ListArgs {
     /// Only names like this, in any case: * is any text, ? any character
     pub(crate) glob: Option<String>,
 
-    /// A line for each instance: address, state, times, what it tells about itself, and why it is not
-    /// passing
+    /// A line for each instance: address, state, times, what it tells about itself, and why it is
+    /// not passing
     #[arg(short, long)]
     pub(crate) wide: bool,
 

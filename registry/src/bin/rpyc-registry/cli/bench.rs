@@ -11,8 +11,8 @@ use super::value::parse_duration;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// The registry: HOST[:PORT] of a machine that is yours, over UDP. None is looked for, and none that
-    /// many would hear is taken
+    /// The registry: HOST[:PORT] of a machine that is yours, over UDP. None is looked for, and none
+    /// that many would hear is taken
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: RegistryAddr,
 
@@ -20,14 +20,14 @@ pub(crate) struct BenchArgs {
     #[arg(short, long, value_parser = parse_duration_or_none, value_name = "DURATION", default_value = "10")]
     pub(crate) duration: Duration,
 
-    /// Requests a second, at times that are fixed beforehand: an answer's latency counts from when its
-    /// request was due, whoever held it up [default: as many as are answered]
+    /// Requests a second, at times that are fixed beforehand: an answer's latency counts from when
+    /// its request was due, whoever held it up [default: as many as are answered]
     #[arg(long, value_name = "N", conflicts_with = "window",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: Option<u32>,
 
-    /// Without --rate: how many requests wait for an answer at a time; more take their place as these are
-    /// answered
+    /// Without --rate: how many requests wait for an answer at a time; more take their place as
+    /// these are answered
     #[arg(long, value_name = "N", default_value = "128",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) window: u32,

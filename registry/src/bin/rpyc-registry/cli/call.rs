@@ -48,7 +48,8 @@ pub(crate) struct CallArgs {
     #[command(flatten)]
     pub(crate) speak: SpeakArgs,
 
-    /// How long to wait for the registry, the connection and the answer, each: seconds, or like 500ms
+    /// How long to wait for the registry, the connection and the answer, each: seconds, or like
+    /// 500ms
     #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "30")]
     pub(crate) timeout: Duration,
 

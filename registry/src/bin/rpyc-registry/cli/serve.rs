@@ -137,7 +137,8 @@ pub(crate) struct LeaseArgs {
           default_value_t = ProtectionPolicy::default().evictions_per_sweep)]
     pub(crate) evictions_per_sweep: usize,
 
-    /// What clients are told of a server that a probe finds failing: after the others, or not at all
+    /// What clients are told of a server that a probe finds failing: after the others, or not at
+    /// all
     #[arg(long, value_enum, value_name = "last|hidden", hide_possible_values = true,
           default_value_t = Failing::Last)]
     pub(crate) failing: Failing,
