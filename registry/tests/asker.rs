@@ -1,9 +1,9 @@
-//! Whoever asks a registry in these tests.
+//! The clients of the registry in these tests.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use rpyc_registry::{Arrival, Asker, Host, Transport};
 
-/// Somebody at `ip`, over TCP and interface 2; on this machine if `ip` is of loopback.
+/// A client at `ip`, over TCP and interface 2; on this machine if `ip` is a loopback address.
 pub(crate) fn at(ip: &str) -> Asker {
     let ip: std::net::IpAddr = ip.parse().unwrap();
     let reached = if ip.is_ipv4() { "10.0.0.1" } else { "fd00::1" };
