@@ -177,7 +177,7 @@ impl ProbeCounters {
     }
 
     /// The current counts, for a status reply.
-    pub(crate) fn told(&self) -> native::Probes {
+    pub(crate) fn snapshot(&self) -> native::Probes {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         native::Probes {
             instances: read(&self.instances),

@@ -10,9 +10,10 @@ mod counters;
 mod details;
 mod dispatch;
 mod face;
+mod host;
 mod limits;
 mod net;
-mod probe;
+pub mod probe;
 mod random;
 mod refusal;
 mod server;
@@ -24,14 +25,14 @@ pub use counters::{ANSWERS_CUT, Counters, Loss};
 pub use details::{
     DetailsError, MAX_DETAILS_BYTES, MAX_META, MAX_TAGS, MAX_VALUE_BYTES, MAX_WORD_BYTES,
 };
-pub use dispatch::{Deferred, Dispatcher, MAX_ADDRESSES, MAX_KEY_BYTES, Outcome, Watch};
+pub use dispatch::{
+    Deferred, Dispatcher, LegacyAnswers, MAX_ADDRESSES, MAX_KEY_BYTES, Outcome, Watch,
+};
 pub use face::tcp::{Frame, Framing};
+pub use host::Host;
 pub use limits::{Limits, MAX_REQUEST};
 pub use net::BindError;
-pub use probe::{
-    Pace, ProbeConfig, ProbeKind, ProbeOutcome, ProbeRule, ProbeRuleError, Prober, ServiceGlob,
-    Start, Verdict,
-};
+pub use probe::{ProbeConfig, ProbeKind, ProbeRule, ProbeRuleError, ServiceGlob};
 pub use random::store_id as random_store_id;
 pub use refusal::Refusal;
 pub use server::{Config, Listener, Server};
@@ -40,7 +41,7 @@ pub use store::{
     Store, StoreError, Ticket,
 };
 pub use table::{
-    AddressRule, AddressRuleError, Arrival, Asker, Directory, Entropy, FailingPolicy, Host,
-    JOURNAL_LEN, MAX_GRACES, NewInstance, Place, ProtectionPolicy, Registry, Renewal,
-    SWEEP_INTERVAL, TableConfig, Transport,
+    AddressRule, AddressRuleError, Arrival, Asker, Directory, Endpoint, Entropy, FailingPolicy,
+    JOURNAL_LEN, MAX_GRACES, NewInstance, ProtectionPolicy, Registry, Renewal, SWEEP_INTERVAL,
+    TableConfig, Transport,
 };

@@ -6,7 +6,7 @@ use rpyc_protocol::rpc::DialectError;
 use rpyc_protocol::{NameError, ServiceName};
 
 use crate::details::DetailsError;
-use crate::table::Host;
+use crate::host::Host;
 
 /// The reason why a request is not served. The registry logs it. A legacy client gets no reply,
 /// because RPyC's clients take whatever they can decode for success.

@@ -12,7 +12,8 @@ use rpyc_protocol::registry::reply::{decode_endpoints, decode_names};
 use rpyc_protocol::registry::{Names, Port};
 use rpyc_protocol::{FoldedName, ServiceName};
 use rpyc_registry::{
-    Directory, Limits, MemoryStore, Origin, Registry, Renewal, SWEEP_INTERVAL, TableConfig,
+    Directory, LegacyAnswers, Limits, MemoryStore, Origin, Registry, Renewal, SWEEP_INTERVAL,
+    TableConfig,
 };
 
 use super::asker::neighbour_by_udp as asker;
@@ -113,6 +114,7 @@ struct Table {
     start: Instant,
     registry: Registry,
     directory: Arc<Directory>,
+    answers: LegacyAnswers,
     next_sweep: Instant,
     model: Model,
 }
@@ -131,7 +133,7 @@ impl Table {
         for (index, name) in NAMES.iter().enumerate() {
             let mut buffer = Vec::new();
             let folded = FoldedName::new(name).unwrap();
-            let reply = self.directory.query(&folded, &asker, &mut buffer).unwrap();
+            let reply = self.answers.query(&self.directory, &folded, &asker, &mut buffer).unwrap();
             let endpoints = decode_endpoints(reply).unwrap();
             let found: BTreeSet<_> =
                 endpoints.iter().map(|it| (it.host.clone(), it.port.to_tcp().unwrap())).collect();
@@ -142,7 +144,7 @@ impl Table {
             assert_eq!(found, expected, "{name} at {:?}", self.model.now);
         }
         let mut buffer = Vec::new();
-        let listed = self.directory.list(None, &asker, &mut buffer).unwrap();
+        let listed = self.answers.list(&self.directory, None, &asker, &mut buffer).unwrap();
         let listed: BTreeSet<_> = decode_names(listed).unwrap().unwrap().into_iter().collect();
         let expected = self.model.leases.keys().map(|(name, _)| NAMES[*name].to_owned());
         assert_eq!(listed, expected.collect());
@@ -168,7 +170,14 @@ impl StateMachineTest for Table {
         let registry = Registry::new(start, config, store, origin, Box::new(|| 4));
         let directory = registry.directory();
         let next_sweep = start + SWEEP_INTERVAL;
-        Self { start, registry, directory, next_sweep, model: Model::default() }
+        Self {
+            start,
+            registry,
+            directory,
+            answers: LegacyAnswers::default(),
+            next_sweep,
+            model: Model::default(),
+        }
     }
 
     fn apply(mut table: Self, _: &Model, transition: Transition) -> Self {

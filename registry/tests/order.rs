@@ -12,8 +12,8 @@ use rpyc_protocol::registry::reply::decode_endpoints;
 use rpyc_protocol::registry::{Names, Port, Request};
 use rpyc_protocol::{FoldedName, ServiceName};
 use rpyc_registry::{
-    Access, Arrival, Asker, Counters, Dispatcher, MemoryStore, Origin, Outcome, Registry,
-    TableConfig, Transport,
+    Access, Arrival, Asker, Counters, Dispatcher, LegacyAnswers, MemoryStore, Origin, Outcome,
+    Registry, TableConfig, Transport,
 };
 
 use super::asker::neighbour_by_udp as asker;
@@ -24,7 +24,7 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 
 /// A request of a host.
 #[derive(Clone, Debug)]
-enum Wish {
+enum Command {
     Register { name: usize, port: u16 },
     Unregister { port: u16 },
 }
@@ -44,17 +44,24 @@ impl World {
     }
 
     /// Serves a request at `now` with the given arrival.
-    fn serve(&self, now: Duration, host: u8, transport: Transport, arrival: Arrival, wish: &Wish) {
+    fn serve(
+        &self,
+        now: Duration,
+        host: u8,
+        transport: Transport,
+        arrival: Arrival,
+        command: &Command,
+    ) {
         let asker = Asker { transport, arrival, ..asker(host) };
         let mut request = Vec::new();
         let (names, port);
-        match wish {
-            Wish::Register { name, port: number } => {
+        match command {
+            Command::Register { name, port: number } => {
                 names = [ServiceName::new(NAMES[*name]).unwrap()];
                 port = Port::tcp(*number).unwrap();
                 Request::Register { names: Names::from(&names[..]), port }
             }
-            Wish::Unregister { port: number } => {
+            Command::Unregister { port: number } => {
                 Request::Unregister { port: Port::tcp(*number).unwrap() }
             }
         }
@@ -69,7 +76,9 @@ impl World {
     fn found(&self) -> Vec<BTreeSet<String>> {
         let found = |name: &&str| {
             let (mut buffer, name) = (Vec::new(), FoldedName::new(name).unwrap());
-            let reply = self.dispatcher.directory().query(&name, &asker(99), &mut buffer).unwrap();
+            let directory = self.dispatcher.directory();
+            let answers = LegacyAnswers::default();
+            let reply = answers.query(directory, &name, &asker(99), &mut buffer).unwrap();
             let endpoints = decode_endpoints(reply).unwrap();
             endpoints.into_iter().map(|endpoint| endpoint.to_string()).collect()
         };
@@ -77,10 +86,10 @@ impl World {
     }
 }
 
-fn wish() -> impl Strategy<Value = Wish> {
+fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
-        (0..NAMES.len(), 1..=PORTS).prop_map(|(name, port)| Wish::Register { name, port }),
-        (1..=PORTS).prop_map(|port| Wish::Unregister { port }),
+        (0..NAMES.len(), 1..=PORTS).prop_map(|(name, port)| Command::Register { name, port }),
+        (1..=PORTS).prop_map(|port| Command::Unregister { port }),
     ]
 }
 
@@ -92,15 +101,15 @@ proptest! {
     /// Each socket serves its hosts in the order of arrival, whenever its thread gets a processor.
     #[test]
     fn how_the_sockets_are_served_among_themselves_changes_nothing(
-        history in prop::collection::vec((0..HOSTS, wish()), 0..60),
+        history in prop::collection::vec((0..HOSTS, command()), 0..60),
         sockets in 1..=3_u8,
         mut turns in prop::collection::vec(0..3_usize, 60),
     ) {
         let start = Instant::now();
         let (in_order, by_socket) = (World::new(start), World::new(start));
         let arrival = |at| Arrival::at(start + micros(at));
-        for (at, (host, wish)) in history.iter().enumerate() {
-            in_order.serve(micros(at), *host, Transport::Udp4, arrival(at), wish);
+        for (at, (host, command)) in history.iter().enumerate() {
+            in_order.serve(micros(at), *host, Transport::Udp4, arrival(at), command);
         }
         let mut queues: Vec<_> = (0..sockets)
             .map(|socket| {
@@ -114,8 +123,8 @@ proptest! {
             let which = turns.pop().unwrap_or(served) % queues.len();
             let next = queues[which].next();
             let next = next.or_else(|| queues.iter_mut().find_map(Iterator::next));
-            let (at, (host, wish)) = next.unwrap();
-            by_socket.serve(micros(late + served), *host, Transport::Udp4, arrival(at), wish);
+            let (at, (host, command)) = next.unwrap();
+            by_socket.serve(micros(late + served), *host, Transport::Udp4, arrival(at), command);
             served += 1;
         }
         prop_assert_eq!(by_socket.found(), in_order.found());
@@ -139,7 +148,7 @@ proptest! {
                 false => (Transport::Udp4, Arrival::at(at)),
             }
         };
-        let registration = Wish::Register { name: 1, port: 1 };
+        let registration = Command::Register { name: 1, port: 1 };
         if is_known {
             // The other registration is then a renewal.
             world.serve(micros(5), 1, Transport::Udp4, Arrival::at(start + micros(5)), &registration);
@@ -147,7 +156,7 @@ proptest! {
         let (transport, arrival) = by(registers_over_tcp, registered_at);
         world.serve(micros(100), 1, transport, arrival, &registration);
         let (transport, arrival) = by(ends_over_tcp, ended_at);
-        world.serve(micros(101), 1, transport, arrival, &Wish::Unregister { port: 1 });
+        world.serve(micros(101), 1, transport, arrival, &Command::Unregister { port: 1 });
         let is_found = !world.found()[1].is_empty();
         prop_assert_eq!(is_found, ended_at < registered_at);
     }

@@ -6,18 +6,18 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use rpyc_registry::{Pace, ProbeOutcome, Prober, Start, Verdict};
+use rpyc_registry::probe::{Outcome, Prober, Schedule, Start, Verdict};
 
 const INTERVAL: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(2);
-const FAILED: ProbeOutcome = ProbeOutcome::Failed { within: TIMEOUT };
+const FAILED: Outcome = Outcome::Failed { within: TIMEOUT };
 
 /// The middle of the random range.
 const MIDDLE: u32 = u32::MAX / 2;
 
-fn pace(failures: u32, successes: u32) -> Pace {
+fn schedule(failures: u32, successes: u32) -> Schedule {
     let nonzero = |number| NonZeroU32::new(number).unwrap();
-    Pace { interval: INTERVAL, failures: nonzero(failures), successes: nonzero(successes) }
+    Schedule { interval: INTERVAL, failures: nonzero(failures), successes: nonzero(successes) }
 }
 
 fn secs(seconds: u64) -> Duration {
@@ -32,10 +32,10 @@ struct Trial {
 }
 
 impl Trial {
-    fn new(instances: u64, pace: Pace) -> Self {
+    fn new(instances: u64, schedule: Schedule) -> Self {
         let start = Instant::now();
         let mut prober = Prober::new(1000);
-        (1..=instances).for_each(|id| prober.watch(start, id, pace, 0));
+        (1..=instances).for_each(|id| prober.watch(start, id, schedule, 0));
         Self { start, prober, verdicts: HashMap::new() }
     }
 
@@ -49,7 +49,7 @@ impl Trial {
     fn run(&mut self, until: Duration, failing: u64) {
         while self.prober.next_start().unwrap() <= self.start + until {
             let (now, Start { attempt, id }) = self.next();
-            let outcome = if id <= failing { FAILED } else { ProbeOutcome::Passed };
+            let outcome = if id <= failing { FAILED } else { Outcome::Passed };
             match self.prober.finish(now, attempt, outcome, MIDDLE) {
                 Verdict::None => {}
                 verdict => drop(self.verdicts.insert(id, verdict)),
@@ -64,7 +64,7 @@ impl Trial {
 
     /// Ends the next probe with `outcome`; returns the verdict, and the time to the following
     /// probe.
-    fn end_next(&mut self, outcome: ProbeOutcome) -> (Verdict, Duration) {
+    fn end_next(&mut self, outcome: Outcome) -> (Verdict, Duration) {
         let (now, Start { attempt, .. }) = self.next();
         let verdict = self.prober.finish(now, attempt, outcome, MIDDLE);
         (verdict, self.prober.next_start().unwrap() - now)
@@ -73,40 +73,40 @@ impl Trial {
 
 #[test]
 fn failures_in_a_row_make_failing_and_successes_in_a_row_passing_again() {
-    let mut trial = Trial::new(1, pace(3, 2));
+    let mut trial = Trial::new(1, schedule(3, 2));
     let first = trial.start;
     let mut end = |outcome| trial.end_next(outcome).0;
-    for outcome in [FAILED, FAILED, ProbeOutcome::Passed, FAILED, FAILED] {
+    for outcome in [FAILED, FAILED, Outcome::Passed, FAILED, FAILED] {
         assert_eq!(end(outcome), Verdict::None, "a single success begins anew");
     }
     let Verdict::Failing { times: 3, since } = end(FAILED) else { unreachable!() };
     assert_eq!((since - first).as_secs(), 30, "the first of these three");
     assert_eq!(end(FAILED), Verdict::Failing { times: 4, since });
-    assert_eq!(end(ProbeOutcome::Passed), Verdict::None);
+    assert_eq!(end(Outcome::Passed), Verdict::None);
     assert!(matches!(end(FAILED), Verdict::Failing { times: 1, .. }), "failing still");
-    assert_eq!(end(ProbeOutcome::Passed), Verdict::None);
-    assert_eq!(end(ProbeOutcome::Passed), Verdict::Passing);
-    assert_eq!(end(ProbeOutcome::Passed), Verdict::None);
+    assert_eq!(end(Outcome::Passed), Verdict::None);
+    assert_eq!(end(Outcome::Passed), Verdict::Passing);
+    assert_eq!(end(Outcome::Passed), Verdict::None);
 }
 
 #[test]
 fn a_flapping_server_changes_nothing() {
-    let mut trial = Trial::new(1, pace(3, 2));
+    let mut trial = Trial::new(1, schedule(3, 2));
     for round in 0..100 {
-        let outcome = if round % 3 == 2 { ProbeOutcome::Passed } else { FAILED };
+        let outcome = if round % 3 == 2 { Outcome::Passed } else { FAILED };
         assert_eq!(trial.end_next(outcome).0, Verdict::None);
     }
 }
 
 #[test]
 fn probes_of_a_failing_instance_become_rarer_up_to_a_minute() {
-    let mut trial = Trial::new(1, pace(2, 1));
+    let mut trial = Trial::new(1, schedule(2, 1));
     let mut delays = Vec::new();
     for _ in 0..7 {
         delays.push(trial.end_next(FAILED).1.as_secs_f64().round());
     }
     assert_eq!(delays, [10., 20., 40., 60., 60., 60., 60.]);
-    assert_eq!(trial.end_next(ProbeOutcome::Passed).1.as_secs_f64().round(), 10.);
+    assert_eq!(trial.end_next(Outcome::Passed).1.as_secs_f64().round(), 10.);
     for _ in 0..100 {
         trial.end_next(FAILED);
     }
@@ -114,14 +114,14 @@ fn probes_of_a_failing_instance_become_rarer_up_to_a_minute() {
 
 #[test]
 fn what_could_not_be_probed_says_nothing() {
-    let mut trial = Trial::new(1, pace(1, 1));
-    assert_eq!(trial.end_next(ProbeOutcome::Unable).0, Verdict::None);
+    let mut trial = Trial::new(1, schedule(1, 1));
+    assert_eq!(trial.end_next(Outcome::Unable).0, Verdict::None);
     // The prober stood still meanwhile, so the apparent timeout is its own.
     let (now, Start { attempt, .. }) = trial.next();
     let late = now + TIMEOUT + secs(1);
     assert_eq!(trial.prober.finish(late, attempt, FAILED, MIDDLE), Verdict::None);
     assert!(matches!(trial.end_next(FAILED).0, Verdict::Failing { .. }));
-    assert_eq!(trial.end_next(ProbeOutcome::Unable).0, Verdict::None);
+    assert_eq!(trial.end_next(Outcome::Unable).0, Verdict::None);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn first_probes_are_spread_over_an_interval_and_later_ones_drift_apart() {
     let start = Instant::now();
     let mut prober = Prober::new(10);
     for (id, random) in [(1, 0), (2, MIDDLE), (3, u32::MAX)] {
-        prober.watch(start, id, pace(1, 1), random);
+        prober.watch(start, id, schedule(1, 1), random);
     }
     for (id, after) in [(1, 0), (2, 5), (3, 10)] {
         let due = prober.next_start().unwrap();
@@ -138,7 +138,7 @@ fn first_probes_are_spread_over_an_interval_and_later_ones_drift_apart() {
         assert_eq!(begun.id, id);
     }
     for (attempt, random, seconds) in [(1, 0, 9.), (2, MIDDLE, 10.), (3, u32::MAX, 11.)] {
-        prober.finish(start + secs(10), attempt, ProbeOutcome::Passed, random);
+        prober.finish(start + secs(10), attempt, Outcome::Passed, random);
         let (due, now) = (prober.next_start().unwrap(), start + secs(10));
         assert!(((due - now).as_secs_f64() - seconds).abs() < 0.001);
         prober.forget(attempt);
@@ -150,13 +150,13 @@ fn no_more_probes_are_under_way_than_allowed_and_the_longest_due_comes_first() {
     let start = Instant::now();
     let mut prober = Prober::new(2);
     for id in 1..=5 {
-        prober.watch(start, id, pace(1, 1), u32::try_from(id).unwrap() * 1000);
+        prober.watch(start, id, schedule(1, 1), u32::try_from(id).unwrap() * 1000);
     }
     let now = start + INTERVAL;
     let first = prober.start(now).unwrap();
     assert_eq!((first.id, prober.start(now).unwrap().id), (1, 2));
     assert_eq!((prober.start(now), prober.next_start(), prober.under_way()), (None, None, 2));
-    prober.finish(now, first.attempt, ProbeOutcome::Passed, 0);
+    prober.finish(now, first.attempt, Outcome::Passed, 0);
     assert_eq!(prober.start(now).unwrap().id, 3);
     // A removed instance occupies its slot until its probe has ended.
     assert!(!prober.forget(2));
@@ -168,7 +168,7 @@ fn no_more_probes_are_under_way_than_allowed_and_the_longest_due_comes_first() {
 
 #[test]
 fn one_that_is_forgotten_while_failing_says_so() {
-    let mut trial = Trial::new(1, pace(1, 1));
+    let mut trial = Trial::new(1, schedule(1, 1));
     trial.end_next(FAILED);
     assert!(trial.prober.forget(1));
     assert!(!trial.prober.forget(1));
@@ -177,7 +177,7 @@ fn one_that_is_forgotten_while_failing_says_so() {
 
 #[test]
 fn when_most_fail_at_once_none_is_called_failing_for_a_minute() {
-    let mut trial = Trial::new(20, pace(3, 2));
+    let mut trial = Trial::new(20, schedule(3, 2));
     trial.run(secs(100), 0);
     trial.run(secs(155), 15);
     assert!(trial.prober.is_holding_back());
@@ -198,7 +198,7 @@ fn when_most_fail_at_once_none_is_called_failing_for_a_minute() {
 #[test]
 fn when_less_than_half_fail_or_there_are_few_nothing_is_held_back() {
     for (instances, failing) in [(20, 9), (9, 9), (2, 2)] {
-        let mut trial = Trial::new(instances, pace(3, 2));
+        let mut trial = Trial::new(instances, schedule(3, 2));
         trial.run(secs(100), 0);
         trial.run(secs(131), failing);
         assert_eq!(trial.failing(), usize::try_from(failing).unwrap(), "of {instances}");
@@ -213,15 +213,15 @@ proptest! {
         successes in 1..5_u32,
         outcomes in prop::collection::vec((0..3_usize, any::<u32>()), 1..200),
     ) {
-        let mut trial = Trial::new(1, pace(failures, successes));
+        let mut trial = Trial::new(1, schedule(failures, successes));
         let (mut failed, mut passed, mut is_failing) = (0, 0, false);
         for (outcome, random) in outcomes {
             let (now, Start { attempt, .. }) = trial.next();
-            let outcome = [ProbeOutcome::Passed, FAILED, ProbeOutcome::Unable][outcome];
+            let outcome = [Outcome::Passed, FAILED, Outcome::Unable][outcome];
             match outcome {
-                ProbeOutcome::Passed => (failed, passed) = (0, passed + 1),
-                ProbeOutcome::Failed { .. } => (failed, passed) = (failed + 1, 0),
-                ProbeOutcome::Unable => {}
+                Outcome::Passed => (failed, passed) = (0, passed + 1),
+                Outcome::Failed { .. } => (failed, passed) = (failed + 1, 0),
+                Outcome::Unable => {}
             }
             let was_failing = is_failing;
             is_failing = if is_failing { passed < successes } else { failed >= failures };
@@ -251,7 +251,7 @@ proptest! {
         for (step, id, random) in steps {
             match step {
                 0 => {
-                    prober.watch(now, id, pace(2, 2), random);
+                    prober.watch(now, id, schedule(2, 2), random);
                     watched.insert(id);
                 }
                 1 => {
@@ -267,7 +267,7 @@ proptest! {
                 4 if !under_way.is_empty() => {
                     let index = usize::try_from(random).unwrap() % under_way.len();
                     let Start { attempt, .. } = under_way.swap_remove(index);
-                    let outcome = if id % 2 == 0 { FAILED } else { ProbeOutcome::Passed };
+                    let outcome = if id % 2 == 0 { FAILED } else { Outcome::Passed };
                     prober.finish(now, attempt, outcome, random);
                 }
                 _ => now += secs(id),
@@ -278,14 +278,14 @@ proptest! {
         }
         // Each remaining instance gets its turn.
         for Start { attempt, .. } in under_way {
-            prober.finish(now, attempt, ProbeOutcome::Passed, 0);
+            prober.finish(now, attempt, Outcome::Passed, 0);
         }
         let deadline = now + secs(200);
         while let Some(due) = prober.next_start().filter(|due| *due < deadline) {
             now = now.max(due);
             let Start { attempt, id } = prober.start(now).unwrap();
             watched.remove(&id);
-            prober.finish(now, attempt, ProbeOutcome::Passed, 0);
+            prober.finish(now, attempt, Outcome::Passed, 0);
         }
         prop_assert!(watched.is_empty(), "{:?}", watched);
     }

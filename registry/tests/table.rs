@@ -10,8 +10,9 @@ use rpyc_protocol::registry::reply::{Endpoint, decode_endpoints, decode_names};
 use rpyc_protocol::registry::{Names, Port, Request};
 use rpyc_protocol::{FoldedName, ServiceName};
 use rpyc_registry::{
-    Access, Arrival, Asker, Counters, Directory, Dispatcher, Host, Limits, Listing, MemoryStore,
-    Origin, Outcome, Refusal, Registry, Renewal, SWEEP_INTERVAL, TableConfig, Transport,
+    Access, Arrival, Asker, Counters, Directory, Dispatcher, Host, LegacyAnswers, Limits, Listing,
+    MemoryStore, Origin, Outcome, Refusal, Registry, Renewal, SWEEP_INTERVAL, TableConfig,
+    Transport,
 };
 
 use super::asker::by_udp as asker;
@@ -35,6 +36,7 @@ struct Table {
     next_sweep: Instant,
     registry: Registry,
     directory: Arc<Directory>,
+    answers: LegacyAnswers,
 }
 
 impl Table {
@@ -46,7 +48,8 @@ impl Table {
         let start = Instant::now();
         let registry = registry(start, limits);
         let next_sweep = start + SWEEP_INTERVAL;
-        Self { start, next_sweep, directory: registry.directory(), registry }
+        let answers = LegacyAnswers::default();
+        Self { start, next_sweep, directory: registry.directory(), registry, answers }
     }
 
     fn register(&mut self, at: Duration, from: &Asker, names: &[&str], port: u16) {
@@ -75,7 +78,8 @@ impl Table {
     fn query(&self, asker: &Asker, name: &str) -> Vec<Endpoint> {
         let mut buffer = Vec::new();
         let name = FoldedName::new(name).unwrap();
-        decode_endpoints(self.directory.query(&name, asker, &mut buffer).unwrap()).unwrap()
+        let reply = self.answers.query(&self.directory, &name, asker, &mut buffer).unwrap();
+        decode_endpoints(reply).unwrap()
     }
 
     fn hosts(&self, asker: &Asker, name: &str) -> Vec<String> {
@@ -88,7 +92,8 @@ impl Table {
 
     fn list(&self, asker: &Asker, host: Option<&str>) -> Vec<String> {
         let mut buffer = Vec::new();
-        decode_names(self.directory.list(host, asker, &mut buffer).unwrap()).unwrap().unwrap()
+        let reply = self.answers.list(&self.directory, host, asker, &mut buffer).unwrap();
+        decode_names(reply).unwrap().unwrap()
     }
 
     /// Runs every sweep that is due until `to`.
@@ -321,7 +326,7 @@ fn answers_go_round_and_stay_within_their_caps() {
         for answers in 1..=1000 {
             let mut buffer = Vec::new();
             let name = FoldedName::new("many").unwrap();
-            let reply = table.directory.query(&name, &asker, &mut buffer).unwrap();
+            let reply = table.answers.query(&table.directory, &name, &asker, &mut buffer).unwrap();
             assert!(reply.len() <= cap, "{} > {cap}", reply.len());
             assert!(reply.len() + 27 > cap, "{} leaves room under {cap}", reply.len());
             let endpoints = decode_endpoints(reply).unwrap();

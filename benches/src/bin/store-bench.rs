@@ -20,8 +20,8 @@ use rpyc_benches::asker;
 use rpyc_protocol::registry::{Names, Port, Request, reply};
 use rpyc_protocol::{FoldedName, ServiceName};
 use rpyc_registry::{
-    Access, Asker, Counters, Dispatcher, Entropy, FileStore, Opened, Outcome, Progress, Registry,
-    TableConfig,
+    Access, Asker, Counters, Dispatcher, Entropy, FileStore, LegacyAnswers, Opened, Outcome,
+    Progress, Registry, TableConfig,
 };
 use tokio::sync::watch;
 
@@ -198,7 +198,7 @@ async fn reopen(directory: &Path, shape: Shape) -> anyhow::Result<()> {
     let mut run = Run::begin(directory).await?;
     let name = FoldedName::new("service7")?;
     let directory = Arc::clone(run.dispatcher.directory());
-    let found = directory.query(&name, &asker(1), &mut run.answer)?;
+    let found = LegacyAnswers::default().query(&directory, &name, &asker(1), &mut run.answer)?;
     ensure!(!reply::decode_endpoints(found)?.is_empty(), "not found");
     println!("  first answer  {}", elapsed_since_start()?);
     println!("  memory  {}", memory()?);

@@ -86,6 +86,44 @@ fn not_a_reply(offset: usize) -> DecodeError {
     DecodeError { kind: DecodeErrorKind::NotAReply, offset }
 }
 
+/// Appends an entry of an answer to QUERY, `(host, port)`, as brine.
+///
+/// # Errors
+/// [`EncodeError`] if `host` is longer than brine can say.
+pub fn encode_entry(out: &mut Vec<u8>, host: &str, port: &Port) -> Result<(), EncodeError> {
+    let mut out = Writer::new(out);
+    out.tuple(2)?.str(host)?;
+    port.encode(&mut out)
+}
+
+/// The longest entry that a [`SmallEntry`] holds: an IPv4 address with any port takes 26 bytes.
+const SMALL_ENTRY: usize = 30;
+
+/// An encoded entry of an answer to QUERY, held inline: encoded once instead of in every answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SmallEntry {
+    len: u8,
+    bytes: [u8; SMALL_ENTRY],
+}
+
+impl SmallEntry {
+    /// Encodes `(host, port)`; `None` if that takes more than 30 bytes.
+    #[must_use]
+    pub fn new(host: &str, port: &Port) -> Option<Self> {
+        let mut entry = Vec::new();
+        encode_entry(&mut entry, host, port).ok()?;
+        let mut bytes = [0; SMALL_ENTRY];
+        bytes.get_mut(..entry.len())?.copy_from_slice(&entry);
+        Some(Self { len: u8::try_from(entry.len()).ok()?, bytes })
+    }
+
+    /// The entry as brine, for [`Entries::push`].
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
 /// A tuple of whole entries that stays within a number of bytes.
 ///
 /// RPyC's clients read at most 1500 bytes of an answer (15,000 of a LIST over UDP) and fail on a

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-use crate::table::Host;
+use crate::host::Host;
 
 /// The least time for which a cookie is valid.
 const LIFETIME: Duration = Duration::from_secs(600);

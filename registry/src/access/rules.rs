@@ -87,7 +87,8 @@ impl Access {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{Arrival, Asker, Host, Transport};
+    use crate::host::Host;
+    use crate::table::{Arrival, Asker, Transport};
 
     fn asker(last: u8, is_here: bool, transport: Transport) -> Asker {
         let host = Host::new([10, 0, 0, last].into(), 0);

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::table::Host;
+use crate::host::Host;
 
 /// The number of buckets. Sources share one only if an unpredictable hash collides. So forged
 /// source addresses cost no memory and cannot aim at another source's bucket.

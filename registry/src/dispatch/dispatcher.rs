@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use super::native::Lines;
+use super::legacy::LegacyAnswers;
+use super::native::NotificationCache;
 use crate::access::{Access, Cookies};
 use crate::admission::Admission;
 use crate::counters::Counters;
@@ -31,7 +32,8 @@ pub struct Dispatcher {
     pub(super) progress: tokio::sync::watch::Receiver<Progress>,
     pub(super) counters: Arc<Counters>,
     pub(super) cookies: Cookies,
-    pub(super) lines: Arc<Lines>,
+    pub(super) notifications: Arc<NotificationCache>,
+    pub(super) legacy: LegacyAnswers,
     pub(super) admission: Admission,
     pub(super) names_per_instance: usize,
     pub(super) start: Instant,
@@ -51,7 +53,8 @@ impl Dispatcher {
             checks: None,
             counters,
             cookies: Cookies::new(now),
-            lines: Arc::default(),
+            notifications: Arc::default(),
+            legacy: LegacyAnswers::default(),
             admission: Admission::new(now, rate),
             names_per_instance,
             start: now,
@@ -66,7 +69,7 @@ impl Dispatcher {
     /// Ends the leases that have expired, and logs the answers that left something out. Returns
     /// when to call it again.
     pub fn expire(&self, now: Instant) -> Instant {
-        self.directory.cuts.log(now);
+        self.legacy.log(now);
         self.with_registry(|registry| registry.expire(now))
     }
 
@@ -94,6 +97,11 @@ impl Dispatcher {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// How many answers in RPyC's protocol have left something out.
+    pub(crate) fn answers_cut(&self) -> u64 {
+        self.legacy.cut()
     }
 
     /// The number of instances.

@@ -18,6 +18,7 @@ mod status;
 pub use deferred::Deferred;
 pub(crate) use dispatcher::CheckPlan;
 pub use dispatcher::Dispatcher;
+pub use legacy::LegacyAnswers;
 pub use message::Outcome;
 pub use native::Watch;
 pub(crate) use native::not_ready;

@@ -8,7 +8,7 @@ use rpyc_protocol::registry::native::{
 };
 
 use crate::store::Ticket;
-use crate::table::{Extent, Found, Names};
+use crate::table::{Extent, Names, Page};
 
 /// An operation on the registry. RPyC's REGISTER is [`Dispatcher::announce`](super::Dispatcher).
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub(crate) enum Answer {
     /// The operation succeeded and returns nothing.
     Done,
     /// The instances, or as many as the extent allows.
-    Found(Found),
+    Page(Page),
     /// The lease that was begun or renewed.
     Granted(Granted),
     /// The state of the registry.

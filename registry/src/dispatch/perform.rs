@@ -13,7 +13,7 @@ use crate::access::{Principal, Right};
 use crate::admission::{Budget, Load};
 use crate::refusal::Refusal;
 use crate::store::Ticket;
-use crate::table::{Asker, Extent, Found, Names, Renewal, Selection, only_host};
+use crate::table::{Asker, Extent, Names, Page, Renewal, Selection, only_host};
 
 impl Dispatcher {
     /// Performs an operation, if `principal` has the right and stays within its rate. Under
@@ -84,20 +84,16 @@ impl Dispatcher {
                 let names = &Names::like(prefix.as_deref(), glob.as_deref())?;
                 // No instance has a host that is not an address.
                 let Some(only) = only_host(host.as_deref()) else {
-                    return Ok(Answer::Found(Found::default()).into());
+                    return Ok(Answer::Page(Page::default()).into());
                 };
                 let selection = Selection { only, ..everything(names, &filter) };
                 self.select(now, asker, &selection, extent)
             }
             Operation::Describe { target, extent } => {
                 allow(if target.lease.is_some() { Right::Hold } else { Right::List }, None)?;
-                self.with_registry(|registry| registry.find(&target).map(drop))?;
-                let names = &match &target.name {
-                    Some(name) => Names::One(FoldedName::new(name)?),
-                    None => Names::like(None, None)?,
-                };
-                let filter = Filter::default();
-                let selection = Selection { target: Some(&target), ..everything(names, &filter) };
+                let leases = self.directory.find(&target)?;
+                let (names, filter) = (&Names::like(None, None)?, Filter::default());
+                let selection = Selection { among: Some(&leases), ..everything(names, &filter) };
                 self.select(now, asker, &selection, extent)
             }
             Operation::Watch { glob } => {
@@ -113,7 +109,7 @@ impl Dispatcher {
             Operation::Speaks { target, dialect } => {
                 allow(Right::Resolve, None)?;
                 let dialect = dialect.parse()?;
-                let leases = self.with_registry(|registry| registry.find(&target))?;
+                let leases = self.directory.find(&target)?;
                 for lease in &leases {
                     self.directory.learn_dialect(&lease.instance, dialect);
                 }
@@ -199,7 +195,7 @@ impl Dispatcher {
         selection: &Selection<'_>,
         extent: Extent,
     ) -> Performed {
-        Answer::Found(self.directory.select(now, asker, selection, extent)).into()
+        Answer::Page(self.directory.select(now, asker, selection, extent)).into()
     }
 }
 
@@ -209,5 +205,5 @@ fn changed((count, ticket): (u64, Ticket)) -> Performed {
 
 /// Every instance of `names` that passes `filter`, with all details.
 fn everything<'a>(names: &'a Names, filter: &'a Filter) -> Selection<'a> {
-    Selection { names, only: None, target: None, filter, with_hidden: true, is_full: true }
+    Selection { names, among: None, only: None, filter, with_hidden: true, is_full: true }
 }

@@ -7,8 +7,9 @@ use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::Registration;
 
+use crate::host::Host;
 use crate::refusal::Refusal;
-use crate::table::{Asker, Host, NewInstance, Place};
+use crate::table::{Asker, Endpoint, NewInstance};
 
 /// The most addresses of an instance.
 pub const MAX_ADDRESSES: usize = 8;
@@ -48,10 +49,10 @@ pub(super) fn read(
     crate::details::check(&details)?;
     let addresses: Vec<SocketAddr> =
         addresses.iter().map(|text| read_address(asker, text, &port)).collect::<Result<_, _>>()?;
-    let place = place(asker, &addresses, port)?;
+    let endpoint = endpoint(asker, &addresses, port)?;
     Ok(NewInstance {
         names: folded,
-        place,
+        endpoint,
         addresses,
         ttl: ttl_ms.map(Duration::from_millis),
         key: key.map(String::into_boxed_str),
@@ -62,12 +63,14 @@ pub(super) fn read(
 
 /// The host and port that identify a server: its first address. A loopback address of another
 /// machine does not count, because it would mean the registry's own machine.
-fn place(asker: &Asker, addresses: &[SocketAddr], port: Port) -> Result<Place, Refusal> {
+fn endpoint(asker: &Asker, addresses: &[SocketAddr], port: Port) -> Result<Endpoint, Refusal> {
     let is_known = |address: &&SocketAddr| asker.is_here || !address.ip().is_loopback();
     match (addresses.iter().find(is_known), addresses.first()) {
-        (Some(known), _) => Ok(Place { host: Host::from(*known), port: Port::tcp(known.port())? }),
-        (None, Some(first)) => Ok(Place { host: asker.host, port: Port::tcp(first.port())? }),
-        (None, None) => Ok(Place { host: asker.host, port }),
+        (Some(known), _) => {
+            Ok(Endpoint { host: Host::from(*known), port: Port::tcp(known.port())? })
+        }
+        (None, Some(first)) => Ok(Endpoint { host: asker.host, port: Port::tcp(first.port())? }),
+        (None, None) => Ok(Endpoint { host: asker.host, port }),
     }
 }
 

@@ -13,7 +13,7 @@ impl Dispatcher {
         let progress = self.progress.borrow().clone();
         let losses = Loss::ALL.into_iter();
         let losses = losses.map(|it| (it.as_str().to_owned(), self.counters.total(it)));
-        let cuts = (ANSWERS_CUT.to_owned(), self.directory.cuts.total());
+        let cuts = (ANSWERS_CUT.to_owned(), self.legacy.cut());
         let counters = losses.chain([cuts]).collect();
         let big = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let uptime = now.saturating_duration_since(self.start);
@@ -31,7 +31,7 @@ impl Dispatcher {
             registrations: big(registry.leases()),
             states,
             protected: registry.protected(),
-            probes: self.checks.is_some().then(|| self.counters.probes.told()),
+            probes: self.checks.is_some().then(|| self.counters.probes.snapshot()),
             watchers: self.directory.journal.watchers(),
             counters,
         })

@@ -62,10 +62,10 @@ pub(crate) struct Bound {
 /// A socket that receives requests, and the one that sends the answers.
 #[derive(Clone, Debug)]
 pub(crate) struct UdpSocketPair {
-    pub(crate) hears: Arc<DatagramSocket>,
-    /// The same socket, unless `hears` receives broadcasts or multicasts on behalf of a socket that
-    /// is bound to one address.
-    pub(crate) answers: Arc<DatagramSocket>,
+    pub(crate) receiver: Arc<DatagramSocket>,
+    /// The same socket, unless `receiver` receives broadcasts or multicasts on behalf of a socket
+    /// that is bound to one address.
+    pub(crate) sender: Arc<DatagramSocket>,
     /// If set, only requests from this interface are served.
     pub(crate) only_link: Option<u32>,
     /// The hosts that it serves. A broadcast or multicast reaches the sockets of all lanes; only
@@ -75,13 +75,13 @@ pub(crate) struct UdpSocketPair {
 
 impl UdpSocketPair {
     fn alone(socket: &Arc<DatagramSocket>, lane: Lane) -> Self {
-        let (hears, answers) = (Arc::clone(socket), Arc::clone(socket));
-        Self { hears, answers, only_link: None, lane }
+        let (receiver, sender) = (Arc::clone(socket), Arc::clone(socket));
+        Self { receiver, sender, only_link: None, lane }
     }
 
     /// Whether this is a separate listener, which the log and the status name.
     pub(crate) fn is_primary(&self) -> bool {
-        Arc::ptr_eq(&self.hears, &self.answers) && self.lane.index == 0
+        Arc::ptr_eq(&self.receiver, &self.sender) && self.lane.index == 0
     }
 }
 
@@ -190,10 +190,14 @@ fn bind_hosts(plan: &Plan, hosts: &[IpAddr], interfaces: &Interfaces) -> Result<
                 for ((index, socket), pairs) in (0..).zip(&sockets).zip(&mut bound.udp) {
                     let pair = UdpSocketPair::alone(socket, Lane { index, count });
                     for (address, link) in &further {
-                        let hears = system_socket(*address, true, Sharing::Group)
+                        let receiver = system_socket(*address, true, Sharing::Group)
                             .and_then(|socket| listen(socket, *address))
                             .map_err(|error| BindError::new("udp", *address, error))?;
-                        pairs.push(UdpSocketPair { hears, only_link: Some(*link), ..pair.clone() });
+                        pairs.push(UdpSocketPair {
+                            receiver,
+                            only_link: Some(*link),
+                            ..pair.clone()
+                        });
                     }
                     pairs.push(pair);
                 }

@@ -17,7 +17,7 @@ mod target;
 
 pub(crate) use check::Checks;
 pub use config::ProbeConfig;
-pub use prober::{Outcome as ProbeOutcome, Pace, Prober, Start, Verdict};
+pub use prober::{Outcome, Prober, Schedule, Start, Verdict};
 pub use rule::{ProbeKind, ProbeRule, ProbeRuleError, ServiceGlob};
 pub(crate) use run::run;
 use target::allowed;

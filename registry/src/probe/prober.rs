@@ -16,7 +16,7 @@ const LATE: Duration = Duration::from_millis(500);
 /// The interval of an instance's probes, and the numbers of equal results that change its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "built by callers as a literal")]
-pub struct Pace {
+pub struct Schedule {
     /// The time between two probes.
     pub interval: Duration,
     /// How many failures in a row make a passing instance failing.
@@ -69,7 +69,7 @@ pub enum Verdict {
 
 #[derive(Debug)]
 struct Target {
-    pace: Pace,
+    schedule: Schedule,
     /// When its next probe is due; `None` while one is running.
     due: Option<Instant>,
     failures: u32,
@@ -123,18 +123,19 @@ impl Prober {
         }
     }
 
-    /// Starts to probe an instance, the first time within one interval; changes the pace of one
+    /// Starts to probe an instance, the first time within one interval; changes the schedule of one
     /// that is probed already.
-    pub fn watch(&mut self, now: Instant, id: u64, pace: Pace, random: u32) {
+    pub fn watch(&mut self, now: Instant, id: u64, schedule: Schedule, random: u32) {
         if let Some(target) = self.targets.get_mut(&id) {
-            target.pace = pace;
+            target.schedule = schedule;
             return;
         }
-        let due = now + pace.interval.mul_f64(fraction(random));
+        let due = now + schedule.interval.mul_f64(fraction(random));
         let (failures, successes, failed_since) = Default::default();
         let (is_failing, counted) = (false, Counted::No);
         let due = Some(due);
-        let target = Target { pace, due, failures, successes, failed_since, is_failing, counted };
+        let target =
+            Target { schedule, due, failures, successes, failed_since, is_failing, counted };
         self.due.extend(due.map(|due| (due, id)));
         self.targets.insert(id, target);
     }
@@ -236,11 +237,11 @@ impl Prober {
 impl Target {
     /// Judges the instance after a result.
     fn judge(&mut self, is_held_back: bool) -> Verdict {
-        if self.is_failing && self.successes >= self.pace.successes.get() {
+        if self.is_failing && self.successes >= self.schedule.successes.get() {
             self.is_failing = false;
             return Verdict::Passing;
         }
-        let is_enough = self.failures >= self.pace.failures.get() && !is_held_back;
+        let is_enough = self.failures >= self.schedule.failures.get() && !is_held_back;
         match self.failed_since {
             Some(since) if self.failures > 0 && (self.is_failing || is_enough) => {
                 self.is_failing = true;
@@ -253,9 +254,9 @@ impl Target {
     /// The time to the next probe: the interval, doubled after each further failure of a failing
     /// instance. It varies by a tenth, so that instances that began together drift apart.
     fn delay(&self, random: u32) -> Duration {
-        let interval = self.pace.interval;
+        let interval = self.schedule.interval;
         let base = if self.is_failing && self.failures > 0 {
-            let more = self.failures.saturating_sub(self.pace.failures.get()).min(20) + 1;
+            let more = self.failures.saturating_sub(self.schedule.failures.get()).min(20) + 1;
             interval.saturating_mul(1 << more).min(LONGEST_BACK_OFF.max(interval))
         } else {
             interval

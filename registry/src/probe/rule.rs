@@ -9,7 +9,7 @@ use rpyc_protocol::{FoldedName, ServiceName};
 use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
-use super::Pace;
+use super::Schedule;
 
 /// The shortest interval and timeout. A shorter one would amount to an attack.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -56,9 +56,9 @@ impl ProbeRule {
     }
 
     /// The times and thresholds of the rule.
-    pub(crate) fn pace(&self) -> Pace {
+    pub(crate) fn schedule(&self) -> Schedule {
         let Self { interval, failures, successes, .. } = *self;
-        Pace { interval, failures, successes }
+        Schedule { interval, failures, successes }
     }
 }
 

@@ -101,13 +101,12 @@ impl Shell {
     fn look_at_all(&mut self, now: Instant) {
         let directory = Arc::clone(self.dispatcher.directory());
         let mut seen = HashSet::new();
-        directory.visit(0, |_, _, leases| {
+        directory.visit(|leases| {
             for lease in leases {
                 if seen.insert(lease.instance.id) {
                     self.look_at(now, &lease.instance);
                 }
             }
-            true
         });
         let gone: Vec<_> = self.watched.keys().filter(|id| !seen.contains(id)).copied().collect();
         for id in gone {
@@ -120,7 +119,7 @@ impl Shell {
     fn look_at(&mut self, now: Instant, instance: &Arc<Instance>) {
         let names = self.dispatcher.directory().names_of(instance);
         let Some(rule) = self.config.rule_for(&names) else { return self.forget(instance.id) };
-        self.prober.watch(now, instance.id, rule.pace(), fastrand::u32(..));
+        self.prober.watch(now, instance.id, rule.schedule(), fastrand::u32(..));
         let (kind, limit) = (rule.kind, rule.timeout);
         let directory = self.dispatcher.directory();
         let watched = self.watched.entry(instance.id).or_insert_with(|| Watched {

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 
 use super::ProbeConfig;
-use crate::table::{Arrival, Asker, Directory, Host, Instance, Transport};
+use crate::host::Host;
+use crate::table::{Arrival, Asker, Directory, Instance, Transport};
 
 /// The addresses of an instance that may be probed, the best first.
 ///
@@ -24,20 +25,21 @@ pub(crate) fn allowed(
         transport: Transport::Tcp,
         arrival: Arrival::UNKNOWN,
     };
-    let told = directory.addressing.addresses_of(&here, instance).into_iter();
+    let advertised = directory.addressing.addresses_of(&here, instance).into_iter();
     let is_allowed = |host: Host| {
         host == instance.registrant()
             || directory.addressing.is_own_of(instance, host.ip())
             || config.allows(host.ip())
     };
-    told.filter_map(|told| {
-        let port = told.port.to_tcp()?;
-        is_allowed(Host::new(told.ip, told.zone)).then(|| match told.ip {
-            IpAddr::V4(_) => SocketAddr::new(told.ip, port),
-            IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, told.zone).into(),
+    advertised
+        .filter_map(|advertised| {
+            let port = advertised.port.to_tcp()?;
+            is_allowed(Host::new(advertised.ip, advertised.zone)).then(|| match advertised.ip {
+                IpAddr::V4(_) => SocketAddr::new(advertised.ip, port),
+                IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, advertised.zone).into(),
+            })
         })
-    })
-    .collect()
+        .collect()
 }
 
 #[cfg(test)]
@@ -51,7 +53,7 @@ mod tests {
 
     use super::*;
     use crate::store::{MemoryStore, Origin};
-    use crate::table::{AddressRule, NewInstance, Place, Registry, TableConfig};
+    use crate::table::{AddressRule, Endpoint, NewInstance, Registry, TableConfig};
 
     struct Table {
         registry: Registry,
@@ -84,21 +86,22 @@ mod tests {
             let port = Port::tcp(1).unwrap();
             let addresses: Vec<SocketAddr> =
                 addresses.iter().map(|address| address.parse().unwrap()).collect();
-            let (now, place) = (Instant::now(), Place { host: asker.host, port: port.clone() });
+            let (now, endpoint) =
+                (Instant::now(), Endpoint { host: asker.host, port: port.clone() });
             if addresses.is_empty() {
                 let names = [name];
                 self.registry.register(now, &asker, Names::from(&names[..]), &port).unwrap();
             } else {
                 let (names, details) = (vec![name], Details::default());
                 let (ttl, key, is_exclusive) = Default::default();
-                let new = NewInstance { names, place, addresses, ttl, key, is_exclusive, details };
+                let new =
+                    NewInstance { names, endpoint, addresses, ttl, key, is_exclusive, details };
                 self.registry.register_native(now, &asker, new).unwrap();
             }
             let directory = self.registry.directory();
             let mut instances: Vec<Arc<Instance>> = Vec::new();
-            directory.visit(0, |_, _, leases| {
+            directory.visit(|leases| {
                 instances.extend(leases.iter().map(|lease| Arc::clone(&lease.instance)));
-                true
             });
             let instance = instances.first().unwrap();
             allowed(&directory, instance, &self.config).iter().map(SocketAddr::to_string).collect()

@@ -54,10 +54,10 @@ async fn follow_interfaces(reception: Arc<Reception>, udp: Vec<UdpSocketPair>) {
         let links = reception.interfaces.get().ipv6_links();
         joined.retain(|link| links.contains(link));
         let mut fresh = Vec::new();
-        let wildcards = || udp.iter().filter(|pair| pair.hears.is_ipv6_wildcard());
+        let wildcards = || udp.iter().filter(|pair| pair.receiver.is_ipv6_wildcard());
         for link in links.iter().filter(|link| !joined.contains(*link)) {
             // Each lane serves the multicasts of its hosts.
-            let join = |pair: &UdpSocketPair| pair.hears.join(MULTICAST_GROUP, *link);
+            let join = |pair: &UdpSocketPair| pair.receiver.join(MULTICAST_GROUP, *link);
             match wildcards().try_for_each(join) {
                 Ok(()) => fresh.push(*link),
                 Err(error) => debug!(link, %error, "cannot hear multicasts there"),

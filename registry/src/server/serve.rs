@@ -85,7 +85,7 @@ impl Server {
         let interfaces = Interfaces::read();
         let bound = net::bind(&config.plan(), &interfaces)?;
         let primary = bound.udp.iter().flatten().filter(|pair| pair.is_primary());
-        let udp = primary.filter_map(|pair| pair.hears.local_addr().ok()).map(Listener::Udp);
+        let udp = primary.filter_map(|pair| pair.receiver.local_addr().ok()).map(Listener::Udp);
         let tcp = bound.tcp.iter().filter_map(|it| it.local_addr().ok()).map(Listener::Tcp);
         let listeners = udp.chain(tcp).collect();
         let udp = bound.udp.into_iter().map(Face::Udp);
@@ -204,7 +204,7 @@ fn log_totals(reception: &Reception) {
             info!(kind = loss.as_str(), total, "messages that were not served");
         }
     }
-    let cuts = reception.dispatcher().map_or(0, |it| it.directory().cuts.total());
+    let cuts = reception.dispatcher().map_or(0, |it| it.answers_cut());
     if cuts > 0 {
         info!(total = cuts, "answers that left something out");
     }

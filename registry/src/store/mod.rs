@@ -21,7 +21,7 @@ pub use file::{Claim, FileStore};
 pub use memory::MemoryStore;
 pub use record::{NativeRecord, Record};
 
-use crate::table::Host;
+use crate::host::Host;
 
 /// The number of a change in a store. It is durable once the store has committed this number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

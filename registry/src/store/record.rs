@@ -6,7 +6,7 @@ use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::{Details, LeaseId};
 
-use crate::table::Host;
+use crate::host::Host;
 
 /// An instance as a store keeps it. It has no deadline: lease time does not survive a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]

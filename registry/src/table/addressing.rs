@@ -6,10 +6,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rpyc_protocol::registry::Port;
 
+use super::Asker;
 use super::address_rule::AddressRule;
-use super::fragment::{self, Audience, Fragment};
+use super::fragment::Fragment;
 use super::instance::Instance;
-use super::{Asker, Host};
+use crate::host::Host;
 
 /// Address rules and the registry's own addresses, by which registrants' addresses are adapted.
 #[derive(Debug)]
@@ -21,14 +22,14 @@ pub(crate) struct Addressing {
 
 /// An address as an answer gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct Advertised {
     pub(crate) ip: IpAddr,
     /// The interface of the asker's own machine that the address belongs to; 0 if it needs no zone.
     pub(crate) zone: u32,
     pub(crate) port: Port,
 }
 
-impl Told {
+impl Advertised {
     /// The address without the port.
     pub(crate) fn host(&self) -> String {
         match self.zone {
@@ -65,74 +66,80 @@ impl Addressing {
     ///
     /// Addresses in the asker's own network come first, then those of the asker's IP version. Apart
     /// from that, the registrant's order stays.
-    pub(crate) fn addresses_of(&self, asker: &Asker, instance: &Instance) -> Vec<Told> {
+    pub(crate) fn addresses_of(&self, asker: &Asker, instance: &Instance) -> Vec<Advertised> {
         let own = self.own();
-        let mut told: Vec<Told> = Vec::new();
+        let mut advertised: Vec<Advertised> = Vec::new();
         let mut loopback = None;
         for (host, port) in instance.addresses() {
             let address = match self.rule_for(asker, host.ip(), &own) {
-                Some(rule) => Told { ip: rule.to(), zone: 0, port },
+                Some(rule) => Advertised { ip: rule.to(), zone: 0, port },
                 None if host.ip().is_loopback() => {
                     if !(asker.is_here && is_here(instance, &own)) {
                         loopback.get_or_insert(port);
                         continue;
                     }
-                    Told { ip: host.ip(), zone: 0, port }
+                    Advertised { ip: host.ip(), zone: 0, port }
                 }
                 None => match zone_for(asker, host) {
-                    Some(zone) => Told { ip: host.ip(), zone, port },
+                    Some(zone) => Advertised { ip: host.ip(), zone, port },
                     None => continue,
                 },
             };
-            if !told.contains(&address) {
-                told.push(address);
+            if !advertised.contains(&address) {
+                advertised.push(address);
             }
         }
-        if let Some(port) = loopback.filter(|_| told.is_empty() && is_here(instance, &own)) {
-            told.extend(self.reached(asker, port, &own));
+        if let Some(port) = loopback.filter(|_| advertised.is_empty() && is_here(instance, &own)) {
+            advertised.extend(self.reached(asker, port, &own));
         }
-        if told.len() > 1 {
+        if advertised.len() > 1 {
             let near = Near::of(asker, &own);
             let is_ipv4 = asker.host.ip().is_ipv4();
-            told.sort_by_key(|told| (!near.has(told.ip), told.ip.is_ipv4() != is_ipv4));
+            advertised.sort_by_key(|advertised| {
+                (!near.has(advertised.ip), advertised.ip.is_ipv4() != is_ipv4)
+            });
         }
-        told
+        advertised
     }
 
-    /// The entry of an instance that is the same for every asker in its audience.
+    /// The address of an instance, as far as it is the same for many askers.
     pub(super) fn fragment_of(&self, instance: &Instance) -> Fragment {
         let ip = instance.host.ip();
-        let audience = if !instance.is_only_at_host() {
-            Audience::Nobody
+        let has_rule = || self.rules.iter().any(|rule| rule.from().contains(&ip));
+        if !instance.is_only_at_host() {
+            Fragment::PerAsker
         } else if ip.is_loopback() {
             // Every asker on this machine is inside the network of any rule that covers loopback.
-            if instance.is_legacy() { Audience::Here } else { Audience::Nobody }
-        } else if is_link_local(ip) || self.rules.iter().any(|rule| rule.from().contains(&ip)) {
-            Audience::Nobody
+            match instance.is_legacy() {
+                true => Fragment::here(&ip.to_string(), &instance.port),
+                false => Fragment::PerAsker,
+            }
+        } else if has_rule() {
+            Fragment::PerAsker
+        } else if instance.host.is_link_local() {
+            Fragment::OnLink(instance.host.link())
+        } else if is_link_local(ip) {
+            Fragment::PerAsker
         } else {
-            Audience::All
-        };
-        Fragment::new(audience, &ip.to_string(), &instance.port)
+            Fragment::all(&ip.to_string(), &instance.port)
+        }
     }
 
-    /// The brine entry of an instance for this asker, or `None` if it has no address for them.
-    pub(super) fn entry_of(&self, asker: &Asker, instance: &Instance) -> Option<Vec<u8>> {
-        let told = self.addresses_of(asker, instance).into_iter().next()?;
-        let mut entry = Vec::new();
-        fragment::encode(&mut entry, &told.host(), &told.port).ok()?;
-        Some(entry)
+    /// The first address of an instance for this asker, or `None` if it has no address for them.
+    pub(super) fn best_address(&self, asker: &Asker, instance: &Instance) -> Option<Advertised> {
+        self.addresses_of(asker, instance).into_iter().next()
     }
 
     /// Whether an instance is at this address, as registered or as a rule replaces it.
     pub(super) fn is_at(&self, instance: &Instance, ip: IpAddr) -> bool {
         instance.is_at(ip)
             || self
-                .networks_told_as(ip)
+                .networks_replaced_by(ip)
                 .any(|network| instance.addresses().any(|(host, _)| network.contains(&host.ip())))
     }
 
     /// The networks whose addresses a rule replaces by this one.
-    pub(super) fn networks_told_as(&self, ip: IpAddr) -> impl Iterator<Item = IpNet> {
+    pub(super) fn networks_replaced_by(&self, ip: IpAddr) -> impl Iterator<Item = IpNet> {
         self.rules.iter().filter(move |rule| rule.to() == ip).map(AddressRule::from)
     }
 
@@ -152,10 +159,10 @@ impl Addressing {
     }
 
     /// The address at which `asker` reached the registry's machine.
-    fn reached(&self, asker: &Asker, port: Port, own: &[IpNet]) -> Option<Told> {
+    fn reached(&self, asker: &Asker, port: Port, own: &[IpNet]) -> Option<Advertised> {
         let reached = asker.reached?.to_canonical();
         let ip = self.rule_for(asker, reached, own).map_or(reached, AddressRule::to);
-        (!ip.is_loopback()).then_some(Told { ip, zone: 0, port })
+        (!ip.is_loopback()).then_some(Advertised { ip, zone: 0, port })
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::Host;
 use super::arrival::Arrival;
+use crate::host::Host;
 
 /// The transport of a request, which limits the length of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// The failure as a sentence for display, at `now`.
-    pub(crate) fn told(&self, now: Instant) -> String {
+    pub(crate) fn describe(&self, now: Instant) -> String {
         let age = now.saturating_duration_since(self.since).as_secs();
         let age = humantime::format_duration(Duration::from_secs(age)).to_string();
         let Self { error, times, .. } = self;

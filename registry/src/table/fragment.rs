@@ -1,61 +1,51 @@
-//! The part of an answer that describes one instance.
+//! The address of one instance, kept ready in its service's list.
 
-use rpyc_protocol::brine::{EncodeError, Writer};
 use rpyc_protocol::registry::Port;
+use rpyc_protocol::registry::reply::SmallEntry;
 
-/// The longest fragment that is kept: an IPv4 address with any port takes 26 bytes.
-const MAX_BYTES: usize = 30;
+use super::Asker;
 
-/// `(host, port)` as brine, encoded once instead of at every query, for askers that all get the
-/// same entry. A value of 32 bytes, so that the fragments of one service lie side by side.
+/// The address that an instance advertises, as far as it is the same for many askers. A value of 32
+/// bytes, so that the fragments of one service lie side by side.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fragment {
-    audience: Audience,
-    len: u8,
-    bytes: [u8; MAX_BYTES],
+pub(super) enum Fragment {
+    /// All askers get this entry.
+    All(SmallEntry),
+    /// Askers on the registry's own machine get this entry; for others it depends.
+    Here(SmallEntry),
+    /// Only askers on this link, or on the registry's own machine, get an address.
+    OnLink(u32),
+    /// The address depends on the asker.
+    PerAsker,
 }
 
-/// The askers that get the same entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Audience {
-    /// All askers.
-    All,
-    /// Askers on the registry's own machine.
-    Here,
-    /// No asker: the entry depends on the asker.
-    Nobody,
+/// What a [`Fragment`] says about one asker.
+pub(super) enum Choice<'f> {
+    /// The asker gets this entry.
+    Entry(&'f SmallEntry),
+    /// The instance has no address for the asker.
+    Nothing,
+    /// [`Addressing`](super::addressing::Addressing) decides.
+    Depends,
 }
 
 impl Fragment {
-    /// The entry of an instance for `audience`. An entry that is too long to keep has no audience.
-    pub(super) fn new(audience: Audience, host: &str, port: &Port) -> Self {
-        let mut fragment = Self { audience, len: 0, bytes: [0; MAX_BYTES] };
-        let mut entry = Vec::new();
-        let is_written = audience != Audience::Nobody && encode(&mut entry, host, port).is_ok();
-        match (u8::try_from(entry.len()), fragment.bytes.get_mut(..entry.len())) {
-            (Ok(len), Some(room)) if is_written => {
-                room.copy_from_slice(&entry);
-                fragment.len = len;
-            }
-            _ => fragment.audience = Audience::Nobody,
-        }
-        fragment
+    /// The same entry for all askers, unless it is too long to keep.
+    pub(super) fn all(host: &str, port: &Port) -> Self {
+        SmallEntry::new(host, port).map_or(Self::PerAsker, Self::All)
     }
 
-    /// The entry for this asker, if it is kept.
-    pub(super) fn told(&self, is_here: bool) -> Option<&[u8]> {
-        match self.audience {
-            Audience::All => {}
-            Audience::Here if is_here => {}
-            Audience::Here | Audience::Nobody => return None,
-        }
-        self.bytes.get(..usize::from(self.len))
+    /// The same entry for all askers on the registry's own machine, unless it is too long to keep.
+    pub(super) fn here(host: &str, port: &Port) -> Self {
+        SmallEntry::new(host, port).map_or(Self::PerAsker, Self::Here)
     }
-}
 
-/// Appends `(host, port)` as brine.
-pub(super) fn encode(out: &mut Vec<u8>, host: &str, port: &Port) -> Result<(), EncodeError> {
-    let mut out = Writer::new(out);
-    out.tuple(2)?.str(host)?;
-    port.encode(&mut out)
+    pub(super) fn choose(&self, asker: &Asker) -> Choice<'_> {
+        match self {
+            Self::All(entry) => Choice::Entry(entry),
+            Self::Here(entry) if asker.is_here => Choice::Entry(entry),
+            Self::OnLink(link) if !asker.is_here && asker.link != *link => Choice::Nothing,
+            Self::Here(_) | Self::OnLink(_) | Self::PerAsker => Choice::Depends,
+        }
+    }
 }

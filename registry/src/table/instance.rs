@@ -8,9 +8,9 @@ use std::time::Duration;
 use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::{Details, LeaseId, Target};
 
-use super::Host;
 use super::arrival::LatestArrival;
-use super::host::parse_host;
+use crate::host::Host;
+use crate::host::parse_host;
 use crate::store::Ticket;
 
 /// A server at one host and port, with the leases of its names.

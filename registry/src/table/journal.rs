@@ -26,7 +26,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// The same change, reported as one of another kind.
-    pub(crate) fn told_as(self, kind: EventKind) -> Self {
+    pub(crate) fn with_kind(self, kind: EventKind) -> Self {
         Self { kind, ..self }
     }
 }

@@ -8,7 +8,7 @@ use rpyc_protocol::registry::native::State;
 
 use super::clock::{Since, Tick};
 use super::instance::{Instance, Mark};
-use super::title::Title;
+use super::service_id::ServiceId;
 use crate::store::Ticket;
 
 /// A name served by an instance, until a deadline that moves with each renewal.
@@ -21,7 +21,7 @@ use crate::store::Ticket;
 pub(crate) struct Lease {
     /// Numbers rise with time and are never reused.
     pub(crate) id: u64,
-    pub(crate) service: Arc<Title>,
+    pub(crate) service: Arc<ServiceId>,
     pub(crate) instance: Arc<Instance>,
     pub(crate) since: Since,
     deadline: AtomicU64,
@@ -29,7 +29,7 @@ pub(crate) struct Lease {
     /// it.
     queued: AtomicU64,
     /// The lease's position in its service; only the service reads and writes it.
-    rank: AtomicU32,
+    position: AtomicU32,
     suspicion: AtomicU8,
 }
 
@@ -47,7 +47,7 @@ const ENDED: u64 = 0;
 impl Lease {
     pub(crate) fn new(
         id: u64,
-        service: Arc<Title>,
+        service: Arc<ServiceId>,
         instance: Arc<Instance>,
         since: Since,
         deadline: Tick,
@@ -59,13 +59,13 @@ impl Lease {
             since,
             deadline: AtomicU64::new(deadline.get()),
             queued: AtomicU64::new(0),
-            rank: AtomicU32::new(0),
+            position: AtomicU32::new(0),
             suspicion: AtomicU8::new(0),
         }
     }
 
     /// The number of its service, which rises in the order in which names appear.
-    pub(crate) fn service_id(&self) -> u64 {
+    pub(crate) fn service_number(&self) -> u64 {
         self.service.number
     }
 
@@ -108,8 +108,8 @@ impl Lease {
         &self.queued
     }
 
-    pub(super) fn rank(&self) -> &AtomicU32 {
-        &self.rank
+    pub(super) fn position(&self) -> &AtomicU32 {
+        &self.position
     }
 
     /// The change that must be durable before a renewal is acknowledged.

@@ -149,18 +149,18 @@ mod tests {
     use rpyc_protocol::ServiceName;
     use rpyc_protocol::registry::Port;
 
-    use super::super::Host;
     use super::super::clock::LeaseClock;
     use super::super::instance::Instance;
-    use super::super::title::Title;
+    use super::super::service_id::ServiceId;
     use super::*;
+    use crate::host::Host;
 
     fn lease(id: u64) -> Arc<Lease> {
         let place = (Host::new([10, 0, 0, 1].into(), 0), Port::tcp(1).unwrap());
         let instance = Arc::new(Instance::new(1, place, None, 0));
-        let title = Arc::new(Title { name: ServiceName::new("a").unwrap(), number: 1 });
+        let service_id = Arc::new(ServiceId { name: ServiceName::new("a").unwrap(), number: 1 });
         let since = LeaseClock::new(Instant::now()).since(Instant::now());
-        Arc::new(Lease::new(id, title, instance, since, Tick::FIRST))
+        Arc::new(Lease::new(id, service_id, instance, since, Tick::FIRST))
     }
 
     fn at(millis: u64) -> Tick {

@@ -9,7 +9,7 @@ use rpyc_protocol::registry::native::State;
 
 use super::fragment::Fragment;
 use super::lease::Lease;
-use super::title::Title;
+use super::service_id::ServiceId;
 use super::turn::Turn;
 
 /// Whether and when answers include an instance.
@@ -71,8 +71,8 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// The title, if the service has any lease.
-    pub(super) fn title(&self) -> Option<&Arc<Title>> {
+    /// The id, if the service has any lease.
+    pub(super) fn id(&self) -> Option<&Arc<ServiceId>> {
         self.slots.first().map(|slot| &slot.lease.service)
     }
 
@@ -149,12 +149,12 @@ impl Service {
     /// Records the position of a lease in the lease.
     fn settle(&self, at: usize) {
         if let Some(slot) = self.slots.get(at) {
-            slot.lease.rank().store(u32::try_from(at).unwrap_or(u32::MAX), Ordering::Relaxed);
+            slot.lease.position().store(u32::try_from(at).unwrap_or(u32::MAX), Ordering::Relaxed);
         }
     }
 
     fn position(&self, lease: &Lease) -> Option<usize> {
-        let at = index(lease.rank().load(Ordering::Relaxed));
+        let at = index(lease.position().load(Ordering::Relaxed));
         self.slots.get(at).is_some_and(|slot| slot.lease.id == lease.id).then_some(at)
     }
 
@@ -201,22 +201,32 @@ impl Service {
         }
     }
 
-    /// All leases by rank, each part in the order of the leases' numbers.
-    pub(super) fn ranks(&self) -> [Vec<Arc<Lease>>; 3] {
-        [self.first(), self.last(), self.never()].map(in_order)
+    /// The slots of a rank.
+    pub(super) fn of_rank(&self, rank: Rank) -> &[Slot] {
+        match rank {
+            Rank::First => self.first(),
+            Rank::Last => self.last(),
+            Rank::Never => self.never(),
+        }
     }
 
-    /// All leases, in the order of their numbers.
-    pub(super) fn all(&self) -> Vec<Arc<Lease>> {
-        in_order(&self.slots)
+    /// All slots.
+    pub(super) fn all(&self) -> &[Slot] {
+        &self.slots
     }
 }
 
-fn in_order(slots: &[Slot]) -> Vec<Arc<Lease>> {
-    let mut leases: Vec<_> = slots.iter().map(|slot| Arc::clone(&slot.lease)).collect();
+/// Up to `max` leases with numbers above `after`, in the order of their numbers. Takes one pass,
+/// and clones no others.
+pub(super) fn leases_in_order(slots: &[Slot], after: u64, max: usize) -> Vec<Arc<Lease>> {
+    let mut found: Vec<_> = slots.iter().filter(|slot| slot.lease.id > after).collect();
+    if found.len() > max {
+        found.select_nth_unstable_by_key(max, |slot| slot.lease.id);
+        found.truncate(max);
+    }
     // Sorting a sorted list costs one pass.
-    leases.sort_by_key(|lease| lease.id);
-    leases
+    found.sort_by_key(|slot| slot.lease.id);
+    found.into_iter().map(|slot| Arc::clone(&slot.lease)).collect()
 }
 
 fn index(number: u32) -> usize {
@@ -231,22 +241,22 @@ mod tests {
     use rpyc_protocol::ServiceName;
     use rpyc_protocol::registry::Port;
 
-    use super::super::Host;
     use super::super::clock::{LeaseClock, Tick};
-    use super::super::fragment::Audience;
     use super::super::instance::Instance;
     use super::*;
+    use crate::host::Host;
 
     fn leases(count: u64) -> Vec<Arc<Lease>> {
         let place = (Host::new([10, 0, 0, 1].into(), 0), Port::tcp(1).unwrap());
         let instance = Arc::new(Instance::new(1, place, None, 0));
-        let title = Arc::new(Title { name: ServiceName::new("a").unwrap(), number: 1 });
+        let service_id = Arc::new(ServiceId { name: ServiceName::new("a").unwrap(), number: 1 });
         let since = LeaseClock::new(Instant::now()).since(Instant::now());
         let lease = |id| {
-            let (title, instance) = (Arc::clone(&title), Arc::clone(&instance));
-            Arc::new(Lease::new(id, title, instance, since, Tick::FIRST))
+            let (service_id, instance) = (Arc::clone(&service_id), Arc::clone(&instance));
+            Arc::new(Lease::new(id, service_id, instance, since, Tick::FIRST))
         };
-        (0..count).map(lease).collect()
+        // As in a table, numbers begin with 1.
+        (1..=count).map(lease).collect()
     }
 
     fn rank(number: u8) -> Option<Rank> {
@@ -266,18 +276,19 @@ mod tests {
                 let (lease, rank) = (&leases[which], rank(number));
                 match (ranks[which], rank) {
                     (None, Some(rank)) => {
-                        let fragment = Fragment::new(Audience::Nobody, "", &lease.instance.port);
+                        let fragment = Fragment::PerAsker;
                         service.add(lease, fragment, rank);
                     }
                     (Some(_), Some(rank)) => service.place(lease, rank),
                     (there, None) => prop_assert_eq!(service.remove(lease), there.is_some()),
                 }
                 ranks[which] = rank;
-                let told = service.ranks().map(|part| part.iter().map(|it| it.id).collect::<Vec<_>>());
-                for (part, rank) in told.iter().zip([Rank::First, Rank::Last, Rank::Never]) {
+                for rank in [Rank::First, Rank::Last, Rank::Never] {
+                    let part = leases_in_order(service.of_rank(rank), 0, usize::MAX);
+                    let part: Vec<_> = part.iter().map(|lease| lease.id).collect();
                     let expected = (0..20).filter(|it| ranks[*it] == Some(rank));
-                    let expected: Vec<_> = expected.map(|it| u64::try_from(it).unwrap()).collect();
-                    prop_assert_eq!(part, &expected);
+                    let expected: Vec<_> = expected.map(|it| u64::try_from(it).unwrap() + 1).collect();
+                    prop_assert_eq!(part, expected);
                 }
                 prop_assert!(service.slots.capacity() <= 2 * service.slots.len().max(1) + 1);
             }
@@ -289,11 +300,11 @@ mod tests {
         let leases = leases(50);
         let mut service = Service::default();
         for lease in &leases {
-            let fragment = Fragment::new(Audience::All, "10.0.0.1", &lease.instance.port);
+            let fragment = Fragment::all("10.0.0.1", &lease.instance.port);
             service.add(lease, fragment, Rank::First);
         }
-        let told: Vec<_> = service.first().iter().map(|slot| slot.lease.id).collect();
-        assert_eq!(told, (0..50).collect::<Vec<_>>());
+        let order: Vec<_> = service.first().iter().map(|slot| slot.lease.id).collect();
+        assert_eq!(order, (1..=50).collect::<Vec<_>>());
     }
 
     #[test]

@@ -17,20 +17,20 @@ pub(super) struct Turn(
 impl Turn {
     /// The index of the first of `len` members to return.
     pub(super) fn first(&self, len: usize) -> usize {
-        let (start, told) = self.get();
-        (start + told) % len.max(1)
+        let (start, returned) = self.get();
+        (start + returned) % len.max(1)
     }
 
-    /// Records that `told` of `len` members have been returned.
-    pub(super) fn advance(&self, told: usize, len: usize) {
+    /// Records that `returned` of `len` members have been returned.
+    pub(super) fn advance(&self, returned: usize, len: usize) {
         let (start, before) = self.get();
-        let (start, told) = if before + told >= len {
+        let (start, returned) = if before + returned >= len {
             ((start + 1) % len.max(1), 0)
         } else {
-            (start, before + told)
+            (start, before + returned)
         };
         let half = |number: usize| u64::from(u32::try_from(number).unwrap_or(0));
-        self.0.store(half(start) << 32 | half(told), Ordering::Relaxed);
+        self.0.store(half(start) << 32 | half(returned), Ordering::Relaxed);
     }
 
     fn get(&self) -> (usize, usize) {

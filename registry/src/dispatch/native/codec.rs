@@ -65,7 +65,14 @@ impl Dispatcher {
         let reply = match answer {
             Answer::Changed(count) => Reply { changed: Some(count), ..Reply::default() },
             Answer::Done => Reply::default(),
-            Answer::Found(found) => Reply { revision: Some(before), ..Reply::from(found) },
+            Answer::Page(page) => Reply {
+                revision: Some(before),
+                truncated: page.next.is_some(),
+                services: Some(page.services),
+                next: page.next,
+                count: page.count,
+                ..Reply::default()
+            },
             Answer::Granted(lease) => {
                 let has_check = wait.as_ref().is_some_and(|wait| !wait.addresses.is_empty());
                 granted = has_check.then(|| lease.clone());
@@ -73,8 +80,8 @@ impl Dispatcher {
             }
             Answer::Status(status) => Reply { status: Some(status), ..Reply::default() },
             Answer::Watch(names) => {
-                let told = (&self.directory, &self.lines);
-                let watch = Watch::new(told, *asker, names, since, envelope.id);
+                let source = (&self.directory, &self.notifications);
+                let watch = Watch::new(source, *asker, names, since, envelope.id);
                 return Ok(Outcome::Watch(Box::new(watch)));
             }
         };

@@ -5,11 +5,24 @@ use rpyc_protocol::registry::native::{
 };
 
 use crate::access::{Principal, Proof};
-use crate::table::{Extent, json_len};
+use crate::table::{Extent, Sizes};
 
 /// The most bytes of one native reply over TCP; the rest comes in further pages. Each connection
 /// may have one unsent reply, so the number of connections times this bounds the memory.
 const PAGE_BYTES: usize = 32 << 10;
+
+/// The bytes that the parts of a page take, each with a comma.
+pub(super) const JSON_SIZES: Sizes = Sizes {
+    service: |name| {
+        let service = native::Service { name: name.to_owned(), instances: Vec::new() };
+        json_len(&service) + 1
+    },
+    instance: |instance| json_len(instance) + 1,
+};
+
+fn json_len(value: &impl serde::Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |json| json.len())
+}
 
 /// The number of bytes that a reply may have.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +66,7 @@ impl Envelope {
             after: page.after.unwrap_or_default(),
             limit: limit.unwrap_or(usize::MAX),
             budget: self.room.bytes.saturating_sub(self.page_head_len(revision)),
+            sizes: JSON_SIZES,
         }
     }
 

@@ -2,12 +2,12 @@
 
 mod codec;
 mod envelope;
-mod lines;
+mod notification_cache;
 mod refusal;
 mod request;
 mod watch;
 
 pub(super) use envelope::Envelope;
-pub(super) use lines::Lines;
+pub(super) use notification_cache::NotificationCache;
 pub(crate) use refusal::not_ready;
 pub use watch::Watch;

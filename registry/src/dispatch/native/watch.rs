@@ -7,7 +7,8 @@ use std::time::Instant;
 use rpyc_protocol::registry::native::{Cursor, EventKind, Filter, Revision};
 use rpyc_protocol::{FoldedName, ServiceName};
 
-use super::lines::{Lines, write_own};
+use super::envelope::JSON_SIZES;
+use super::notification_cache::{NotificationCache, write_own};
 use crate::table::{Asker, Directory, Entry, Extent, Follower, Names, Selection};
 
 /// The most changes in one batch of notifications.
@@ -21,54 +22,54 @@ const PAGE_BYTES: usize = 32 << 10;
 #[derive(Debug)]
 pub struct Watch {
     follower: Follower,
-    lines: Arc<Lines>,
+    notifications: Arc<NotificationCache>,
     asker: Asker,
-    whom: Whom,
+    scope: WatchScope,
     id: Option<u64>,
-    place: Place,
+    position: Position,
 }
 
 /// The names that a watch follows, in little memory.
 #[derive(Debug)]
-enum Whom {
+enum WatchScope {
     One(ServiceName),
     Like(Box<Names>),
 }
 
 /// The position of a watcher.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum Position {
     /// It resumes from a revision that this table does not know.
     Lost,
     /// It is receiving the instances that exist; the changes after revision `from` follow.
-    Learning { after: Cursor, from: u64 },
+    Initial { after: Cursor, from: u64 },
     /// It has every change up to this revision.
     Following(u64),
 }
 
 impl Watch {
     pub(super) fn new(
-        (directory, lines): (&Arc<Directory>, &Arc<Lines>),
+        (directory, notifications): (&Arc<Directory>, &Arc<NotificationCache>),
         asker: Asker,
         names: Names,
         since: Option<Revision>,
         id: Option<u64>,
     ) -> Self {
-        let (whom, name) = match names {
-            Names::One(name) => (Whom::One(name.to_name()), Some(name.to_name())),
-            names @ Names::Like { .. } => (Whom::Like(Box::new(names)), None),
+        let (scope, name) = match names {
+            Names::One(name) => (WatchScope::One(name.to_name()), Some(name.to_name())),
+            names @ Names::Like { .. } => (WatchScope::Like(Box::new(names)), None),
         };
         // Created before the revision is read, so that it misses no later change.
         let follower = Follower::new(directory, name);
         let now = directory.revision();
-        let place = match since {
-            None => Place::beginning(now.number),
+        let position = match since {
+            None => Position::beginning(now.number),
             Some(since) if since.store == now.store && since.number <= now.number => {
-                Place::Following(since.number)
+                Position::Following(since.number)
             }
-            Some(_) => Place::Lost,
+            Some(_) => Position::Lost,
         };
-        Self { follower, lines: Arc::clone(lines), asker, whom, id, place }
+        Self { follower, notifications: Arc::clone(notifications), asker, scope, id, position }
     }
 
     /// Waits until there is something to send.
@@ -77,104 +78,104 @@ impl Watch {
     /// Cancel safe. After a poll, poll it again when it wakes, or drop it: it may have to wake
     /// other watchers.
     pub async fn changed(&self) {
-        if let Place::Following(number) = self.place {
+        if let Position::Following(number) = self.position {
             self.follower.moved_from(number).await;
         }
     }
 
     /// Writes the next notifications. Returns whether to call it again at once.
     pub fn lines(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
-        match self.place {
-            Place::Lost => {
+        match self.position {
+            Position::Lost => {
                 let newest = self.follower.directory().revision().number;
-                self.tell(newest, EventKind::Reset, out);
-                self.place = Place::beginning(newest);
+                self.note_position(newest, EventKind::Reset, out);
+                self.position = Position::beginning(newest);
                 true
             }
-            Place::Learning { after, from } => {
-                self.learn(now, after, from, out);
+            Position::Initial { after, from } => {
+                self.write_initial(now, after, from, out);
                 true
             }
-            Place::Following(number) => self.follow(now, number, out),
+            Position::Following(number) => self.follow(now, number, out),
         }
     }
 
     /// Writes that nothing has changed, and up to which revision.
     pub fn nothing_new(&mut self, out: &mut Vec<u8>) {
-        if let Place::Following(number) = self.place {
+        if let Position::Following(number) = self.position {
             // Changes of other names move the position too, so that the watcher does not fall
             // behind.
             let number = self.follower.known_to(number);
-            self.place = Place::Following(number);
-            self.tell(number, EventKind::Current, out);
+            self.position = Position::Following(number);
+            self.note_position(number, EventKind::Current, out);
         }
     }
 
-    fn learn(&mut self, now: Instant, after: Cursor, from: u64, out: &mut Vec<u8>) {
+    fn write_initial(&mut self, now: Instant, after: Cursor, from: u64, out: &mut Vec<u8>) {
         let directory = self.follower.directory();
-        let one = match &self.whom {
+        let one = match &self.scope {
             // A folded name is always valid.
-            Whom::One(name) => FoldedName::new(name.as_str()).ok().map(Names::One),
-            Whom::Like(_) => None,
+            WatchScope::One(name) => FoldedName::new(name.as_str()).ok().map(Names::One),
+            WatchScope::Like(_) => None,
         };
-        let names = match (&one, &self.whom) {
+        let names = match (&one, &self.scope) {
             (Some(one), _) => one,
-            (None, Whom::Like(names)) => names,
-            (None, Whom::One(_)) => return,
+            (None, WatchScope::Like(names)) => names,
+            (None, WatchScope::One(_)) => return,
         };
         let filter = Filter::default();
         let selection = Selection {
             names,
+            among: None,
             only: None,
-            target: None,
             filter: &filter,
             with_hidden: true,
             is_full: true,
         };
-        let extent = Extent { after, limit: usize::MAX, budget: PAGE_BYTES };
-        let found = directory.select(now, &self.asker, &selection, extent);
+        let extent = Extent { after, limit: usize::MAX, budget: PAGE_BYTES, sizes: JSON_SIZES };
+        let page = directory.select(now, &self.asker, &selection, extent);
         let revision = directory.journal.at(from);
-        for service in found.services {
+        for service in page.services {
             for instance in service.instances {
-                let told = Some((service.name.clone(), instance));
-                write_own(self.id, revision, EventKind::Added, told, out);
+                let content = Some((service.name.clone(), instance));
+                write_own(self.id, revision, EventKind::Added, content, out);
             }
         }
-        self.place = match found.next {
-            Some(after) => Place::Learning { after, from },
+        self.position = match page.next {
+            Some(after) => Position::Initial { after, from },
             None => {
-                self.tell(from, EventKind::Current, out);
-                Place::Following(from)
+                self.note_position(from, EventKind::Current, out);
+                Position::Following(from)
             }
         };
     }
 
     fn follow(&mut self, now: Instant, number: u64, out: &mut Vec<u8>) -> bool {
         let directory = self.follower.directory();
-        let are_meant = |name: &str| match &self.whom {
-            Whom::One(one) => one.as_str() == name,
-            Whom::Like(names) => names.include(name),
+        let are_meant = |name: &str| match &self.scope {
+            WatchScope::One(one) => one.as_str() == name,
+            WatchScope::Like(names) => names.include(name),
         };
         let Some(news) = self.follower.news(number, BATCH, are_meant) else {
-            self.place = Place::Lost;
+            self.position = Position::Lost;
             return true;
         };
         for entry in coalesce(news.entries) {
-            self.lines.write((now, directory), (&self.asker, self.id), &entry, out);
+            self.notifications.write((now, directory), (&self.asker, self.id), &entry, out);
         }
-        self.place = Place::Following(news.place);
+        self.position = Position::Following(news.place);
         news.has_more
     }
 
-    fn tell(&self, number: u64, kind: EventKind, out: &mut Vec<u8>) {
+    fn note_position(&self, number: u64, kind: EventKind, out: &mut Vec<u8>) {
         let revision = self.follower.directory().journal.at(number);
         write_own(self.id, revision, kind, None, out);
     }
 }
 
-impl Place {
+impl Position {
     fn beginning(from: u64) -> Self {
-        Self::Learning { after: Cursor::default(), from }
+        Self::Initial { after: Cursor::default(), from }
     }
 }
 
@@ -188,7 +189,7 @@ fn coalesce(entries: Vec<Entry>) -> Vec<Entry> {
         let span = spans.entry(entry.lease.id).or_insert((entry.kind, at));
         span.1 = at;
     }
-    let told = entries.into_iter().enumerate().filter_map(|(at, entry)| {
+    let last = entries.into_iter().enumerate().filter_map(|(at, entry)| {
         let (first, last) = *spans.get(&entry.lease.id)?;
         let is_last = at == last;
         let kind = match (first, entry.kind) {
@@ -198,7 +199,7 @@ fn coalesce(entries: Vec<Entry>) -> Vec<Entry> {
             (EventKind::Added, _) => EventKind::Added,
             (_, kind) => kind,
         };
-        is_last.then(|| entry.told_as(kind))
+        is_last.then(|| entry.with_kind(kind))
     });
-    told.collect()
+    last.collect()
 }

@@ -36,7 +36,7 @@ pub(crate) enum Readiness<'a> {
     /// It can: serve it.
     Ready(&'a Arc<Dispatcher>),
     /// It cannot: send this reply.
-    Tell(Vec<u8>),
+    Reply(Vec<u8>),
     /// It cannot, and must be silent: a legacy client would take any reply for "no servers".
     Silent,
 }
@@ -75,7 +75,7 @@ impl Reception {
     pub(crate) fn readiness(&self, asker: &Asker, message: &[u8]) -> Readiness<'_> {
         match self.dispatcher() {
             Some(dispatcher) => Readiness::Ready(dispatcher),
-            None => not_ready(asker, message).map_or(Readiness::Silent, Readiness::Tell),
+            None => not_ready(asker, message).map_or(Readiness::Silent, Readiness::Reply),
         }
     }
 

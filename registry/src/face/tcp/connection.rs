@@ -14,10 +14,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::arrival_order::{PATIENCE, Waiting};
 use super::failure::Failure;
 use super::framing::{Frame, Framing};
 use super::idle::ConnectionGuard;
-use super::line::{InLine, PATIENCE};
 use crate::counters::Loss;
 use crate::dispatch::{Outcome, Watch};
 use crate::face::Reception;
@@ -44,8 +44,8 @@ pub(super) struct Connection<S> {
     peer: SocketAddr,
     reception: Arc<Reception>,
     pub(super) guard: ConnectionGuard,
-    /// Its position in the line of its host, until its first request has been served.
-    line: Option<InLine>,
+    /// Its position among the connections of its host, until its first request has been served.
+    waiting: Option<Waiting>,
     accepted: Instant,
     /// When the first bytes arrived, if the system stamps them, until the first request is served.
     first_bytes: Option<Instant>,
@@ -76,17 +76,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         stream: S,
         (peer, asker): (SocketAddr, Asker),
         reception: Arc<Reception>,
-        (guard, line): (ConnectionGuard, InLine),
+        (guard, waiting): (ConnectionGuard, Waiting),
         stop: CancellationToken,
     ) -> Self {
-        let (line, accepted, framing) = (Some(line), Instant::now(), Framing::new());
+        let (waiting, accepted, framing) = (Some(waiting), Instant::now(), Framing::new());
         Self {
             stream,
             asker,
             peer,
             reception,
             guard,
-            line,
+            waiting,
             accepted,
             first_bytes: None,
             stop,
@@ -96,9 +96,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Serves the client until it has its answer, leaves, is too slow or must make room.
     pub(super) async fn run(mut self) {
-        let (given_up, stop) = (self.guard.given_up(), self.stop.clone());
+        let (displaced, stop) = (self.guard.displaced(), self.stop.clone());
         let displaced = async {
-            given_up.cancelled().await;
+            displaced.cancelled().await;
             if stop.is_cancelled() {
                 // A request that has begun may finish.
                 std::future::pending::<()>().await;
@@ -110,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             served = self.serve() => served,
         };
         let served = match served {
-            Ok(Some(watch)) => self.tell(watch).await,
+            Ok(Some(watch)) => self.notify(watch).await,
             served => served.map(drop),
         };
         if let Err(failure) = served {
@@ -164,14 +164,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 deadline = deadline.min(Instant::now() + REQUEST_DEADLINE);
             }
             let stop = self.stop.clone();
-            let (is_in_line, patience) = (self.line.is_some(), self.accepted + PATIENCE);
+            let (is_waiting, patience) = (self.waiting.is_some(), self.accepted + PATIENCE);
             let received = tokio::select! {
                 biased;
                 // A client that has not begun a request loses nothing.
                 () = stop.cancelled(), if !had_begun => return Ok(None),
                 received = timeout_at(deadline, self.receive()) => received,
-                () = sleep_until(patience), if is_in_line => {
-                    self.line = None;
+                () = sleep_until(patience), if is_waiting => {
+                    self.waiting = None;
                     continue;
                 }
             };
@@ -218,7 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let reception = Arc::clone(&self.reception);
         let dispatcher = match reception.readiness(&self.asker, message) {
             Readiness::Ready(dispatcher) => dispatcher,
-            Readiness::Tell(told) => {
+            Readiness::Reply(told) => {
                 self.send(&[&told, line_end].concat()).await?;
                 return Ok(Next::Request);
             }
@@ -226,12 +226,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 .await
                 .map_err(|_elapsed| Failure::NotReady)?,
         };
-        let line = self.wait_in_line().await;
+        let waiting = self.wait_for_earlier().await;
         let mut reply = Vec::new();
         let now = Instant::now().into_std();
         let outcome = dispatcher.handle(now, &self.asker, message, &mut reply);
         // Later requests see the change, durable or not.
-        drop(line);
+        drop(waiting);
         let answer = match outcome {
             Outcome::Reply(bytes) => bytes.to_vec(),
             Outcome::Deferred(deferred, bytes) => {
@@ -247,15 +247,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Waits until the connections that its host opened before have been served, if the first
     /// request of this one came soon. Later connections of the host wait until the result is
     /// dropped.
-    async fn wait_in_line(&mut self) -> Option<InLine> {
+    async fn wait_for_earlier(&mut self) -> Option<Waiting> {
         let received = self.first_bytes.take().unwrap_or_else(Instant::now);
         self.asker.arrival =
             Arrival::over_connection(self.accepted.into_std(), received.into_std());
-        let mut line = self.line.take();
-        if let Some(line) = &mut line {
-            line.first().await;
+        let mut waiting = self.waiting.take();
+        if let Some(waiting) = &mut waiting {
+            waiting.first().await;
         }
-        line
+        waiting
     }
 
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {

@@ -31,7 +31,7 @@ struct Holder {
     peer: SocketAddr,
     known_active_at: u64,
     active_at: Arc<AtomicU64>,
-    give_up: CancellationToken,
+    displace: CancellationToken,
 }
 
 /// Counts one connection until it is dropped.
@@ -41,7 +41,7 @@ pub(crate) struct ConnectionGuard {
     id: u64,
     /// In nanoseconds since the start.
     active_at: Arc<AtomicU64>,
-    give_up: CancellationToken,
+    displace: CancellationToken,
 }
 
 impl ConnectionCount {
@@ -64,18 +64,18 @@ impl ConnectionCount {
         let displaced = if is_full { taken.displace() } else { None };
         let id = taken.next_id;
         taken.next_id += 1;
-        let give_up = stop.child_token();
+        let displace = stop.child_token();
         let active_at = Arc::new(AtomicU64::new(now));
         taken.by_activity.insert((now, id));
         let holder = Holder {
             peer,
             known_active_at: now,
             active_at: Arc::clone(&active_at),
-            give_up: give_up.clone(),
+            displace: displace.clone(),
         };
         taken.holders.insert(id, holder);
         drop(taken);
-        (ConnectionGuard { count: Arc::clone(self), id, active_at, give_up }, displaced)
+        (ConnectionGuard { count: Arc::clone(self), id, active_at, displace }, displaced)
     }
 
     fn nanos(&self, at: Instant) -> u64 {
@@ -94,7 +94,7 @@ impl Taken {
             let active_at = self.holders.get(&id)?.active_at.load(Ordering::Relaxed);
             if active_at == known_active_at {
                 let holder = self.holders.remove(&id)?;
-                holder.give_up.cancel();
+                holder.displace.cancel();
                 return Some(holder.peer);
             }
             if let Some(holder) = self.holders.get_mut(&id) {
@@ -112,8 +112,8 @@ impl ConnectionGuard {
     }
 
     /// A token that is cancelled when the connection must be closed.
-    pub(crate) fn given_up(&self) -> CancellationToken {
-        self.give_up.clone()
+    pub(crate) fn displaced(&self) -> CancellationToken {
+        self.displace.clone()
     }
 }
 
@@ -146,8 +146,8 @@ mod tests {
         first.is_active(at(2));
         let (third, displaced) = count.take(at(3), peer(3), &stop);
         assert_eq!(displaced, Some(peer(2)));
-        assert!(second.given_up().is_cancelled());
-        assert!(!first.given_up().is_cancelled());
+        assert!(second.displaced().is_cancelled());
+        assert!(!first.displaced().is_cancelled());
         // Dropping the cancelled connection does not subtract it again.
         drop(second);
         let (_fourth, displaced) = count.take(at(4), peer(4), &stop);

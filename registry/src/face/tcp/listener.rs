@@ -1,4 +1,4 @@
-//! Accepts connections, counts them and adds each to the line of its host.
+//! Accepts connections, counts them, and puts those of a host in order.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,26 +9,27 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::arrival_order::ArrivalOrder;
 use super::connection::Connection;
 use super::idle::ConnectionCount;
-use super::line::Lines;
 use crate::counters::Loss;
 use crate::face::Reception;
 use crate::face::reception::SOCKET_ERROR_PAUSE;
-use crate::table::{Arrival, Asker, Host, Transport};
+use crate::host::Host;
+use crate::table::{Arrival, Asker, Transport};
 
 /// The state of the connections of all listeners: their number, and the order in which the first
 /// requests of each host are served.
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
     count: Arc<ConnectionCount>,
-    lines: Arc<Lines>,
+    order: Arc<ArrivalOrder>,
 }
 
 impl Connections {
     /// Creates the state, with room for `limit` connections.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { count: Arc::new(ConnectionCount::new(limit)), lines: Arc::default() }
+        Self { count: Arc::new(ConnectionCount::new(limit)), order: Arc::default() }
     }
 }
 
@@ -101,7 +102,7 @@ fn admit(
         let why = "idle longest when another connection came";
         reception.lost(accepted.into_std(), Loss::Displaced, displaced, why);
     }
-    let line = connections.lines.join(asker.host);
+    let waiting = connections.order.join(asker.host);
     let who = (peer, asker);
-    Some(Connection::new(stream, who, Arc::clone(reception), (guard, line), stop.clone()))
+    Some(Connection::new(stream, who, Arc::clone(reception), (guard, waiting), stop.clone()))
 }

@@ -1,10 +1,10 @@
 //! TCP: one legacy request a connection, or any number of native ones.
 
+mod arrival_order;
 mod connection;
 mod failure;
 mod framing;
 mod idle;
-mod line;
 mod listener;
 mod watching;
 

@@ -18,10 +18,10 @@ const WATCH_HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The least time between notifications while changes go on; changes in between are sent together.
 /// So ten thousand watchers take one processor, not all of them.
-const TOLD_EVERY: Duration = Duration::from_millis(100);
+const NOTIFY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The number of notifications in a burst that are sent at once.
-const TOLD_AT_ONCE: u32 = 5;
+const BURST: u32 = 5;
 
 /// The reason why a watcher wakes.
 enum Woken {
@@ -32,24 +32,24 @@ enum Woken {
 }
 
 /// Limits how often a watcher is notified.
-struct Pace {
-    /// When the next notification would be due if each had taken [`TOLD_EVERY`].
+struct Pacing {
+    /// When the next notification would be due if each had taken [`NOTIFY_INTERVAL`].
     due: Instant,
 }
 
-impl Pace {
+impl Pacing {
     fn new(now: Instant) -> Self {
         Self { due: now }
     }
 
-    fn told(&mut self, now: Instant) {
-        self.due = self.due.max(now) + TOLD_EVERY;
+    fn note(&mut self, now: Instant) {
+        self.due = self.due.max(now) + NOTIFY_INTERVAL;
     }
 
     /// The end of the pause that is due now, if any.
     fn pause(&self, now: Instant) -> Option<Instant> {
         let ahead = self.due.saturating_duration_since(now);
-        let too_much = ahead.checked_sub(TOLD_EVERY * (TOLD_AT_ONCE - 1))?;
+        let too_much = ahead.checked_sub(NOTIFY_INTERVAL * (BURST - 1))?;
         (!too_much.is_zero()).then(|| now + too_much)
     }
 }
@@ -57,14 +57,14 @@ impl Pace {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Sends notifications until the client leaves or reads too slowly, the connection must make
     /// room, or the registry ends.
-    pub(super) async fn tell(&mut self, mut watch: Box<Watch>) -> Result<(), Failure> {
-        let give_up = self.guard.given_up();
-        let mut given_up = pin!(give_up.cancelled());
+    pub(super) async fn notify(&mut self, mut watch: Box<Watch>) -> Result<(), Failure> {
+        let displace = self.guard.displaced();
+        let mut displaced = pin!(displace.cancelled());
         // Reset only when it fires and for a pause, so that a notification sets no timer.
         let mut timer = pin!(sleep(WATCH_HEARTBEAT));
-        let mut told_at = Instant::now();
-        let (mut has_told, mut is_pausing) = (true, false);
-        let mut pace = Pace::new(told_at);
+        let mut notified_at = Instant::now();
+        let (mut has_notified, mut is_pausing) = (true, false);
+        let mut pacing = Pacing::new(notified_at);
         // Holds no memory between notifications.
         let mut lines = Vec::new();
         loop {
@@ -75,11 +75,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     // Usually a change is ready, and then nothing else is polled. After a
                     // notification the order is reversed, so that a busy watcher still notices its
                     // end.
-                    let (is_first, is_last) = (!has_told && !is_pausing, has_told && !is_pausing);
+                    let (is_first, is_last) =
+                        (!has_notified && !is_pausing, has_notified && !is_pausing);
                     if is_first && changed.as_mut().poll(cx).is_ready() {
                         return Poll::Ready(Woken::Changed);
                     }
-                    if given_up.as_mut().poll(cx).is_ready() {
+                    if displaced.as_mut().poll(cx).is_ready() {
                         return Poll::Ready(Woken::Ended);
                     }
                     if let Poll::Ready(received) = receiving.as_mut().poll(cx) {
@@ -91,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     if is_last && changed.as_mut().poll(cx).is_ready() {
                         return Poll::Ready(Woken::Changed);
                     }
-                    has_told = false;
+                    has_notified = false;
                     Poll::Pending
                 })
                 .await
@@ -106,10 +107,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     _ => self.forget_received(),
                 },
                 Woken::Due if is_pausing => is_pausing = false,
-                Woken::Due if told_at + WATCH_HEARTBEAT <= now => watch.nothing_new(&mut lines),
+                Woken::Due if notified_at + WATCH_HEARTBEAT <= now => watch.nothing_new(&mut lines),
                 Woken::Due => {}
                 Woken::Changed => {
-                    if let Some(until) = pace.pause(now) {
+                    if let Some(until) = pacing.pause(now) {
                         timer.as_mut().reset(until);
                         is_pausing = true;
                     }
@@ -118,19 +119,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if is_pausing {
                 continue;
             }
-            let (mut has_more, before) = (true, told_at);
+            let (mut has_more, before) = (true, notified_at);
             while has_more {
                 has_more = watch.lines(now.into_std(), &mut lines);
                 if !lines.is_empty() {
                     self.send(&std::mem::take(&mut lines)).await?;
-                    (told_at, has_told) = (now, true);
+                    (notified_at, has_notified) = (now, true);
                 }
             }
-            if told_at != before {
-                pace.told(now);
+            if notified_at != before {
+                pacing.note(now);
             }
             if has_fired {
-                timer.as_mut().reset(told_at + WATCH_HEARTBEAT);
+                timer.as_mut().reset(notified_at + WATCH_HEARTBEAT);
             }
         }
     }
@@ -143,25 +144,25 @@ mod tests {
     #[test]
     fn who_is_told_without_end_is_told_at_a_pace() {
         let start = Instant::now();
-        let mut pace = Pace::new(start);
-        for _ in 0..TOLD_AT_ONCE {
-            assert_eq!(pace.pause(start), None);
-            pace.told(start);
+        let mut pacing = Pacing::new(start);
+        for _ in 0..BURST {
+            assert_eq!(pacing.pause(start), None);
+            pacing.note(start);
         }
-        assert_eq!(pace.pause(start), Some(start + TOLD_EVERY));
+        assert_eq!(pacing.pause(start), Some(start + NOTIFY_INTERVAL));
         let mut now = start;
         for _ in 0..10 {
-            now = pace.pause(now).expect("still too fast");
-            assert_eq!(pace.pause(now), None);
-            pace.told(now);
+            now = pacing.pause(now).expect("still too fast");
+            assert_eq!(pacing.pause(now), None);
+            pacing.note(now);
         }
-        assert_eq!(now, start + 10 * TOLD_EVERY);
+        assert_eq!(now, start + 10 * NOTIFY_INTERVAL);
         // After a rest, a whole burst is allowed again.
-        let rested = now + TOLD_AT_ONCE * TOLD_EVERY;
-        for _ in 0..TOLD_AT_ONCE {
-            assert_eq!(pace.pause(rested), None);
-            pace.told(rested);
+        let rested = now + BURST * NOTIFY_INTERVAL;
+        for _ in 0..BURST {
+            assert_eq!(pacing.pause(rested), None);
+            pacing.note(rested);
         }
-        assert!(pace.pause(rested).is_some());
+        assert!(pacing.pause(rested).is_some());
     }
 }

@@ -13,11 +13,12 @@ use crate::counters::Loss;
 use crate::dispatch::{Dispatcher, Outcome};
 use crate::face::Reception;
 use crate::face::reception::{NotDurable, Pressure, Readiness, Spare};
+use crate::host::Host;
 use crate::limits::MAX_REQUEST;
 use crate::net::{Incoming, Interfaces, Outbox, Outgoing, UdpSocketPair};
 use crate::refusal::Refusal;
 use crate::store::Ticket;
-use crate::table::{Arrival, Asker, Host, Transport};
+use crate::table::{Arrival, Asker, Transport};
 
 /// The current time, read once for a batch.
 pub(super) fn now() -> Instant {
@@ -105,7 +106,7 @@ impl UdpFace {
                         let turn = Turn { now, dispatcher, committed };
                         self.serve_one(&turn, class, (&asker, way), message);
                     }
-                    Readiness::Tell(told) => self.answer(now, &told, way),
+                    Readiness::Reply(told) => self.answer(now, &told, way),
                     Readiness::Silent => {
                         let to = way.outgoing.to;
                         reception.lost(now, Loss::NotReady, to, "the table is being read");
@@ -197,7 +198,7 @@ impl UdpFace {
         let reception = &self.reception;
         for (pair, outbox) in &mut self.exits {
             // A full send buffer or an unreachable asker costs this answer, never the next one.
-            pair.answers.send(outbox, |way, error| {
+            pair.sender.send(outbox, |way, error| {
                 reception.lost(now, Loss::NotSent, way.to, error);
             });
         }

@@ -80,7 +80,7 @@ impl Inlets {
         let mut ready = Poll::Pending;
         // Each socket must learn which task to wake.
         for inlet in &self.inlets {
-            let polled = inlet.pair.hears.poll_readable(cx);
+            let polled = inlet.pair.receiver.poll_readable(cx);
             if polled.is_ready() {
                 ready = polled;
             }
@@ -95,7 +95,7 @@ impl Inlets {
         let (is_empty, until) = match &mut self.inlets[..] {
             [only] => {
                 only.newer.taken = 0;
-                (only.pair.hears.try_recv(&mut only.newer.inbox)?, Duration::MAX)
+                (only.pair.receiver.try_recv(&mut only.newer.inbox)?, Duration::MAX)
             }
             several => (read_all(several)?, settled_until(several)),
         };
@@ -182,10 +182,10 @@ fn read_all(inlets: &mut [Inlet]) -> io::Result<bool> {
         }
         let Batch { inbox, taken } = &mut inlet.newer;
         *taken = 0;
-        inlet.was_emptied = inlet.pair.hears.try_recv(inbox)?;
+        inlet.was_emptied = inlet.pair.receiver.try_recv(inbox)?;
         if inbox.len() == 0 {
             // The runtime may report this socket as readable later than the others.
-            inlet.was_emptied = inlet.pair.hears.recv_now(inbox)?;
+            inlet.was_emptied = inlet.pair.receiver.recv_now(inbox)?;
         }
     }
     Ok(inlets.iter().all(|inlet| inlet.was_emptied))
@@ -221,7 +221,7 @@ mod tests {
         let plan = Plan { hosts, port: 0, needs_ipv6: false, listeners };
         let bound = bind(&plan, &Interfaces::default()).unwrap();
         let [pairs] = <[_; 1]>::try_from(bound.udp).unwrap();
-        let port = pairs.first().unwrap().hears.local_addr().unwrap().port();
+        let port = pairs.first().unwrap().receiver.local_addr().unwrap().port();
         (Inlets::new(pairs), port)
     }
 

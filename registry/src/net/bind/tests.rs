@@ -16,7 +16,7 @@ fn plan(hosts: &[&str]) -> Plan {
 async fn all_sockets_share_one_port() {
     let bound = bind(&plan(&["127.0.0.1", "127.0.0.2"]), &Interfaces::default()).unwrap();
     let mut ports: Vec<_> =
-        bound.udp.iter().flatten().map(|pair| pair.hears.local_addr().unwrap().port()).collect();
+        bound.udp.iter().flatten().map(|pair| pair.receiver.local_addr().unwrap().port()).collect();
     ports.extend(bound.tcp.iter().map(|listener| listener.local_addr().unwrap().port()));
     assert_eq!(ports.len(), 4);
     assert!(ports.iter().all(|port| *port == ports[0] && *port != 0), "{ports:?}");
@@ -40,11 +40,11 @@ async fn an_address_in_use_is_refused_and_named() {
 async fn several_sockets_share_an_address_that_nobody_else_gets() {
     let several = |port| Plan { port, listeners: udp(3), ..plan(&["127.0.0.1"]) };
     let bound = bind(&several(0), &Interfaces::default()).unwrap();
-    let address = bound.udp[0][0].hears.local_addr().unwrap();
+    let address = bound.udp[0][0].receiver.local_addr().unwrap();
     assert_eq!(bound.udp.len(), 3);
     for (index, pairs) in (0..).zip(&bound.udp) {
         let [pair] = &pairs[..] else { panic!("{pairs:?}") };
-        assert_eq!(pair.hears.local_addr().unwrap(), address);
+        assert_eq!(pair.receiver.local_addr().unwrap(), address);
         assert_eq!((pair.is_primary(), pair.lane.index), (index == 0, index));
     }
     for count in [1, 3] {
@@ -66,7 +66,7 @@ async fn the_system_hands_each_host_to_its_lane() {
 
     let plan = Plan { listeners: udp(5), ..plan(&[]) };
     let bound = bind(&plan, &Interfaces::default()).unwrap();
-    let port = bound.udp[0][0].hears.local_addr().unwrap().port();
+    let port = bound.udp[0][0].receiver.local_addr().unwrap().port();
     let sources = (1..=32).map(|last| Ipv4Addr::new(127, 0, 0, last).into());
     let sources: Vec<IpAddr> = sources.chain([Ipv6Addr::LOCALHOST.into()]).collect();
     const EACH: usize = 3;
@@ -79,8 +79,8 @@ async fn the_system_hands_each_host_to_its_lane() {
     }
     let (mut came, mut inbox) = (0, Inbox::new());
     for pairs in &bound.udp {
-        std::future::poll_fn(|cx| pairs[0].hears.poll_readable(cx)).await.unwrap();
-        while !pairs[0].hears.try_recv(&mut inbox).unwrap() || inbox.len() > 0 {
+        std::future::poll_fn(|cx| pairs[0].receiver.poll_readable(cx)).await.unwrap();
+        while !pairs[0].receiver.try_recv(&mut inbox).unwrap() || inbox.len() > 0 {
             for (incoming, _) in inbox.iter() {
                 came += 1;
                 assert!(pairs[0].lane.serves(incoming.source.ip()), "{incoming:?}");

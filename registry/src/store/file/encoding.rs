@@ -11,8 +11,8 @@ use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::{Details, LeaseId};
 use serde::{Deserialize, Serialize};
 
+use crate::host::Host;
 use crate::store::{NativeRecord, Record};
-use crate::table::Host;
 
 #[derive(Serialize, Deserialize)]
 struct Stored<'a> {

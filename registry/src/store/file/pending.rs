@@ -46,7 +46,7 @@ struct State {
     /// The highest number of an instance handed to the writer: the file has none above it.
     highest_given: u64,
     /// The last revision that may have been used.
-    told: u64,
+    sent: u64,
     /// The last revision whose reservation was requested.
     reserved: u64,
     wants_reservation: bool,
@@ -55,14 +55,14 @@ struct State {
 }
 
 impl Pending {
-    /// Without changes. Revisions above `told` and up to `reserved` may be used. Instances up to
+    /// Without changes. Revisions above `sent` and up to `reserved` may be used. Instances up to
     /// `highest_given` may be in the file.
-    pub(super) fn new(told: u64, reserved: u64, highest_given: u64) -> Self {
+    pub(super) fn new(sent: u64, reserved: u64, highest_given: u64) -> Self {
         let state = State {
             last: Ticket::default(),
             entries: BTreeMap::new(),
             highest_given,
-            told,
+            sent,
             reserved,
             wants_reservation: false,
             given: Ticket::default(),
@@ -87,10 +87,10 @@ impl Pending {
     /// Records that revisions up to this one are about to be used.
     pub(super) fn reserve(&self, revision: u64) {
         let mut state = self.lock();
-        state.told = state.told.max(revision);
-        if state.reserved.saturating_sub(state.told) < REVISION_BLOCK / 2 {
+        state.sent = state.sent.max(revision);
+        if state.reserved.saturating_sub(state.sent) < REVISION_BLOCK / 2 {
             // Half a block ahead of use, to be durable long before it is needed.
-            state.reserved = state.told.saturating_add(REVISION_BLOCK);
+            state.reserved = state.sent.saturating_add(REVISION_BLOCK);
             state.wants_reservation = true;
             self.changed.notify_one();
         }
@@ -116,10 +116,10 @@ impl Pending {
         }
     }
 
-    /// The final group, written after all others: no revision above `told` was used.
+    /// The final group, written after all others: no revision above `sent` was used.
     pub(super) fn last_group(&self) -> Group {
         let state = self.lock();
-        Group { ticket: state.last, entries: BTreeMap::new(), reserved: Some(state.told) }
+        Group { ticket: state.last, entries: BTreeMap::new(), reserved: Some(state.sent) }
     }
 
     /// Waits for `duration` or for the end; returns whether the end has come.
@@ -166,7 +166,7 @@ mod tests {
     use rpyc_protocol::registry::Port;
 
     use super::*;
-    use crate::table::Host;
+    use crate::host::Host;
 
     fn record(id: u64, restarts: u32, port: u16) -> Box<Record> {
         Box::new(Record {

@@ -35,8 +35,8 @@ fn write(
             Ok(()) => break,
             Err(fault) => database.explain(&fault),
         };
-        let is_told = progress.borrow().failure.as_deref() == Some(&*fault);
-        if !is_told {
+        let is_logged = progress.borrow().failure.as_deref() == Some(&*fault);
+        if !is_logged {
             error!("{fault}; until then no change is acknowledged");
             progress.send_modify(|progress| progress.failure = Some(fault.into()));
         }

@@ -10,12 +10,12 @@ use tracing::info;
 
 use super::Registry;
 use super::plan::Plan;
+use crate::host::Host;
 use crate::store::{Change, NativeRecord, Record, Records, Ticket};
-use crate::table::Host;
 use crate::table::clock::Since;
 use crate::table::instance::{Instance, Mark, Native};
 use crate::table::lease::{Lease, Suspicion};
-use crate::table::title::Title;
+use crate::table::service_id::ServiceId;
 
 /// How many TTLs of grace in a row restarts grant an instance that does not renew.
 pub const MAX_GRACES: u32 = 3;
@@ -97,8 +97,8 @@ impl Registry {
             let ttl = Duration::from_millis(kept.ttl_ms);
             Box::new(kept.to_native(ttl.clamp(self.config.min_ttl, self.config.max_ttl)))
         });
-        let place = (record.host, record.port.clone());
-        let instance = Instance::new(record.id, place, native, record.registered_at);
+        let endpoint = (record.host, record.port.clone());
+        let instance = Instance::new(record.id, endpoint, native, record.registered_at);
         let instance = Arc::new(match record.restarts {
             0 => instance,
             restarts => instance.unheard(restarts),
@@ -156,14 +156,14 @@ impl Registry {
         let deadline = self.directory.clock.tick(now).after(ttl);
         let mut begun = Vec::new();
         for name in names {
-            let title = || {
+            let service_id = || {
                 self.next_service += 1;
-                Title { name: name.clone(), number: self.next_service - 1 }
+                ServiceId { name: name.clone(), number: self.next_service - 1 }
             };
             let id = self.next_lease;
             self.next_lease += 1;
-            let lease = self.directory.insert(name, title, |title| {
-                let lease = Lease::new(id, title, Arc::clone(instance), since, deadline);
+            let lease = self.directory.insert(name, service_id, |service_id| {
+                let lease = Lease::new(id, service_id, Arc::clone(instance), since, deadline);
                 if instance.has(Mark::Unheard) {
                     lease.set_suspicion(Some(Suspicion::Restarted));
                 }
@@ -191,7 +191,7 @@ impl Registry {
 
     fn log(&mut self, leases: &[Arc<Lease>], what: &str) {
         for lease in leases {
-            if !self.telling.is_told() {
+            if !self.log_throttle.admits() {
                 continue;
             }
             let Lease { service, instance, .. } = &**lease;

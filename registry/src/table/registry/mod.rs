@@ -2,11 +2,11 @@
 
 mod apply;
 mod legacy;
+mod log_throttle;
 mod native;
 mod operator;
 mod plan;
 mod sweep;
-mod telling;
 #[cfg(test)]
 mod tests;
 
@@ -31,10 +31,10 @@ use crate::limits::Limits;
 use crate::refusal::Refusal;
 use crate::store::{Change, Origin, Progress, Store, Ticket};
 pub use apply::MAX_GRACES;
-pub use native::{NewInstance, Place};
+use log_throttle::LogThrottle;
+pub use native::{Endpoint, NewInstance};
 pub use sweep::SWEEP_INTERVAL;
 use sweep::Sweep;
-use telling::Telling;
 
 /// The configuration of a table. The default is usable.
 #[derive(Clone, Debug)]
@@ -105,7 +105,7 @@ pub struct Registry {
     next_service: u64,
     instances: usize,
     leases: usize,
-    telling: Telling,
+    log_throttle: LogThrottle,
 }
 
 impl fmt::Debug for Registry {
@@ -147,7 +147,7 @@ impl Registry {
             next_service: 1,
             instances: 0,
             leases: 0,
-            telling: Telling::new(),
+            log_throttle: LogThrottle::new(),
         };
         registry.restore(now, origin.records);
         registry
@@ -283,10 +283,10 @@ impl Registry {
     }
 
     fn uncount_held(&mut self, lease: &Lease) {
-        if let Some(count) = self.held_of.get_mut(&lease.service_id()) {
+        if let Some(count) = self.held_of.get_mut(&lease.service_number()) {
             *count -= 1;
             if *count == 0 {
-                self.held_of.remove(&lease.service_id());
+                self.held_of.remove(&lease.service_number());
             }
         }
     }

@@ -10,11 +10,12 @@ use rpyc_protocol::registry::native::{Details, DetailsUpdate, Granted, LeaseId};
 
 use super::plan::{Condition, Plan};
 use super::{Registry, Wanted, millis};
+use crate::host::Host;
 use crate::refusal::Refusal;
 use crate::store::{NativeRecord, Record, Ticket};
 use crate::table::instance::Instance;
 use crate::table::lease::Lease;
-use crate::table::{Asker, Directory, Host};
+use crate::table::{Asker, Directory};
 
 /// Renewals in one TTL: as with RPyC's 60 s of 240 s, three may be lost.
 const RENEWALS_PER_TTL: u32 = 4;
@@ -22,7 +23,7 @@ const RENEWALS_PER_TTL: u32 = 4;
 /// The host and port that identify a server while it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "host and port are all there is")]
-pub struct Place {
+pub struct Endpoint {
     /// The host: that of the first of its addresses, or the source of its registration.
     pub host: Host,
     /// The port.
@@ -36,7 +37,7 @@ pub struct NewInstance {
     /// Its names, without duplicates.
     pub names: Vec<ServiceName>,
     /// The host and port that identify it.
-    pub place: Place,
+    pub endpoint: Endpoint,
     /// The addresses that its registrant named, the preferred first; empty if it named none.
     pub addresses: Vec<SocketAddr>,
     /// The requested TTL; `None` means the registry's default.
@@ -52,19 +53,19 @@ pub struct NewInstance {
 impl Registry {
     /// Begins a lease, or returns the one that the same registration began before.
     ///
-    /// A registration of the same place under another key is a new start of the server, so the old
-    /// instance ends. So does the server's registration there in RPyC's own protocol.
+    /// A registration of the same endpoint under another key is a new start of the server, so the
+    /// old instance ends. So does the server's registration there in RPyC's own protocol.
     ///
     /// # Errors
-    /// [`Refusal`] if a limit, another holder of the place, or another holder of an exclusive name
-    /// prevents it; then nothing has changed.
+    /// [`Refusal`] if a limit, another holder of the endpoint, or another holder of an exclusive
+    /// name prevents it; then nothing has changed.
     pub fn register_native(
         &mut self,
         now: Instant,
         asker: &Asker,
         new: NewInstance,
     ) -> Result<(Granted, Ticket), Refusal> {
-        let Place { host, port } = &new.place;
+        let Endpoint { host, port } = &new.endpoint;
         let (held, ports_of_host) = self.directory.held(host, port);
         let is_native = |lease: &&Arc<Lease>| lease.instance.native.is_some();
         let known = held.iter().find(is_native).map(|lease| Arc::clone(&lease.instance));
@@ -86,7 +87,7 @@ impl Registry {
         Ok((self.granted(asker, &begun.instance), self.store.last_ticket()))
     }
 
-    /// Decides the registration of a server that is new, or has restarted at its place.
+    /// Decides the registration of a server that is new, or has restarted at its endpoint.
     pub(super) fn decide_native(
         &self,
         now: Instant,
@@ -102,7 +103,7 @@ impl Registry {
         self.check_room(asker, &wanted)?;
         let config = &self.config;
         let ttl = new.ttl.unwrap_or(config.ttl).clamp(config.min_ttl, config.max_ttl);
-        let Place { host, port } = new.place;
+        let Endpoint { host, port } = new.endpoint;
         // A legacy registration belongs to its host.
         let is_same_server = asker.host == host;
         let replaced: Vec<_> = held

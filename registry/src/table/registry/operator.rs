@@ -12,30 +12,16 @@ use super::plan::Plan;
 use crate::refusal::Refusal;
 use crate::store::{Record, Ticket};
 use crate::table::failure::Failure;
-use crate::table::host::parse_host;
 use crate::table::instance::{Instance, Mark};
 use crate::table::lease::Lease;
 
 impl Registry {
-    /// The leases that a target selects. A target with a name selects leases of that name only.
-    ///
-    /// # Errors
-    /// [`Refusal::UnknownLease`] and [`Refusal::UnknownTarget`] if it selects none.
-    pub(crate) fn find(&self, target: &Target) -> Result<Vec<Arc<Lease>>, Refusal> {
-        let mut found = self.directory.find(target)?;
-        found.retain(|lease| !lease.has_ended());
-        if !found.is_empty() {
-            return Ok(found);
-        }
-        Err(if target.lease.is_some() { Refusal::UnknownLease } else { Refusal::UnknownTarget })
-    }
-
     /// Ends the leases that a target selects; returns how many instances they belong to.
     ///
     /// # Errors
     /// As [`Registry::drain`].
     pub fn deregister(&mut self, now: Instant, target: &Target) -> Result<(u64, Ticket), Refusal> {
-        let leases = self.find(target)?;
+        let leases = self.directory.find(target)?;
         let concerned = instances(&leases).len();
         let plan = self.plan_end(&leases);
         self.carry_out(now, plan, "deregistered");
@@ -52,7 +38,7 @@ impl Registry {
         target: &Target,
         is_draining: bool,
     ) -> Result<(u64, Ticket), Refusal> {
-        let mut changing = instances(&self.find(target)?);
+        let mut changing = instances(&self.directory.find(target)?);
         changing.retain(|instance| instance.has(Mark::Draining) != is_draining);
         let what = if is_draining { "drained" } else { "undrained" };
         let mut plan = Plan::default();
@@ -118,29 +104,4 @@ fn instances(leases: &[Arc<Lease>]) -> Vec<Arc<Instance>> {
     instances.sort_by_key(|instance| instance.id);
     instances.dedup_by_key(|instance| instance.id);
     instances
-}
-
-impl crate::table::Directory {
-    /// The leases that a target selects, by lease, name, instance or host.
-    ///
-    /// # Errors
-    /// [`Refusal`] if the target is invalid.
-    pub(crate) fn find(&self, target: &Target) -> Result<Vec<Arc<Lease>>, Refusal> {
-        let ip = match &target.host {
-            None => None,
-            Some(host) => Some(parse_host(host).ok_or_else(|| Refusal::Host(host.clone()))?),
-        };
-        let mut found = match (&target.lease, &target.name, target.instance, ip) {
-            (Some(lease), ..) => self.native(*lease),
-            (None, Some(name), ..) => {
-                let name = FoldedName::new(name)?;
-                self.leases(&name).map(|(_, leases)| leases).unwrap_or_default()
-            }
-            (None, None, Some(id), _) => self.held_by_number(id),
-            (None, None, None, Some(ip)) => self.held_by(ip),
-            (None, None, None, None) => return Err(Refusal::NoTarget),
-        };
-        found.retain(|lease| lease.instance.is_meant_by(target));
-        Ok(found)
-    }
 }

@@ -6,8 +6,8 @@ use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::Port;
 
 use super::Registry;
+use crate::host::Host;
 use crate::store::{Change, NativeRecord, Record, Ticket};
-use crate::table::Host;
 use crate::table::instance::{Instance, Mark, Native};
 use crate::table::lease::Lease;
 

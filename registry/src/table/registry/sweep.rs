@@ -83,7 +83,7 @@ impl Registry {
         }
         self.has_swept = true;
         let tick = self.directory.clock.tick(now);
-        self.telling.turn(tick);
+        self.log_throttle.turn(tick);
         self.next_sweep = if self.sweep(now, tick) {
             let next = now + SWEEP_INTERVAL;
             self.next_expiry().map_or(next, |expiry| expiry.clamp(now, next))
@@ -151,7 +151,7 @@ impl Registry {
             match lease.deadline() {
                 Some(deadline) if deadline > tick => self.queue.push(deadline, lease),
                 Some(_) => {
-                    let service = lease.service_id();
+                    let service = lease.service_number();
                     *self.sweep.found_of.entry(service).or_default() += 1;
                     self.sweep.found.push((service, lease));
                 }
@@ -240,7 +240,7 @@ impl Registry {
         let mut ended = Vec::with_capacity(overdue.len());
         for lease in overdue {
             if self.end_if_overdue(tick, &lease) {
-                self.losses.note(tick, lease.service_id());
+                self.losses.note(tick, lease.service_number());
                 ended.push(lease);
             }
         }
@@ -271,7 +271,7 @@ impl Registry {
         });
         for lease in &leases {
             lease.set_suspicion(Some(Suspicion::Overdue));
-            *self.held_of.entry(lease.service_id()).or_default() += 1;
+            *self.held_of.entry(lease.service_number()).or_default() += 1;
             let until = self.kept_until(lease);
             self.held.push(until, Arc::clone(lease));
         }
@@ -293,7 +293,7 @@ impl Registry {
         let mut protected = HashMap::new();
         let mut released: Vec<_> = Vec::new();
         for lease in self.held.iter().take(RELEASE_BATCH) {
-            let service = lease.service_id();
+            let service = lease.service_number();
             let is_protected =
                 *protected.entry(service).or_insert_with(|| self.is_protected(service, 0));
             if !is_protected {

@@ -12,10 +12,11 @@ use tokio::sync::watch;
 
 use super::apply::Applied;
 use super::plan::Plan;
-use super::{NewInstance, Place, Registry, TableConfig};
+use super::{Endpoint, NewInstance, Registry, TableConfig};
+use crate::host::Host;
 use crate::store::{Change, MemoryStore, NativeRecord, Origin, Progress, Record, Store, Ticket};
 use crate::table::instance::{Instance, Mark};
-use crate::table::{Arrival, Asker, Host, Transport};
+use crate::table::{Arrival, Asker, Transport};
 
 const NAMES: [&str; 3] = ["A", "B", "C"];
 
@@ -106,7 +107,7 @@ fn new_instance(host: u8, number: u16, command: &Command) -> Option<NewInstance>
     let zone = zone.then(|| "eu".to_owned());
     Some(NewInstance {
         names: vec![ServiceName::new(NAMES[*name]).unwrap()],
-        place: Place { host: asker(host).host, port: port(number) },
+        endpoint: Endpoint { host: asker(host).host, port: port(number) },
         addresses: Vec::new(),
         ttl: None,
         key: key.then(|| "key".into()),
@@ -118,7 +119,7 @@ fn new_instance(host: u8, number: u16, command: &Command) -> Option<NewInstance>
 /// The properties of each instance of a table, by its number.
 fn said(table: &Registry) -> BTreeMap<u64, String> {
     let mut said = BTreeMap::new();
-    table.directory.visit(0, |_, _, leases| {
+    table.directory.visit(|leases| {
         for lease in leases {
             let instance: &Instance = &lease.instance;
             let of_instance = table.leases_of(&lease.instance);
@@ -126,11 +127,10 @@ fn said(table: &Registry) -> BTreeMap<u64, String> {
             let lease = instance.native.as_ref().map(|native| native.lease);
             let is_draining = instance.has(Mark::Draining);
             let zone = instance.details().zone.clone();
-            let place = (instance.host, &instance.port);
-            let text = format!("{place:?} {names:?} {lease:?} {zone:?} {is_draining}");
+            let endpoint = (instance.host, &instance.port);
+            let text = format!("{endpoint:?} {names:?} {lease:?} {zone:?} {is_draining}");
             said.insert(instance.id, text);
         }
-        true
     });
     assert_eq!(said.len(), table.instances());
     said
@@ -269,18 +269,17 @@ fn decide(
 }
 
 impl Registry {
-    /// At each place there is at most one instance of each kind, and every instance has its own
+    /// At each endpoint there is at most one instance of each kind, and every instance has its own
     /// number.
     fn check_consistent(&self) {
         let mut places = BTreeMap::new();
-        self.directory.visit(0, |_, _, leases| {
+        self.directory.visit(|leases| {
             for lease in leases {
                 let Instance { id, host, port, .. } = &*lease.instance;
-                let place = (host.to_string(), format!("{port:?}"), lease.instance.is_legacy());
-                let known = places.entry(place).or_insert(*id);
-                assert_eq!(known, id, "two instances at one place");
+                let endpoint = (host.to_string(), format!("{port:?}"), lease.instance.is_legacy());
+                let known = places.entry(endpoint).or_insert(*id);
+                assert_eq!(known, id, "two instances at one endpoint");
             }
-            true
         });
     }
 }

@@ -8,9 +8,10 @@ use super::*;
 use crate::access::Access;
 use crate::counters::Counters;
 use crate::dispatch::Outcome;
+use crate::host::Host;
 use crate::net::Interfaces;
 use crate::store::{Change, Origin, Progress, Store, Ticket};
-use crate::table::{Arrival, Asker, Host, Registry, TableConfig, Transport};
+use crate::table::{Arrival, Asker, Registry, TableConfig, Transport};
 
 const LEGACY: &[u8] = b"\x12\x08\x0dRPYC\x08\x0e\x08REGISTER\x11\x10\x08\x0aA\x51";
 const NATIVE: &[u8] = br#"{"v":1,"op":"register","names":["b"],"port":2,"key":"0123456789"}"#;

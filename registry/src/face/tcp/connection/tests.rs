@@ -7,15 +7,16 @@ use rpyc_protocol::registry::reply::ACKNOWLEDGEMENT;
 use tokio::io::{DuplexStream, duplex};
 use tokio::task::JoinHandle;
 
+use super::super::arrival_order::ArrivalOrder;
 use super::super::idle::ConnectionCount;
-use super::super::line::Lines;
 use super::*;
 use crate::access::{Access, Listing};
 use crate::counters::Counters;
 use crate::dispatch::Dispatcher;
+use crate::host::Host;
 use crate::net::Interfaces;
 use crate::store::{MemoryStore, Origin};
-use crate::table::{Host, Registry, TableConfig, Transport};
+use crate::table::{Registry, TableConfig, Transport};
 
 const REGISTER: &[u8] = b"\x12\x08\x0dRPYC\x08\x0e\x08REGISTER\x11\x10\x08\x0aA\x51";
 
@@ -51,8 +52,8 @@ fn connect() -> Client {
     let (stream, served) = duplex(64);
     let stop = CancellationToken::new();
     let (guard, _) = Arc::new(ConnectionCount::new(9)).take(Instant::now(), peer, &stop);
-    let line = Arc::new(Lines::default()).join(asker.host);
-    let at = (guard, line);
+    let waiting = Arc::new(ArrivalOrder::default()).join(asker.host);
+    let at = (guard, waiting);
     let connection =
         Connection::new(served, (peer, asker), Arc::clone(&reception), at, stop.clone());
     Client { stream, serving: tokio::spawn(connection.run()), stop, reception }

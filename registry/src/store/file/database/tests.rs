@@ -5,8 +5,8 @@ use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::Port;
 
 use super::*;
+use crate::host::Host;
 use crate::store::{Record, Ticket};
-use crate::table::Host;
 
 fn group(id: u64) -> Group {
     let record = Box::new(Record {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rpyc_protocol::registry::native::{Event, EventKind, Instance, Reply, Revision, VERSION};
 
-use crate::table::{Asker, Directory, Entry, Told};
+use crate::table::{Advertised, Asker, Directory, Entry};
 
 /// The number of changes whose encoding is kept. A later watcher gets a new encoding.
 const KEPT: usize = 4096;
@@ -20,24 +20,24 @@ const FRESH_FOR: Duration = Duration::from_secs(1);
 /// The encoded notifications of the latest changes, without the members that differ between
 /// watchers.
 #[derive(Debug, Default)]
-pub(in crate::dispatch) struct Lines {
+pub(in crate::dispatch) struct NotificationCache {
     /// By the number of the change, modulo [`KEPT`]. Allocated for the first watcher.
-    places: OnceLock<Box<[Mutex<Vec<Line>>]>>,
+    slots: OnceLock<Box<[Mutex<Vec<Notification>>]>>,
 }
 
 /// One encoded change.
 #[derive(Debug)]
-struct Line {
+struct Notification {
     number: u64,
     kind: EventKind,
     /// The addresses that it lists. Nothing else depends on the asker.
-    addresses: Vec<Told>,
+    addresses: Vec<Advertised>,
     at: Instant,
     /// Everything after the request number.
     rest: Box<[u8]>,
 }
 
-impl Lines {
+impl NotificationCache {
     /// Appends the notification of a change for `asker`, unless `asker` can reach no address of it.
     pub(super) fn write(
         &self,
@@ -51,15 +51,21 @@ impl Lines {
         if addresses.is_empty() {
             return;
         }
-        let Some(place) = self.place(entry.number) else { return };
-        let is_it = |line: &Line| {
-            (line.number, line.kind) == (entry.number, entry.kind) && line.addresses == addresses
+        let Some(slot) = self.slot(entry.number) else { return };
+        let is_it = |notification: &Notification| {
+            (notification.number, notification.kind) == (entry.number, entry.kind)
+                && notification.addresses == addresses
         };
-        let is_fresh = |line: &Line| now.saturating_duration_since(line.at) < FRESH_FOR;
+        let is_fresh = |notification: &Notification| {
+            now.saturating_duration_since(notification.at) < FRESH_FOR
+        };
         {
-            let lines = place.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(line) = lines.iter().find(|line| is_it(line) && is_fresh(line)) {
-                return splice(id, &line.rest, out);
+            let notifications = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(notification) = notifications
+                .iter()
+                .find(|notification| is_it(notification) && is_fresh(notification))
+            {
+                return splice(id, &notification.rest, out);
             }
         }
         let Some(instance) = directory.view(now, asker, lease, true) else { return };
@@ -70,21 +76,22 @@ impl Lines {
         // The machine's own addresses may have changed since they were read above.
         if directory.addressing.addresses_of(asker, &lease.instance) == addresses {
             let (number, kind) = (entry.number, entry.kind);
-            let line = Line { number, kind, addresses, at: now, rest: rest.into() };
-            let mut lines = place.lock().unwrap_or_else(PoisonError::into_inner);
-            lines.retain(|other| {
-                let is_same = (other.kind, &other.addresses) == (line.kind, &line.addresses);
+            let notification = Notification { number, kind, addresses, at: now, rest: rest.into() };
+            let mut notifications = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            notifications.retain(|other| {
+                let is_same =
+                    (other.kind, &other.addresses) == (notification.kind, &notification.addresses);
                 other.number == number && is_fresh(other) && !is_same
             });
-            lines.truncate(VARIANTS - 1);
-            lines.push(line);
+            notifications.truncate(VARIANTS - 1);
+            notifications.push(notification);
         }
     }
 
-    fn place(&self, number: u64) -> Option<&Mutex<Vec<Line>>> {
-        let places = self.places.get_or_init(|| (0..KEPT).map(|_| Mutex::default()).collect());
+    fn slot(&self, number: u64) -> Option<&Mutex<Vec<Notification>>> {
+        let slots = self.slots.get_or_init(|| (0..KEPT).map(|_| Mutex::default()).collect());
         let kept = u64::try_from(KEPT).ok()?;
-        places.get(usize::try_from(number % kept).ok()?)
+        slots.get(usize::try_from(number % kept).ok()?)
     }
 }
 
@@ -93,18 +100,18 @@ pub(super) fn write_own(
     id: Option<u64>,
     revision: Revision,
     kind: EventKind,
-    told: Option<(String, Instance)>,
+    content: Option<(String, Instance)>,
     out: &mut Vec<u8>,
 ) {
-    let (name, instance) = told.unzip();
+    let (name, instance) = content.unzip();
     splice(id, &rest_of(revision, kind, name, instance), out);
 }
 
-/// The beginning of every line. The request number follows.
+/// The beginning of every notification. The request number follows.
 const HEAD: &str = r#"{"v":1"#;
-const _: () = assert!(VERSION == 1, "the head of a line tells the version");
+const _: () = assert!(VERSION == 1, "the head states the version");
 
-/// A line without its head.
+/// A notification without its head.
 fn rest_of(
     revision: Revision,
     kind: EventKind,
@@ -112,9 +119,9 @@ fn rest_of(
     instance: Option<Instance>,
 ) -> Vec<u8> {
     let event = Some(Box::new(Event { kind, name, instance }));
-    let mut line = Reply { event, ..Reply::new(revision) }.to_bytes();
-    line.push(b'\n');
-    line.split_off(HEAD.len())
+    let mut notification = Reply { event, ..Reply::new(revision) }.to_bytes();
+    notification.push(b'\n');
+    notification.split_off(HEAD.len())
 }
 
 fn splice(id: Option<u64>, rest: &[u8], out: &mut Vec<u8>) {

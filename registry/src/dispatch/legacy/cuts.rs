@@ -38,7 +38,7 @@ struct Noted {
 #[derive(Debug, Default)]
 struct Cut {
     /// How many items the last answer held, and of how many.
-    told: usize,
+    returned: usize,
     of: usize,
     /// Answers since the last line in the log.
     count: u64,
@@ -50,7 +50,7 @@ struct Cut {
 struct Line {
     /// `None` for a list of names, `Some(None)` for the services beyond the limit.
     service: Option<Option<Box<str>>>,
-    told: usize,
+    returned: usize,
     of: usize,
     count: u64,
 }
@@ -61,24 +61,24 @@ impl Cuts {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// Records an answer to QUERY that held `told` of `of` instances.
+    /// Records an answer to QUERY that held `returned` of `of` instances.
     #[cold]
-    pub(super) fn note_query(&self, name: &str, told: usize, of: usize) {
+    pub(super) fn note_query(&self, name: &str, returned: usize, of: usize) {
         self.note(|noted| {
             if noted.queries.len() >= SERVICES && !noted.queries.contains_key(name) {
-                return noted.others.note(told, of);
+                return noted.others.note(returned, of);
             }
             match noted.queries.get_mut(name) {
-                Some(cut) => cut.note(told, of),
-                None => noted.queries.entry(name.into()).or_default().note(told, of),
+                Some(cut) => cut.note(returned, of),
+                None => noted.queries.entry(name.into()).or_default().note(returned, of),
             }
         });
     }
 
-    /// Records an answer to LIST that held `told` of `of` names.
+    /// Records an answer to LIST that held `returned` of `of` names.
     #[cold]
-    pub(super) fn note_list(&self, told: usize, of: usize) {
-        self.note(|noted| noted.lists.note(told, of));
+    pub(super) fn note_list(&self, returned: usize, of: usize) {
+        self.note(|noted| noted.lists.note(returned, of));
     }
 
     fn note(&self, note: impl FnOnce(&mut Noted)) {
@@ -89,11 +89,11 @@ impl Cuts {
 
     /// Logs the counts, each kind at most once an hour.
     pub(crate) fn log(&self, now: Instant) {
-        for Line { service, told, of, count } in self.due(now) {
+        for Line { service, returned, of, count } in self.due(now) {
             match service {
                 Some(Some(service)) => warn!(
                     ?service,
-                    told,
+                    returned,
                     of,
                     count,
                     "answers to RPyC clients left out instances, because those clients read no \
@@ -103,7 +103,7 @@ impl Cuts {
                     warn!(count, "answers to RPyC clients left out instances of further services");
                 }
                 None => warn!(
-                    told,
+                    returned,
                     of,
                     count,
                     "lists for RPyC clients left out names, because those clients read no more \
@@ -139,8 +139,8 @@ impl Cuts {
 }
 
 impl Cut {
-    fn note(&mut self, told: usize, of: usize) {
-        (self.told, self.of) = (told, of);
+    fn note(&mut self, returned: usize, of: usize) {
+        (self.returned, self.of) = (returned, of);
         self.count += 1;
     }
 
@@ -154,7 +154,7 @@ impl Cut {
         }
         self.quiet_until = Some(now + LOG_INTERVAL);
         let count = std::mem::take(&mut self.count);
-        Some(Line { service: service(), told: self.told, of: self.of, count })
+        Some(Line { service: service(), returned: self.returned, of: self.of, count })
     }
 
     /// Whether the entry can be dropped: nothing to log, and the hour is over.
@@ -171,8 +171,8 @@ impl Cut {
 mod tests {
     use super::*;
 
-    fn line(service: &str, told: usize, of: usize, count: u64) -> Line {
-        Line { service: Some(Some(service.into())), told, of, count }
+    fn line(service: &str, returned: usize, of: usize, count: u64) -> Line {
+        Line { service: Some(Some(service.into())), returned, of, count }
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(cuts.due(at(60)), []);
         assert_eq!(cuts.due(at(61)), [line("A", 78, 501, 2)]);
         cuts.note_list(48, 300);
-        let list = Line { service: None, told: 48, of: 300, count: 1 };
+        let list = Line { service: None, returned: 48, of: 300, count: 1 };
         assert_eq!(cuts.due(at(61)), [list]);
         assert_eq!(cuts.total(), 5);
     }
@@ -204,7 +204,10 @@ mod tests {
         note_all();
         let lines = cuts.due(start);
         assert_eq!(lines.len(), SERVICES + 1);
-        assert_eq!(lines.last(), Some(&Line { service: Some(None), told: 1, of: 2, count: 10 }));
+        assert_eq!(
+            lines.last(),
+            Some(&Line { service: Some(None), returned: 1, of: 2, count: 10 })
+        );
         // Services without a cut answer for an hour make room.
         cuts.note_list(1, 2);
         cuts.due(start + LOG_INTERVAL);

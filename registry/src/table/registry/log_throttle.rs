@@ -14,18 +14,18 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Logs the first changes of every second, and the number of the others.
 #[derive(Debug)]
-pub(super) struct Telling {
+pub(super) struct LogThrottle {
     since: Tick,
     changes: u64,
 }
 
-impl Telling {
+impl LogThrottle {
     pub(super) fn new() -> Self {
         Self { since: Tick::FIRST, changes: 0 }
     }
 
     /// Whether the next change is logged.
-    pub(super) fn is_told(&mut self) -> bool {
+    pub(super) fn admits(&mut self) -> bool {
         self.changes += 1;
         self.changes <= LINES
     }
@@ -35,15 +35,15 @@ impl Telling {
         if now.since(self.since) < SECOND {
             return 0;
         }
-        let untold = self.changes.saturating_sub(LINES);
+        let omitted = self.changes.saturating_sub(LINES);
         *self = Self { since: now, changes: 0 };
-        if untold > 0 {
+        if omitted > 0 {
             info!(
-                changes = untold,
+                changes = omitted,
                 "further changes, not logged one by one: `rpyc-registry watch` shows all"
             );
         }
-        untold
+        omitted
     }
 }
 
@@ -53,14 +53,14 @@ mod tests {
 
     #[test]
     fn the_first_of_every_second_are_told_and_the_others_counted() {
-        let mut telling = Telling::new();
-        let told = (0..LINES + 7).filter(|_| telling.is_told()).count();
+        let mut log_throttle = LogThrottle::new();
+        let told = (0..LINES + 7).filter(|_| log_throttle.admits()).count();
         assert_eq!(u64::try_from(told).unwrap(), LINES);
         let at = |millis| Tick::FIRST.after(Duration::from_millis(millis));
-        assert_eq!(telling.turn(at(999)), 0);
-        assert!(!telling.is_told());
-        assert_eq!(telling.turn(at(1000)), 8);
-        assert!(telling.is_told());
-        assert_eq!(telling.turn(at(2000)), 0);
+        assert_eq!(log_throttle.turn(at(999)), 0);
+        assert!(!log_throttle.admits());
+        assert_eq!(log_throttle.turn(at(1000)), 8);
+        assert!(log_throttle.admits());
+        assert_eq!(log_throttle.turn(at(2000)), 0);
     }
 }

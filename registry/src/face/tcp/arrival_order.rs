@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::table::Host;
+use crate::host::Host;
 
 /// How long a connection that sends nothing delays the later connections of its host.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
@@ -19,54 +19,54 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 /// The connections of each host whose first request has not been served yet, in the order in which
 /// they were accepted.
 #[derive(Debug, Default)]
-pub(crate) struct Lines {
-    lines: Mutex<HashMap<Host, Line>>,
+pub(crate) struct ArrivalOrder {
+    order: Mutex<HashMap<Host, Arrivals>>,
 }
 
 #[derive(Debug, Default)]
-struct Line {
+struct Arrivals {
     next: u64,
     /// Each with a sender that signals that it is the first.
     waiting: BTreeMap<u64, Option<oneshot::Sender<()>>>,
 }
 
-/// A position in the line of a host, until it is dropped.
+/// A connection among those of its host, until it is dropped.
 #[derive(Debug)]
-pub(super) struct InLine {
-    lines: Arc<Lines>,
+pub(super) struct Waiting {
+    order: Arc<ArrivalOrder>,
     host: Host,
     number: u64,
-    /// Completes when this is the first in the line; `None` if it is already.
+    /// Completes when this connection is the first; `None` if it is already.
     earlier: Option<oneshot::Receiver<()>>,
 }
 
-impl Lines {
-    /// Takes the last position in the line of `host`.
-    pub(super) fn join(self: &Arc<Self>, host: Host) -> InLine {
-        let mut lines = self.lock();
-        let line = lines.entry(host).or_default();
-        let number = line.next;
-        line.next += 1;
-        let is_first = line.waiting.is_empty();
+impl ArrivalOrder {
+    /// Adds a connection after the others of `host`.
+    pub(super) fn join(self: &Arc<Self>, host: Host) -> Waiting {
+        let mut order = self.lock();
+        let arrivals = order.entry(host).or_default();
+        let number = arrivals.next;
+        arrivals.next += 1;
+        let is_first = arrivals.waiting.is_empty();
         let (call, called) = oneshot::channel();
         let (call, earlier) = if is_first { (None, None) } else { (Some(call), Some(called)) };
-        line.waiting.insert(number, call);
-        drop(lines);
-        InLine { lines: Arc::clone(self), host, number, earlier }
+        arrivals.waiting.insert(number, call);
+        drop(order);
+        Waiting { order: Arc::clone(self), host, number, earlier }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Host, Line>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Host, Arrivals>> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl InLine {
-    /// Waits until every earlier connection of the host has been served or has left the line.
+impl Waiting {
+    /// Waits until every earlier connection of the host has been served or has ended.
     ///
     /// Cancel safe.
     pub(super) async fn first(&mut self) {
         if let Some(earlier) = &mut self.earlier {
-            // This cannot fail while this is in the line. Even if it did, no connection is before
+            // This cannot fail while this is waiting. Even if it did, no connection is before
             // it.
             let _ = earlier.await;
             self.earlier = None;
@@ -74,13 +74,13 @@ impl InLine {
     }
 }
 
-impl Drop for InLine {
+impl Drop for Waiting {
     fn drop(&mut self) {
-        let mut lines = self.lines.lock();
-        let Some(line) = lines.get_mut(&self.host) else { return };
-        line.waiting.remove(&self.number);
-        match line.waiting.first_entry() {
-            None => drop(lines.remove(&self.host)),
+        let mut order = self.order.lock();
+        let Some(arrivals) = order.get_mut(&self.host) else { return };
+        arrivals.waiting.remove(&self.number);
+        match arrivals.waiting.first_entry() {
+            None => drop(order.remove(&self.host)),
             Some(mut first) => {
                 if let Some(call) = first.get_mut().take() {
                     // A connection that has ended removes itself.
@@ -103,9 +103,9 @@ mod tests {
 
     #[test]
     fn connections_of_a_host_are_served_in_turn_and_those_of_others_beside_them() {
-        let lines = Arc::new(Lines::default());
-        let [mut first, mut second, mut third] = [1, 1, 1].map(|last| lines.join(host(last)));
-        let mut other = lines.join(host(2));
+        let order = Arc::new(ArrivalOrder::default());
+        let [mut first, mut second, mut third] = [1, 1, 1].map(|last| order.join(host(last)));
+        let mut other = order.join(host(2));
         assert!(first.first().now_or_never().is_some());
         assert!(other.first().now_or_never().is_some());
         assert!(second.first().now_or_never().is_none());
@@ -119,13 +119,13 @@ mod tests {
 
     #[test]
     fn who_leaves_from_the_middle_moves_nobody_to_the_front() {
-        let lines = Arc::new(Lines::default());
-        let [first, second, mut third] = [1, 1, 1].map(|last| lines.join(host(last)));
+        let order = Arc::new(ArrivalOrder::default());
+        let [first, second, mut third] = [1, 1, 1].map(|last| order.join(host(last)));
         drop(second);
         assert!(third.first().now_or_never().is_none());
         drop(first);
         assert!(third.first().now_or_never().is_some());
         drop(third);
-        assert!(lines.lock().is_empty(), "nothing is kept of a host without connections");
+        assert!(order.lock().is_empty(), "nothing is kept of a host without connections");
     }
 }

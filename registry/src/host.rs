@@ -64,7 +64,7 @@ fn is_link_local(ip: IpAddr) -> bool {
 }
 
 /// Parses an address as a client may write it: with or without a zone, IPv4-mapped or not.
-pub(super) fn parse_host(text: &str) -> Option<IpAddr> {
+pub(crate) fn parse_host(text: &str) -> Option<IpAddr> {
     let address = text.split_once('%').map_or(text, |(address, _)| address);
     address.parse().ok().map(|ip: IpAddr| ip.to_canonical())
 }

@@ -8,12 +8,12 @@ use rpyc_protocol::ServiceName;
 
 /// The name of a service, with its number, which rises in the order in which names appear.
 #[derive(Debug)]
-pub(crate) struct Title {
+pub(crate) struct ServiceId {
     pub(crate) name: ServiceName,
     pub(crate) number: u64,
 }
 
-impl Title {
+impl ServiceId {
     pub(crate) fn as_str(&self) -> &str {
         self.name.as_str()
     }
@@ -21,29 +21,29 @@ impl Title {
 
 /// A title by its number.
 #[derive(Debug)]
-pub(super) struct Numbered(pub(super) Arc<Title>);
+pub(super) struct ByNumber(pub(super) Arc<ServiceId>);
 
-impl Borrow<u64> for Numbered {
+impl Borrow<u64> for ByNumber {
     fn borrow(&self) -> &u64 {
         &self.0.number
     }
 }
 
-impl PartialEq for Numbered {
+impl PartialEq for ByNumber {
     fn eq(&self, other: &Self) -> bool {
         self.0.number == other.0.number
     }
 }
 
-impl Eq for Numbered {}
+impl Eq for ByNumber {}
 
-impl PartialOrd for Numbered {
+impl PartialOrd for ByNumber {
     fn partial_cmp(&self, other: &Self) -> Option<cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Numbered {
+impl Ord for ByNumber {
     fn cmp(&self, other: &Self) -> cmp::Ordering {
         self.0.number.cmp(&other.0.number)
     }

@@ -1,21 +1,21 @@
-//! The codec of RPyC's own protocol, brine.
+//! The requests of RPyC's own protocol.
 
 use std::time::Instant;
 
 use rpyc_protocol::registry::{Request, reply};
 use rpyc_protocol::{FoldedName, Limits as MessageLimits};
 
-use super::operation::Operation;
-use super::{Deferred, Dispatcher, Outcome};
 use crate::access::{Principal, Right};
 use crate::admission::{Budget, Load};
+use crate::dispatch::operation::Operation;
+use crate::dispatch::{Deferred, Dispatcher, Outcome};
 use crate::refusal::Refusal;
 use crate::store::Ticket;
 use crate::table::Asker;
 
 impl Dispatcher {
-    /// Serves a request. The table writes the answers to QUERY and LIST as brine itself.
-    pub(super) fn legacy<'b>(
+    /// Serves a request.
+    pub(in crate::dispatch) fn legacy<'b>(
         &self,
         now: Instant,
         asker: &Asker,
@@ -30,13 +30,18 @@ impl Dispatcher {
                 self.admission.admit(now, asker, Budget::Requests)?;
                 let name = FoldedName::new(name)?;
                 self.access.decide(&principal, Right::Resolve, Some(&name))?;
-                return Ok(Outcome::Reply(self.directory.query(&name, asker, buffer)?));
+                return Ok(Outcome::Reply(self.legacy.query(
+                    &self.directory,
+                    &name,
+                    asker,
+                    buffer,
+                )?));
             }
             Request::List { host } => {
                 self.admission.admit(now, asker, Budget::Requests)?;
                 let is_allowed = self.access.decide(&principal, Right::List, None).is_ok();
                 return Ok(Outcome::Reply(match is_allowed {
-                    true => self.directory.list(host, asker, buffer)?,
+                    true => self.legacy.list(&self.directory, host, asker, buffer)?,
                     false => reply::FORBIDDEN,
                 }));
             }
@@ -65,8 +70,9 @@ mod tests {
     use super::*;
     use crate::access::Access;
     use crate::counters::Counters;
+    use crate::host::Host;
     use crate::store::{MemoryStore, Origin};
-    use crate::table::{Arrival, Host, Registry, TableConfig, Transport};
+    use crate::table::{Arrival, Registry, TableConfig, Transport};
 
     #[test]
     fn under_load_what_is_unknown_is_not_registered_and_what_is_known_is_renewed() {

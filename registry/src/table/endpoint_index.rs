@@ -10,8 +10,8 @@ use hashbrown::hash_table::Entry;
 use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::LeaseId;
 
-use super::Host;
 use super::lease::Lease;
+use crate::host::Host;
 
 /// Shards of an index, each with a lock. With so many, a shard of a million leases moves about a
 /// thousand when it grows, and only requests for that shard wait. The number is not a power of two:
@@ -79,7 +79,7 @@ struct Hashed {
 }
 
 /// The leases of each host. Most hosts have one; a host with many has an index by port.
-pub(super) struct Places {
+pub(super) struct EndpointIndex {
     hosts: Sharded<OfHost>,
 }
 
@@ -102,7 +102,7 @@ pub(super) struct Held<'a> {
     hasher: &'a RandomState,
 }
 
-impl Places {
+impl EndpointIndex {
     pub(super) fn new() -> Self {
         Self { hosts: Sharded::new() }
     }
@@ -150,9 +150,9 @@ impl Places {
     }
 }
 
-impl fmt::Debug for Places {
+impl fmt::Debug for EndpointIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Places").finish_non_exhaustive()
+        f.debug_struct("EndpointIndex").finish_non_exhaustive()
     }
 }
 
