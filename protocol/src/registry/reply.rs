@@ -118,6 +118,7 @@ impl SmallEntry {
     }
 
     /// The entry as brine, for [`Entries::push`].
+    #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()

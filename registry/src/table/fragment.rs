@@ -40,6 +40,7 @@ impl Fragment {
         SmallEntry::new(host, port).map_or(Self::PerAsker, Self::Here)
     }
 
+    #[inline]
     pub(super) fn choose(&self, asker: &Asker) -> Choice<'_> {
         match self {
             Self::All(entry) => Choice::Entry(entry),

@@ -26,11 +26,12 @@ pub(crate) struct Lookup<'d> {
 }
 
 /// Where to find one instance.
+#[derive(Clone, Copy)]
 pub(crate) enum Found<'l> {
     /// An encoded endpoint, which many askers get.
     Entry(&'l SmallEntry),
     /// An endpoint for this asker.
-    Address(Advertised),
+    Address(&'l Advertised),
 }
 
 impl Directory {
@@ -90,7 +91,7 @@ impl Lookup<'_> {
             Choice::Depends => {
                 let addressing = &self.directory.addressing;
                 match addressing.best_address(self.asker, &slot.lease.instance) {
-                    Some(address) => take(Found::Address(address)),
+                    Some(address) => take(Found::Address(&address)),
                     None => spend(ADDRESS_WORK),
                 }
             }

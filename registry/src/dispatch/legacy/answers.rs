@@ -46,9 +46,9 @@ impl LegacyAnswers {
         if let Some(lookup) = directory.lookup(name, asker) {
             let spare =
                 if lookup.has_last() { room_for_last(&lookup, cap / SHARE_OF_LAST) } else { 0 };
-            lookup.first(|found| push(&mut entries, spare, &found));
+            lookup.first(|found| push(&mut entries, spare, found));
             if lookup.has_last() {
-                lookup.last(|found| push(&mut entries, 0, &found));
+                lookup.last(|found| push(&mut entries, 0, found));
             }
             if entries.is_cut() {
                 self.cuts.note_query(name, entries.len(), lookup.len());
@@ -97,7 +97,7 @@ impl LegacyAnswers {
 
 /// Adds an entry if it fits and leaves `spare` bytes; returns whether there may be room for more.
 #[inline]
-fn push(entries: &mut Entries<'_>, spare: usize, found: &Found<'_>) -> bool {
+fn push(entries: &mut Entries<'_>, spare: usize, found: Found<'_>) -> bool {
     match found {
         Found::Entry(entry) => entries.push_sparing(spare, entry.as_bytes()),
         Found::Address(address) => {
