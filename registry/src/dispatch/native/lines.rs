@@ -102,7 +102,7 @@ pub(super) fn write_own(
 
 /// The beginning of every line. The request number follows.
 const HEAD: &str = r#"{"v":1"#;
-const _: () = assert!(VERSION == 1, "the head of a line tells the version");
+const _: () = assert!(VERSION == 1, "the head of a line contains the version");
 
 /// A line without its head.
 fn rest_of(
