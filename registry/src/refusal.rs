@@ -14,10 +14,10 @@ use crate::host::Host;
 #[non_exhaustive]
 pub enum Refusal {
     /// An address of a registration is invalid.
-    #[error("{0:?} is no address of a server: write IP or IP:PORT")]
+    #[error("{0:?} is not a server address: write IP or IP:PORT")]
     Address(String),
     /// Another registrant holds this host and port.
-    #[error("{host} port {port} is registered by somebody else, who must deregister first")]
+    #[error("{host} port {port} is registered by another client, which must deregister first")]
     AddressTaken {
         /// The host.
         host: Host,
@@ -31,16 +31,16 @@ pub enum Refusal {
     #[error(transparent)]
     Dialect(#[from] DialectError),
     /// A host is not an IP address.
-    #[error("{0:?} is no IP address")]
+    #[error("{0:?} is not an IP address")]
     Host(String),
     /// A registrant's key is too long.
-    #[error("a key has {limit} bytes at most")]
+    #[error("a key may have at most {limit} bytes")]
     KeyTooLong {
         /// The limit.
         limit: usize,
     },
     /// The asker may not list.
-    #[error("listing is not allowed to you; see --listing and --operator-from")]
+    #[error("this client may not list names")]
     ListingForbidden,
     /// A name is too long.
     #[error(transparent)]
@@ -52,7 +52,7 @@ pub enum Refusal {
         limit: usize,
     },
     /// Another instance holds an exclusive name.
-    #[error("{name} is served by {host} port {port} already")]
+    #[error("{name} is already served by {host} port {port}")]
     NameTaken {
         /// The name.
         name: ServiceName,
@@ -62,25 +62,25 @@ pub enum Refusal {
         port: Port,
     },
     /// An operation that needs a connection arrived in a datagram.
-    #[error("a watch needs TCP")]
+    #[error("watching needs a TCP connection")]
     NeedsTcp,
     /// A registration has no name.
-    #[error("a registration needs at least one name, and none may be empty")]
+    #[error("a registration needs at least one name, and no empty one")]
     NoNames,
     /// The request is so short that even the shortest answer is too long.
-    #[error("the request is too short for any answer; see docs/protocol.md on lengths")]
+    #[error("the request is too short for any answer over UDP: send a longer one, or use TCP")]
     NoRoom,
     /// Only an operator or the owner of the lease may do this.
-    #[error("only the registrant, by its lease, or an operator may do this; see --operator-from")]
+    #[error("only an operator, or the registrant with its lease, may do this")]
     NotAnOperator,
     /// An operation on instances has no target.
-    #[error("say which instances: by lease, instance, name, host or port with one of these")]
+    #[error("the request selects no instance: give a lease, an instance, a name or a host")]
     NoTarget,
     /// A datagram begins like a native request but is invalid.
     #[error(transparent)]
     Native(#[from] native::ParseError),
     /// The request was shed under overload.
-    #[error("more comes than can be served; renewals go before all else")]
+    #[error("the registry is overloaded and serves renewals first")]
     Overloaded,
     /// The port is invalid.
     #[error(transparent)]
@@ -95,15 +95,13 @@ pub enum Refusal {
         limit: usize,
     },
     /// The registry has as many instances as it may have.
-    #[error("{limit} instances are registered already; see --max-instances")]
+    #[error("the registry already has {limit} instances, its limit")]
     TooManyInstances {
         /// The limit.
         limit: usize,
     },
     /// One machine has registered too many instances.
-    #[error(
-        "{source_host} has registered {limit} instances already; see --max-instances-per-source"
-    )]
+    #[error("{source_host} has already registered {limit} instances, the limit of one machine")]
     TooManyInstancesOfSource {
         /// The machine.
         source_host: Host,
@@ -111,25 +109,25 @@ pub enum Refusal {
         limit: usize,
     },
     /// An instance has too many names.
-    #[error("an instance may have {limit} names at most; see --max-names")]
+    #[error("an instance may have at most {limit} names")]
     TooManyNames {
         /// The limit.
         limit: usize,
     },
     /// The registry has as many registrations as it may have.
-    #[error("{limit} names of instances are registered already; see --max-registrations")]
+    #[error("the registry already has {limit} registrations, its limit")]
     TooManyRegistrations {
         /// The limit.
         limit: usize,
     },
     /// An instance has too many addresses.
-    #[error("an instance may have {limit} addresses at most")]
+    #[error("an instance may have at most {limit} addresses")]
     TooManyAddresses {
         /// The limit.
         limit: usize,
     },
     /// One machine exceeds its rate.
-    #[error("{source_host} sends more than {limit} requests a second; see --max-rate")]
+    #[error("{source_host} sends more than {limit} requests a second, the limit of one machine")]
     TooOften {
         /// The machine.
         source_host: Host,
@@ -137,13 +135,13 @@ pub enum Refusal {
         limit: u32,
     },
     /// The lease does not exist, or it has ended.
-    #[error("there is no such lease, or it has ended: register again")]
+    #[error("the lease is unknown or has ended: register again")]
     UnknownLease,
     /// No instance matches the target.
-    #[error("no instance is like that")]
+    #[error("no instance matches the request")]
     UnknownTarget,
     /// This registry does not serve the operation.
-    #[error("this operation is not served here")]
+    #[error("this registry does not serve the operation")]
     UnknownOperation,
     /// A value cannot be encoded as brine.
     #[error(transparent)]

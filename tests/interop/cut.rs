@@ -78,7 +78,7 @@ fn what_rpycs_clients_cannot_read_is_counted_and_logged(case: Case) {
     let cut = daemon.log().lines().filter(|line| line.contains("RPyC clients left out")).count();
     assert_eq!(cut, 2, "each is logged once an hour:\n{}", daemon.log());
     let status = run(&addr(&daemon, Transport::Udp), &["status"]);
-    assert!(status.contains("answers cut   3 (they held what RPyC's clients read;"), "{status}");
+    assert!(status.contains("answers cut   3 (RPyC's clients cannot read more;"), "{status}");
 }
 
 fn ports<'a>(found: impl Iterator<Item = &'a Port>) -> BTreeSet<String> {

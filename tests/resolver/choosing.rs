@@ -163,5 +163,5 @@ async fn errors_tell_apart_what_is_wrong() {
     let gone = Resolver::new(registry.addr());
     registry.stop().await;
     let error = gone.connect("payroll").await.unwrap_err();
-    assert!(error.to_string().starts_with("no registry can be asked: "), "{error}");
+    assert!(error.to_string().starts_with("cannot reach a registry: "), "{error}");
 }

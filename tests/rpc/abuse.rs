@@ -28,7 +28,7 @@ fn misbehaving_clients_harm_nobody_but_themselves(reference: Reference) {
     for reason in [
         format!("a message of {other} on a connection of {theirs}"),
         format!("a message of {theirs} with bound threads on a connection of {theirs}"),
-        "a frame that does not go on".to_owned(),
+        "the peer did not send the rest of a frame in time".to_owned(),
         "a compressed frame of more than 67108864 bytes".to_owned(),
         "a frame of 4294967295 bytes, over the limit of 67108864".to_owned(),
     ] {

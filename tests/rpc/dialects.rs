@@ -205,5 +205,5 @@ fn an_error_tells_to_state_the_dialect_of_a_one_shot_server() {
     let said = command_line(&["call", &server.address, "echo", "1"]);
     let error = String::from_utf8_lossy(&said.stderr);
     assert_eq!(said.status.code(), Some(1));
-    assert!(error.contains("it speaks rpyc 5") && error.contains("state its dialect"), "{error}");
+    assert!(error.contains("it speaks rpyc 5") && error.contains("set its dialect"), "{error}");
 }

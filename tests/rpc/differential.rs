@@ -27,73 +27,73 @@ impl Difference {
 
 const INTENDED: &[Difference] = &[
     Difference {
-        why: "lists and dicts have their methods, which RPyC's default policy keeps to itself",
+        why: "clients may call the methods of lists and dicts, which RPyC's default policy forbids",
         snippet: "table()",
         python: "AttributeError (\"cannot access '",
         rust: "",
     },
     Difference {
-        why: "a dict that has `keys` is a mapping to Python",
+        why: "Python accepts a dict with `keys` as a mapping",
         snippet: "d = root.table()[2]; ",
         python: "a mapping",
         rust: "3",
     },
     Difference {
-        why: "a dict that has `keys` is a mapping to Python",
+        why: "Python accepts a dict with `keys` as a mapping",
         snippet: "d = root.table()[2]; ",
         python: "dictionary update sequence element",
         rust: "",
     },
     Difference {
-        why: "methods tell their names, which `help()` shows",
+        why: "methods have names, which `help()` shows",
         snippet: "root.",
         python: "AttributeError (\"cannot access '__name__'\",)",
         rust: "",
     },
     Difference {
-        why: "methods tell their names, which `help()` shows",
+        why: "methods have names, which `help()` shows",
         snippet: "root.add.__",
         python: "AttributeError (\"cannot access '__",
         rust: "",
     },
     Difference {
-        why: "lists and dicts of values are pickled, and nothing else",
+        why: "only lists and dicts of values are pickled",
         snippet: "",
         python: "",
         rust: "ValueError ('pickling is disabled',)",
     },
     Difference {
-        why: "a pickle in another of Python's formats, with the same in it",
+        why: "a pickle in another of Python's formats, with the same content",
         snippet: "ickle",
         python: "bytes b'\\x80\\x04",
         rust: "bytes b'\\x80\\x04",
     },
     Difference {
-        why: "a pickle in another of Python's formats, with the same in it",
+        why: "a pickle in another of Python's formats, with the same content",
         snippet: "HANDLE_PICKLE, root.table(), 2",
         python: "bytes b'\\x80\\x02",
         rust: "bytes b'\\x80\\x03",
     },
     Difference {
-        why: "what is not exposed is not told from what is not there",
+        why: "an attribute that is not exposed looks like a missing one",
         snippet: "",
         python: "has no attribute '",
         rust: "AttributeError (\"cannot access '",
     },
     Difference {
-        why: "one text for all that is denied",
+        why: "every denied access has the same text",
         snippet: "",
         python: "AttributeError ('access denied',)",
         rust: "AttributeError (\"cannot access '",
     },
     Difference {
-        why: "`dir` tells what can be reached, and nothing else",
+        why: "`dir` lists only the attributes that a client may use",
         snippet: "visible(",
         python: "",
         rust: "list [",
     },
     Difference {
-        why: "a method of a counter is no attribute of it to be set",
+        why: "a client cannot set a method of a counter",
         snippet: "c.inc = 5",
         python: "int 5",
         rust: "cannot access 'inc'",
@@ -111,7 +111,7 @@ const INTENDED: &[Difference] = &[
         rust: "cannot access '__class__'",
     },
     Difference {
-        why: "`format` is the client's own affair",
+        why: "the client formats values itself",
         snippet: "__format__(",
         python: "str 'counter at 0'",
         rust: "cannot access '__format__'",
@@ -129,13 +129,13 @@ const INTENDED: &[Difference] = &[
         rust: "",
     },
     Difference {
-        why: "an iterator goes over what was there when it began",
+        why: "an iterator covers the items at its start",
         snippet: "i = iter(d); d[\"x\"] = 1",
         python: "changed size during iteration",
         rust: "list ['three']",
     },
     Difference {
-        why: "an iterator does not guess how long it is",
+        why: "an iterator gives no length hint",
         snippet: "__length_hint__()",
         python: "int 3",
         rust: "cannot access",
@@ -147,19 +147,19 @@ const INTENDED: &[Difference] = &[
         rust: "<generator object>",
     },
     Difference {
-        why: "documented in its own words",
+        why: "its documentation differs",
         snippet: "t.__doc__",
         python: "Built-in mutable sequence.",
         rust: "str 'A list.'",
     },
     Difference {
-        why: "documented in its own words",
+        why: "its documentation differs",
         snippet: "d.__doc__",
         python: "new empty dictionary",
         rust: "str 'A dict.'",
     },
     Difference {
-        why: "add is for numbers, and says so as Python does of most other things",
+        why: "add accepts only numbers, with Python's error for other types",
         snippet: "root.add(",
         python: "",
         rust: "TypeError (\"unsupported operand type(s) for +: ",
@@ -176,45 +176,50 @@ const INTENDED: &[Difference] = &[
         python: "complex (3+1j)",
         rust: "TypeError (\"unsupported operand type(s) for +=: 'int' and 'complex'\",)",
     },
-    Difference { why: "a truth in a counter is 1", snippet: "counter(", python: "True", rust: "1" },
     Difference {
-        why: "an argument of the wrong type is told by its name",
+        why: "a counter stores True as 1",
+        snippet: "counter(",
+        python: "True",
+        rust: "1",
+    },
+    Difference {
+        why: "an error about the type of an argument names the argument",
         snippet: "root.",
         python: "TypeError (",
         rust: "() argument '",
     },
     Difference {
-        why: "an argument of the wrong type is told by its name",
+        why: "an error about the type of an argument names the argument",
         snippet: "root.payload(2**6",
         python: "OverflowError (",
         rust: "() argument 'n': int out of range for i64",
     },
     Difference {
-        why: "an argument of the wrong type is told at once, where Python's timer fails unseen",
+        why: "an argument of the wrong type fails at once; Python's timer fails without an error",
         snippet: "root.later(",
         python: "NoneType None",
         rust: "TypeError (\"Conformance.later() argument 'seconds': must be real number",
     },
     Difference {
-        why: "an exception that tells what is the matter",
+        why: "the exception has a text",
         snippet: "root.payload(2**40)",
         python: "MemoryError ()",
         rust: "MemoryError ('more than a message can hold',)",
     },
     Difference {
-        why: "an exception of the service's ends no connection",
+        why: "an exception of the service does not end the connection",
         snippet: "root.fail('KeyboardInterrupt', ",
         python: "EOFError ('stream has been closed',)",
         rust: "raised KeyboardInterrupt (",
     },
     Difference {
-        why: "an exception of the client's keeps its name on its way through the service",
+        why: "an exception of the client keeps its name when the service passes it on",
         snippet: "class Mine(",
         python: "raised rpyc.core.vinegar/builtins.builtins.Mine ('x',)",
         rust: "raised builtins.Mine ('x',)",
     },
     Difference {
-        why: "an object of the client's is shown without asking it",
+        why: "the service shows an object of the client without a request to the client",
         snippet: "[1]",
         python: "[1]",
         rust: "<builtins.list object of the client>",
@@ -226,61 +231,61 @@ const INTENDED: &[Difference] = &[
         rust: "ValueError ('values nested too deeply',)",
     },
     Difference {
-        why: "what still waits when the client leaves is dropped; rpyc 6 hears of it when it closes",
+        why: "requests in progress are dropped when the client leaves; rpyc 6 finds out as it closes",
         snippet: "r = rpyc.async_(root.sleep)(0.3)\nconn.close()",
         python: "NoneType None",
         rust: "EOFError ('stream has been closed',)",
     },
     Difference {
-        why: "a request with too few or too many arguments is told in the protocol's words",
+        why: "the protocol has its own error for the wrong number of arguments",
         snippet: "conn.sync_request(",
         python: "TypeError (\"Connection._handle_",
         rust: " arguments',)",
     },
     Difference {
-        why: "a request with too few or too many arguments is told in the protocol's words",
+        why: "the protocol has its own error for the wrong number of arguments",
         snippet: "conn.sync_request(",
         python: "TypeError ('Connection._handle_",
         rust: "raised ",
     },
     Difference {
-        why: "requests are about objects of the receiver's, never about values",
+        why: "requests apply only to objects of the receiver, never to values",
         snippet: "conn.sync_request(",
         python: "",
         rust: " needs an object of the receiver's\",)",
     },
     Difference {
-        why: "a request with arguments of the wrong types is told in the protocol's words",
+        why: "the protocol has its own error for arguments of the wrong types",
         snippet: "conn.sync_request(consts.HANDLE_CALL, ",
         python: "TypeError (",
         rust: "TypeError ('cannot unpack non-iterable ",
     },
     Difference {
-        why: "a request with arguments of the wrong types is told in the protocol's words",
+        why: "the protocol has its own error for arguments of the wrong types",
         snippet: "",
         python: "",
         rust: "needs a number that is not negative",
     },
     Difference {
-        why: "slicing as Python 2 had it is slicing, and refused as such",
+        why: "a slice request of Python 2 fails as a slice",
         snippet: "conn.sync_request(consts.HANDLE_OLDSLICING, root.counter(5)",
         python: "has no attribute '__getslice__'",
         rust: "TypeError (",
     },
     Difference {
-        why: "rpyc 5 calls the class of every list and dict of the peer's `type`",
+        why: "rpyc 5 names the class of every list and dict of the peer `type`",
         snippet: "",
         python: "type'",
         rust: "'builtins.",
     },
     Difference {
-        why: "rpyc 5 calls the class of every list and dict of the peer's `type`",
+        why: "rpyc 5 names the class of every list and dict of the peer `type`",
         snippet: "",
         python: "type",
         rust: "not builtins.",
     },
     Difference {
-        why: "rpyc 5 calls the class of every list and dict of the peer's `type`",
+        why: "rpyc 5 names the class of every list and dict of the peer `type`",
         snippet: "",
         python: "list (not \"type\") to list",
         rust: "list (not \"builtins.",
@@ -298,7 +303,7 @@ const INTENDED: &[Difference] = &[
         rust: "netref dict {",
     },
     Difference {
-        why: "an instance check by a class of the client's is its own affair",
+        why: "the client decides an instance check by its own class",
         snippet: "conn.sync_request(consts.HANDLE_INSTANCECHECK, ",
         python: "raised TypeError (",
         rust: "bool False",
@@ -306,7 +311,7 @@ const INTENDED: &[Difference] = &[
 ];
 
 #[test]
-fn the_services_are_told_apart_by_nothing_but_what_is_intended() {
+fn the_services_differ_only_as_intended() {
     let mut used = vec![false; INTENDED.len()];
     let mut unintended = Vec::new();
     for reference in Reference::ALL {
@@ -331,7 +336,7 @@ fn the_services_are_told_apart_by_nothing_but_what_is_intended() {
     assert!(unintended.is_empty(), "{}", unintended.join("\n"));
     let unused = INTENDED.iter().zip(used).filter(|(_, is_used)| !is_used);
     let unused: Vec<_> = unused.map(|(difference, _)| difference.why).collect();
-    assert!(unused.is_empty(), "no differences any more: {unused:?}");
+    assert!(unused.is_empty(), "these differences no longer occur: {unused:?}");
 }
 
 fn outcomes(reference: Reference, language: Language) -> serde_json::Map<String, Value> {

@@ -228,7 +228,7 @@ impl fmt::Display for Transport {
 #[non_exhaustive]
 pub enum RegistryAddrError {
     /// Nothing is written where an address should be.
-    #[error("the address of a registry is empty; it is written [udp://|tcp://]HOST[:PORT]")]
+    #[error("the address of a registry is empty: write [udp://|tcp://]HOST[:PORT]")]
     Empty,
     /// The host is neither a name nor an address.
     #[error(
@@ -239,7 +239,9 @@ pub enum RegistryAddrError {
         host: Box<str>,
     },
     /// A broadcast or multicast address, which only datagrams can reach.
-    #[error("`{host}` is heard by many, so it cannot be asked over tcp; write udp://{host}")]
+    #[error(
+        "`{host}` is a broadcast or multicast address: TCP cannot reach it; write udp://{host}"
+    )]
     ManyOverTcp {
         /// The address.
         host: Box<str>,
@@ -254,7 +256,7 @@ pub enum RegistryAddrError {
         port: Box<str>,
     },
     /// Something other than `udp` or `tcp` before the `://`.
-    #[error("registries are not spoken to over `{scheme}`; write udp:// or tcp://")]
+    #[error("unknown scheme `{scheme}`: write udp:// or tcp://")]
     Scheme {
         /// What stands in its place.
         scheme: Box<str>,

@@ -90,7 +90,7 @@ impl Finder {
         let native = registrar.native();
         if let Ok(Err(error)) = timeout(REPORT_TIMEOUT, native.report_dialect(target, found)).await
         {
-            tracing::debug!(%error, "the registry does not take note of a dialect");
+            tracing::debug!(%error, "the registry did not accept the report of a dialect");
         }
     }
 

@@ -129,7 +129,7 @@ mod tests {
         let error = registrar.open(&payroll()).await.unwrap_err();
         assert!(error.is_all_failed());
         let text = error.to_string();
-        assert!(text.starts_with("no server of PAYROLL can be connected to: "), "{text}");
+        assert!(text.starts_with("cannot connect to a server of PAYROLL: "), "{text}");
         for part in [
             &format!("127.0.0.1:{port} (Connection refused"),
             "127.0.0.1:/no/such/socket (No such file",
@@ -169,7 +169,7 @@ mod tests {
         let error = builder.connect_through(&registrar, &payroll()).await.unwrap_err();
         assert!(matches!(error, ConnectError::TimedOut { after, .. } if after == limit), "{error}");
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-        assert_eq!(error.to_string(), "no connection to PAYROLL within 200.0ms");
+        assert_eq!(error.to_string(), "cannot connect to PAYROLL within 200.0ms");
     }
 
     #[tokio::test]

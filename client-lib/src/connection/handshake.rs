@@ -152,8 +152,8 @@ enum HandshakeError {
     #[error(transparent)]
     Lost(io::Error),
     #[error(
-        "it speaks {found}, was spoken to in another dialect, and takes no second connection: {error}; \
-         state its dialect"
+        "it speaks {found}, not the dialect tried first, and accepts no second connection: {error}; \
+         set its dialect"
     )]
     Once { found: Dialect, error: io::Error },
     #[error("it does not answer: {0}")]

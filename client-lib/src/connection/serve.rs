@@ -81,6 +81,6 @@ async fn answer(
 fn panicked(panic: &(dyn Any + Send)) -> Exception {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(panic = text.unwrap_or("?"), "what a peer asked for has panicked");
+    tracing::error!(panic = text.unwrap_or("?"), "a request of a peer panicked");
     Exception::builtin("RuntimeError", "internal error")
 }

@@ -14,10 +14,10 @@ use super::ConvertError;
 #[non_exhaustive]
 pub enum CallError {
     /// The arguments cannot be sent; the fault of the caller. Nothing was sent.
-    #[error("the arguments cannot be sent: {0}")]
+    #[error("cannot send the arguments: {0}")]
     Arguments(#[source] Unsendable),
     /// The answer makes no sense; the fault of the peer. It has run, and the connection lives.
-    #[error("the answer makes no sense: {0}")]
+    #[error("invalid answer: {0}")]
     BadAnswer(#[source] Refusal),
     /// The connection has ended, before the call or during it.
     #[error("the connection has ended{}", ran(*.may_have_run))]
@@ -29,13 +29,13 @@ pub enum CallError {
         may_have_run: bool,
     },
     /// An argument cannot be converted; the fault of the caller. Nothing was sent.
-    #[error("an argument cannot be converted: {0}")]
+    #[error("cannot convert an argument: {0}")]
     Packing(#[source] ConvertError),
     /// The peer raised an exception. The connection lives.
     #[error(transparent)]
     Remote(Box<Exception>),
     /// The result is not of the type that was asked for. It has run, and the connection lives.
-    #[error("the result is not what was asked for: {0}")]
+    #[error("cannot convert the result: {0}")]
     Result(#[source] ConvertError),
     /// No answer came in time; a later one is ignored. RPyC has no message to stop what the
     /// peer does.
@@ -109,7 +109,7 @@ impl CallError {
 #[non_exhaustive]
 pub enum TooMany {
     /// Calls that wait for their answers.
-    #[error("{limit} calls wait for their answers")]
+    #[error("{limit} calls already wait for answers")]
     Calls {
         /// The limit.
         limit: usize,

@@ -34,7 +34,8 @@ pub enum ConnectError {
     /// The registry knows servers, and none of them could be connected to: they are down, or their
     /// addresses are not to be reached from here.
     #[error(
-        "no server of {name} can be connected to: {}; do they run, and can this machine reach them?",
+        "cannot connect to a server of {name}: {}; check that they run and that this machine can reach \
+         them",
         listed(.failures)
     )]
     AllFailed {
@@ -53,7 +54,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// The server was connected to, but does not give its root.
-    #[error("{address} does not give its root: {error}")]
+    #[error("cannot get the root object of {address}: {error}")]
     NoRoot {
         /// The server.
         address: Box<str>,
@@ -66,7 +67,7 @@ pub enum ConnectError {
     Registries(#[from] RegistryAddrError),
     /// Nothing was connected to in time, and no attempt had failed yet: a registry or a server is
     /// silent, or the time is too short. Trying again is safe.
-    #[error("no connection to {target} within {after:.1?}")]
+    #[error("cannot connect to {target} within {after:.1?}")]
     TimedOut {
         /// The name or the address.
         target: Box<str>,
@@ -74,7 +75,7 @@ pub enum ConnectError {
         after: Duration,
     },
     /// The server cannot be connected to, or it does not speak RPyC.
-    #[error("{0} cannot be connected to: {error}", error = .0.error)]
+    #[error("cannot connect to {0}: {error}", error = .0.error)]
     Unreached(Unreached),
 }
 

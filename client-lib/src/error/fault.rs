@@ -11,7 +11,7 @@ use rpyc_protocol::registry::native;
 pub enum Fault {
     /// The system does not let this program send to an address that many hear: missing privileges
     /// or a local firewall. Nothing was sent.
-    #[error("broadcasting is not permitted to this program")]
+    #[error("this program may not broadcast")]
     BroadcastForbidden(#[source] io::Error),
     /// The registry closed the connection without a word: ours does so with a request that is over
     /// one of its limits.
@@ -26,7 +26,7 @@ pub enum Fault {
         message: Box<str>,
     },
     /// The system refused to send or receive. The request may have been sent.
-    #[error("cannot be spoken to")]
+    #[error("cannot send or receive")]
     Io(#[source] io::Error),
     /// The registry forbids this program to list. Nothing was changed.
     #[error("forbids listing")]
@@ -47,27 +47,27 @@ pub enum Fault {
     NothingListens,
     /// The system does not let this program send there: a rule of its routing or a local firewall.
     /// Nothing was sent.
-    #[error("sending there is not permitted to this program")]
+    #[error("this program may not send there")]
     NotPermitted(#[source] io::Error),
     /// The chosen source address is not one of this machine, or of the other IP version than the
     /// registry. Nothing was sent.
-    #[error("cannot be spoken to from the chosen source address")]
+    #[error("cannot send from the chosen source address")]
     Source(#[source] io::Error),
     /// The answer is not brine, or not of the shape that was asked for; the fault of the
     /// responder. Probably not a registry.
-    #[error("gave an answer that is none")]
+    #[error("sent an invalid answer")]
     Undecodable(#[source] DecodeError),
     /// The answer begins as JSON and is invalid; the fault of the responder.
-    #[error("gave an answer that is none")]
+    #[error("sent an invalid answer")]
     UndecodableNative(#[source] native::ParseError),
     /// The registry knows no server of the name.
-    #[error("knows no such service")]
+    #[error("no such service")]
     Unknown,
     /// No network route leads to the machine.
-    #[error("cannot be reached")]
+    #[error("no route to the host")]
     Unreachable(#[source] io::Error),
     /// The host's name stands for no address, or the name service failed.
-    #[error("the host's name cannot be resolved")]
+    #[error("cannot resolve the host name")]
     Unresolved(#[source] io::Error),
 }
 

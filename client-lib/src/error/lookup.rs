@@ -2,7 +2,7 @@
 
 use rpyc_protocol::ServiceName;
 
-use super::{Attempts, Fault, NO_REGISTRY_HINT, NO_REPLY_HINT, REFUSED_HINT};
+use super::{Attempts, Fault, NO_REGISTRY_HINT, NO_REPLY_HINT, refused_hint};
 
 /// Why a question to the registries has no answer. Nothing was changed; asking again is safe.
 #[derive(Debug, thiserror::Error)]
@@ -10,11 +10,11 @@ use super::{Attempts, Fault, NO_REGISTRY_HINT, NO_REPLY_HINT, REFUSED_HINT};
 pub enum LookupError {
     /// Registries answered that they forbid this program to list; none gave the list. The choice of
     /// their operators.
-    #[error("listing is forbidden: {0}; the operator of the registry can allow it")]
+    #[error("cannot list services: {0}; the operator of the registry can allow it")]
     ListingForbidden(Attempts),
     /// No registry could even be asked: nothing listens, no route leads there, the name stands for
     /// no address, or this program may not broadcast. The fault of the set-up.
-    #[error("no registry can be asked: {0}; {NO_REGISTRY_HINT}")]
+    #[error("cannot reach a registry: {0}; {NO_REGISTRY_HINT}")]
     NoRegistry(Attempts),
     /// No registry answered in time: none runs there, a firewall is between, or datagrams were
     /// lost.
@@ -22,17 +22,18 @@ pub enum LookupError {
     NoReply(Attempts),
     /// A registry received the question and refused to answer it, probably because the question is
     /// over one of its limits; no other registry answered.
-    #[error("the question was refused: {0}; {REFUSED_HINT}")]
+    #[error("the registry refused the query: {0}{hint}", hint = refused_hint(.0))]
     Refused(Attempts),
     /// An answer came that no registry gives, and no better one came. The fault of
     /// the responder, or of the address.
-    #[error("no answer could be read: {0}; does another program use that port?")]
+    #[error("cannot decode the answer: {0}; check that no other program uses the port")]
     Undecodable(Attempts),
     /// At least one registry answered that the name has no server, and no registry knew one.
     /// `attempts` lists silent registries too. The server is down, registers elsewhere or under
     /// another name.
     #[error(
-        "no server of {name} is registered: {attempts}; does the server run, and register with this registry?"
+        "no server of {name} is registered: {attempts}; check that one runs and registers with this \
+         registry"
     )]
     UnknownName {
         /// The name.

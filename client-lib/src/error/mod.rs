@@ -20,11 +20,17 @@ pub use register::RegisterError;
 pub use request::RequestError;
 
 /// What to try when no registry can be asked.
-const NO_REGISTRY_HINT: &str = "start one, or name one with RPYC_REGISTRY=HOST[:PORT]";
+const NO_REGISTRY_HINT: &str = "start one, or set RPYC_REGISTRY=HOST[:PORT]";
 
 /// What to try when no registry answers.
 const NO_REPLY_HINT: &str =
-    "is one running there, and no firewall between? RPYC_REGISTRY=HOST[:PORT] names another";
+    "check that one runs there and that no firewall blocks it, or set RPYC_REGISTRY=HOST[:PORT]";
 
-/// What to try when a registry would not answer.
-const REFUSED_HINT: &str = "the log of the registry has the reason";
+/// What to try when a registry refuses a request without a reason.
+fn refused_hint(attempts: &Attempts) -> &'static str {
+    if attempts.any(|fault| matches!(fault, Fault::Closed)) {
+        "; the log of the registry has the reason"
+    } else {
+        ""
+    }
+}

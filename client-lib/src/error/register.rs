@@ -1,6 +1,6 @@
 //! Why a registration or its end was not acknowledged.
 
-use super::{Attempts, Fault, NO_REGISTRY_HINT, NO_REPLY_HINT, REFUSED_HINT, RequestError};
+use super::{Attempts, Fault, NO_REGISTRY_HINT, NO_REPLY_HINT, RequestError, refused_hint};
 
 /// Why no registry acknowledged a registration, or the end of one. Doing it again is safe.
 #[derive(Debug, thiserror::Error)]
@@ -8,7 +8,7 @@ use super::{Attempts, Fault, NO_REGISTRY_HINT, NO_REPLY_HINT, REFUSED_HINT, Requ
 pub enum RegisterError {
     /// No registry could even be asked: nothing listens, no route leads there, the name stands for
     /// no address, or this program may not broadcast. The fault of the set-up; nothing was changed.
-    #[error("no registry can be asked: {0}; {NO_REGISTRY_HINT}")]
+    #[error("cannot reach a registry: {0}; {NO_REGISTRY_HINT}")]
     NoRegistry(Attempts),
     /// No registry answered in time. The registration may have been taken and only its
     /// acknowledgement lost.
@@ -16,11 +16,11 @@ pub enum RegisterError {
     NoReply(Attempts),
     /// Something other than an acknowledgement came as the answer. The fault of the responder, or
     /// of the address; the registration may have been taken.
-    #[error("no acknowledgement could be read: {0}; does another program use that port?")]
+    #[error("cannot decode the acknowledgement: {0}; check that no other program uses the port")]
     NotAcknowledged(Attempts),
     /// A registry received the request and refused to answer it, probably because it finds it over
     /// one of its limits. Nothing was changed there.
-    #[error("the registration was refused: {0}; {REFUSED_HINT}")]
+    #[error("the registry refused the registration: {0}{hint}", hint = refused_hint(.0))]
     Refused(Attempts),
 }
 

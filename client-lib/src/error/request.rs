@@ -14,18 +14,19 @@ pub enum RequestError {
     Declined(Attempts),
     /// No registry could even be asked: nothing listens, no route leads there, the name stands for
     /// no address, or this program may not broadcast. The fault of the set-up; nothing was changed.
-    #[error("no registry can be asked: {0}; {NO_REGISTRY_HINT}")]
+    #[error("cannot reach a registry: {0}; {NO_REGISTRY_HINT}")]
     NoRegistry(Attempts),
     /// No registry answered in time. The request may have been carried out.
     #[error(
-        "no registry answered within {waited:.1?}: {0}; does one run there that is not RPyC's own, and no firewall between?",
+        "no registry answered within {waited:.1?}: {0}; check that one runs there that is not RPyC's own, \
+         and that no firewall blocks it",
         waited = .0.waited()
     )]
     NoReply(Attempts),
     /// An answer came that no registry gives, or the connection closed. The fault of the responder,
     /// or of the address; the request may have been carried out.
     #[error(
-        "no answer could be read: {0}; does a registry of another kind, or another program, use that port?"
+        "cannot decode the answer: {0}; RPyC's own registry or another program may use the port"
     )]
     Undecodable(Attempts),
 }

@@ -265,18 +265,18 @@ impl ServerCertVerifier for Direct {
 #[non_exhaustive]
 pub enum TlsError {
     /// A certificate or its key is refused.
-    #[error("a certificate cannot be used")]
+    #[error("cannot use a certificate")]
     Certificate(#[source] rustls::Error),
     /// The fingerprint is not 64 hexadecimal digits.
     #[error("a fingerprint is 64 hexadecimal digits, with colons or without")]
     Fingerprint,
     /// The text holds no key in PEM.
-    #[error("no private key could be read")]
+    #[error("cannot read a private key")]
     Key,
     /// The text holds no certificate in PEM, or the system trusts none.
-    #[error("no certificate could be read")]
+    #[error("cannot read a certificate")]
     Missing,
     /// Neither a host's name nor an address.
-    #[error("no name for a server")]
+    #[error("invalid server name")]
     Name,
 }

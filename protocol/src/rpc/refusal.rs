@@ -33,7 +33,7 @@ pub enum Refusal {
         op: Op,
     },
     /// The wrong number of members in a tuple that has a fixed one.
-    #[error("a tuple of {given} in the place of one of {expected}")]
+    #[error("expected a tuple of {expected}, found one of {given}")]
     Count {
         /// How many there should be.
         expected: usize,
@@ -44,7 +44,7 @@ pub enum Refusal {
     #[error("invalid label {0}")]
     Label(i64),
     /// A box whose label is not a number.
-    #[error("a label that is no number")]
+    #[error("a label that is not a number")]
     LabelType,
     /// The name of an attribute is not text.
     #[error("name must be a string")]

@@ -87,30 +87,23 @@ impl UdpSocketPair {
 
 /// A listening socket could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {transport}://{address}: {hint}")]
+#[error("cannot listen on {transport}://{address}")]
 #[non_exhaustive]
 pub struct BindError {
     transport: &'static str,
     address: SocketAddr,
-    hint: String,
     source: io::Error,
 }
 
 impl BindError {
     fn new(transport: &'static str, address: SocketAddr, source: io::Error) -> Self {
-        let port = address.port();
-        let hint = match source.kind() {
-            io::ErrorKind::AddrInUse => format!(
-                "the address is in use, perhaps by another registry; stop it (`ss -lunpt 'sport = \
-                 {port}'` shows the program) or choose another port"
-            ),
-            io::ErrorKind::PermissionDenied => {
-                "permission denied; ports below 1024 need privileges; choose another".to_owned()
-            }
-            io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
-            _ => source.to_string(),
-        };
-        Self { transport, address, hint, source }
+        Self { transport, address, source }
+    }
+
+    /// The address that could not be bound.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The kind of the system's error.

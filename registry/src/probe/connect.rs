@@ -69,11 +69,12 @@ async fn tls(address: SocketAddr, limit: Duration) -> Result<Shown, Fault> {
         let stream = TcpStream::connect(address).await.map_err(|error| fault(address, &error))?;
         let tls = Tls::dangerously_trusting_anybody();
         let shaken = tls.handshake(&address.ip().to_string(), stream).await;
-        shaken.map_err(|error| Fault::Theirs(format!("no TLS with {address}: {error}")))
+        shaken
+            .map_err(|error| Fault::Theirs(format!("TLS handshake with {address} failed: {error}")))
     };
     let mut stream = match timeout(limit, handshake).await {
         Ok(shaken) => shaken?,
-        Err(_elapsed) => return Err(silence("no TLS with", address, limit)),
+        Err(_elapsed) => return Err(silence("no TLS handshake with", address, limit)),
     };
     // The probe has passed even if closing fails.
     let _ = timeout(FAREWELL, stream.shutdown()).await;

@@ -60,7 +60,7 @@ async fn follow_interfaces(reception: Arc<Reception>, udp: Vec<UdpSocketPair>) {
             let join = |pair: &UdpSocketPair| pair.receiver.join(MULTICAST_GROUP, *link);
             match wildcards().try_for_each(join) {
                 Ok(()) => fresh.push(*link),
-                Err(error) => debug!(link, %error, "cannot hear multicasts there"),
+                Err(error) => debug!(link, %error, "cannot receive multicasts on this interface"),
             }
         }
         joined.extend(fresh);

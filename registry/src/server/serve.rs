@@ -201,11 +201,11 @@ fn log_totals(reception: &Reception) {
     for loss in Loss::ALL {
         let total = reception.counters.total(loss);
         if total > 0 {
-            info!(kind = loss.as_str(), total, "messages that were not served");
+            info!(kind = loss.as_str(), total, "messages not served");
         }
     }
     let cuts = reception.dispatcher().map_or(0, |it| it.answers_cut());
     if cuts > 0 {
-        info!(total = cuts, "answers that left something out");
+        info!(total = cuts, "answers cut short");
     }
 }

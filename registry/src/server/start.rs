@@ -61,7 +61,7 @@ pub(super) async fn open(
         };
         let now = Instant::now().into_std();
         let made = tokio::task::spawn_blocking(move || setup.dispatcher(now, opened)).await;
-        reception.open(made.expect("making the table does not panic"));
+        reception.open(made.expect("building the table does not panic"));
         info!("serving");
     }
     std::future::pending().await
@@ -80,7 +80,7 @@ pub(super) async fn end_of_store(reception: Arc<Reception>, grace: Duration) -> 
 }
 
 /// The seconds of the wall clock, for display only: they decide nothing.
-#[expect(clippy::disallowed_methods, reason = "told to people, and decides nothing")]
+#[expect(clippy::disallowed_methods, reason = "for display only")]
 fn seconds_of_wall_clock() -> u64 {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since_epoch.map_or(0, |since| since.as_secs())
@@ -91,6 +91,6 @@ pub(super) fn limits_for_system(limits: Limits) -> Limits {
     let Some(open_files) = net::raise_open_files() else { return limits };
     let open_files = usize::try_from(open_files).unwrap_or(usize::MAX);
     let connections = limits.connections.min(open_files.saturating_sub(DESCRIPTOR_RESERVE)).max(1);
-    debug!(open_files, connections, "limits of the system");
+    debug!(open_files, connections, "limits of the operating system");
     Limits { connections, ..limits }
 }

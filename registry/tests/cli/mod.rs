@@ -46,6 +46,7 @@ fn an_address_in_use_is_one_sentence_with_a_hint() {
     assert_eq!(error.lines().count(), 1, "{error}");
     assert!(error.contains(&format!("tcp://127.0.0.1:{port}")), "{error}");
     assert!(error.contains("in use") && error.contains("--port"), "{error}");
+    assert_eq!(error.matches("os error").count(), 1, "one cause, told once: {error}");
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let (_, error) = check(&["--host", "127.0.0.1", "-p", &port, "-q"], 1);
@@ -54,6 +55,8 @@ fn an_address_in_use_is_one_sentence_with_a_hint() {
     assert!(error.contains("does not have that address"), "{error}");
     let (_, error) = check(&["-p", "0", "--logfile", "/nonexistent/log"], 1);
     assert!(error.contains("/nonexistent/log") && error.contains("--logfile"), "{error}");
+    let (_, error) = check(&["-p", "0", "--state-dir", "/dev/null/state"], 1);
+    assert_eq!(error.matches("os error").count(), 1, "one cause, told once: {error}");
 }
 
 #[test]
@@ -121,7 +124,7 @@ fn switches_of_an_init_script_for_rpycs_registry_work() {
 }
 
 #[test]
-fn listing_is_for_this_machine_unless_told_otherwise() {
+fn listing_is_allowed_from_this_machine_by_default() {
     for (args, is_allowed) in [
         (&[][..], true),
         (&["--listing"], true),
@@ -135,7 +138,7 @@ fn listing_is_for_this_machine_unless_told_otherwise() {
             check(&["list", "--registry", &registry], 0);
         } else {
             let (_, error) = check(&["list", "--registry", &registry], 1);
-            assert!(error.contains("forbidden") && error.contains(&registry), "{error}");
+            assert!(error.contains("forbids listing") && error.contains(&registry), "{error}");
             check(&["register", "A", "--port", "1", "--once", "--registry", &registry], 0);
             check(&["lookup", "A", "--registry", &registry], 0);
         }
@@ -150,7 +153,7 @@ fn what_is_registered_is_listed_and_found_and_unregistered() {
         let ask = |args: &[&str]| check(&[&["--registry", &registry], args].concat(), 0).0;
         let (out, hint) = check(&["list", "--registry", &registry], 0);
         assert_eq!(out, "");
-        assert!(hint.contains("nothing is registered"), "{hint}");
+        assert!(hint.contains("no service is registered"), "{hint}");
         let said = ask(&["register", "payroll", "straße", "--port", "18861", "--once"]);
         assert!(said.contains("PAYROLL, STRASSE") && said.contains("127.0.0.1"), "{said}");
         ask(&["register", "payroll", "--port", "/run/payroll.sock", "--once"]);
@@ -193,7 +196,7 @@ fn errors_name_the_registry_and_what_to_try() {
     let daemon = Daemon::start(&[]);
     let registry = daemon.registry();
     let (_, error) = check(&["lookup", "NoSuch", "--registry", &registry], 1);
-    assert!(error.contains("NoSuch") && error.contains(&registry), "{error}");
+    assert!(error.contains("NOSUCH") && error.contains(&registry), "{error}");
     // A port that was just free, so that no program listens there.
     let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for scheme in ["udp", "tcp"] {

@@ -27,7 +27,7 @@ pub(crate) fn register(daemon: &Daemon, names: &[&str], port: u16, more: &Value)
 }
 
 #[test]
-fn lists_are_filtered_by_what_instances_tell() {
+fn lists_are_filtered_by_the_details_of_instances() {
     let daemon = Daemon::start(&[]);
     let registry = daemon.registry();
     register(&daemon, &["payroll"], 1, &json!({"tags": ["gpu", "big"], "zone": "eu"}));
@@ -57,11 +57,11 @@ fn lists_are_filtered_by_what_instances_tell() {
         assert_eq!(ports(args), expected, "{args:?}");
     }
     let (out, hint) = check(&["list", "nosuch*", "--registry", &registry], 0);
-    assert!(out.is_empty() && hint.contains("nothing like that"), "{out}{hint}");
+    assert!(out.is_empty() && hint.contains("no registered service matches"), "{out}{hint}");
 }
 
 #[test]
-fn a_list_shows_at_a_glance_who_is_not_passing_and_why() {
+fn a_wide_list_shows_the_state_of_each_instance_and_its_reason() {
     let daemon = Daemon::start(&[]);
     let registry = daemon.registry();
     register(&daemon, &["payroll"], 1, &json!({}));
@@ -141,7 +141,7 @@ fn an_operator_drains_undrains_and_ends() {
     assert!(said.starts_with("drained 1 instance (A at 127.0.0.1:1)"), "{said}");
     assert_eq!(found(), ["127.0.0.1:2"]);
     let said = tell(&["drain", "a", "127.0.0.1:1"]);
-    assert!(said.contains("is draining already"), "{said}");
+    assert!(said.contains("is already draining"), "{said}");
     assert!(tell(&["undrain", "a"]).contains("1 instance"));
     assert_eq!(found(), ["127.0.0.1:1", "127.0.0.1:2"]);
     let said = tell(&["deregister", "--instance", &second, "-o", "json"]);
@@ -157,7 +157,7 @@ fn an_operator_drains_undrains_and_ends() {
 }
 
 #[test]
-fn suspects_are_seen_in_the_list_and_the_status_and_an_operator_lets_them_go() {
+fn the_list_and_the_status_show_suspects_and_release_expires_them() {
     let daemon = Daemon::start(&["--protect-min", "3", "--evictions-per-sweep", "9"]);
     let registry = daemon.registry();
     for port in 1..=5 {
@@ -178,14 +178,14 @@ fn suspects_are_seen_in_the_list_and_the_status_and_an_operator_lets_them_go() {
     let (status, _) = check(&["status", "--registry", &registry], 0);
     let (released, _) = check(&["release", "a", "--registry", &registry], 0);
     assert!(status.contains("protected ") && status.contains("  suspect"), "{status}");
-    assert!(released.starts_with("forgot ") && released.contains(" of A at "), "{released}");
+    assert!(released.starts_with("expired ") && released.contains(" of A at "), "{released}");
     assert!(!list().contains("suspect"), "{}", list());
     let (released, _) = check(&["release", "--registry", &registry], 0);
-    assert!(released.starts_with("nothing is protected at "), "{released}");
+    assert!(released.starts_with("no overdue registration is protected at "), "{released}");
 }
 
 #[test]
-fn status_tells_how_the_registry_does() {
+fn status_shows_contents_and_store() {
     let daemon = Daemon::start(&[]);
     let registry = daemon.registry();
     register(&daemon, &["a", "b"], 1, &json!({}));
@@ -203,7 +203,7 @@ fn status_tells_how_the_registry_does() {
 }
 
 #[test]
-fn several_registries_are_each_told() {
+fn an_operator_request_goes_to_each_registry() {
     let (one, two) = (Daemon::start(&[]), Daemon::start(&[]));
     let both = format!("{},{}", one.registry(), two.registry());
     for daemon in [&one, &two] {

@@ -73,7 +73,7 @@ fn an_exclusive_name_is_refused_to_the_second() {
     assert!(said.contains("registered LEAD"), "{said}");
     for more in [&["--once"][..], &[], &["--", "sleep", "1000"]] {
         let (_, error) = check(register("2", more), 1);
-        assert!(error.contains("LEAD is served by 127.0.0.1 port 1 already"), "{error}");
+        assert!(error.contains("LEAD is already served by 127.0.0.1 port 1"), "{error}");
     }
 }
 

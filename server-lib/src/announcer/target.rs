@@ -148,7 +148,7 @@ impl Target {
         }
         if self.offer.advert.has_details() && !matches!(self.spoken, Spoken::Legacy(_)) {
             tracing::info!(registry = %found.registry,
-                "RPyC's own registry, which takes nothing but names and a port");
+                "this is RPyC's own registry, which accepts only names and a port");
         }
         self.native.forget();
         self.spoken = Spoken::Legacy(Instant::now());
@@ -229,7 +229,7 @@ impl Target {
                 true
             }
             Err(error) if !has_lease && !has_legacy => {
-                tracing::debug!(%error, "not unregistered, nor ever registered as far as known");
+                tracing::debug!(%error, "not unregistered; no registration is known");
                 true
             }
             Err(error) => {

@@ -73,7 +73,7 @@ pub(super) async fn serve<S: Service>(
 
 async fn greet<S: Service>(service: &S, connection: &Connection) {
     if let Err(exception) = service.on_connect(connection).await {
-        tracing::info!(%exception, "the service refuses a client");
+        tracing::info!(%exception, "the service refused a client");
         connection.close().await;
     }
 }
@@ -94,11 +94,11 @@ async fn shake_hands(
             Some((Box::new(stream), peer))
         }
         Ok(Err(error)) => {
-            tracing::info!(%peer, %error, "no TLS with a client");
+            tracing::info!(%peer, %error, "the TLS handshake with a client failed");
             None
         }
         Err(_elapsed) => {
-            tracing::info!(%peer, "a client is too slow to begin TLS");
+            tracing::info!(%peer, "a client did not finish the TLS handshake in time");
             None
         }
     }

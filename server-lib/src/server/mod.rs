@@ -280,7 +280,7 @@ async fn accept<S: Service>(
                 });
             }
             Err(error) if is_of_one_client(&error) => {
-                tracing::debug!(%error, "a client left before it was let in");
+                tracing::debug!(%error, "a client disconnected before it was accepted");
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept clients; trying again in {pause:?}");

@@ -258,7 +258,7 @@ async fn too_many_calls_fail_before_they_are_made() {
         .map(|connection| tokio::spawn(async move { connection.ping().await }));
     until(|| client.stats().calls == 2).await;
     let error = client.ping().await.unwrap_err();
-    assert_eq!(error.to_string(), "2 calls wait for their answers");
+    assert_eq!(error.to_string(), "2 calls already wait for answers");
     assert!(!error.may_have_run());
     // Dropping it cancels it.
     waiting.iter().for_each(tokio::task::JoinHandle::abort);

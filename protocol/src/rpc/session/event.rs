@@ -80,7 +80,7 @@ pub struct PeerThread(pub(super) u64);
 #[non_exhaustive]
 pub enum CallFailure {
     /// The answer makes no sense; the fault of the peer. The request has run, the connection lives.
-    #[error("the answer makes no sense: {0}")]
+    #[error("invalid answer: {0}")]
     BadAnswer(Refusal),
     /// The connection ended first.
     #[error("the connection ended before the answer came")]
@@ -105,7 +105,7 @@ pub enum CallFailure {
 pub enum CloseReason {
     /// The peer sends requests but does not read the answers:
     /// [`SessionLimits::backlog`](crate::rpc::SessionLimits::backlog).
-    #[error("the peer does not read what it asks for")]
+    #[error("the peer does not read the answers to its requests")]
     Backlog,
     /// A request or an answer that is not brine; the fault of the peer.
     #[error("a message that is not brine: {0}")]
@@ -117,7 +117,7 @@ pub enum CloseReason {
     #[error(transparent)]
     Frame(#[from] FrameError),
     /// Nothing came for [`SessionLimits::idle`](crate::rpc::SessionLimits::idle).
-    #[error("nothing came for too long")]
+    #[error("the peer was silent for too long")]
     Idle,
     /// The layer above called [`Session::close`](super::Session::close).
     #[error("closed by this side")]
@@ -128,18 +128,18 @@ pub enum CloseReason {
     Message(#[from] MessageError),
     /// The peer said that it closes the connection. rpyc also does so when it fails to write an
     /// answer.
-    #[error("the peer said goodbye")]
+    #[error("the peer announced the end of the connection")]
     Peer,
     /// A frame that had begun went on too slowly, or not at all:
     /// [`SessionLimits::stall`](crate::rpc::SessionLimits::stall).
-    #[error("a frame that does not go on")]
+    #[error("the peer did not send the rest of a frame in time")]
     Stalled,
     /// The stream of bytes ended inside a frame.
     #[error("the connection ended inside a frame")]
     Truncated,
     /// The peer takes too slowly, or not at all, what it is sent:
     /// [`SessionLimits::unread`](crate::rpc::SessionLimits::unread).
-    #[error("the peer does not read what it is sent")]
+    #[error("the peer does not read its messages")]
     Unread,
 }
 

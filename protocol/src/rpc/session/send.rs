@@ -31,7 +31,7 @@ pub enum RequestError {
     Closed,
     /// As many calls as [`SessionLimits::calls`](crate::rpc::SessionLimits::calls) wait for their
     /// answers.
-    #[error("{limit} calls are waiting for their answers")]
+    #[error("{limit} calls already wait for answers")]
     TooManyCalls {
         /// The limit.
         limit: usize,

@@ -1,29 +1,76 @@
-//! Which switch helps against an error: libraries name none, because they have none.
+//! The message of an error: its causes, and the switch that helps. Libraries name no switches,
+//! because they have none.
 
+use std::fmt::Write as _;
 use std::io;
 
-use rpyc_client::{LookupError, RequestError};
+use rpyc_client::{Attempts, Fault, LookupError, RegisterError, RequestError};
 use rpyc_protocol::registry::native::ErrorCode;
 use rpyc_registry::{BindError, StoreError};
 
-/// The switch that helps against an error, if one does.
-pub(crate) fn for_error(error: &anyhow::Error) -> Option<&'static str> {
-    const LISTING: &str = "the registry lists to others with --listing (-l)";
-    let bind = error.downcast_ref().and_then(|error: &BindError| match error.kind() {
-        io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Some("see --port"),
-        io::ErrorKind::AddrNotAvailable => Some("see --host"),
-        _ => None,
-    });
+/// The error with its causes, each once, and with advice if there is any.
+pub(crate) fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        // An error whose text contains its cause needs no second mention of it.
+        if message.is_empty() {
+            message = cause;
+        } else if !message.contains(&cause) {
+            // Writing to a string does not fail.
+            let _ = write!(message, ": {cause}");
+        }
+    }
+    match for_error(error) {
+        Some(advice) => format!("{message}; {advice}"),
+        None => message,
+    }
+}
+
+/// The advice for an error, if there is any.
+fn for_error(error: &anyhow::Error) -> Option<String> {
+    let bind = error.downcast_ref().and_then(for_bind);
     let store = error.downcast_ref().and_then(|error: &StoreError| match error {
         StoreError::Io { .. } => Some("see --state-dir and --store"),
         StoreError::Newer { .. } => Some("see --state-dir"),
         _ => None,
     });
-    let lookup = error
-        .downcast_ref()
-        .and_then(|error: &LookupError| error.is_listing_forbidden().then_some(LISTING));
-    let request = error.downcast_ref().and_then(|error: &RequestError| {
-        (error.code() == Some(ErrorCode::ListingForbidden)).then_some(LISTING)
+    let attempts = error.downcast_ref().map(LookupError::attempts);
+    let attempts = attempts.or_else(|| error.downcast_ref().map(RequestError::attempts));
+    let attempts = attempts.or_else(|| error.downcast_ref().map(RegisterError::attempts));
+    bind.or_else(|| store.or_else(|| for_attempts(attempts?)).map(str::to_owned))
+}
+
+fn for_bind(error: &BindError) -> Option<String> {
+    let port = error.address().port();
+    Some(match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "another program listens there: stop it (`ss -lunpt 'sport = {port}'` shows it), or \
+             choose another port with --port"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need privileges: choose another with --port".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine does not have that address: choose one that it has with --host".to_owned()
+        }
+        _ => return None,
+    })
+}
+
+/// The switch of a registry that allows what one of `attempts` refused, if there is one.
+pub(crate) fn for_attempts(attempts: &Attempts) -> Option<&'static str> {
+    let code = attempts.iter().find_map(|attempt| match attempt.fault {
+        Fault::Declined { code, .. } => Some(code),
+        Fault::ListingForbidden => Some(ErrorCode::ListingForbidden),
+        _ => None,
     });
-    bind.or(store).or(lookup).or(request)
+    match code? {
+        ErrorCode::Forbidden => {
+            Some("the registry allows operators of other machines with --operator-from")
+        }
+        ErrorCode::LimitReached => Some("the registry has switches for its limits: see --help"),
+        ErrorCode::ListingForbidden => Some("the registry allows others to list with --listing"),
+        _ => None,
+    }
 }

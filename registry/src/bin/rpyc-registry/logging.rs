@@ -26,7 +26,7 @@ pub(crate) fn start(level: LogLevel, format: LogFormat, file: Option<&Path>) -> 
         Some(path) => {
             let file = OpenOptions::new().create(true).append(true).open(path);
             let file = file.with_context(|| {
-                format!("cannot append to the log file {}; see --logfile", path.display())
+                format!("cannot open the log file {} (--logfile)", path.display())
             })?;
             BoxMakeWriter::new(Arc::new(file))
         }

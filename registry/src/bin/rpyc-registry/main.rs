@@ -60,13 +60,9 @@ fn fail(error: &anyhow::Error) -> ExitCode {
         // The reader of standard output has closed it, which is not a failure.
         return ExitCode::SUCCESS;
     }
-    let tell = |text: &str| anstream::eprintln!("rpyc-registry: {}", output::printable(text));
     match error.downcast_ref() {
-        Some(ConfigError(errors)) => errors.iter().for_each(|error| tell(error)),
-        None => match advice::for_error(error) {
-            Some(advice) => tell(&format!("{error:#}; {advice}")),
-            None => tell(&format!("{error:#}")),
-        },
+        Some(ConfigError(errors)) => errors.iter().for_each(|error| output::problem(error)),
+        None => output::problem(&advice::message(error)),
     }
     let is_usage = error.is::<rpyc_client::RegistryAddrError>()
         || error.is::<ConfigError>()

@@ -51,7 +51,7 @@ pub(crate) fn resized() -> anyhow::Result<Resized> {
     Ok(Resized {
         #[cfg(unix)]
         signal: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())
-            .context("cannot listen for the terminal's changes of size")?,
+            .context("cannot listen for changes of the terminal's size")?,
     })
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn not_ready(asker: &Asker, message: &[u8]) -> Option<Vec<u8>> {
         let reply = Reply::error(ErrorCode::NotReady, message.to_owned());
         Reply { v: native::VERSION, id, ..reply }.to_bytes()
     };
-    let whole = told("the registry has just started and still reads what it kept: ask again");
+    let whole = told("the registry has just started and is reading its store: try again");
     if asker.transport == Transport::Tcp {
         return Some(whole);
     }

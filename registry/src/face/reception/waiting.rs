@@ -41,7 +41,9 @@ impl Reception {
         async move {
             let refuse =
                 |why: Arc<str>| deferred.not_durable(&directory, &why).ok_or(NotDurable(why));
-            let Ok(_permit) = permit else { return refuse("too many answers wait".into()) };
+            let Ok(_permit) = permit else {
+                return refuse("too many answers wait for the store".into());
+            };
             if !deferred.addresses().is_empty() {
                 let unreachable = checks.unreachable(deferred.addresses()).await;
                 if let Some(told) = unreachable.and_then(|it| deferred.with_remark(it)) {
@@ -56,11 +58,11 @@ impl Reception {
             match timeout_at(deadline, settled).await {
                 Ok(Ok(progress)) if ticket <= progress.committed => Ok(answer),
                 Ok(Ok(progress)) => refuse(progress.failure.clone().unwrap_or_default()),
-                Ok(Err(_closed)) => refuse("the store is gone".into()),
+                Ok(Err(_closed)) => refuse("the store has ended".into()),
                 Err(_elapsed) if deferred.is_datagram() => {
-                    Err(NotDurable("the store did not commit in time".into()))
+                    Err(NotDurable("the store does not commit in time".into()))
                 }
-                Err(_elapsed) => refuse("the store is slow".into()),
+                Err(_elapsed) => refuse("the store does not commit in time".into()),
             }
         }
     }

@@ -10,9 +10,9 @@ use crate::face::reception::NotDurable;
 /// Why a connection ended before its client closed it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    #[error("did not send a request, or take the answer, within {0:?}")]
+    #[error("the client did not send its request or read the answer within {0:?}")]
     Deadline(Duration),
-    #[error("ended inside a request")]
+    #[error("the connection ended inside a request")]
     EndedEarly,
     #[error("{0}")]
     Io(#[from] io::Error),

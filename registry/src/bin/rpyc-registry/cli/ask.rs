@@ -11,26 +11,25 @@ use super::value::{parse_duration, parse_pair};
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct AskArgs {
-    /// How long to wait for an answer: seconds, or like 500ms
+    /// How long to wait for a reply: seconds, or like 500ms
     #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "2")]
     pub(crate) timeout: Duration,
 
-    /// How to print the answer
+    /// The output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "table")]
     pub(crate) output: OutputFormat,
 }
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ListArgs {
-    /// Only names like this, in any case: * is any text, ? any character
+    /// Only names that match this pattern, in any case: * matches any text, ? any character
     pub(crate) glob: Option<String>,
 
-    /// A line for each instance: address, state, times, what it tells about itself, and why it is
-    /// not passing
+    /// Print a line for each instance: address, state, times, details, and why it is not passing
     #[arg(short, long)]
     pub(crate) wide: bool,
 
-    /// Only what this host serves
+    /// Only instances on this host
     #[arg(long, value_name = "ADDR")]
     pub(crate) host: Option<String>,
 
@@ -45,11 +44,11 @@ pub(crate) struct ListArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Filters")]
 pub(crate) struct FilterArgs {
-    /// Only instances with this tag (repeatable: with all of them)
+    /// Only instances with this tag (repeatable; all must match)
     #[arg(long, value_name = "TAG")]
     pub(crate) tag: Vec<String>,
 
-    /// Only instances whose metadata has this (repeatable: all of it)
+    /// Only instances with this metadata entry (repeatable; all must match)
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     pub(crate) meta: Vec<(String, String)>,
 
@@ -57,7 +56,7 @@ pub(crate) struct FilterArgs {
     #[arg(long)]
     pub(crate) zone: Option<String>,
 
-    /// Only instances in this state (repeatable: in one of them)
+    /// Only instances in this state (repeatable; one must match)
     #[arg(long, value_enum)]
     pub(crate) state: Vec<StateArg>,
 }
@@ -105,15 +104,15 @@ pub(crate) struct DescribeArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct WatchArgs {
-    /// Only names like this, in any case: * is any text, ? any character
+    /// Only names that match this pattern, in any case: * matches any text, ? any character
     pub(crate) glob: Option<String>,
 
     /// How long to wait for a registry: seconds, or like 500ms
     #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "2")]
     pub(crate) timeout: Duration,
 
-    /// How to show it: a live table, or a line of JSON for each change [default: a table on a
-    /// terminal, else JSON]
+    /// The output format: a live table, or a line of JSON for each change [default: table on a
+    /// terminal, else json]
     #[arg(short, long, value_enum, value_name = "FORMAT")]
     pub(crate) output: Option<WatchFormat>,
 }
@@ -126,7 +125,7 @@ pub(crate) enum WatchFormat {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct LookupArgs {
-    /// The name, in any case
+    /// The service name, in any case
     pub(crate) name: String,
 
     #[command(flatten)]
@@ -135,10 +134,10 @@ pub(crate) struct LookupArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
-    /// Columns, for people
+    /// A table for people
     Table,
-    /// One JSON document, for programs
+    /// One JSON document for programs
     Json,
-    /// One name, or HOST:PORT, a line, for scripts
+    /// One name or HOST:PORT on each line, for scripts
     Name,
 }

@@ -12,8 +12,8 @@ use crate::command::Target;
 /// The protocol options of a connection.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct SpeakArgs {
-    /// The dialect of the server: 5 for RPyC 4.1 to 5.3, 6 for RPyC 6. Without it, the dialect that
-    /// `RPYC_DIALECT` names is tried first, else 6; a wrong first try ends a one-shot server
+    /// The dialect of the server: 5 for RPyC 4.1 to 5.3, 6 for RPyC 6. By default, the client tries
+    /// the dialect in `$RPYC_DIALECT` first, else 6; a wrong first try ends a one-shot server
     #[arg(long, value_name = "5|6")]
     dialect: Option<Dialect>,
 }
@@ -38,22 +38,22 @@ pub(crate) struct CallArgs {
     #[arg(value_name = "NAME|HOST:PORT")]
     pub(crate) target: Target,
 
-    /// The method
+    /// The method to call
     pub(crate) method: String,
 
-    /// Its arguments
+    /// The arguments of the method
     #[arg(value_name = "ARG|KEY=VALUE", allow_negative_numbers = true)]
     pub(crate) arguments: Vec<String>,
 
     #[command(flatten)]
     pub(crate) speak: SpeakArgs,
 
-    /// How long to wait for the registry, the connection and the answer, each: seconds, or like
+    /// How long to wait for each of the registry, the connection and the result: seconds, or like
     /// 500ms
     #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "30")]
     pub(crate) timeout: Duration,
 
-    /// How to print the result: as Python would, or as JSON
+    /// The output format: table and name print the result as Python does
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "table")]
     pub(crate) output: OutputFormat,
 }
@@ -93,7 +93,7 @@ pub(crate) struct ShellArgs {
     #[command(flatten)]
     pub(crate) speak: SpeakArgs,
 
-    /// How long to wait for the registry and the connection, each: seconds, or like 500ms
+    /// How long to wait for each of the registry and the connection: seconds, or like 500ms
     #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "3")]
     pub(crate) timeout: Duration,
 }

@@ -12,15 +12,15 @@ use super::AskArgs;
 #[derive(Clone, Debug, Args)]
 #[command(group = ArgGroup::new("meant").required(true).args(["name", "instance"]))]
 pub(crate) struct MeantArgs {
-    /// Those that serve this name, in any case
+    /// The instances of this name, in any case
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<ServiceName>,
 
-    /// Of these the one there, or all on that host
+    /// Only the instance at this address, or all on this host
     #[arg(value_name = "HOST[:PORT]", requires = "name")]
     pub(crate) place: Option<Place>,
 
-    /// The one with this number, which list --wide shows
+    /// The instance with this number, which list --wide shows
     #[arg(long, value_name = "N", conflicts_with = "name")]
     pub(crate) instance: Option<u64>,
 }

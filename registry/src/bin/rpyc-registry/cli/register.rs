@@ -12,11 +12,11 @@ use super::value::{Span, parse_duration, parse_pair, parse_port};
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PlaceArgs {
-    /// The port on which it is served, or the path of a unix socket
+    /// The port of the server, or the path of its unix socket
     #[arg(short, long, value_parser = parse_port)]
     pub(crate) port: Port,
 
-    /// The address of this machine to register from, which is what clients are told
+    /// The address of this machine to register from, which the registry returns to clients
     #[arg(long, value_name = "ADDR")]
     pub(crate) bind: Option<IpAddr>,
 
@@ -27,63 +27,63 @@ pub(crate) struct PlaceArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RegisterArgs {
-    /// The names, in any case
+    /// The service names, in any case
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<ServiceName>,
 
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
 
-    /// Register once and end; the registry forgets it after its time
+    /// Register once and exit; the registration expires after its TTL
     #[arg(long, conflicts_with = "command")]
     pub(crate) once: bool,
 
-    /// How often to renew, or sooner if the registry wants that: seconds, or like 30s
+    /// How often to renew; the registry may ask for less: seconds, or like 30s
     #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "60")]
     pub(crate) interval: Duration,
 
     #[command(flatten)]
     pub(crate) told: ToldArgs,
 
-    /// Run this program, announce it for as long as it runs, and end with its exit code
+    /// Run this program, keep it registered while it runs, and exit with its exit code
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
 }
 
 /// The details that this project's registry accepts in addition to names and a port.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "What RPyC's own registry cannot be told")]
+#[command(next_help_heading = "Details that RPyC's own registry does not accept")]
 pub(crate) struct ToldArgs {
-    /// How long the registry shall remember it without renewal: seconds, or like 30s
+    /// The TTL to ask for: the registration expires if it is not renewed for this long
     #[arg(long, value_name = "DURATION")]
     pub(crate) ttl: Option<Span>,
 
-    /// A word to filter by (repeatable)
+    /// A tag, to filter by (repeatable)
     #[arg(long, value_name = "TAG")]
     pub(crate) tag: Vec<String>,
 
-    /// Something to filter by and to read (repeatable)
+    /// A metadata entry, to filter by and to read (repeatable)
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     pub(crate) meta: Vec<(String, String)>,
 
-    /// How much of the load it shall have beside the others; 0 is none as long as there are others
+    /// The share of the load relative to other instances; 0 gets none while there are others
     #[arg(long, value_name = "N")]
     pub(crate) weight: Option<u16>,
 
-    /// Where it is: clients prefer their own zone
+    /// The zone of the server; clients prefer their own zone
     #[arg(long)]
     pub(crate) zone: Option<String>,
 
-    /// An address that it can be reached at, the best first (repeatable) [default: the one that the
-    /// registry sees]
+    /// An address at which clients reach the server, the best first (repeatable) [default: the
+    /// address that the registry sees]
     #[arg(long, value_name = "IP[:PORT]", value_parser = parse_advertised)]
     pub(crate) address: Vec<Advertised>,
 
-    /// What it speaks [default: RPyC]
+    /// The protocol of the server [default: RPyC]
     #[arg(long)]
     pub(crate) protocol: Option<String>,
 
-    /// Fail if somebody else holds one of the names
+    /// Fail if another server holds one of the names
     #[arg(long)]
     pub(crate) exclusive: bool,
 }
@@ -115,6 +115,6 @@ fn parse_advertised(text: &str) -> Result<Advertised, String> {
     let ip = |_| text.parse::<IpAddr>().map(Into::into);
     let address = text.parse::<SocketAddr>().map(Into::into).or_else(ip);
     address.map_err(|_neither| {
-        "it is no address, like 10.0.0.7, 10.0.0.7:8080 or [fd00::7]:8080".to_owned()
+        "write an address, like 10.0.0.7, 10.0.0.7:8080 or [fd00::7]:8080".to_owned()
     })
 }

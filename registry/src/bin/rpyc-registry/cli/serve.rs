@@ -31,7 +31,7 @@ pub(crate) struct ServeArgs {
           hide_possible_values = true, default_value_t = Mode::Both)]
     pub(crate) mode: Mode,
 
-    /// Fail where IPv6 is not available, rather than doing without it
+    /// Fail if IPv6 is not available, instead of serving IPv4 alone
     #[arg(short = '6', long, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_name = "BOOL",
           hide_possible_values = true, value_parser = BoolishValueParser::new(),
@@ -42,8 +42,8 @@ pub(crate) struct ServeArgs {
     #[arg(short, long, default_value_t = REGISTRY_PORT, value_parser = parse_trimmed::<u16>)]
     pub(crate) port: u16,
 
-    /// Forget a server that has not registered again for this long, if it does not say how long:
-    /// seconds, or like 90s, 4m
+    /// The TTL of servers that ask for none: a server expires if it does not renew for this long.
+    /// Seconds, or like 90s, 4m
     #[arg(short, long, value_name = "DURATION", default_value_t = Span(TableConfig::default().ttl))]
     pub(crate) timeout: Span,
 
@@ -62,16 +62,16 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "PATH", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub(crate) logfile: Option<PathBuf>,
 
-    /// Listen on this address and to broadcasts of its network (repeatable) [default: all]
+    /// Listen on this address and for broadcasts of its network (repeatable) [default: all]
     #[arg(long, value_name = "ADDR", action = ArgAction::Append)]
     pub(crate) host: Vec<IpAddr>,
 
-    /// Let this many sockets share out the datagrams of each address, each for a core, 8 at most
-    /// [default: one for each core]
+    /// The number of sockets that share the datagrams of each address, 8 at most [default: one for
+    /// each core]
     #[arg(long, value_name = "N", value_parser = parse_at_least_one)]
     pub(crate) udp_sockets: Option<usize>,
 
-    /// Where to keep registrations: in a file, so that a restart forgets nobody, or in memory
+    /// Where to keep registrations: in a file, which survives a restart, or in memory only
     #[arg(long, value_enum, value_name = "file|memory", hide_possible_values = true,
           default_value_t = StoreKind::File)]
     pub(crate) store: StoreKind,
@@ -79,21 +79,20 @@ pub(crate) struct ServeArgs {
     #[arg(
         long,
         value_name = "DIR",
-        help = "The directory of that file [default: $STATE_DIRECTORY, else \
+        help = "The directory of the store's file [default: $STATE_DIRECTORY, else \
                 $XDG_STATE_HOME/rpyc-registry, else ~/.local/state/rpyc-registry]"
     )]
     pub(crate) state_dir: Option<PathBuf>,
 
-    /// How much to log [default: info]
+    /// The least severe messages to log [default: info]
     #[arg(long, value_enum, value_name = "LEVEL")]
     pub(crate) log_level: Option<LogLevel>,
 
-    /// How to write the log
+    /// The format of the log
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
 
-    /// Take what only operators may do from this network, too, as from this machine (repeatable)
-    /// [default: none]
+    /// Allow operator requests from this network, as from this machine (repeatable) [default: none]
     #[arg(long, value_name = "CIDR", action = ArgAction::Append, value_parser = parse_network)]
     #[serde(serialize_with = "shown")]
     pub(crate) operator_from: Vec<IpNet>,
@@ -115,30 +114,29 @@ pub(crate) struct ServeArgs {
 #[command(next_help_heading = "Leases")]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct LeaseArgs {
-    /// The shortest time that a server may ask to be remembered without renewing
+    /// The shortest TTL that a server may ask for
     #[arg(long, value_name = "DURATION", default_value_t = Span(TableConfig::default().min_ttl))]
     pub(crate) min_ttl: Span,
 
-    /// The longest time that a server may ask to be remembered without renewing
+    /// The longest TTL that a server may ask for
     #[arg(long, value_name = "DURATION", default_value_t = Span(TableConfig::default().max_ttl))]
     pub(crate) max_ttl: Span,
 
-    /// Keep those that are overdue for one more timeout when more than this share of all, or of one
-    /// service, falls silent at once; 1 protects nobody
+    /// Keep overdue instances for one more TTL if more than this share of all, or of one service,
+    /// is overdue at once; 1 turns this off
     #[arg(long, value_name = "SHARE", default_value_t = Share(ProtectionPolicy::default().share))]
     pub(crate) protect_share: Share,
 
-    /// Protect nobody while there are fewer instances than this
+    /// Protect no instances while there are fewer than this
     #[arg(long, value_name = "N", default_value_t = ProtectionPolicy::default().sample)]
     pub(crate) protect_min: usize,
 
-    /// Forget at most this many at a time
+    /// Expire at most this many at a time
     #[arg(long, value_name = "N", value_parser = parse_at_least_one,
           default_value_t = ProtectionPolicy::default().evictions_per_sweep)]
     pub(crate) evictions_per_sweep: usize,
 
-    /// What clients are told of a server that a probe finds failing: after the others, or not at
-    /// all
+    /// How to return a server whose probes fail: after the other servers, or not at all
     #[arg(long, value_enum, value_name = "last|hidden", hide_possible_values = true,
           default_value_t = Failing::Last)]
     pub(crate) failing: Failing,
@@ -148,26 +146,26 @@ pub(crate) struct LeaseArgs {
 #[command(next_help_heading = "Reaching instances")]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct ReachArgs {
-    /// Tell addresses within a network as another one to askers outside of it, like
-    /// 172.17.0.0/16=10.0.0.5; several are looked at in order (repeatable) [default: none]
+    /// Return addresses within a network as another address to clients outside it, like
+    /// 172.17.0.0/16=10.0.0.5; the first rule that matches applies (repeatable) [default: none]
     #[arg(long, value_name = "NETWORK=ADDRESS", action = ArgAction::Append)]
     #[serde(serialize_with = "shown")]
     pub(crate) address_rule: Vec<AddressRule>,
 
     /// Probe registered servers: tcp (connect), tls (handshake) or rpyc (PING), with
     /// ,service=GLOB,interval=10s,timeout=2s,failures=3,successes=2 as needed (repeatable). Off by
-    /// default: each probe is a connection to the server [default: none]
+    /// default: each probe opens a connection to the server [default: none]
     #[arg(long, value_name = "KIND[,KEY=VALUE]...", action = ArgAction::Append)]
     #[serde(serialize_with = "shown")]
     pub(crate) probe: Vec<ProbeRule>,
 
-    /// Probe addresses in this network too that a server did not register from (repeatable)
+    /// Probe addresses in this network even if the server did not register from them (repeatable)
     /// [default: none]
     #[arg(long, value_name = "CIDR", action = ArgAction::Append, value_parser = parse_network)]
     #[serde(serialize_with = "shown")]
     pub(crate) probe_allow: Vec<IpNet>,
 
-    /// How many probes may be under way at once
+    /// The most probes in progress at a time
     #[arg(long, value_name = "N", value_parser = parse_at_least_one,
           default_value_t = ProbeConfig::default().at_once)]
     pub(crate) max_probes: usize,
@@ -177,32 +175,32 @@ pub(crate) struct ReachArgs {
 #[command(next_help_heading = "Limits")]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct LimitArgs {
-    /// Instances (host and port) in all
+    /// The most instances (host and port) in all
     #[arg(long, value_name = "N", default_value_t = Limits::default().instances)]
     pub(crate) max_instances: usize,
 
-    /// Names of instances in all
+    /// The most registrations (one name of one instance) in all
     #[arg(long, value_name = "N", default_value_t = Limits::default().registrations)]
     pub(crate) max_registrations: usize,
 
-    /// Names that one instance may have
+    /// The most names of one instance
     #[arg(long, value_name = "N", default_value_t = Limits::default().names_per_instance)]
     pub(crate) max_names: usize,
 
-    /// Bytes of one name, 255 at most
+    /// The most bytes of one name, 255 at most
     #[arg(long, value_name = "N", value_parser = parse_name_length,
           default_value_t = Limits::default().name_bytes)]
     pub(crate) max_name_length: usize,
 
-    /// Instances that one other machine may register
+    /// The most instances that one other machine may register
     #[arg(long, value_name = "N", default_value_t = Limits::default().instances_per_source)]
     pub(crate) max_instances_per_source: usize,
 
-    /// Requests a second from one other machine, 0 for any number
+    /// The most requests a second from one other machine; 0 for no limit
     #[arg(long, value_name = "N", default_value_t = Limits::default().requests_per_second)]
     pub(crate) max_rate: u32,
 
-    /// TCP connections at a time; one more closes the longest idle
+    /// The most TCP connections at a time; one more closes the one that has been idle longest
     #[arg(long, value_name = "N", value_parser = parse_at_least_one,
           default_value_t = Limits::default().connections)]
     pub(crate) max_connections: usize,
@@ -212,7 +210,7 @@ pub(crate) struct LimitArgs {
 fn parse_network(text: &str) -> Result<IpNet, String> {
     let alone = |ip: IpAddr| IpNet::from(ip);
     let network = text.parse::<IpNet>().or_else(|_| text.parse().map(alone));
-    network.map_err(|_neither| "it is no network, like 10.0.0.0/8 or fd00::/8".to_owned())
+    network.map_err(|_neither| "write a network, like 10.0.0.0/8 or fd00::/8".to_owned())
 }
 
 /// Parses a number as RPyC's command line does, which ignores white space around it.
@@ -231,13 +229,13 @@ fn parse_listing(text: &str) -> Result<ListingFor, String> {
 
 fn parse_at_least_one(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| "it must be a number, and more than 0".to_owned())
+    number.ok_or_else(|| "write a number of at least 1".to_owned())
 }
 
 fn parse_name_length(text: &str) -> Result<usize, String> {
     let most = Limits::default().name_bytes;
     let number = text.parse().ok().filter(|number| (1..=most).contains(number));
-    number.ok_or_else(|| format!("it must be a number from 1 to {most}"))
+    number.ok_or_else(|| format!("write a number from 1 to {most}"))
 }
 
 fn shown<T: ToString, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
@@ -279,7 +277,7 @@ impl Args for Switches {
             .value_name("FILE")
             .value_parser(clap::value_parser!(PathBuf))
             .help(
-                "Read settings from this file: TOML, a key for each switch, like timeout = \"4m\"",
+                "Read settings from this TOML file: a key for each switch, like timeout = \"4m\"",
             );
         ServeArgs::augment_args(command.arg(config))
     }

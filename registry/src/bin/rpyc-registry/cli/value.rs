@@ -15,7 +15,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         Err(_) => humantime::parse_duration(text)
             .map_err(|error| format!("{error}; write seconds, or units as in 90s or 4m"))?,
     };
-    if duration.is_zero() { Err("it must be more than 0".to_owned()) } else { Ok(duration) }
+    if duration.is_zero() { Err("write a duration longer than 0".to_owned()) } else { Ok(duration) }
 }
 
 /// Parses a TCP port or, if the text contains a slash, the path of a unix socket.
@@ -24,7 +24,7 @@ pub(crate) fn parse_port(text: &str) -> Result<Port, String> {
         return Port::path(text).map_err(|error| error.to_string());
     }
     let port = text.parse().map_err(|_not_a_number| {
-        "it is neither a number from 1 to 65535 nor the path of a unix socket".to_owned()
+        "write a number from 1 to 65535, or the path of a unix socket".to_owned()
     })?;
     Port::tcp(port).map_err(|error| error.to_string())
 }
@@ -72,7 +72,7 @@ impl FromStr for Share {
         let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |text| (text, 100.0));
         let share = number.trim().parse::<f64>().ok().map(|number| number / unit);
         let share = share.filter(|share| (0.0..=1.0).contains(share));
-        share.map(Self).ok_or_else(|| "it must be from 0 to 1, or from 0% to 100%".to_owned())
+        share.map(Self).ok_or_else(|| "write a share from 0 to 1, or from 0% to 100%".to_owned())
     }
 }
 
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_reads_as_the_same() {
+    fn a_value_is_read_as_it_is_shown() {
         for (text, shown) in [("90", "1m 30s"), ("4m", "4m"), ("1h 2s", "1h 2s"), ("0.5", "500ms")]
         {
             let span: Span = text.parse().unwrap();

@@ -23,7 +23,10 @@ const INSTANCES_A_NAME: u32 = 5;
 
 pub(crate) fn run(args: &BenchArgs, has_registries: bool) -> anyhow::Result<ExitCode> {
     if has_registries {
-        bail!(UsageError("bench takes one address, as its argument, and no --registry"));
+        bail!(UsageError(
+            "bench takes the address of the registry as its argument, not \
+             with --registry"
+        ));
     }
     let stop = Arc::<AtomicBool>::default();
     let until_interrupted = Arc::clone(&stop);
@@ -33,10 +36,10 @@ pub(crate) fn run(args: &BenchArgs, has_registries: bool) -> anyhow::Result<Exit
         let args = args.clone();
         let mut bench = tokio::task::spawn_blocking(move || bench(&args, stop));
         tokio::select! {
-            done = &mut bench => return done.context("the load ended by itself")?,
+            done = &mut bench => return done.context("the load test ended unexpectedly")?,
             _ = &mut interrupt => until_interrupted.store(true, Ordering::Relaxed),
         }
-        bench.await.context("the load ended by itself")?
+        bench.await.context("the load test ended unexpectedly")?
     })
 }
 
@@ -72,7 +75,9 @@ fn bench(args: &BenchArgs, stop: Arc<AtomicBool>) -> anyhow::Result<ExitCode> {
         output::json(&report.document())?;
     }
     if report.has_wrong_answers() {
-        bail!("some answers were wrong: not what was registered, or nothing that can be read");
+        bail!(
+            "some answers were wrong: other instances than the registered ones, or not decodable"
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -86,14 +91,15 @@ fn print(args: &BenchArgs, print: impl FnOnce() -> io::Result<()>) -> io::Result
 fn advise(error: LoadError) -> anyhow::Error {
     let advice = match error {
         LoadError::NoReply { .. } => {
-            "Is it a registry, does it listen for UDP, and does it take so many from one machine?"
+            "check that a registry listens there for UDP, and that it accepts so many instances \
+             from one machine"
         }
         LoadError::TooManyInstances { .. } => {
-            "Simulate more hosts with --hosts, which only a registry at 127.x.y.z allows"
+            "simulate more hosts with --hosts, which needs a registry at 127.x.y.z"
         }
         error => return error.into(),
     };
-    anyhow!("{error}. {advice}")
+    anyhow!("{error}; {advice}")
 }
 
 fn settings(args: &BenchArgs) -> anyhow::Result<Settings> {
@@ -115,17 +121,17 @@ fn settings(args: &BenchArgs) -> anyhow::Result<Settings> {
 /// Resolves the address of the registry, which must be a single host.
 fn resolve(address: &RegistryAddr) -> anyhow::Result<SocketAddr> {
     if address.transport() == Transport::Tcp {
-        bail!(UsageError("bench asks over UDP; give the address without tcp://"));
+        bail!(UsageError("bench sends over UDP; write the address without tcp://"));
     }
-    let unknown = || format!("cannot find {}", address.host());
+    let unknown = || format!("cannot resolve {}", address.host());
     let found = (address.host().as_str(), address.port()).to_socket_addrs();
     let found = found.with_context(unknown)?.next().with_context(unknown)?;
     let ip = found.ip();
     let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
     if is_broadcast || ip.is_multicast() || ip.is_unspecified() {
         bail!(UsageError(
-            "bench puts one registry under load, which must be yours: give the address of its \
-             machine, not one that many hear"
+            "bench tests one registry: write the address of its machine, not a broadcast or \
+             multicast address"
         ));
     }
     Ok(found)
@@ -143,7 +149,7 @@ fn hosts(args: &BenchArgs, target: SocketAddr) -> anyhow::Result<Hosts> {
     };
     if !is_loopback {
         bail!(UsageError(
-            "--hosts needs a registry at 127.x.y.z: there a source may have any such address"
+            "--hosts needs a registry at 127.x.y.z, where a source may use any such address"
         ));
     }
     let count = count.min(args.instances);

@@ -9,7 +9,7 @@ use crate::output;
 pub(crate) fn run(switches: Switches) -> anyhow::Result<ExitCode> {
     let resolved = config::resolve(switches, &Environment::of_process())?;
     for remark in &resolved.remarks {
-        anstream::eprintln!("rpyc-registry: {}", output::printable(remark));
+        output::problem(remark);
     }
     output::lines(config::show(&resolved)?)?;
     Ok(ExitCode::SUCCESS)

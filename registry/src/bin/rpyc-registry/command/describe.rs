@@ -38,7 +38,7 @@ pub(crate) fn run(args: &DescribeArgs, registries: Option<Registries>) -> anyhow
             }
             if registry.is_none() {
                 anstream::eprintln!(
-                    "this registry speaks RPyC's own protocol alone, and tells nothing but addresses"
+                    "this registry speaks only RPyC's own protocol, which returns addresses alone"
                 );
             }
         }
@@ -109,9 +109,9 @@ fn facts(instance: &Instance) -> Vec<(&'static str, String)> {
     let others: Vec<_> = instance.others.iter().map(ToString::to_string).collect();
     tell("also at", (!others.is_empty()).then(|| others.join(", ")));
     let how = if instance.is_legacy {
-        "by RPyC's protocol, so that anybody on its host can end it"
+        "by RPyC's protocol: any program on its host can end it"
     } else {
-        "with a lease that is its own"
+        "with its own lease"
     };
     tell("registered", instance.age.map(|age| format!("{} ago, {how}", time(age))));
     tell("renewed", instance.renewed.map(|renewed| format!("{} ago", time(renewed))));
@@ -132,7 +132,7 @@ fn facts(instance: &Instance) -> Vec<(&'static str, String)> {
 fn lease(left: Option<Duration>, ttl: Option<Duration>) -> Option<String> {
     let of = ttl.map(|ttl| format!(" of {}", output::duration(ttl))).unwrap_or_default();
     Some(match left? {
-        Duration::ZERO => format!("nothing left{of}"),
+        Duration::ZERO => format!("0s left{of}"),
         left => format!("{} left{of} unless it renews", output::duration(left)),
     })
 }

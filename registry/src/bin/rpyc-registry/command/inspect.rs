@@ -40,7 +40,7 @@ pub(crate) fn run(args: &InspectArgs, registries: Option<Registries>) -> anyhow:
                 doc.trim().lines().next().unwrap_or_default().to_owned()
             };
             let rows = offers.into_iter().map(|(name, doc)| [name, first_line(doc)]);
-            output::table(["METHOD", "WHAT IT DOES"], rows)?;
+            output::table(["METHOD", "DOCUMENTATION"], rows)?;
         }
     }
     Ok(ExitCode::SUCCESS)

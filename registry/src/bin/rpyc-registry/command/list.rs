@@ -23,8 +23,8 @@ pub(crate) fn run(args: &ListArgs, registries: Option<Registries>) -> anyhow::Re
         OutputFormat::Table if services.is_empty() => {
             let is_all = args.glob.is_none() && !is_filtered(args);
             let what =
-                if is_all { "nothing is registered" } else { "nothing like that is registered" };
-            let whose = args.host.as_ref().map(|host| format!(" by {host}")).unwrap_or_default();
+                if is_all { "no service is registered" } else { "no registered service matches" };
+            let whose = args.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
             let line = format!("{what}{whose} at {registry}");
             anstream::eprintln!("{}", output::printable(&line));
         }
@@ -59,7 +59,7 @@ async fn ask(
             Ok((snapshot.registry, snapshot.services))
         }
         (Err(error), _) => {
-            bail!("{error}; RPyC's own registry knows nothing to filter by but --host and names")
+            bail!("{error}; RPyC's own registry filters only by host and name")
         }
     }
 }

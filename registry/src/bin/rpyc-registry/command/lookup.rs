@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use rpyc_client::{Registries, ServiceName};
 use serde_json::json;
 
@@ -15,15 +14,13 @@ pub(crate) fn run(args: &LookupArgs, registries: Option<Registries>) -> anyhow::
     let name = ServiceName::new(&args.name)?;
     match args.ask.output {
         OutputFormat::Json => {
-            let found = block_on(async { Ok(registrar.resolve(&name).await?) });
-            let found = found.with_context(|| args.name.clone())?;
+            let found = block_on(async { Ok(registrar.resolve(&name).await?) })?;
             let instances: Vec<_> = found.iter().map(output::as_json).collect();
             output::json(&json!({ "name": name.as_str(), "instances": instances }))?;
         }
         OutputFormat::Table | OutputFormat::Name => {
             // In the registry's order, which rotates.
-            let found = block_on(async { Ok(registrar.discover(&name).await?) });
-            let found = found.with_context(|| args.name.clone())?;
+            let found = block_on(async { Ok(registrar.discover(&name).await?) })?;
             output::lines(found.iter().map(ToString::to_string))?;
         }
     }

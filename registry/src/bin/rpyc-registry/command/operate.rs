@@ -9,13 +9,13 @@ use serde_json::json;
 
 use super::{block_on, chosen};
 use crate::cli::{AskArgs, OperateArgs, OutputFormat, ReleaseArgs};
-use crate::output;
+use crate::{advice, output};
 
 pub(crate) fn drain(
     args: &OperateArgs,
     registries: Option<Registries>,
 ) -> anyhow::Result<ExitCode> {
-    operate(args, registries, Verb { done: "drained", idle: "is draining already" }, Native::drain)
+    operate(args, registries, Verb { done: "drained", idle: "is already draining" }, Native::drain)
 }
 
 pub(crate) fn undrain(
@@ -29,7 +29,7 @@ pub(crate) fn deregister(
     args: &OperateArgs,
     registries: Option<Registries>,
 ) -> anyhow::Result<ExitCode> {
-    let verb = Verb { done: "deregistered", idle: "is gone already" };
+    let verb = Verb { done: "deregistered", idle: "is already gone" };
     operate(args, registries, verb, Native::deregister)
 }
 
@@ -42,9 +42,9 @@ pub(crate) fn release(
     let told =
         block_on(each(registries, &args.ask, async |native: Native| native.release(name).await))?;
     report(&args.ask, &told, |count, registry| match count {
-        0 => format!("nothing{what} is protected at {registry}"),
+        0 => format!("no overdue registration{what} is protected at {registry}"),
         _ => {
-            format!("forgot {}{what} at {registry}", output::plural(count, "overdue registration"))
+            format!("expired {}{what} at {registry}", output::plural(count, "overdue registration"))
         }
     })
 }
@@ -101,7 +101,7 @@ async fn each(
         return Err(error.into());
     }
     for error in failed {
-        anstream::eprintln!("rpyc-registry: {}", output::printable(&error.to_string()));
+        output::problem(&advice::message(&error.into()));
     }
     Ok(done)
 }

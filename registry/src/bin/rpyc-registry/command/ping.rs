@@ -90,7 +90,7 @@ async fn ping(
     let builder = builder.timeout(timeout).connect_timeout(timeout);
     let connection = builder.greet_with_ping().connect(address).await?;
     let round_trip = connection.ping().await?;
-    let opening = connection.opening().cloned().context("the connection has no beginning")?;
+    let opening = connection.opening().cloned().context("the connection recorded no handshake")?;
     let dialect = connection.dialect().unwrap_or(Dialect::V6);
     connection.close().await;
     Ok(Answer { opening, round_trip, dialect })
@@ -105,7 +105,7 @@ fn row(pong: &Pong) -> [String; 6] {
             let first_answer = opening.first_answer.map_or_else(dash, micros);
             let dialect = dialect.version.as_str().to_owned();
             let state = match opening.not_understood {
-                Some(tried) => format!("answers, after {tried} was tried first"),
+                Some(tried) => format!("answers; {tried} was tried first"),
                 None => "answers".to_owned(),
             };
             [address, connect, first_answer, micros(*round_trip), dialect, state]

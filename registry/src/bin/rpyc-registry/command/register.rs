@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{block_on, chosen};
 use crate::cli::RegisterArgs;
-use crate::{output, signals};
+use crate::{advice, output, signals};
 
 pub(crate) fn run(args: &RegisterArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
     let registries = chosen(registries)?;
@@ -61,7 +61,7 @@ async fn once(args: &RegisterArgs, registries: Registries) -> anyhow::Result<Exi
     for target in registries.into_targets() {
         match once_with(args, target).await {
             Ok(lines) => output::lines(lines)?,
-            Err(error) => failed.push(format!("{error:#}")),
+            Err(error) => failed.push(advice::message(&error)),
         }
     }
     if failed.is_empty() {
@@ -84,7 +84,7 @@ async fn once_with(args: &RegisterArgs, target: Registries) -> anyhow::Result<Ve
     } else {
         if registrar.protocol().await?.value == RegistryProtocol::Legacy {
             if args.told.exclusive {
-                bail!("{target} is RPyC's own registry, which knows no --exclusive");
+                bail!("{target} is RPyC's own registry, which does not support --exclusive");
             }
             warn_of_legacy(&target, &given);
         }
@@ -137,7 +137,7 @@ async fn while_running(
                 child.wait().await
             }
         };
-        status.context("cannot learn how the program ended")
+        status.context("cannot read the exit status of the program")
     };
     // If a registry refuses the name, the program must not keep running.
     let announcing = async { announce(args, registries, is_over).await.map(farewell) };
@@ -161,7 +161,9 @@ async fn tell<T>(
             if let (State::Failing { reason, .. }, None) = (&one.state, &one.last)
                 && reason.attempts().iter().any(|it| matches!(it.fault, Fault::Declined { .. }))
             {
-                bail!("{}: {reason}", joined(&args.names));
+                let advice = advice::for_attempts(reason.attempts());
+                let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
+                bail!("cannot register {}: {reason}{advice}", joined(&args.names));
             }
             if one.is_acknowledged()
                 && !one.is_native
@@ -203,9 +205,7 @@ fn describe(names: &[ServiceName], status: &Status) -> String {
 
 fn warn_of_legacy(registries: &Registries, given: &[&str]) {
     let given = given.join(", ");
-    let line = format!(
-        "WARNING: {registries} is RPyC's own registry: it was told names and port, but not {given}"
-    );
+    let line = format!("warning: {registries} is RPyC's own registry, which ignores {given}");
     anstream::eprintln!("{}", output::printable(&line));
 }
 
@@ -216,7 +216,10 @@ fn joined(names: &[ServiceName]) -> String {
 
 fn farewell(is_tidy: bool) -> ExitCode {
     if !is_tidy {
-        anstream::eprintln!("a registry was not told of the end; it forgets after its timeout");
+        anstream::eprintln!(
+            "a registry did not acknowledge the deregistration; the registration expires after \
+             its TTL"
+        );
     }
     ExitCode::SUCCESS
 }

@@ -46,18 +46,17 @@ pub(crate) fn run(switches: Switches) -> anyhow::Result<ExitCode> {
 
 /// Adds advice in terms of this command line to an error.
 fn advised(error: StoreError, mode: Mode) -> anyhow::Error {
-    let apart =
-        "give each a directory of its own with --state-dir DIR, or none with --store memory";
+    let apart = "give each its own directory with --state-dir DIR, or use --store memory";
     let advice = match (&error, mode) {
         // RPyC's registry runs as two processes, one for each transport, so users may try that
         // here.
         (StoreError::InUse { .. }, Mode::Udp | Mode::Tcp) => format!(
-            "one process serves both UDP and TCP: start one alone, without --mode (-m). To run two \
-             that do not share what they know, {apart}"
+            "one process serves both UDP and TCP: start only one, without --mode (-m). To run two \
+             separate registries, {apart}"
         ),
         (StoreError::InUse { .. }, Mode::Both) => format!(
-            "stop that one: one process serves both UDP and TCP. To run two that do not share what \
-             they know, {apart}"
+            "stop that process: one process serves both UDP and TCP. To run two separate \
+             registries, {apart}"
         ),
         _ => return error.into(),
     };
@@ -84,7 +83,7 @@ async fn serve(config: Config, claim: Option<Claim>) -> anyhow::Result<ExitCode>
         let _ = shutdown.await;
     };
     if !server.serve(shutdown, GRACE).await? {
-        warn!(grace = %humantime::format_duration(GRACE), "some requests were cut off, or some changes not kept");
+        warn!(grace = %humantime::format_duration(GRACE), "some requests were not finished, or some changes not stored, in time");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -20,7 +20,7 @@ pub(crate) fn run(args: &ShellArgs, registries: Option<Registries>) -> anyhow::R
         let machine = Classic::over(&connection).await?;
         let is_classic = machine.modules("sys").await;
         is_classic.with_context(|| {
-            format!("{} is no classic server; rpyc_classic runs one", args.target)
+            format!("{} is not a classic server; start one with `rpyc_classic`", args.target)
         })?;
         machine.interact(Stdio::default()).await?;
         connection.close().await;
@@ -39,7 +39,7 @@ async fn connect(
     let builder = || speak.apply(classic::builder()).connect_timeout(timeout);
     let name = match target {
         Target::Address(address) => {
-            return builder().connect(address).await.context(address.clone());
+            return Ok(builder().connect(address).await?);
         }
         Target::Name(name) => name,
     };
@@ -50,8 +50,7 @@ async fn connect(
         Err(error) => error,
     };
     let host = format!("{name}:{CLASSIC_PORT}");
-    builder()
-        .connect(&host)
-        .await
-        .with_context(|| format!("{name} is neither a name that is served ({unknown}) nor a host"))
+    builder().connect(&host).await.with_context(|| {
+        format!("cannot connect to {name}: no such service ({unknown}), and no server at {host}")
+    })
 }

@@ -23,7 +23,7 @@ pub(super) fn choose(
     let of_home =
         || Some(absolute("HOME").or_else(std::env::home_dir)?.join(".local/state").join(NAME));
     given.or(of_unit).or_else(of_user).or_else(of_home).context(
-        "no directory for registrations: this user has no home; give --state-dir DIR, or --store memory",
+        "cannot choose a state directory: this user has no home; use --state-dir or --store memory",
     )
 }
 
@@ -43,7 +43,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn the_nearest_word_counts() {
+    fn the_most_specific_setting_wins() {
         let (unit, user) = (("STATE_DIRECTORY", "/var/lib/r"), ("XDG_STATE_HOME", "/s"));
         let home = ("HOME", "/root");
         check(Some("here"), &[unit, user, home], "here");

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{block_on, chosen};
 use crate::cli::{OutputFormat, StatusArgs};
-use crate::output;
+use crate::{advice, output};
 
 pub(crate) fn run(args: &StatusArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
     let mut exit = ExitCode::SUCCESS;
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &StatusArgs, registries: Option<Registries>) -> anyhow::
         let answer = match block_on(async { Ok(registrar.native().status().await) })? {
             Ok(answer) => answer,
             Err(error) => {
-                anstream::eprintln!("rpyc-registry: {}", output::printable(&error.to_string()));
+                output::problem(&advice::message(&error.into()));
                 exit = ExitCode::FAILURE;
                 continue;
             }
@@ -74,7 +74,7 @@ fn lines(answer: &Answer<Status>) -> Vec<(Style, String)> {
     match &status.store_failure {
         Some(failure) => tell(alarm, "store", format!("{}, FAILING: {failure}", status.store)),
         None if status.store == "memory" => {
-            tell(plain, "store", "memory, which a restart empties".to_owned());
+            tell(plain, "store", "memory; a restart loses all registrations".to_owned());
         }
         None => tell(plain, "store", status.store.clone()),
     }
@@ -101,7 +101,7 @@ fn lines(answer: &Answer<Status>) -> Vec<(Style, String)> {
         let name = |name: &String| if name.is_empty() { "all".to_owned() } else { name.clone() };
         let names: Vec<_> = status.protected.iter().map(name).collect();
         let why =
-            "too many fell silent at once; they are kept for one more timeout, or until `release`";
+            "too many leases expired together; each is kept for one more TTL, or until `release`";
         tell(warning, "protected", format!("{} ({why})", names.join(", ")));
     }
     if let Some(probes) = &status.probes {
@@ -113,15 +113,15 @@ fn lines(answer: &Answer<Status>) -> Vec<(Style, String)> {
         let line = format!("of {what}: {} done, {} failed{unable}", probes.done, probes.failed);
         tell(plain, "probes", line);
         if probes.holding_back {
-            let why = "most fail at once, so the registry doubts itself and calls no more failing";
+            let why =
+                "most fail together, so the network is suspected; no more instances become failing";
             tell(warning, "", why.to_owned());
         }
     }
     tell(plain, "watchers", status.watchers.to_string());
     let cut = status.counters.get(ANSWERS_CUT).filter(|count| **count > 0);
     if let Some(count) = cut {
-        let why =
-            "they held what RPyC's clients read; `lookup`, `list` and the Rust client find all";
+        let why = "RPyC's clients cannot read more; `lookup`, `list` and the Rust client get all";
         tell(warning, "answers cut", format!("{count} ({why})"));
     }
     let is_loss = |(kind, count): &(&String, &u64)| **count > 0 && *kind != ANSWERS_CUT;

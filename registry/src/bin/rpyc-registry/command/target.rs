@@ -5,7 +5,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::Context;
 use rpyc_client::{Connection, Registrar, Registries, ServiceName};
 
 use super::registrar;
@@ -47,15 +46,14 @@ impl Target {
         timeout: Duration,
     ) -> anyhow::Result<Connection> {
         let builder = speak.builder().timeout(timeout).connect_timeout(timeout);
-        let connecting = match self {
-            Self::Address(address) => builder.connect(address).await,
+        Ok(match self {
+            Self::Address(address) => builder.connect(address).await?,
             Self::Name(name) => {
                 let (registrar, name): (Registrar, _) =
                     (registrar(registries, timeout)?, ServiceName::new(name)?);
-                builder.connect_through(&registrar, &name).await
+                builder.connect_through(&registrar, &name).await?
             }
-        };
-        connecting.with_context(|| self.to_string())
+        })
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn run(
     let done = block_on(async { Ok(registrar.unregister(&place.port).await?) })?;
     output::lines(done.iter().map(|by| {
         let (port, source) = (&place.port, by.source.ip());
-        format!("{} knows of nothing on port {port} of {source} any more", by.registry)
+        format!("{}: no server is registered on port {port} of {source} any more", by.registry)
     }))?;
     Ok(ExitCode::SUCCESS)
 }

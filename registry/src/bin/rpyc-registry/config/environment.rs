@@ -43,7 +43,7 @@ impl Environment {
             let Some(value) = rest.remove(&name) else { continue };
             if self.is_of_kubernetes(&value) {
                 remarks.push(format!(
-                    "${name} is ignored: Kubernetes set it for a service of that name"
+                    "variable {name} ignored: Kubernetes sets it for a service named rpyc-registry"
                 ));
                 continue;
             }
@@ -63,7 +63,7 @@ impl Environment {
                     || name.starts_with("RPYC_REGISTRY_PORT"))
         };
         let unknown = rest.into_keys().filter(|name| !is_others(name));
-        remarks.extend(unknown.map(|name| format!("${name} means nothing to this program")));
+        remarks.extend(unknown.map(|name| format!("unknown variable {name} (ignored)")));
         settings
     }
 

@@ -25,7 +25,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<(String, Written)>, String> {
 fn parse(path: &Path, text: &str) -> Result<Vec<(String, Written)>, String> {
     let table = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_of(text, span.start));
-        format!("{}:{line}: this is no TOML: {}", path.display(), error.message())
+        format!("{}:{line}: invalid TOML: {}", path.display(), error.message())
     })?;
     let mut entries: Vec<_> = table.into_inner().into_iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
@@ -44,7 +44,7 @@ fn parse(path: &Path, text: &str) -> Result<Vec<(String, Written)>, String> {
         let values = values.collect::<Result<Vec<_>, String>>()?;
         let origin = Origin::File(path.to_owned(), line);
         if let Some((_, other)) = settings.iter().find(|(other, _)| *other == key) {
-            return Err(format!("{place}: {key:?} is set already, by {}", other.origin));
+            return Err(format!("{place}: {key:?} is already set in {}", other.origin));
         }
         settings.push((key, Written { values, origin }));
     }

@@ -121,7 +121,9 @@ fn check(parser: Command, key: &str, values: &[OsString]) -> Result<(), String> 
                 format!("unknown key {key:?}; did you mean {:?}?", nearest.trim_start_matches('-'))
             }
             _ => {
-                format!("unknown key {key:?}; the switches of `rpyc-registry --help` are the keys")
+                format!(
+                    "unknown key {key:?}; the keys are the long switches of `rpyc-registry --help`"
+                )
             }
         }),
         Err(error) => Err(sentence(&error)),

@@ -8,7 +8,7 @@ use crate::cli::Switches;
 
 /// The lines of the file.
 pub(crate) fn show(resolved: &Resolved) -> anyhow::Result<Vec<String>> {
-    let values = Table::try_from(&resolved.args).context("a setting has no form in TOML")?;
+    let values = Table::try_from(&resolved.args).context("cannot write the settings as TOML")?;
     let mut settings = Vec::new();
     for setting in Switches::parser().get_arguments() {
         let Some(key) = setting.get_long() else { continue };

@@ -112,19 +112,19 @@ fn other(key: &str) -> &'static str {
 }
 
 #[test]
-fn everything_that_is_wrong_is_told_with_its_line() {
+fn each_invalid_setting_is_reported_with_its_line() {
     assert_eq!(
         errors("port = 18811\nmaxttl = '1h'\n\ntimeout = 'soon'\nnonsense = 1\n"),
         "FILE:2: unknown key \"maxttl\"; did you mean \"max-ttl\"?\n\
          FILE:4: invalid value 'soon' for '--timeout <DURATION>': expected number at 0; write seconds, \
          or units as in 90s or 4m\n\
-         FILE:5: unknown key \"nonsense\"; the switches of `rpyc-registry --help` are the keys"
+         FILE:5: unknown key \"nonsense\"; the keys are the long switches of `rpyc-registry --help`"
     );
     let cases = [
         ("\n[table]\nx = 1\n", "FILE:2: \"table\" takes a plain value"),
-        ("a b\n", "FILE:1: this is no TOML"),
-        ("port = 1\nport = 2\n", "FILE:2: this is no TOML"),
-        ("max_rate = 1\nmax-rate = 2\n", "FILE:2: \"max-rate\" is set already, by FILE:1"),
+        ("a b\n", "FILE:1: invalid TOML"),
+        ("port = 1\nport = 2\n", "FILE:2: invalid TOML"),
+        ("max_rate = 1\nmax-rate = 2\n", "FILE:2: \"max-rate\" is already set in FILE:1"),
         ("[[host]]\nfrom = 'a'\n", "FILE:1: \"host\" takes a plain value"),
         ("[[probe]]\nkind = 'tcp'\n[[probe]]\nkindd = 'tcp'\n", "FILE:3: unknown field `kindd`"),
         ("[[address_rule]]\nfrom = '10.0.0.0/8'\n", "FILE:1: missing field `to`"),
@@ -154,7 +154,7 @@ fn everything_that_is_wrong_is_told_with_its_line() {
 }
 
 #[test]
-fn variables_that_are_not_ours_stop_nothing() {
+fn unknown_variables_are_ignored_with_a_remark() {
     // Kubernetes sets these in every pod if a service is named rpyc-registry.
     let kubernetes = environment(&[
         ("RPYC_REGISTRY_SERVICE_HOST", "10.96.0.7"),
@@ -167,5 +167,5 @@ fn variables_that_are_not_ours_stop_nothing() {
     assert_eq!(resolved.remarks.len(), 1, "{:?}", resolved.remarks);
     let typo = environment(&[("RPYC_REGISTRY_MAXTTL", "1h")]);
     let resolved = resolve(Switches::default(), &typo).unwrap();
-    assert_eq!(resolved.remarks, ["$RPYC_REGISTRY_MAXTTL means nothing to this program"]);
+    assert_eq!(resolved.remarks, ["unknown variable RPYC_REGISTRY_MAXTTL (ignored)"]);
 }

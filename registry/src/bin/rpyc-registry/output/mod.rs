@@ -28,6 +28,11 @@ pub(crate) fn styled(lines: impl IntoIterator<Item = (Style, String)>) -> io::Re
     out.flush()
 }
 
+/// Reports a problem on standard error.
+pub(crate) fn problem(text: &str) {
+    anstream::eprintln!("rpyc-registry: {}", printable(text));
+}
+
 /// Prints one JSON document.
 pub(crate) fn json(document: &Value) -> io::Result<()> {
     let mut out = io::stdout().lock();
@@ -82,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_is_told_nothing_but_text() {
+    fn text_for_a_terminal_has_no_control_characters() {
         assert_eq!(printable("STRASSE-日本"), "STRASSE-日本");
         assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
         assert_eq!(printable("a\x1b[2Jb\nc\u{9b}d"), "a\\u{1b}[2Jb\\nc\\u{9b}d");

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_room_a_row_is_a_line_and_what_nobody_has_is_left_out() {
+    fn a_wide_terminal_shows_one_line_a_row_without_empty_columns() {
         for width in [None, Some(70)] {
             assert_eq!(
                 texts(&table().lines(width)),
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_cuts_what_may_be_cut_and_tells_below_why() {
+    fn a_narrow_terminal_cuts_cells_and_moves_reasons_below() {
         let lines = table().lines(Some(40));
         assert_eq!(
             texts(&lines),

@@ -116,7 +116,7 @@ async fn a_failing_store_refuses_whom_it_can_tell_so() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_waits_for_a_slow_store_until_the_deadline() {
     let table = Table::new();
-    assert!(refusal(&table.ask(Transport::Tcp, NATIVE).await.unwrap()).ends_with("slow"));
+    assert!(refusal(&table.ask(Transport::Tcp, NATIVE).await.unwrap()).ends_with("in time"));
     // By then another program may have its port.
     table.ask(Transport::Udp4, NATIVE).await.unwrap_err();
     drop(table.progress.send_replace(Progress::default()));
@@ -128,7 +128,7 @@ async fn the_answers_of_all_faces_share_one_bound() {
     let many = u32::try_from(LIMIT - 1).unwrap();
     let others = table.reception.waiting.try_acquire_many(many).unwrap();
     let last = table.ask(Transport::Udp4, LEGACY);
-    assert!(refusal(&table.ask(Transport::Tcp, NATIVE).await.unwrap()).ends_with("wait"));
+    assert!(refusal(&table.ask(Transport::Tcp, NATIVE).await.unwrap()).ends_with("wait for the store"));
     drop((others, last));
     assert_eq!(table.reception.waiting.available_permits(), LIMIT);
 }

@@ -33,7 +33,7 @@ pub(super) fn line(bulk: &BulkReport, what: &str) -> String {
     );
     match bulk.asked_again {
         0 => line,
-        again => format!("{line}; {again} told again because no acknowledgement came"),
+        again => format!("{line}; {again} sent again after no acknowledgement"),
     }
 }
 
@@ -86,12 +86,12 @@ pub(super) fn print(load: &LoadReport) -> std::io::Result<()> {
     let mut notes = Vec::new();
     if tally.unasked > 0 {
         notes.push(format!(
-            "{} more were due and could not be sent: all sources waited for answers",
+            "{} more were due but not sent: all sockets were waiting for answers",
             tally.unasked
         ));
     }
     if tally.strays > 0 {
-        notes.push(format!("{} answers came that nothing waited for", tally.strays));
+        notes.push(format!("{} answers matched no request", tally.strays));
     }
     output::lines(notes)
 }
@@ -126,7 +126,7 @@ fn counts_document(counts: &Counts, time: Duration) -> Value {
     document
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a rate is told to a few digits")]
+#[expect(clippy::cast_precision_loss, reason = "a rate is shown with a few digits")]
 fn per_second(count: u64, time: Duration) -> f64 {
     let seconds = time.as_secs_f64();
     if seconds > 0.0 { count as f64 / seconds } else { 0.0 }

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &WatchArgs, registries: Option<Registries>) -> anyhow::R
     let format =
         args.output.unwrap_or(if is_screen { WatchFormat::Table } else { WatchFormat::Json });
     if format == WatchFormat::Table && !is_screen {
-        let message = "a live table needs a terminal; -o json tells changes line by line";
+        let message = "a live table needs a terminal; -o json prints a line for each change";
         return Err(crate::UsageError(message).into());
     }
     let registrar = registrar(registries, args.timeout)?;

@@ -125,7 +125,11 @@ impl View {
             head.push((style, format!("reconnecting for {time}: {why}")));
         }
         if self.instances.is_empty() && self.gone.is_empty() {
-            let nothing = if self.learning.is_some() { "asking" } else { "nothing is registered" };
+            let nothing = if self.learning.is_some() {
+                "waiting for the registry"
+            } else {
+                "no service is registered"
+            };
             head.push((Style::new().dimmed(), nothing.to_owned()));
         }
         head
