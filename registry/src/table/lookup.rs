@@ -36,6 +36,7 @@ pub(crate) enum Found<'l> {
 
 impl Directory {
     /// Looks up a name; `None` if it has no instance.
+    #[inline]
     pub(crate) fn lookup<'d>(&'d self, name: &FoldedName, asker: &'d Asker) -> Option<Lookup<'d>> {
         let service = self.services.get::<str>(name)?;
         Some(Lookup { directory: self, asker, service })
@@ -50,6 +51,7 @@ impl Lookup<'_> {
     }
 
     /// Whether some instances come after all others because they may be down.
+    #[inline]
     pub(crate) fn has_last(&self) -> bool {
         !self.service.last().is_empty()
     }

@@ -177,11 +177,13 @@ impl Service {
     }
 
     /// The leases of rank `First`.
+    #[inline]
     pub(super) fn first(&self) -> &[Slot] {
         self.slots.get(..index(self.first)).unwrap_or_default()
     }
 
     /// The leases of rank `Last`.
+    #[inline]
     pub(super) fn last(&self) -> &[Slot] {
         self.slots.get(index(self.first)..index(self.last)).unwrap_or_default()
     }

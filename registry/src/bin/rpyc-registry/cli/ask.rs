@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use rpyc_client::native::{Filter, State};
 
-use super::MeantArgs;
+use super::TargetArgs;
 use super::value::{parse_duration, parse_pair};
 
 #[derive(Clone, Debug, Args)]
@@ -96,7 +96,7 @@ impl From<StateArg> for State {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DescribeArgs {
     #[command(flatten)]
-    pub(crate) meant: MeantArgs,
+    pub(crate) target: TargetArgs,
 
     #[command(flatten)]
     pub(crate) ask: AskArgs,

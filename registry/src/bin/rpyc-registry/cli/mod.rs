@@ -17,7 +17,7 @@ pub(crate) use ask::{
 };
 pub(crate) use bench::{BenchArgs, BenchFormat};
 pub(crate) use call::{CallArgs, InspectArgs, PingArgs, ShellArgs, SpeakArgs};
-pub(crate) use operate::{MeantArgs, OperateArgs, ReleaseArgs, StatusArgs};
+pub(crate) use operate::{OperateArgs, ReleaseArgs, StatusArgs, TargetArgs};
 pub(crate) use register::{RegisterArgs, UnregisterArgs};
 pub(crate) use serve::{LeaseArgs, LimitArgs, ServeArgs, Switches};
 pub(crate) use value::{Failing, ListingFor, LogFormat, LogLevel, Mode, StoreKind};

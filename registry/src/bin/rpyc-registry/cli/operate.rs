@@ -10,43 +10,43 @@ use super::AskArgs;
 
 /// Selects the instances that a verb applies to.
 #[derive(Clone, Debug, Args)]
-#[command(group = ArgGroup::new("meant").required(true).args(["name", "instance"]))]
-pub(crate) struct MeantArgs {
+#[command(group = ArgGroup::new("target").required(true).args(["name", "instance"]))]
+pub(crate) struct TargetArgs {
     /// The instances of this name, in any case
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<ServiceName>,
 
     /// Only the instance at this address, or all on this host
     #[arg(value_name = "HOST[:PORT]", requires = "name")]
-    pub(crate) place: Option<Place>,
+    pub(crate) address: Option<Address>,
 
     /// The instance with this number, which list --wide shows
     #[arg(long, value_name = "N", conflicts_with = "name")]
     pub(crate) instance: Option<u64>,
 }
 
-impl MeantArgs {
+impl TargetArgs {
     /// The same selection as the target of a native request.
-    pub(crate) fn meant(&self) -> Meant {
-        let place = self.place.clone();
-        let (host, port) = place.map_or((None, None), |it| (Some(it.host), it.port));
+    pub(crate) fn target(&self) -> Meant {
+        let address = self.address.clone();
+        let (host, port) = address.map_or((None, None), |it| (Some(it.host), it.port));
         let name = self.name.as_ref().map(ToString::to_string);
         Meant { instance: self.instance, name, host, port, lease: None }
     }
 
     /// Whether the selection includes a server of the name at this endpoint.
     pub(crate) fn includes(&self, endpoint: &Endpoint) -> bool {
-        self.place.as_ref().is_none_or(|place| {
-            place.host == endpoint.host
-                && place.port.as_ref().is_none_or(|port| *port == endpoint.port)
+        self.address.as_ref().is_none_or(|address| {
+            address.host == endpoint.host
+                && address.port.as_ref().is_none_or(|port| *port == endpoint.port)
         })
     }
 }
 
-impl std::fmt::Display for MeantArgs {
+impl std::fmt::Display for TargetArgs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (&self.name, &self.place, self.instance) {
-            (Some(name), Some(place), _) => write!(f, "{name} at {place}"),
+        match (&self.name, &self.address, self.instance) {
+            (Some(name), Some(address), _) => write!(f, "{name} at {address}"),
             (Some(name), None, _) => name.fmt(f),
             (None, _, Some(id)) => write!(f, "instance {id}"),
             (None, _, None) => Ok(()),
@@ -57,12 +57,12 @@ impl std::fmt::Display for MeantArgs {
 /// A host with an optional port: `10.0.0.7`, `10.0.0.7:18861`, `[fd00::7]:18861`,
 /// `10.0.0.7:/run/x.sock`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Address {
     pub(crate) host: String,
     pub(crate) port: Option<Port>,
 }
 
-impl FromStr for Place {
+impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -84,7 +84,7 @@ impl FromStr for Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.port {
             None => self.host.fmt(f),
@@ -97,7 +97,7 @@ impl std::fmt::Display for Place {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct OperateArgs {
     #[command(flatten)]
-    pub(crate) meant: MeantArgs,
+    pub(crate) target: TargetArgs,
 
     #[command(flatten)]
     pub(crate) ask: AskArgs,
@@ -132,11 +132,11 @@ mod tests {
             "fe80::1%eth0",
             "10.0.0.7:/run/a:b.sock",
         ] {
-            assert_eq!(text.parse::<Place>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
-        assert_eq!("[::1]".parse::<Place>().unwrap().host, "::1");
+        assert_eq!("[::1]".parse::<Address>().unwrap().host, "::1");
         for text in ["", "host", "host:1", "10.0.0.7:", "10.0.0.7:0", "10.0.0.7:99999", "[::1]x"] {
-            text.parse::<Place>().unwrap_err();
+            text.parse::<Address>().unwrap_err();
         }
     }
 }

@@ -43,7 +43,7 @@ pub(crate) struct RegisterArgs {
     pub(crate) interval: Duration,
 
     #[command(flatten)]
-    pub(crate) told: ToldArgs,
+    pub(crate) details: DetailsArgs,
 
     /// Run this program, keep it registered while it runs, and exit with its exit code
     #[arg(last = true, value_name = "COMMAND")]
@@ -53,7 +53,7 @@ pub(crate) struct RegisterArgs {
 /// The details that this project's registry accepts in addition to names and a port.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Details that RPyC's own registry does not accept")]
-pub(crate) struct ToldArgs {
+pub(crate) struct DetailsArgs {
     /// The TTL to ask for: the registration expires if it is not renewed for this long
     #[arg(long, value_name = "DURATION")]
     pub(crate) ttl: Option<Span>,
@@ -88,7 +88,7 @@ pub(crate) struct ToldArgs {
     pub(crate) exclusive: bool,
 }
 
-impl ToldArgs {
+impl DetailsArgs {
     /// The switches that the command line contains.
     pub(crate) fn given(&self) -> Vec<&'static str> {
         let all = [

@@ -9,12 +9,12 @@ use rpyc_client::{Instance, Registrar, Registries, RegistryAddr};
 use serde_json::json;
 
 use super::{block_on, registrar};
-use crate::cli::{DescribeArgs, MeantArgs, OutputFormat};
+use crate::cli::{DescribeArgs, OutputFormat, TargetArgs};
 use crate::output;
 
 pub(crate) fn run(args: &DescribeArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
     let registrar = registrar(registries, args.ask.timeout)?;
-    let (registry, services) = block_on(ask(&args.meant, &registrar))?;
+    let (registry, services) = block_on(ask(&args.target, &registrar))?;
     match args.ask.output {
         OutputFormat::Json => {
             let document = |(name, instances): &Described| {
@@ -52,10 +52,10 @@ type Described = (String, Vec<Instance>);
 /// Returns the matching instances and the registry they came from, or no registry if only RPyC's
 /// own registry replied.
 async fn ask(
-    meant: &MeantArgs,
+    target: &TargetArgs,
     registrar: &Registrar,
 ) -> anyhow::Result<(Option<RegistryAddr>, Vec<Described>)> {
-    let described = registrar.native().describe(meant.meant()).await;
+    let described = registrar.native().describe(target.target()).await;
     let error = match described {
         Ok(answer) => {
             let services = answer.value.into_iter().map(|it| (it.name, it.instances)).collect();
@@ -64,20 +64,20 @@ async fn ask(
         Err(error) if error.is_unknown_target() => {
             let asked = error.attempts().iter().map(|attempt| attempt.registry.to_string());
             let asked = asked.collect::<Vec<_>>().join(", ");
-            anyhow::bail!("{meant} is not registered at {asked}");
+            anyhow::bail!("{target} is not registered at {asked}");
         }
         Err(error) => error,
     };
     // RPyC's own registry does not reply to native requests, so use its protocol.
-    if let (Some(name), true) = (&meant.name, error.code().is_none())
+    if let (Some(name), true) = (&target.name, error.code().is_none())
         && let Ok(mut instances) = registrar.resolve(name).await
     {
-        instances.retain(|instance| meant.includes(&instance.endpoint));
+        instances.retain(|instance| target.includes(&instance.endpoint));
         if !instances.is_empty() {
             return Ok((None, vec![(name.to_string(), instances)]));
         }
     }
-    Err(error).with_context(|| meant.to_string())
+    Err(error).with_context(|| target.to_string())
 }
 
 fn show((name, instances): &Described) -> std::io::Result<()> {

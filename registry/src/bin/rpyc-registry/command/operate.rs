@@ -61,17 +61,19 @@ fn operate(
     verb: Verb,
     change: impl AsyncFn(&Native, Target) -> Result<Answer<u64>, RequestError>,
 ) -> anyhow::Result<ExitCode> {
-    let meant = &args.meant;
+    let target = &args.target;
     let told = block_on(each(registries, &args.ask, async |native: Native| {
-        change(&native, meant.meant()).await
+        change(&native, target.target()).await
     }));
     let told = match told {
-        Err(error) if is_unknown_target(&error) => bail!("{meant} is not registered: {error:#}"),
+        Err(error) if is_unknown_target(&error) => bail!("{target} is not registered: {error:#}"),
         told => told?,
     };
     report(&args.ask, &told, |count, registry| match count {
-        0 => format!("{meant} {} at {registry}", verb.idle),
-        _ => format!("{} {} ({meant}) at {registry}", verb.done, output::plural(count, "instance")),
+        0 => format!("{target} {} at {registry}", verb.idle),
+        _ => {
+            format!("{} {} ({target}) at {registry}", verb.done, output::plural(count, "instance"))
+        }
     })
 }
 

@@ -30,30 +30,30 @@ pub(crate) fn run(args: &RegisterArgs, registries: Option<Registries>) -> anyhow
 }
 
 fn announcer(args: &RegisterArgs, registries: Registries) -> Announcer {
-    let (place, told) = (&args.place, &args.told);
+    let (place, details) = (&args.place, &args.details);
     let announcer = Announcer::builder(args.names.clone(), place.port.clone(), registries)
         .interval(args.interval)
         .timeout(place.timeout);
-    let announcer = told.tag.iter().fold(announcer, AnnouncerBuilder::tag);
+    let announcer = details.tag.iter().fold(announcer, AnnouncerBuilder::tag);
     let announcer =
-        told.meta.iter().fold(announcer, |announcer, (key, value)| announcer.meta(key, value));
-    let mut announcer = told.address.iter().cloned().fold(announcer, AnnouncerBuilder::address);
+        details.meta.iter().fold(announcer, |announcer, (key, value)| announcer.meta(key, value));
+    let mut announcer = details.address.iter().cloned().fold(announcer, AnnouncerBuilder::address);
     if let Some(bind) = place.bind {
         announcer = announcer.bind((bind, 0).into());
     }
-    if let Some(ttl) = told.ttl {
+    if let Some(ttl) = details.ttl {
         announcer = announcer.ttl(ttl.0);
     }
-    if let Some(weight) = told.weight {
+    if let Some(weight) = details.weight {
         announcer = announcer.weight(weight);
     }
-    if let Some(zone) = &told.zone {
+    if let Some(zone) = &details.zone {
         announcer = announcer.zone(zone);
     }
-    if let Some(protocol) = &told.protocol {
+    if let Some(protocol) = &details.protocol {
         announcer = announcer.protocol(protocol);
     }
-    if told.exclusive { announcer.exclusive().build() } else { announcer.build() }
+    if details.exclusive { announcer.exclusive().build() } else { announcer.build() }
 }
 
 async fn once(args: &RegisterArgs, registries: Registries) -> anyhow::Result<ExitCode> {
@@ -71,7 +71,7 @@ async fn once(args: &RegisterArgs, registries: Registries) -> anyhow::Result<Exi
 }
 
 async fn once_with(args: &RegisterArgs, target: Registries) -> anyhow::Result<Vec<String>> {
-    let given = args.told.given();
+    let given = args.details.given();
     let mut registrar = Registrar::builder(target.clone()).timeout(args.place.timeout);
     if let Some(bind) = args.place.bind {
         registrar = registrar.source((bind, 0).into());
@@ -83,7 +83,7 @@ async fn once_with(args: &RegisterArgs, target: Registries) -> anyhow::Result<Ve
         registrar.register(&args.names, &args.place.port).await?
     } else {
         if registrar.protocol().await?.value == RegistryProtocol::Legacy {
-            if args.told.exclusive {
+            if args.details.exclusive {
                 bail!("{target} is RPyC's own registry, which does not support --exclusive");
             }
             warn_of_legacy(&target, &given);
@@ -151,7 +151,7 @@ async fn tell<T>(
     args: &RegisterArgs,
     mut status: watch::Receiver<Vec<Status>>,
 ) -> anyhow::Result<T> {
-    let given = args.told.given();
+    let given = args.details.given();
     let mut told: Vec<String> = Vec::new();
     let mut warned = Vec::new();
     loop {

@@ -11,7 +11,7 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 
 /// An event of a follower.
 #[derive(Debug)]
-pub(super) enum Told {
+pub(super) enum Update {
     /// An instance or the state of the stream changed.
     Changed(Change),
     /// The connection to the registry is lost, for this reason. The state so far is the last that
@@ -21,34 +21,35 @@ pub(super) enum Told {
     Found,
 }
 
-/// Forwards the changes of `watch` to `tell`. When the watch ends, it opens a new one that
+/// Forwards the changes of `watch` to `updates`. When the watch ends, it opens a new one that
 /// continues from the last revision. It returns when the receiver is closed.
 pub(super) async fn follow(
     native: Native,
     glob: Option<String>,
     mut watch: Watch,
-    tell: mpsc::Sender<Told>,
+    updates: mpsc::Sender<Update>,
 ) {
-    let mut place = Place::default();
+    let mut resume = Resume::default();
     loop {
-        let told = match watch.changed().await {
+        let update = match watch.changed().await {
             Ok(change) => {
-                place.pass(&change);
-                Told::Changed(change)
+                resume.pass(&change);
+                Update::Changed(change)
             }
             Err(error) => {
-                if tell.send(Told::Lost(error.to_string())).await.is_err() {
+                if updates.send(Update::Lost(error.to_string())).await.is_err() {
                     return;
                 }
-                let Some(again) = find_again(&native, glob.as_deref(), place.since, &tell).await
+                let Some(again) =
+                    find_again(&native, glob.as_deref(), resume.since, &updates).await
                 else {
                     return;
                 };
                 watch = again;
-                Told::Found
+                Update::Found
             }
         };
-        if tell.send(told).await.is_err() {
+        if updates.send(update).await.is_err() {
             return;
         }
     }
@@ -59,17 +60,17 @@ async fn find_again(
     native: &Native,
     glob: Option<&str>,
     since: Option<Revision>,
-    tell: &mpsc::Sender<Told>,
+    updates: &mpsc::Sender<Update>,
 ) -> Option<Watch> {
     let mut retry = FIRST_RETRY;
     loop {
         tokio::select! {
-            () = tell.closed() => return None,
+            () = updates.closed() => return None,
             () = tokio::time::sleep(retry) => {}
         }
         match native.watch(glob, since).await {
             Ok(watch) => return Some(watch),
-            Err(error) => tell.send(Told::Lost(error.to_string())).await.ok()?,
+            Err(error) => updates.send(Update::Lost(error.to_string())).await.ok()?,
         }
         retry = (retry * 2).min(LAST_RETRY);
     }
@@ -77,12 +78,12 @@ async fn find_again(
 
 /// The revision from which a later watch continues.
 #[derive(Debug, Default)]
-struct Place {
+struct Resume {
     /// `None` until a snapshot is complete: before that, a new watch must start from the beginning.
     since: Option<Revision>,
 }
 
-impl Place {
+impl Resume {
     fn pass(&mut self, change: &Change) {
         self.since = match change.kind {
             ChangeKind::Reset => None,

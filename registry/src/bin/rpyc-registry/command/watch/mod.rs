@@ -13,7 +13,7 @@ use rpyc_client::native::{Change, ChangeKind};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
-use self::follow::{Told, follow};
+use self::follow::{Update, follow};
 use self::screen::Screen;
 use self::view::View;
 use super::{block_on, registrar};
@@ -41,14 +41,16 @@ pub(crate) fn run(args: &WatchArgs, registries: Option<Registries>) -> anyhow::R
         let native = registrar.native();
         let begun = native.watch(args.glob.as_deref(), None).await?;
         let registry = begun.registry().to_string();
-        let (tell, told) = mpsc::channel(WAITING);
-        let following = tokio::spawn(follow(native, args.glob.clone(), begun, tell));
+        let (updates, received) = mpsc::channel(WAITING);
+        let following = tokio::spawn(follow(native, args.glob.clone(), begun, updates));
         let shown = match format {
             WatchFormat::Json => tokio::select! {
-                shown = lines(told) => shown,
+                shown = lines(received) => shown,
                 _ = end => Ok(()),
             },
-            WatchFormat::Table => table(View::new(args.glob.clone(), registry), told, end).await,
+            WatchFormat::Table => {
+                table(View::new(args.glob.clone(), registry), received, end).await
+            }
         };
         following.abort();
         shown.map(|()| ExitCode::SUCCESS)
@@ -56,13 +58,13 @@ pub(crate) fn run(args: &WatchArgs, registries: Option<Registries>) -> anyhow::R
 }
 
 /// Prints a line of JSON for each change.
-async fn lines(mut told: mpsc::Receiver<Told>) -> anyhow::Result<()> {
+async fn lines(mut received: mpsc::Receiver<Update>) -> anyhow::Result<()> {
     let mut is_current = false;
-    while let Some(told) = told.recv().await {
-        let line = match told {
-            Told::Lost(why) => json!({ "event": "disconnected", "why": why }),
-            Told::Found => json!({ "event": "connected" }),
-            Told::Changed(Change { revision, kind, .. }) => {
+    while let Some(update) = received.recv().await {
+        let line = match update {
+            Update::Lost(why) => json!({ "event": "disconnected", "why": why }),
+            Update::Found => json!({ "event": "connected" }),
+            Update::Changed(Change { revision, kind, .. }) => {
                 let was_current = is_current;
                 match kind {
                     // The registry repeats this event while nothing changes; only the first one is
@@ -106,7 +108,7 @@ fn line(kind: ChangeKind) -> Option<Map<String, Value>> {
 /// Shows a table and redraws it after every change.
 async fn table(
     mut view: View,
-    mut told: mpsc::Receiver<Told>,
+    mut received: mpsc::Receiver<Update>,
     end: impl Future<Output = signals::Request>,
 ) -> anyhow::Result<()> {
     let mut screen = Screen::open()?;
@@ -117,12 +119,12 @@ async fn table(
     loop {
         tokio::select! {
             _ = &mut end => break,
-            count = told.recv_many(&mut waiting, WAITING) => {
+            count = received.recv_many(&mut waiting, WAITING) => {
                 if count == 0 {
                     break;
                 }
-                for told in waiting.drain(..) {
-                    view.take(told);
+                for update in waiting.drain(..) {
+                    view.take(update);
                 }
             }
             () = resized.changed() => {}

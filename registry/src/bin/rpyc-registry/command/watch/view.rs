@@ -8,7 +8,7 @@ use anstyle::{AnsiColor, Style};
 use rpyc_client::Instance;
 use rpyc_client::native::ChangeKind;
 
-use super::follow::Told;
+use super::follow::Update;
 use crate::output::{self, Table};
 
 /// How long a removed instance is still shown.
@@ -42,17 +42,17 @@ impl View {
         Self { glob, registry, instances, learning: Some(Instances::new()), gone, lost: None }
     }
 
-    pub(super) fn take(&mut self, told: Told) {
+    pub(super) fn take(&mut self, update: Update) {
         let now = Instant::now();
-        match told {
-            Told::Lost(why) => {
+        match update {
+            Update::Lost(why) => {
                 let since = self.lost.as_ref().map_or(now, |(since, _)| *since);
                 self.lost = Some((since, why));
                 // An incomplete snapshot starts again from the beginning.
                 self.learning.as_mut().map(Instances::clear);
             }
-            Told::Found => self.lost = None,
-            Told::Changed(change) => self.change(now, change.kind),
+            Update::Found => self.lost = None,
+            Update::Changed(change) => self.change(now, change.kind),
         }
     }
 
