@@ -117,11 +117,14 @@ impl From<&Refusal> for Loss {
             Refusal::NameTooLong { .. }
             | Refusal::KeyTooLong { .. }
             | Refusal::TooManyAddresses { .. }
+            | Refusal::TooManyBytes { .. }
+            | Refusal::TooManyLegacyBytes { .. }
+            | Refusal::TooManyRegistrationsOfSource { .. }
             | Refusal::TooManyInstances { .. }
             | Refusal::TooManyInstancesOfSource { .. }
             | Refusal::TooManyNames { .. }
             | Refusal::TooManyRegistrations { .. } => Self::LimitReached,
-            Refusal::TooOften { .. } => Self::RateLimited,
+            Refusal::TooOften { .. } | Refusal::AnswersTooLong { .. } => Self::RateLimited,
             Refusal::AddressTaken { .. }
             | Refusal::ListingForbidden
             | Refusal::NameTaken { .. }

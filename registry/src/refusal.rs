@@ -24,6 +24,15 @@ pub enum Refusal {
         /// The port.
         port: Port,
     },
+    /// Long answers to a source that may be forged exceed the budget of its network.
+    #[error(
+        "long answers over UDP to the network of {source_host} exceed their budget of bytes: use \
+         TCP, which proves the source"
+    )]
+    AnswersTooLong {
+        /// The source of the request.
+        source_host: Host,
+    },
     /// The details of an instance exceed a limit.
     #[error(transparent)]
     Details(#[from] DetailsError),
@@ -108,6 +117,28 @@ pub enum Refusal {
         /// The limit.
         limit: usize,
     },
+    /// The registrations of one machine take too much memory.
+    #[error("the registrations of {source_host} take {limit} bytes, the limit of one machine")]
+    TooManyBytes {
+        /// The machine.
+        source_host: Host,
+        /// The limit.
+        limit: usize,
+    },
+    /// The registrations in RPyC's own protocol take too much memory.
+    #[error("registrations in RPyC's protocol take {limit} bytes, their limit")]
+    TooManyLegacyBytes {
+        /// The limit.
+        limit: usize,
+    },
+    /// One machine has too many registrations.
+    #[error("{source_host} already has {limit} registrations, the limit of one machine")]
+    TooManyRegistrationsOfSource {
+        /// The machine.
+        source_host: Host,
+        /// The limit.
+        limit: usize,
+    },
     /// An instance has too many names.
     #[error("an instance may have at most {limit} names")]
     TooManyNames {
@@ -151,6 +182,6 @@ pub enum Refusal {
 impl Refusal {
     /// Whether the refusal saves work, so that a reply would defeat its purpose.
     pub(crate) fn saves_work(&self) -> bool {
-        matches!(self, Self::Overloaded | Self::TooOften { .. })
+        matches!(self, Self::AnswersTooLong { .. } | Self::Overloaded | Self::TooOften { .. })
     }
 }

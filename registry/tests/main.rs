@@ -5,6 +5,7 @@
 
 mod addresses;
 mod asker;
+mod costs;
 // The harness is one of Unix.
 #[cfg(unix)]
 mod cli;

@@ -239,8 +239,13 @@ fn lateness_within_the_interval_is_not_credited() {
 
 #[test]
 fn a_hundred_thousand_leases_that_end_at_once_all_end() {
-    let mut table =
-        Table::with_limits(Limits { instances_per_source: 60_000, ..Limits::default() });
+    let mut table = Table::with_limits(Limits {
+        instances_per_source: usize::MAX,
+        registrations_per_source: usize::MAX,
+        bytes_per_source: usize::MAX,
+        legacy_bytes: usize::MAX,
+        ..Limits::default()
+    });
     for last in [7, 8] {
         let server = asker(&format!("10.0.0.{last}"));
         for port in 1..=50_000 {

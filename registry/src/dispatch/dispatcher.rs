@@ -44,7 +44,8 @@ impl Dispatcher {
     #[must_use]
     pub fn new(now: Instant, registry: Registry, access: Access, counters: Arc<Counters>) -> Self {
         let limits = registry.limits();
-        let (rate, names_per_instance) = (limits.requests_per_second, limits.names_per_instance);
+        let names_per_instance = limits.names_per_instance;
+        let admission = Admission::new(now, limits);
         Self {
             directory: registry.directory(),
             progress: registry.progress(),
@@ -55,7 +56,7 @@ impl Dispatcher {
             cookies: Cookies::new(now),
             notifications: Arc::default(),
             legacy: LegacyAnswers::default(),
-            admission: Admission::new(now, rate),
+            admission,
             names_per_instance,
             start: now,
         }

@@ -34,7 +34,7 @@ impl Dispatcher {
             Operation::Renew(_) => Budget::Renewals,
             _ => Budget::Requests,
         };
-        self.admission.admit(now, asker, budget)?;
+        self.admission.admit(now, principal, budget)?;
         let allow = |right, name: Option<&FoldedName>| self.access.decide(principal, right, name);
         // A lease id identifies its registrant. Any other target needs an operator.
         let allow_change = |target: &Target| {
@@ -77,7 +77,7 @@ impl Dispatcher {
                 let names = &Names::One(name);
                 let selection =
                     Selection { with_hidden: false, is_full: false, ..everything(names, &filter) };
-                self.select(now, asker, &selection, extent)
+                self.select(now, principal, &selection, extent)
             }
             Operation::List { host, prefix, glob, filter, extent } => {
                 allow(Right::List, None)?;
@@ -87,14 +87,14 @@ impl Dispatcher {
                     return Ok(Answer::Page(Page::default()).into());
                 };
                 let selection = Selection { only, ..everything(names, &filter) };
-                self.select(now, asker, &selection, extent)
+                self.select(now, principal, &selection, extent)
             }
             Operation::Describe { target, extent } => {
                 allow(if target.lease.is_some() { Right::Hold } else { Right::List }, None)?;
                 let leases = self.directory.find(&target)?;
                 let (names, filter) = (&Names::like(None, None)?, Filter::default());
                 let selection = Selection { among: Some(&leases), ..everything(names, &filter) };
-                self.select(now, asker, &selection, extent)
+                self.select(now, principal, &selection, extent)
             }
             Operation::Watch { glob } => {
                 let is_name = |glob: &&str| !glob.contains(['*', '?']);
@@ -141,13 +141,13 @@ impl Dispatcher {
         let asker = principal.asker;
         self.access.decide(principal, Right::Hold, None)?;
         if let Renewal::Done(ticket) = self.directory.renew(now, asker, port, names.clone()) {
-            self.admission.admit(now, asker, Budget::Renewals)?;
+            self.admission.admit(now, principal, Budget::Renewals)?;
             return Ok(ticket);
         }
         if load.sheds() {
             return Err(Refusal::Overloaded);
         }
-        self.admission.admit(now, asker, Budget::Requests)?;
+        self.admission.admit(now, principal, Budget::Requests)?;
         // The rules do not depend on names yet.
         self.access.decide(principal, Right::Register, None)?;
         self.with_registry(|registry| registry.register(now, asker, names, port))
@@ -191,11 +191,13 @@ impl Dispatcher {
     fn select(
         &self,
         now: Instant,
-        asker: &Asker,
+        principal: &Principal<'_>,
         selection: &Selection<'_>,
         extent: Extent,
     ) -> Performed {
-        Answer::Page(self.directory.select(now, asker, selection, extent)).into()
+        let page = self.directory.select(now, principal.asker, selection, extent);
+        self.admission.charge(now, principal, page.looked_at);
+        Answer::Page(page).into()
     }
 }
 

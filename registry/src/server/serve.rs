@@ -90,7 +90,7 @@ impl Server {
         let listeners = udp.chain(tcp).collect();
         let udp = bound.udp.into_iter().map(Face::Udp);
         let faces = udp.chain(bound.tcp.into_iter().map(Face::Tcp)).collect();
-        let connections = tcp::Connections::new(limits.connections);
+        let connections = tcp::Connections::new(&limits);
         let counters = Arc::new(Counters::new(Instant::now().into_std()));
         let setup = Setup {
             table: TableConfig { limits, ..config.table.clone() },

@@ -143,6 +143,12 @@ impl Addressing {
         self.rules.iter().filter(move |rule| rule.to() == ip).map(AddressRule::from)
     }
 
+    /// Whether `ip` is on a network of the registry's own machine.
+    pub(crate) fn is_near(&self, ip: IpAddr) -> bool {
+        let own = self.own.read().unwrap_or_else(PoisonError::into_inner);
+        ip.is_loopback() || is_link_local(ip) || own.iter().any(|own| own.contains(&ip))
+    }
+
     /// Whether an instance is on the registry's own machine and `ip` is an address of that machine.
     pub(crate) fn is_own_of(&self, instance: &Instance, ip: IpAddr) -> bool {
         let own = self.own();

@@ -93,7 +93,6 @@ struct Many {
     host: Host,
     /// Indexed by the ports of their instances.
     leases: HashTable<Hashed>,
-    ports: usize,
 }
 
 /// A view of the leases of one host.
@@ -176,7 +175,7 @@ impl OfHost {
 
     fn add(&mut self, lease: &Arc<Lease>, hasher: &RandomState) {
         if let Self::One(hash, only) = self {
-            let mut many = Many { host: only.instance.host, leases: HashTable::new(), ports: 0 };
+            let mut many = Many { host: only.instance.host, leases: HashTable::new() };
             many.add(Arc::clone(only), hasher);
             *self = Self::Many(*hash, Box::new(many));
         }
@@ -211,9 +210,6 @@ impl Many {
 
     fn add(&mut self, lease: Arc<Lease>, hasher: &RandomState) {
         let port = &lease.instance.port;
-        if self.at(port, hasher).next().is_none() {
-            self.ports += 1;
-        }
         let hash = Hash::new(hasher, port).within;
         self.leases.insert_unique(spread(hash), Hashed { hash, lease }, |it| spread(it.hash));
     }
@@ -223,22 +219,11 @@ impl Many {
         let hash = spread(Hash::new(hasher, port).within);
         if let Ok(there) = self.leases.find_entry(hash, |it| Arc::ptr_eq(&it.lease, lease)) {
             there.remove();
-            if self.at(port, hasher).next().is_none() {
-                self.ports -= 1;
-            }
         }
     }
 }
 
 impl<'a> Held<'a> {
-    /// The number of ports with leases.
-    pub(super) fn ports(&self) -> usize {
-        match self.of_host {
-            OfHost::One(..) => 1,
-            OfHost::Many(_, many) => many.ports,
-        }
-    }
-
     /// The leases on one port, in no order.
     pub(super) fn at(&self, port: &Port) -> impl Iterator<Item = &'a Arc<Lease>> {
         let (one, many) = match self.of_host {

@@ -69,6 +69,17 @@ impl Lease {
         self.service.number
     }
 
+    /// The bytes of text in its name, its instance's addresses and its details.
+    pub(crate) fn text_bytes(&self) -> usize {
+        /// The bytes of an address with its port.
+        const ADDRESS: usize = 64;
+        let details = self.instance.details();
+        let words = [&details.zone, &details.protocol].into_iter().flatten().map(String::len);
+        let meta = details.meta.iter().map(|(key, value)| key.len() + value.len());
+        let details: usize = words.chain(details.tags.iter().map(String::len)).chain(meta).sum();
+        self.service.as_str().len() + ADDRESS * self.instance.addresses().count() + details
+    }
+
     /// How long it lasts without renewal.
     pub(crate) fn ttl(&self, default: Duration) -> Duration {
         self.instance.native.as_ref().map_or(default, |native| native.ttl())

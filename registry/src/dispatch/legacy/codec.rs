@@ -27,23 +27,22 @@ impl Dispatcher {
         let request = Request::decode(message, &MessageLimits::REQUEST)?;
         let ticket = match request {
             Request::Query { name } => {
-                self.admission.admit(now, asker, Budget::Requests)?;
+                self.admission.admit(now, &principal, Budget::Requests)?;
                 let name = FoldedName::new(name)?;
                 self.access.decide(&principal, Right::Resolve, Some(&name))?;
-                return Ok(Outcome::Reply(self.legacy.query(
-                    &self.directory,
-                    &name,
-                    asker,
-                    buffer,
-                )?));
+                let answer = self.legacy.query(&self.directory, &name, asker, buffer)?;
+                self.admit_answer(now, &principal, (message, answer))?;
+                return Ok(Outcome::Reply(answer));
             }
             Request::List { host } => {
-                self.admission.admit(now, asker, Budget::Requests)?;
+                self.admission.admit(now, &principal, Budget::Requests)?;
                 let is_allowed = self.access.decide(&principal, Right::List, None).is_ok();
-                return Ok(Outcome::Reply(match is_allowed {
+                let answer = match is_allowed {
                     true => self.legacy.list(&self.directory, host, asker, buffer)?,
                     false => reply::FORBIDDEN,
-                }));
+                };
+                self.admit_answer(now, &principal, (message, answer))?;
+                return Ok(Outcome::Reply(answer));
             }
             Request::Register { names, port } => {
                 self.announce(now, &principal, names, &port, load)?
@@ -56,6 +55,17 @@ impl Dispatcher {
         };
         let deferred = Deferred::legacy(ticket, asker.transport);
         Ok(Outcome::Deferred(deferred, reply::ACKNOWLEDGEMENT))
+    }
+
+    #[inline]
+    fn admit_answer(
+        &self,
+        now: Instant,
+        principal: &Principal<'_>,
+        (request, answer): (&[u8], &[u8]),
+    ) -> Result<(), Refusal> {
+        let is_near = || self.directory.addressing.is_near(principal.asker.host.ip());
+        self.admission.admit_answer(now, principal, (request.len(), answer.len()), is_near)
     }
 }
 

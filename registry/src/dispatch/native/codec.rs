@@ -29,7 +29,7 @@ impl Dispatcher {
         let Request { v, id, cookie, operation } = match Request::parse(message) {
             Ok(request) => request,
             Err(error) => {
-                self.admission.admit(now, asker, Budget::Requests)?;
+                self.admission.admit(now, &principal, Budget::Requests)?;
                 return self.not_understood(&principal, message, error, buffer);
             }
         };
@@ -40,7 +40,7 @@ impl Dispatcher {
         let cookie = room.may_grow().then(|| self.cookies.make(now, asker.host));
         let envelope = Envelope { id, cookie, room };
         if v != native::VERSION {
-            self.admission.admit(now, asker, Budget::Requests)?;
+            self.admission.admit(now, &principal, Budget::Requests)?;
             let message = format!("version {v} is not spoken here; use {}", native::VERSION);
             let reply = Reply::error(ErrorCode::UnsupportedVersion, message);
             return Ok(Outcome::Reply(self.close(&envelope, reply, buffer)?));

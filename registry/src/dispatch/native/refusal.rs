@@ -38,10 +38,12 @@ impl Refusal {
             Self::ListingForbidden => ErrorCode::ListingForbidden,
             Self::NameTaken { .. } => ErrorCode::NameTaken,
             Self::NotAnOperator => ErrorCode::Forbidden,
-            Self::TooManyInstances { .. }
+            Self::TooManyBytes { .. }
+            | Self::TooManyInstances { .. }
             | Self::TooManyInstancesOfSource { .. }
             | Self::TooManyNames { .. }
             | Self::TooManyRegistrations { .. }
+            | Self::TooManyRegistrationsOfSource { .. }
             | Self::TooOften { .. } => ErrorCode::LimitReached,
             Self::UnknownLease => ErrorCode::UnknownLease,
             Self::UnknownTarget => ErrorCode::UnknownTarget,

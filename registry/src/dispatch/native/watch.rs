@@ -14,6 +14,10 @@ use crate::table::{Asker, Directory, Entry, Extent, Follower, Names, Selection};
 /// The most changes in one batch of notifications.
 const BATCH: usize = 1024;
 
+/// The most bytes of one batch of notifications, unless one alone has more. A watcher that does not
+/// read costs no more memory.
+const BATCH_BYTES: usize = 64 << 10;
+
 /// The most bytes of instances in one batch of the initial state.
 const PAGE_BYTES: usize = 32 << 10;
 
@@ -156,10 +160,15 @@ impl Watch {
             WatchScope::One(one) => one.as_str() == name,
             WatchScope::Like(names) => names.include(name),
         };
-        let Some(news) = self.follower.news(number, BATCH, are_meant) else {
+        let Some(mut news) = self.follower.news(number, BATCH, are_meant) else {
             self.position = Position::Lost;
             return true;
         };
+        let len = fitting(&news.entries);
+        if let Some(next) = news.entries.get(len) {
+            (news.place, news.has_more) = (next.number - 1, true);
+            news.entries.truncate(len);
+        }
         for entry in coalesce(news.entries) {
             self.notifications.write((now, directory), (&self.asker, self.id), &entry, out);
         }
@@ -177,6 +186,21 @@ impl Position {
     fn beginning(from: u64) -> Self {
         Self::Initial { after: Cursor::default(), from }
     }
+}
+
+/// How many of the entries fit into one batch of notifications: at least one.
+fn fitting(entries: &[Entry]) -> usize {
+    /// More than the bytes of a notification without names, addresses and details.
+    const REST: usize = 512;
+    /// The most bytes that a byte of text takes in JSON.
+    const ESCAPED: usize = 6;
+    let mut bytes = 0;
+    let fits = |entry: &&Entry| {
+        let is_first = bytes == 0;
+        bytes += REST + ESCAPED * entry.lease.text_bytes();
+        is_first || bytes <= BATCH_BYTES
+    };
+    entries.iter().take_while(fits).count()
 }
 
 /// Keeps only the last of several changes of one lease, in order.

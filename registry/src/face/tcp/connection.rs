@@ -137,6 +137,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     if let Next::Watch(watch) = next {
                         return Ok(Some(watch));
                     }
+                    // A client that sends many requests at once gets one turn for each.
+                    tokio::task::yield_now().await;
                 }
             }
             may_idle = IDLE_DEADLINE;

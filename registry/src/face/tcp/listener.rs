@@ -16,6 +16,7 @@ use crate::counters::Loss;
 use crate::face::Reception;
 use crate::face::reception::SOCKET_ERROR_PAUSE;
 use crate::host::Host;
+use crate::limits::Limits;
 use crate::table::{Arrival, Asker, Transport};
 
 /// The state of the connections of all listeners: their number, and the order in which the first
@@ -27,9 +28,10 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Creates the state, with room for `limit` connections.
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { count: Arc::new(ConnectionCount::new(limit)), order: Arc::default() }
+    /// Creates the state, with room for as many connections as `limits` allow.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let count = ConnectionCount::new(limits.connections, limits.connections_per_source);
+        Self { count: Arc::new(count), order: Arc::default() }
     }
 }
 
@@ -97,7 +99,8 @@ fn admit(
         arrival: Arrival::UNKNOWN,
     };
     let peer = SocketAddr::new(asker.host.ip(), peer.port());
-    let (guard, displaced) = connections.count.take(accepted, peer, stop);
+    let sender = (!asker.is_here).then(|| asker.host.into());
+    let (guard, displaced) = connections.count.take(accepted, peer, sender, stop);
     if let Some(displaced) = displaced {
         let why = "idle longest when another connection came";
         reception.lost(accepted.into_std(), Loss::Displaced, displaced, why);

@@ -168,7 +168,7 @@ impl Directory {
     }
 
     fn leases_of(&self, instance: &Arc<Instance>) -> Vec<Arc<Lease>> {
-        let (mut held, _) = self.held(&instance.host, &instance.port);
+        let mut held = self.held(&instance.host, &instance.port);
         held.retain(|lease| Arc::ptr_eq(&lease.instance, instance));
         held
     }
@@ -234,9 +234,9 @@ impl Directory {
         self.service_ids.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// The leases that `host` holds on `port`, and the number of ports on which it holds any.
-    pub(super) fn held(&self, host: &Host, port: &Port) -> (Vec<Arc<Lease>>, usize) {
-        let look = |held: Held<'_>| (in_order(held.at(port).cloned()), held.ports());
+    /// The leases that `host` holds on `port`.
+    pub(super) fn held(&self, host: &Host, port: &Port) -> Vec<Arc<Lease>> {
+        let look = |held: Held<'_>| in_order(held.at(port).cloned());
         self.endpoint_index.look(host, look).unwrap_or_default()
     }
 

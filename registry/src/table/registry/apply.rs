@@ -9,6 +9,7 @@ use rpyc_protocol::registry::native::EventKind;
 use tracing::info;
 
 use super::Registry;
+use super::operator::instances;
 use super::plan::Plan;
 use crate::host::Host;
 use crate::store::{Change, NativeRecord, Record, Records, Ticket};
@@ -86,7 +87,7 @@ impl Registry {
     }
 
     fn held_of_instance(&self, id: u64, host: &Host, port: &Port) -> Vec<Arc<Lease>> {
-        let (mut held, _) = self.directory.held(host, port);
+        let mut held = self.directory.held(host, port);
         held.retain(|lease| lease.instance.id == id);
         held
     }
@@ -129,7 +130,9 @@ impl Registry {
         if let (Some(native), Some(kept)) = (&instance.native, &record.native)
             && *native.details() != kept.details
         {
+            let old = native.details();
             native.set_details(kept.details.clone());
+            self.quota.replace_details(instance, &old);
             has_changed = true;
         }
         if has_changed {
@@ -172,7 +175,9 @@ impl Registry {
             self.queue.push(deadline, Arc::clone(&lease));
             begun.push(lease);
         }
-        self.instances += usize::from(is_new && !begun.is_empty());
+        let is_new = is_new && !begun.is_empty();
+        self.quota.begin(instance, is_new, &begun);
+        self.instances += usize::from(is_new);
         self.leases += begun.len();
         begun
     }
@@ -187,6 +192,12 @@ impl Registry {
         }
         self.leases -= leases.len();
         self.instances -= self.directory.remove(leases);
+        leases.iter().for_each(|lease| self.quota.end_lease(lease));
+        for instance in instances(leases) {
+            if instance.lease_count() == 0 {
+                self.quota.end_instance(&instance);
+            }
+        }
     }
 
     fn log(&mut self, leases: &[Arc<Lease>], what: &str) {

@@ -66,7 +66,7 @@ impl Registry {
         port: &Port,
     ) -> Result<Decision, Refusal> {
         let host = asker.host;
-        let (held, ports_of_host) = self.directory.held(&host, port);
+        let held = self.directory.held(&host, port);
         let mut fresh: Vec<ServiceName> = Vec::new();
         let mut renewed: Vec<Arc<Lease>> = Vec::new();
         // A message may repeat names, so it has a limit apart from the instance's.
@@ -87,10 +87,11 @@ impl Registry {
         let known = held.iter().find(|lease| lease.instance.is_legacy());
         let known = known.map(|lease| Arc::clone(&lease.instance));
         let wanted = Wanted {
+            is_legacy: true,
             held: known.as_ref().map_or(0, |instance| instance.lease_count()),
-            fresh: fresh.len(),
+            fresh: &fresh,
             is_new: held.is_empty(),
-            ports_of_host,
+            details: None,
         };
         self.check_room(asker, &wanted)?;
         let mut plan = Plan::default();
@@ -110,7 +111,7 @@ impl Registry {
     ///
     /// The change is visible to queries when this returns; the ticket shows when it is durable.
     pub fn unregister(&mut self, now: Instant, asker: &Asker, port: &Port) -> Ticket {
-        let (mut held, _) = self.directory.held(&asker.host, port);
+        let mut held = self.directory.held(&asker.host, port);
         held.retain(|lease| lease.instance.is_legacy() && self.ends(lease, asker));
         let plan = self.plan_end(&held);
         self.carry_out(now, plan, "unregistered");

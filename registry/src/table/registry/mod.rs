@@ -6,6 +6,8 @@ mod log_throttle;
 mod native;
 mod operator;
 mod plan;
+mod quota;
+mod room;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -26,13 +28,15 @@ use super::lease::Lease;
 use super::protection::{Losses, ProtectionPolicy};
 use super::queue::Queue;
 use super::service::FailingPolicy;
-use super::{AddressRule, Asker, Directory};
+use super::{AddressRule, Directory};
 use crate::limits::Limits;
 use crate::refusal::Refusal;
 use crate::store::{Change, Origin, Progress, Store, Ticket};
 pub use apply::MAX_GRACES;
 use log_throttle::LogThrottle;
 pub use native::{Endpoint, NewInstance};
+use quota::Quota;
+use room::Wanted;
 pub use sweep::SWEEP_INTERVAL;
 use sweep::Sweep;
 
@@ -105,6 +109,7 @@ pub struct Registry {
     next_service: u64,
     instances: usize,
     leases: usize,
+    quota: Quota,
     log_throttle: LogThrottle,
 }
 
@@ -147,6 +152,7 @@ impl Registry {
             next_service: 1,
             instances: 0,
             leases: 0,
+            quota: Quota::default(),
             log_throttle: LogThrottle::new(),
         };
         registry.restore(now, origin.records);
@@ -201,30 +207,6 @@ impl Registry {
         self.store.last_ticket()
     }
 
-    /// Checks that the limits allow what an asker wants to add.
-    fn check_room(&self, asker: &Asker, wanted: &Wanted) -> Result<(), Refusal> {
-        let limits = &self.config.limits;
-        if wanted.held + wanted.fresh > limits.names_per_instance {
-            return Err(Refusal::TooManyNames { limit: limits.names_per_instance });
-        }
-        if self.leases + wanted.fresh > limits.registrations {
-            return Err(Refusal::TooManyRegistrations { limit: limits.registrations });
-        }
-        if wanted.is_new && wanted.fresh > 0 {
-            if self.instances >= limits.instances {
-                return Err(Refusal::TooManyInstances { limit: limits.instances });
-            }
-            // Many servers may share this machine, and its owner is responsible for them.
-            if !asker.is_here && wanted.ports_of_host >= limits.instances_per_source {
-                return Err(Refusal::TooManyInstancesOfSource {
-                    source_host: asker.host,
-                    limit: limits.instances_per_source,
-                });
-            }
-        }
-        Ok(())
-    }
-
     fn check_name(&self, name: &ServiceName) -> Result<(), Refusal> {
         let limit = self.config.limits.name_bytes;
         if name.as_str().len() > limit {
@@ -270,7 +252,7 @@ impl Registry {
 
     /// The leases of one instance.
     fn leases_of(&self, instance: &Arc<Instance>) -> Vec<Arc<Lease>> {
-        let (mut held, _) = self.directory.held(&instance.host, &instance.port);
+        let mut held = self.directory.held(&instance.host, &instance.port);
         held.retain(|lease| Arc::ptr_eq(&lease.instance, instance));
         held
     }
@@ -290,18 +272,6 @@ impl Registry {
             }
         }
     }
-}
-
-/// The additions that an asker requests.
-struct Wanted {
-    /// The number of names that the instance has.
-    held: usize,
-    /// The number of names that would be added.
-    fresh: usize,
-    /// Whether the instance would be a new one.
-    is_new: bool,
-    /// The number of ports on which the host has leases.
-    ports_of_host: usize,
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -66,7 +66,7 @@ impl Registry {
         new: NewInstance,
     ) -> Result<(Granted, Ticket), Refusal> {
         let Endpoint { host, port } = &new.endpoint;
-        let (held, ports_of_host) = self.directory.held(host, port);
+        let held = self.directory.held(host, port);
         let is_native = |lease: &&Arc<Lease>| lease.instance.native.is_some();
         let known = held.iter().find(is_native).map(|lease| Arc::clone(&lease.instance));
         if let Some((instance, native)) =
@@ -81,7 +81,7 @@ impl Registry {
             }
         }
         let lease = LeaseId::new((self.entropy)());
-        let plan = self.decide_native(now, asker, lease, new, &held, ports_of_host)?;
+        let plan = self.decide_native(now, asker, lease, new, &held)?;
         let applied = self.carry_out(now, plan, "replaced");
         let Some(begun) = applied.added.first() else { return Err(Refusal::NoNames) };
         Ok((self.granted(asker, &begun.instance), self.store.last_ticket()))
@@ -95,11 +95,15 @@ impl Registry {
         lease: LeaseId,
         new: NewInstance,
         held: &[Arc<Lease>],
-        ports_of_host: usize,
     ) -> Result<Plan, Refusal> {
         self.check_names(&new, held)?;
-        let wanted =
-            Wanted { held: 0, fresh: new.names.len(), is_new: held.is_empty(), ports_of_host };
+        let wanted = Wanted {
+            is_legacy: false,
+            held: 0,
+            fresh: &new.names,
+            is_new: held.is_empty(),
+            details: Some(&new.details),
+        };
         self.check_room(asker, &wanted)?;
         let config = &self.config;
         let ttl = new.ttl.unwrap_or(config.ttl).clamp(config.min_ttl, config.max_ttl);
@@ -169,7 +173,7 @@ impl Registry {
             self.check_name(name)?;
         }
         let held = record.names.len();
-        let wanted = Wanted { held, fresh: fresh.len(), is_new: false, ports_of_host: 0 };
+        let wanted = Wanted { is_legacy: false, held, fresh: &fresh, is_new: false, details: None };
         self.check_room(asker, &wanted)?;
         let mut plan = Plan::default();
         if fresh.is_empty() && *instance.details() == new.details {

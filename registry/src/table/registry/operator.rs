@@ -99,7 +99,8 @@ impl Registry {
     }
 }
 
-fn instances(leases: &[Arc<Lease>]) -> Vec<Arc<Instance>> {
+/// The instances of these leases, each once.
+pub(super) fn instances(leases: &[Arc<Lease>]) -> Vec<Arc<Instance>> {
     let mut instances: Vec<_> = leases.iter().map(|lease| Arc::clone(&lease.instance)).collect();
     instances.sort_by_key(|instance| instance.id);
     instances.dedup_by_key(|instance| instance.id);

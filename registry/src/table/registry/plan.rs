@@ -80,14 +80,14 @@ impl Registry {
     pub(super) fn holds(&self, condition: &Condition) -> bool {
         match condition {
             Condition::Unchanged { instance, host, port, ticket } => {
-                let (held, _) = self.directory.held(host, port);
+                let held = self.directory.held(host, port);
                 held.iter().any(|lease| {
                     lease.instance.id == *instance && lease.instance.ticket() == *ticket
                 })
             }
             Condition::Unused { instance } => *instance >= self.next_instance,
             Condition::Vacant { host, port, is_native } => {
-                let (held, _) = self.directory.held(host, port);
+                let held = self.directory.held(host, port);
                 held.iter().all(|lease| lease.instance.is_legacy() == *is_native)
             }
             Condition::Alone { name, instance } => {

@@ -169,7 +169,7 @@ proptest! {
                     deciding.unregister(now, &asker, &port(*number));
                 }
                 Command::Drain(is_draining) => {
-                    let (held, _) = deciding.directory.held(&asker.host, &port(*number));
+                    let held = deciding.directory.held(&asker.host, &port(*number));
                     if let Some(lease) = held.first() {
                         let target = rpyc_protocol::registry::native::Target {
                             instance: Some(lease.instance.id),
@@ -240,7 +240,7 @@ fn decide(
     command: &Command,
 ) -> Option<Plan> {
     let (asker, port) = (asker(host), port(number));
-    let (held, ports) = table.directory.held(&asker.host, &port);
+    let held = table.directory.held(&asker.host, &port);
     match command {
         Command::Register { name } => {
             let names = [ServiceName::new(NAMES[*name]).unwrap()];
@@ -251,7 +251,7 @@ fn decide(
             let new = new_instance(host, number, command)?;
             // A lease id that no other plan has.
             let lease = LeaseId::new(u128::from(table.next_instance) << 8 | u128::from(host));
-            table.decide_native(now, &asker, lease, new, &held, ports).ok()
+            table.decide_native(now, &asker, lease, new, &held).ok()
         }
         Command::Unregister => {
             let legacy: Vec<_> =

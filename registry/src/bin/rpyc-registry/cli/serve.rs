@@ -196,14 +196,41 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "N", default_value_t = Limits::default().instances_per_source)]
     pub(crate) max_instances_per_source: usize,
 
+    /// The most registrations of one other machine
+    #[arg(long, value_name = "N", default_value_t = Limits::default().registrations_per_source)]
+    pub(crate) max_registrations_per_source: usize,
+
+    /// The most bytes of memory for the registrations of one other machine
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().bytes_per_source)]
+    pub(crate) max_bytes_per_source: usize,
+
+    /// The most bytes of memory for registrations in RPyC's protocol from all other machines
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().legacy_bytes)]
+    pub(crate) max_legacy_bytes: usize,
+
+    /// The most bytes a second of long answers in RPyC's protocol over UDP to one foreign network;
+    /// 0 for no limit
+    #[arg(long, value_name = "BYTES",
+          default_value_t = Limits::default().answer_bytes_per_network)]
+    pub(crate) max_answer_bytes_per_network: u64,
+
+    /// The most bytes a second of such answers to all foreign networks; 0 for no limit
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().answer_bytes)]
+    pub(crate) max_answer_bytes: u64,
+
     /// The most requests a second from one other machine; 0 for no limit
     #[arg(long, value_name = "N", default_value_t = Limits::default().requests_per_second)]
     pub(crate) max_rate: u32,
 
-    /// The most TCP connections at a time; one more closes the one that has been idle longest
+    /// The most TCP connections at a time; one more closes one that has been idle long
     #[arg(long, value_name = "N", value_parser = parse_at_least_one,
           default_value_t = Limits::default().connections)]
     pub(crate) max_connections: usize,
+
+    /// The most TCP connections of one other machine
+    #[arg(long, value_name = "N", value_parser = parse_at_least_one,
+          default_value_t = Limits::default().connections_per_source)]
+    pub(crate) max_connections_per_source: usize,
 }
 
 /// Parses a network, or a single address as a network of one address.

@@ -153,7 +153,13 @@ fn limits(args: &LimitArgs) -> Limits {
         names_per_instance: args.max_names,
         name_bytes: args.max_name_length,
         instances_per_source: args.max_instances_per_source,
+        registrations_per_source: args.max_registrations_per_source,
+        bytes_per_source: args.max_bytes_per_source,
+        legacy_bytes: args.max_legacy_bytes,
         requests_per_second: args.max_rate,
+        answer_bytes_per_network: args.max_answer_bytes_per_network,
+        answer_bytes: args.max_answer_bytes,
         connections: args.max_connections,
+        connections_per_source: args.max_connections_per_source,
     }
 }

@@ -51,7 +51,7 @@ fn connect() -> Client {
     };
     let (stream, served) = duplex(64);
     let stop = CancellationToken::new();
-    let (guard, _) = Arc::new(ConnectionCount::new(9)).take(Instant::now(), peer, &stop);
+    let (guard, _) = Arc::new(ConnectionCount::new(9, 9)).take(Instant::now(), peer, None, &stop);
     let waiting = Arc::new(ArrivalOrder::default()).join(asker.host);
     let at = (guard, waiting);
     let connection =
