@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 
 use rpyc_client::Peer;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::UnixListener;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 use super::BoundAddr;
 
@@ -53,7 +53,7 @@ impl Listener {
     pub(super) async fn bind(address: &ListenAddr) -> io::Result<Self> {
         match address {
             ListenAddr::Tcp(addr) => {
-                let socket = TcpListener::bind(addr).await?;
+                let socket = bind_tcp(addr).await?;
                 let addr = BoundAddr::Tcp(socket.local_addr()?);
                 Ok(Self { addr, socket: Socket::Tcp(socket) })
             }
@@ -83,6 +83,27 @@ impl Listener {
             }),
         }
     }
+}
+
+/// How many connections the system keeps that have not been accepted yet. It drops further ones,
+/// whose clients try again after a second.
+const BACKLOG: u32 = 1024;
+
+/// Binds the first of the addresses with that name which can be bound.
+async fn bind_tcp(address: &str) -> io::Result<TcpListener> {
+    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+    for address in lookup_host(address).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A server that is started again gets its port, although connections of the last one are
+        // still closing. On Windows it would let two servers have the port.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 /// Binds a unix socket; where one is left of a server that is gone, it is replaced.
