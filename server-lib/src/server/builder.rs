@@ -149,7 +149,9 @@ impl<S: Service> ServerBuilder<S> {
     }
 
     /// Listens on a unix socket; one more with each call. It is not announced. The file is removed
-    /// at the end, and what a server that is gone has left there is replaced.
+    /// at the end. A socket on which no program listens, such as one that a killed server has left,
+    /// is replaced. If another file or a symbolic link is there, [`listen`](Self::listen) fails and
+    /// the file stays.
     #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl AsRef<Path>) -> Self {
         self.addresses.push(ListenAddr::Unix(path.as_ref().to_owned()));

@@ -1,7 +1,8 @@
 //! Where clients come in.
 
 use std::io;
-use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::task::{Context, Poll};
 
 use rpyc_client::Peer;
@@ -11,6 +12,8 @@ use tokio::net::UnixListener;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 use super::BoundAddr;
+#[cfg(unix)]
+use super::socket_file::{self, SocketFile};
 
 /// A stream of any kind.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -58,7 +61,11 @@ impl Listener {
                 Ok(Self { addr, socket: Socket::Tcp(socket) })
             }
             #[cfg(unix)]
-            ListenAddr::Unix(path) => bind_unix(path).await,
+            ListenAddr::Unix(path) => {
+                let (listener, file) = socket_file::bind(path).await?;
+                let addr = BoundAddr::Unix(path.to_owned());
+                Ok(Self { addr, socket: Socket::Unix(listener, file) })
+            }
         }
     }
 
@@ -104,36 +111,4 @@ async fn bind_tcp(address: &str) -> io::Result<TcpListener> {
         }
     }
     Err(failure)
-}
-
-/// Binds a unix socket; where one is left of a server that is gone, it is replaced.
-#[cfg(unix)]
-async fn bind_unix(path: &Path) -> io::Result<Listener> {
-    let bound = match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            match tokio::net::UnixStream::connect(path).await {
-                Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
-                    std::fs::remove_file(path)?;
-                    UnixListener::bind(path)?
-                }
-                _ => return Err(error),
-            }
-        }
-        bound => bound?,
-    };
-    let socket = Socket::Unix(bound, SocketFile(path.to_owned()));
-    Ok(Listener { addr: BoundAddr::Unix(path.to_owned()), socket })
-}
-
-/// The file of a unix socket, removed with it.
-#[cfg(unix)]
-#[derive(Debug)]
-pub(super) struct SocketFile(PathBuf);
-
-#[cfg(unix)]
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // It may be gone already, and if it stays the next server replaces it.
-        let _ = std::fs::remove_file(&self.0);
-    }
 }

@@ -6,6 +6,8 @@ mod builder;
 mod connection;
 mod error;
 mod listener;
+#[cfg(unix)]
+mod socket_file;
 mod stdio;
 mod throttle;
 
