@@ -63,6 +63,9 @@ pub struct ConnectionBuilder {
     ping_every: Option<Duration>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<crate::Tls>,
+    /// The service that is looked for, which its server must prove to be.
+    #[cfg(feature = "tls")]
+    pub(super) service: Option<rpyc_protocol::ServiceName>,
     root: Option<Local>,
     pub(crate) timeout: Option<Duration>,
     config: Config,
@@ -86,6 +89,8 @@ impl Default for ConnectionBuilder {
             ping_every: None,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "tls")]
+            service: None,
             root: None,
             timeout: Some(DEFAULT_TIMEOUT),
             config: Config::server(),
@@ -180,7 +185,9 @@ impl ConnectionBuilder {
         self
     }
 
-    /// Connects over TLS. Over a stream that is given it has no effect. Default: in the clear.
+    /// Connects over TLS; [`Tls`](crate::Tls) says which servers are trusted. A server that is found
+    /// by the name of its service must prove that name, not the host that a registry returns. Over a
+    /// stream that is given it has no effect. Default: in the clear.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::Tls) -> Self {
         self.tls = Some(tls);
