@@ -185,9 +185,9 @@ impl ConnectionBuilder {
         self
     }
 
-    /// Connects over TLS; [`Tls`](crate::Tls) says which servers are trusted. A server that is found
-    /// by the name of its service must prove that name, not the host that a registry returns. Over a
-    /// stream that is given it has no effect. Default: in the clear.
+    /// Connects over TLS; [`Tls`](crate::Tls) says which servers are trusted. A server that is
+    /// found by the name of its service must prove that name, not the host that a registry returns.
+    /// Over a stream that is given it has no effect. Default: in the clear.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::Tls) -> Self {
         self.tls = Some(tls);

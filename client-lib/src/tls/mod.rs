@@ -23,13 +23,13 @@ use tokio_rustls::{TlsConnector, rustls};
 /// How a server is known, and how this program shows who it is.
 ///
 /// A server must show a certificate for the expected name, issued by one of the authorities that
-/// the system trusts. RPyC's servers often have a self-signed certificate without a name in it: that
-/// one certificate is trusted by [`Tls::pinning`].
+/// the system trusts. RPyC's servers often have a self-signed certificate without a name in it:
+/// [`Tls::pinning`] trusts that one certificate.
 ///
 /// | Connected | Expected name in the certificate |
 /// |---|---|
 /// | to an address, [`connect`](crate::connect) | the host of the address |
-/// | by the name of a service, [`connect_by_service`](crate::connect_by_service) | that name in lower case: `payroll` for PAYROLL |
+/// | by a name, [`connect_by_service`](crate::connect_by_service) | it in lower case: `payroll` |
 /// | either way, with [`expecting_name`](Self::expecting_name) | the stated name |
 ///
 /// The host that a registry returns proves nothing: any program that reaches the registry may
