@@ -108,7 +108,7 @@ pub use address::{REGISTRY_VARIABLE, Registries, RegistryAddr, RegistryAddrError
 pub use connect::{Credentials, Finder, Peer, ServiceStream, Socket, open_by_service};
 pub use connection::{
     Call, Connection, ConnectionBuilder, ConnectionId, DEFAULT_TIMEOUT, DIALECT_VARIABLE, Driver,
-    Opening, PendingCall, connect, connect_by_service,
+    FirstMessage, FrameBudget, Opening, PendingCall, connect, connect_by_service,
 };
 pub use error::{
     Attempt, Attempts, CallError, ConnectError, ConvertError, Disconnect, Fault, LookupError,

@@ -75,9 +75,9 @@ pub use exception::{IntoException, builtins};
 pub use rpyc_client as client;
 pub use rpyc_client::{
     Acknowledgement, Args, CallError, Comparison, Connection, Context, ConvertError, Credentials,
-    Exception, Int, Local, Method, Object, Parcel, Peer, Port, RegisterError, Registries,
-    RegistryAddr, RegistryAddrError, RemoteObject, ServiceName, SessionLimits, Value, args, denied,
-    kwargs,
+    Exception, FrameBudget, Int, Local, Method, Object, Parcel, Peer, Port, RegisterError,
+    Registries, RegistryAddr, RegistryAddrError, RemoteObject, ServiceName, SessionLimits, Value,
+    args, denied, kwargs,
 };
 /// Makes a service of a type: implements [`Object`] and [`Service`] for it.
 ///

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rpyc_client::{Connection, RemoteObject, connect};
+use rpyc_client::{Connection, FrameBudget, RemoteObject, connect};
 use rpyc_server::builtins::PermissionError;
-use rpyc_server::{Ended, Local, Peer, Server, ServerBuilder, SessionLimits, args, service};
+use rpyc_server::{
+    Ended, Local, Parcel, Peer, Server, ServerBuilder, SessionLimits, args, service,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -245,6 +247,120 @@ async fn a_silent_client_is_sent_away_if_so_told() {
     let limits = SessionLimits { idle: Some(Duration::from_millis(30)), ..SessionLimits::DEFAULT };
     let server = Running::start(Server::builder(Desk::default()).limits(limits)).await;
     server.root().await.connection().closed().await;
+}
+
+/// Whether the server hangs up on a connection, now or later.
+async fn hangs_up(stream: &mut tokio::net::TcpStream) {
+    // The end, whether it comes in peace or as a reset.
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_no_request_is_hung_up_on_and_one_that_did_may_idle() {
+    let limit = Duration::from_millis(200);
+    let builder = Server::builder(Desk::default()).first_message_timeout(limit);
+    let server = Running::start(builder).await;
+    let root = server.root().await;
+    for half_a_request in [&b""[..], b"\0\0\0\x08\0\x01\x11"] {
+        let started = std::time::Instant::now();
+        let mut silent = tokio::net::TcpStream::connect(&server.addr).await.unwrap();
+        silent.write_all(half_a_request).await.unwrap();
+        hangs_up(&mut silent).await;
+        assert!(started.elapsed() >= limit);
+    }
+    assert_eq!(quick(&root).await, 1, "idle for twice the limit");
+    let builder = Server::builder(Desk::default()).first_message_timeout(None);
+    let patient = Running::start(builder).await;
+    let mut silent = tokio::net::TcpStream::connect(&patient.addr).await.unwrap();
+    assert!(tokio::time::timeout(limit * 2, hangs_up(&mut silent)).await.is_err());
+}
+
+#[tokio::test]
+async fn silent_clients_make_room_for_others() {
+    let desk = Desk::default();
+    let builder = Server::builder(desk.clone()).max_connections(20);
+    let server = Running::start(builder).await;
+    let root = server.root().await;
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(tokio::net::TcpStream::connect(&server.addr).await.unwrap());
+    }
+    let late = server.root().await;
+    assert_eq!(quick(&root).await + quick(&late).await, 2);
+    for silent in &mut silent[..20] {
+        hangs_up(silent).await;
+    }
+    drop(silent);
+    root.connection().close().await;
+    late.connection().close().await;
+    server.end().await;
+    assert_eq!(desk.connected.load(Ordering::SeqCst), desk.disconnected.load(Ordering::SeqCst));
+}
+
+/// Announces a frame of 1 MiB, and sends half of it.
+async fn half_a_frame(addr: &str, greeting: &[u8]) -> tokio::net::TcpStream {
+    let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+    stream.write_all(greeting).await.unwrap();
+    if !greeting.is_empty() {
+        stream.read_exact(&mut [0; 5]).await.unwrap();
+    }
+    let mut half = vec![1; 512 << 10];
+    half.splice(..5, [0, 16, 0, 0, 0]);
+    stream.write_all(&half).await.unwrap();
+    stream
+}
+
+/// GETROOT, in the dialect of rpyc 6.
+const GET_ROOT: &[u8] = b"\0\0\0\x08\0\x01\x11\x50\x11\x53\x11\x51\x02\n";
+
+#[tokio::test]
+async fn unfinished_frames_share_a_budget() {
+    let budget = FrameBudget::new(4 << 20).first_bytes(1 << 20);
+    let limits = SessionLimits { stall: Duration::from_secs(3600), ..SessionLimits::DEFAULT };
+    let builder = Server::builder(Desk::default()).frame_budget(budget.clone()).limits(limits);
+    let server = Running::start(builder).await;
+    let until_used = async |used: std::ops::RangeInclusive<usize>| {
+        while !used.contains(&budget.used()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    // Before the first request: two of these are too many.
+    let mut first = half_a_frame(&server.addr, b"").await;
+    until_used(512 << 10..=1 << 20).await;
+    let mut held = vec![half_a_frame(&server.addr, b"").await];
+    hangs_up(&mut first).await;
+    assert!(budget.used() <= 1 << 20);
+    // After it: one more than fits makes the oldest give way.
+    for _ in 0..12 {
+        held.push(half_a_frame(&server.addr, GET_ROOT).await);
+    }
+    for oldest in &mut held[1..4] {
+        hangs_up(oldest).await;
+    }
+    assert!(budget.used() <= 4 << 20, "{}", budget.used());
+    // A whole frame that is larger than what is left passes.
+    let root = server.root().await;
+    let error = root.call::<()>("quick", args![Parcel::bytes(vec![7; 2 << 20])]).await.unwrap_err();
+    assert!(error.is("TypeError"), "{error:?}");
+    drop(held);
+    until_used(0..=0).await;
+}
+
+#[tokio::test]
+async fn refusals_do_not_flood_the_log() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    // The server runs on this thread, too.
+    let _told = tracing::subscriber::set_default(subscriber);
+    let server = Running::start(Server::builder(Desk::default()).max_connections(1)).await;
+    let root = server.root().await;
+    for _ in 0..100 {
+        hangs_up(&mut tokio::net::TcpStream::connect(&server.addr).await.unwrap()).await;
+    }
+    assert_eq!(quick(&root).await, 1);
+    let told = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(told.matches("too many connections").count(), 1, "{told}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rpyc_client::classic::{self, Classic, Stdio};
+use rpyc_client::classic::{self, Classic, Stdio, TransferError};
 use rpyc_client::{Connection, Parcel, RemoteObject, args, kwargs};
 use rpyc_tests::Reference;
 use serde::Serialize;
@@ -298,6 +298,19 @@ fn files_and_trees(reference: Reference) {
                 [&here, &there, &back].map(|folder| fs::read(folder.join(name)).unwrap());
             assert!(sent == stored && stored == returned, "{name}");
         }
+        // The tree has six files and folders, which count as 4 KiB each besides the content.
+        let (enough, again) = (3_000_001 + 6 + 6 * 4096, folder.path().join("again"));
+        machine.download_at_most(remote, &again, enough, |_| {}).await.unwrap();
+        for limit in [0, 3 * 4096, 3_000_000, enough - 1] {
+            let error = machine.download_at_most(remote, &again, limit, |_| {}).await.unwrap_err();
+            assert!(matches!(error, TransferError::TooLong { .. }), "{error}");
+            assert!(error.to_string().contains(&limit.to_string()), "{error}");
+        }
+        // A file that says nothing of its length and never ends.
+        let end = folder.path().join("end");
+        let error = machine.download_at_most("/dev/zero", &end, 5_000_000, |_| {}).await;
+        assert!(matches!(error, Err(TransferError::TooLong { .. })), "{error:?}");
+        assert!(fs::metadata(&end).unwrap().len() <= 5_000_000);
         let error = machine.download("/no/such/file", &back, |_| {}).await.unwrap_err();
         assert!(
             error.to_string().contains("No such file or directory: '/no/such/file'"),

@@ -138,6 +138,50 @@ fn a_shell_is_the_prompt_of_the_other_machine() {
     }
 }
 
+/// Runs a command with standard output and error on a terminal, feeds its standard input, and prints
+/// what the terminal gets.
+const ON_A_TERMINAL: &str = r"
+import json, os, pty, subprocess, sys
+terminal, there = pty.openpty()
+typed, command = sys.argv[1], sys.argv[2:]
+child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=there, stderr=there)
+os.close(there)
+child.stdin.write(typed.encode())
+child.stdin.close()
+shown = b''
+while True:
+    try:
+        read = os.read(terminal, 65536)
+    except OSError:
+        break
+    if not read:
+        break
+    shown += read
+child.wait()
+json.dump([child.returncode, shown.decode()], sys.stdout)
+";
+
+#[test]
+fn a_server_cannot_control_the_terminal_of_a_shell() {
+    for reference in Reference::ALL {
+        let server = Python::start(reference, &["--service", "slave"]);
+        let shell = daemon::executable().to_str().unwrap();
+        let typed = "print('A\\x1b[2JB\\u009b1mC\\rD')\nimport sys\n\
+            x = sys.stderr.write('E\\x1b]0;F\\x07')\nexit()\n";
+        let shown = rpyc_tests::python::run(
+            reference,
+            None,
+            ON_A_TERMINAL,
+            &[typed, shell, "shell", &server.address],
+        );
+        let (code, shown) = (&shown[0], shown[1].as_str().unwrap());
+        assert_eq!(code, 0, "{shown}");
+        assert!(shown.contains(r"A\u{1b}[2JB\u{9b}1mC\u{d}D"), "{shown:?}");
+        assert!(shown.contains(r"E\u{1b}]0;F\u{7}"), "{shown:?}");
+        assert!(!shown.contains(['\x1b', '\u{9b}', '\x07']), "{shown:?}");
+    }
+}
+
 #[test]
 fn a_shell_on_a_service_says_that_it_is_not_classic() {
     let server = Python::start(Reference::Rpyc6, &[]);

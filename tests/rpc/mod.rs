@@ -17,6 +17,7 @@ mod compression;
 mod conformance;
 mod connecting;
 mod content;
+mod crowds;
 mod dialects;
 mod differential;
 mod forwarding;

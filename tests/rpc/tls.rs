@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rpyc_client::{ConnectError, Connection, Tls, args};
-use rpyc_tests::Reference;
+use rpyc_client::{ConnectError, Connection, Port, Registrar, ServiceName, Tls, args};
+use rpyc_tests::{Daemon, Reference, Transport};
 use tempfile::TempDir;
 
 use super::{Python, run};
@@ -13,6 +13,7 @@ with_each_version! {
     a_certificate_of_a_known_authority,
     a_self_signed_certificate_is_pinned,
     clients_show_who_they_are,
+    a_service_found_by_name_must_prove_its_name,
 }
 
 /// A directory of certificates and keys.
@@ -144,5 +145,60 @@ fn clients_show_who_they_are(reference: Reference) {
         let identity = (papers.read("client.crt"), papers.read("client.key"));
         check(&python, tls.clone().with_identity(&identity.0, &identity.1).unwrap()).await;
         refused(&python, tls).await;
+    });
+}
+
+/// A host with a certificate of its own registers the name of a service that is not its own.
+fn a_service_found_by_name_must_prove_its_name(reference: Reference) {
+    let papers = Papers::new();
+    for (certificate, name) in
+        [("host", "127.0.0.1"), ("service", "payroll"), ("domain", "payroll.example.com")]
+    {
+        papers.issue(certificate, name);
+    }
+    let daemon = Daemon::start(&[]);
+    let registry =
+        rpyc_client::RegistryAddr::new(rpyc_client::Transport::Udp, daemon.address(Transport::Udp));
+    let registrar = Registrar::new(registry.unwrap().into());
+    let payroll = ServiceName::new("PAYROLL").unwrap();
+    let trusting = || Tls::with_authorities(&papers.read("ca.pem")).unwrap();
+    let stating = |name| trusting().expecting_name(name).unwrap();
+    let check = async |certificate: &str, accepted: &[(Tls, bool)]| {
+        let python = papers.serve(reference, certificate, false);
+        let port = python.address.rsplit_once(':').unwrap().1.parse().unwrap();
+        let port = Port::tcp(port).unwrap();
+        registrar.register(std::slice::from_ref(&payroll), &port).await.unwrap();
+        for (index, (tls, is_accepted)) in accepted.iter().enumerate() {
+            let builder = Connection::builder().tls(tls.clone());
+            let connected = builder.connect_through(&registrar, &payroll).await;
+            assert_eq!(connected.is_ok(), *is_accepted, "{certificate} {index}: {connected:?}");
+            if let (Err(error), 0) = (connected, index) {
+                let text = error.to_string();
+                assert!(text.contains("cannot verify a server of PAYROLL"), "{text}");
+                assert!(text.contains("\"payroll\""), "{text}");
+            }
+        }
+        registrar.unregister(&port).await.unwrap();
+    };
+    let pinned =
+        |certificate: &str| Tls::pinning(&papers.read(&format!("{certificate}.crt"))).unwrap();
+    let domain = "payroll.example.com";
+    run(async {
+        check(
+            "host",
+            &[
+                (trusting(), false),
+                (stating(domain), false),
+                (pinned("service"), false),
+                (trusting().dangerously_trusting_registered_hosts(), true),
+                (stating("127.0.0.1"), true),
+                (pinned("host"), true),
+                (Tls::dangerously_trusting_anybody(), true),
+            ],
+        )
+        .await;
+        check("domain", &[(trusting(), false), (stating(domain), true)]).await;
+        check("service", &[(trusting(), true), (stating(domain), false), (Tls::new(), false)])
+            .await;
     });
 }

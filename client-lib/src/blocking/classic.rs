@@ -205,6 +205,21 @@ impl Classic {
         wait(self.machine.download(remote, local, progress))
     }
 
+    /// Copies a file or a tree of at most `limit` bytes; see
+    /// [`crate::classic::Classic::download_at_most`].
+    ///
+    /// # Errors
+    /// [`TransferError`].
+    pub fn download_at_most(
+        &self,
+        remote: &str,
+        local: impl AsRef<Path>,
+        limit: u64,
+        progress: impl FnMut(Progress<'_>) + Send,
+    ) -> Result<(), TransferError> {
+        wait(self.machine.download_at_most(remote, local, limit, progress))
+    }
+
     /// Connects from there to `host:port`; see [`crate::classic::Classic::connect_tcp`].
     ///
     /// # Errors

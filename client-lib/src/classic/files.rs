@@ -17,6 +17,10 @@ const CHUNK: usize = 256 << 10;
 /// How many messages are under way at a time.
 const PIPELINED: usize = 4;
 
+/// What a file or a folder takes of the limit of a download besides its content: about what it
+/// takes on disk, so that an endless tree of empty files ends, too.
+const ENTRY: u64 = 4096;
+
 /// How far a transfer is.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -48,6 +52,37 @@ pub enum TransferError {
     /// The server has a file of a name that is none here, or that would lead elsewhere.
     #[error("{0:?} is not a valid file name")]
     Name(String),
+    /// What the server sends is longer than the limit of the download.
+    #[error("cannot download {remote:?}: it takes more than the limit of {limit} bytes")]
+    TooLong {
+        /// The file or tree there.
+        remote: String,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+}
+
+/// What is left of the limit of a download.
+#[derive(Clone, Copy, Debug)]
+struct Allowance<'a> {
+    remote: &'a str,
+    limit: u64,
+    left: u64,
+}
+
+impl<'a> Allowance<'a> {
+    fn new(remote: &'a str, limit: u64) -> Self {
+        Self { remote, limit, left: limit }
+    }
+
+    fn too_long(&self) -> TransferError {
+        TransferError::TooLong { remote: self.remote.to_owned(), limit: self.limit }
+    }
+
+    fn take(&mut self, bytes: u64) -> Result<(), TransferError> {
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| self.too_long())?;
+        Ok(())
+    }
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> TransferError {
@@ -98,7 +133,12 @@ impl Classic {
         Ok(())
     }
 
-    /// Copies a file or a tree from the path `remote` there to here, in binary.
+    /// How many bytes a [`download`](Self::download) may take: 1 GiB.
+    pub const DEFAULT_DOWNLOAD_LIMIT: u64 = 1 << 30;
+
+    /// Copies a file or a tree from the path `remote` there to here, in binary, of at most
+    /// [`DEFAULT_DOWNLOAD_LIMIT`](Self::DEFAULT_DOWNLOAD_LIMIT) bytes. For more,
+    /// [`download_at_most`](Self::download_at_most) takes a limit.
     ///
     /// `progress` is called after each piece. Links are not followed into other folders, and no
     /// name leads out of `local`.
@@ -112,14 +152,35 @@ impl Classic {
         &self,
         remote: &str,
         local: impl AsRef<Path>,
+        progress: impl FnMut(Progress<'_>) + Send,
+    ) -> Result<(), TransferError> {
+        self.download_at_most(remote, local, Self::DEFAULT_DOWNLOAD_LIMIT, progress).await
+    }
+
+    /// As [`download`](Self::download), of at most `limit` bytes in all files together; each file
+    /// and each folder counts as 4 KiB besides its content. The server decides what it sends, so
+    /// this bounds what it can write to the disk here.
+    ///
+    /// # Errors
+    /// [`TransferError::TooLong`] past the limit; others as [`download`](Self::download).
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: part of it may be here.
+    pub async fn download_at_most(
+        &self,
+        remote: &str,
+        local: impl AsRef<Path>,
+        limit: u64,
         mut progress: impl FnMut(Progress<'_>) + Send,
     ) -> Result<(), TransferError> {
         let local = local.as_ref();
+        let mut allowance = Allowance::new(remote, limit);
         let builtins = self.builtins().await?;
         let os = self.modules("os").await?;
         let path: RemoteObject = os.attr("path").await?;
         if !path.call::<bool>("isdir", args![remote]).await? {
-            return receive(&builtins, &path, remote, local, &mut progress).await;
+            let from = (&builtins, &path, remote);
+            return receive(from, local, &mut allowance, &mut progress).await;
         }
         let walk: RemoteObject = os.call("walk", args![remote]).await?;
         let mut folders = walk.items().await?;
@@ -128,11 +189,13 @@ impl Classic {
         {
             let below: String = path.call("relpath", args![folder, remote]).await?;
             let here = inside(local, &below)?;
+            allowance.take(ENTRY)?;
             fs::create_dir_all(&here).await.map_err(at(&here))?;
             for name in files {
                 let there: String = path.call("join", args![folder, name]).await?;
                 let file = inside(&here, &name)?;
-                receive(&builtins, &path, &there, &file, &mut progress).await?;
+                let from = (&builtins, &path, &*there);
+                receive(from, &file, &mut allowance, &mut progress).await?;
             }
         }
         Ok(())
@@ -146,7 +209,8 @@ fn inside(folder: &Path, below: &str) -> Result<PathBuf, TransferError> {
         match name {
             "." => {}
             "" | ".." => return Err(TransferError::Name(below.to_owned())),
-            name if name.contains([':', '\0']) => {
+            // Programs show file names on terminals.
+            name if name.contains(|active: char| active == ':' || active.is_control()) => {
                 return Err(TransferError::Name(below.to_owned()));
             }
             name => path.push(name),
@@ -188,14 +252,17 @@ async fn send(
 }
 
 async fn receive(
-    builtins: &RemoteObject,
-    os_path: &RemoteObject,
-    remote: &str,
+    (builtins, os_path, remote): (&RemoteObject, &RemoteObject, &str),
     local: &Path,
+    allowance: &mut Allowance<'_>,
     progress: &mut (impl FnMut(Progress<'_>) + Send),
 ) -> Result<(), TransferError> {
     let there: RemoteObject = builtins.call("open", args![remote, "rb"]).await?;
     let total: u64 = os_path.call("getsize", args![remote]).await?;
+    allowance.take(ENTRY)?;
+    if total > allowance.left {
+        return Err(allowance.too_long());
+    }
     let mut file = File::create(local).await.map_err(at(local))?;
     let mut done = 0;
     let mut reads = FuturesOrdered::new();
@@ -210,6 +277,7 @@ async fn receive(
             _ => Vec::new(),
         };
         is_done |= chunk.is_empty();
+        allowance.take(chunk.len() as u64)?;
         file.write_all(&chunk).await.map_err(at(local))?;
         done += chunk.len() as u64;
         if !chunk.is_empty() {
@@ -239,5 +307,8 @@ mod tests {
         check("a\\..\\b", None);
         check("C:evil", None);
         check("a\0b", None);
+        check("a\x1b[2Jb", None);
+        check("a\u{9b}b", None);
+        check("é b", Some("here/é b"));
     }
 }

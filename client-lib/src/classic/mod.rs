@@ -23,6 +23,7 @@ mod module;
 mod root;
 mod socket;
 mod stdio;
+mod terminal;
 
 use std::fmt::Display;
 

@@ -2,18 +2,23 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 
 use rpyc_protocol::rpc::Exception;
 
-use super::Classic;
+use super::{Classic, terminal};
 use crate::{Args, CallError, Context, Local, Method, Object, Parcel, RemoteObject, denied};
 
 type Sink = Arc<dyn Fn(&str) -> io::Result<()> + Send + Sync>;
 type Source = Arc<dyn Fn() -> io::Result<String> + Send + Sync>;
 
 /// Where the server's standard streams are to lead. Default: to those of this program.
+///
+/// If a stream of this program is a terminal, what the server writes appears there as text: control
+/// characters other than the ends of lines and tabs are escaped, so that a server can neither move
+/// the cursor nor make the terminal type. A stream that is no terminal gets the text as it is, and
+/// so do [`output`](Self::output) and [`errors`](Self::errors).
 #[derive(Clone)]
 #[must_use]
 pub struct Stdio {
@@ -29,12 +34,8 @@ impl Default for Stdio {
                 let mut line = String::new();
                 io::stdin().read_line(&mut line).map(|_| line)
             }),
-            output: Arc::new(|text| {
-                let mut out = io::stdout().lock();
-                out.write_all(text.as_bytes())?;
-                out.flush()
-            }),
-            errors: Arc::new(|text| io::stderr().lock().write_all(text.as_bytes())),
+            output: Arc::new(|text| terminal::write(io::stdout().lock(), text)),
+            errors: Arc::new(|text| terminal::write(io::stderr().lock(), text)),
         }
     }
 }
@@ -52,7 +53,7 @@ impl Stdio {
         self
     }
 
-    /// Receives printed output. May block.
+    /// Receives printed output, unescaped. May block.
     pub fn output(
         mut self,
         output: impl Fn(&str) -> io::Result<()> + Send + Sync + 'static,
@@ -61,7 +62,7 @@ impl Stdio {
         self
     }
 
-    /// Receives printed errors. May block.
+    /// Receives printed errors, unescaped. May block.
     pub fn errors(
         mut self,
         errors: impl Fn(&str) -> io::Result<()> + Send + Sync + 'static,

@@ -1,7 +1,7 @@
 //! The other end of a connection.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// The other end of a connection, as far as the system and TLS identify it.
 ///
@@ -66,6 +66,16 @@ impl Peer {
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         self.addr.map(|addr| addr.ip())
+    }
+
+    /// The source that limits count: its IPv4 address, or the 64-bit network of its IPv6 address,
+    /// because one machine can use every address of such a network. `None` except over TCP.
+    #[must_use]
+    pub fn source(&self) -> Option<IpAddr> {
+        self.ip().map(|ip| match ip.to_canonical() {
+            IpAddr::V4(v4) => v4.into(),
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        })
     }
 
     /// The fingerprint of the certificate that it has shown over TLS.

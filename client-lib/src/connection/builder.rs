@@ -11,9 +11,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
+use super::driver::Watched;
+use super::frame_budget::FrameBudget;
 use super::handshake::Greeting;
 use super::shared::Shared;
-use super::{Connection, DEFAULT_TIMEOUT, Driver, Handle};
+use super::{Connection, DEFAULT_TIMEOUT, Driver, FirstMessage, Handle};
 use crate::local::Object;
 use crate::resolver::ConnectionGuard;
 use crate::{Local, Peer};
@@ -61,10 +63,15 @@ pub struct ConnectionBuilder {
     ping_every: Option<Duration>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<crate::Tls>,
+    /// The service that is looked for, which its server must prove to be.
+    #[cfg(feature = "tls")]
+    pub(super) service: Option<rpyc_protocol::ServiceName>,
     root: Option<Local>,
     pub(crate) timeout: Option<Duration>,
     config: Config,
     is_frame_by_frame: bool,
+    first_message: Option<FirstMessage>,
+    frame_budget: Option<FrameBudget>,
     pub(super) peer: Peer,
     /// Counts the connection at the server that a resolver chose.
     pub(super) guard: Option<Arc<ConnectionGuard>>,
@@ -82,10 +89,14 @@ impl Default for ConnectionBuilder {
             ping_every: None,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "tls")]
+            service: None,
             root: None,
             timeout: Some(DEFAULT_TIMEOUT),
             config: Config::server(),
             is_frame_by_frame: false,
+            first_message: None,
+            frame_budget: None,
             peer: Peer::default(),
             guard: None,
         }
@@ -174,7 +185,9 @@ impl ConnectionBuilder {
         self
     }
 
-    /// Connects over TLS. Over a stream that is given it has no effect. Default: in the clear.
+    /// Connects over TLS; [`Tls`](crate::Tls) says which servers are trusted. A server that is
+    /// found by the name of its service must prove that name, not the host that a registry returns.
+    /// Over a stream that is given it has no effect. Default: in the clear.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::Tls) -> Self {
         self.tls = Some(tls);
@@ -207,6 +220,20 @@ impl ConnectionBuilder {
     /// when it connects, and nothing over a stream that is given.
     pub fn peer(mut self, peer: impl Into<Peer>) -> Self {
         self.peer = peer.into();
+        self
+    }
+
+    /// Records in `first_message` when the peer has sent its first valid message. A program that
+    /// accepts connections can so disconnect clients that send nothing. Default: nowhere.
+    pub fn first_message(mut self, first_message: FirstMessage) -> Self {
+        self.first_message = Some(first_message);
+        self
+    }
+
+    /// Counts an unfinished frame of the peer against `budget`, together with those of other
+    /// connections. Default: [`SessionLimits::frame`] alone bounds it.
+    pub fn frame_budget(mut self, budget: FrameBudget) -> Self {
+        self.frame_budget = Some(budget);
         self
     }
 
@@ -281,6 +308,7 @@ impl ConnectionBuilder {
         let session = Session::new(Instant::now().into_std(), config);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let root = self.root.unwrap_or_else(|| Local::new(Nothing));
+        let claim = self.frame_budget.map(|budget| budget.claim(self.peer.source()));
         let handle = Arc::new_cyclic(|handle| {
             let shared =
                 Shared::new(number, session, root, self.timeout, self.ping_every, handle.clone());
@@ -290,7 +318,12 @@ impl ConnectionBuilder {
         let is_frame_by_frame = self.is_frame_by_frame || self.tls.is_some();
         #[cfg(not(feature = "tls"))]
         let is_frame_by_frame = self.is_frame_by_frame;
-        let driver = Driver::new(handle.shared.clone(), stream, is_frame_by_frame);
+        let driver = Driver::new(
+            handle.shared.clone(),
+            stream,
+            is_frame_by_frame,
+            Watched { first_message: self.first_message, claim },
+        );
         (Connection::from_handle(handle), driver)
     }
 }

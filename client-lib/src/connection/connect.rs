@@ -161,7 +161,12 @@ impl ConnectionBuilder {
         through: impl Into<Finder>,
         name: &ServiceName,
     ) -> Result<Connection, ConnectError> {
-        let builder = self.or_dialect_from_env()?;
+        #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "TLS expects the name"))]
+        let mut builder = self.or_dialect_from_env()?;
+        #[cfg(feature = "tls")]
+        {
+            builder.service = Some(name.clone());
+        }
         let finder = through.into();
         let deadline = Instant::now() + builder.connect_timeout;
         let after = builder.connect_timeout;

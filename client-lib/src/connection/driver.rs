@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::first_message::FirstMessage;
+use super::frame_budget::Claim;
 use super::shared::Shared;
 use super::{heartbeat, serve};
 use crate::{Disconnect, Local};
@@ -44,6 +46,7 @@ pub struct Driver<S> {
     sent: usize,
     /// The position of `sent` in a frame, if each frame is written by itself.
     frames: Option<Frames>,
+    watched: Watched,
     must_flush: bool,
     /// Why nothing can be sent any more. A peer that left early may have sent
     /// something before, which is still read; but not for ever.
@@ -54,6 +57,21 @@ pub struct Driver<S> {
     stage: Stage,
     /// What the peer held to the end.
     left_over: btree_map::IntoIter<ObjectId, Local>,
+}
+
+/// What the program that accepts connections keeps an eye on.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    /// Where the first valid message of the peer is recorded, until it has come.
+    pub(super) first_message: Option<FirstMessage>,
+    /// What an unfinished frame takes of a budget.
+    pub(super) claim: Option<Claim>,
+}
+
+impl Watched {
+    fn is_cut(&self) -> bool {
+        self.claim.as_ref().is_some_and(Claim::is_cut)
+    }
 }
 
 /// How far it is.
@@ -91,7 +109,12 @@ impl Frames {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
-    pub(super) fn new(shared: Arc<Shared>, stream: S, is_frame_by_frame: bool) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        stream: S,
+        is_frame_by_frame: bool,
+        watched: Watched,
+    ) -> Self {
         Self {
             shared,
             stream,
@@ -99,6 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             out: Vec::new(),
             sent: 0,
             frames: is_frame_by_frame.then(Frames::default),
+            watched,
             must_flush: false,
             broken: None,
             timer: None,
@@ -111,6 +135,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn run(&mut self, cx: &mut Context<'_>) -> Poll<Disconnect> {
         self.shared.with(|state| state.set_driver(cx.waker()));
         let mut failure = None;
+        // Others may need the memory before or because of what is read.
+        if self.watched.is_cut() {
+            return Poll::Ready(Disconnect::Crowded);
+        }
         let is_busy = match self.read(cx) {
             Ok(is_busy) => is_busy,
             Err(error) => {
@@ -118,6 +146,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 false
             }
         };
+        if self.watched.is_cut() {
+            return Poll::Ready(Disconnect::Crowded);
+        }
         if let Some((_, until)) = &mut self.broken
             && until.as_mut().poll(cx).is_ready()
         {
@@ -165,14 +196,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 }
                 Poll::Ready(Ok(())) => {
                     let now = Instant::now().into_std();
-                    let is_first = self.shared.with(|state| {
+                    let (is_first, has_heard, unfinished) = self.shared.with(|state| {
                         let was_ready = state.is_ready();
                         state.session.handle_bytes(now, chunk.filled());
                         state.received += 1;
-                        !was_ready && state.is_ready()
+                        let is_first = !was_ready && state.is_ready();
+                        (is_first, state.session.has_heard(), state.session.unfinished())
                     });
                     if is_first {
                         self.shared.notify_room();
+                    }
+                    if has_heard && let Some(first) = self.watched.first_message.take() {
+                        first.record();
+                    }
+                    if let Some(claim) = &mut self.watched.claim {
+                        claim.set(now, unfinished, has_heard, &self.shared);
+                        if claim.is_cut() {
+                            return Ok(false);
+                        }
                     }
                     if chunk.remaining() == 0 && self.chunk.len() < MOST {
                         self.chunk.resize(self.chunk.len() * 4, 0);
@@ -320,6 +361,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
                 Stage::Running => {
                     let reason = ready!(this.run(cx));
                     this.left_over = this.shared.end(reason.clone()).into_iter();
+                    this.watched.claim = None;
                     // An earlier reason stands.
                     let reason = this.shared.ended.borrow().clone().unwrap_or(reason);
                     let is_ours = matches!(

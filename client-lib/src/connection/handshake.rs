@@ -16,6 +16,8 @@ use super::dialects::remember;
 use super::{Connection, ConnectionBuilder, Opening};
 use crate::connect::dial;
 use crate::net::first_success;
+#[cfg(feature = "tls")]
+use crate::tls::Expected;
 use crate::{CallError, Disconnect, Peer, ServiceStream, Socket, Unreached};
 
 /// How long a peer may be silent before another dialect is tried beside.
@@ -84,7 +86,8 @@ impl ConnectionBuilder {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             let host = stream.endpoint().host.clone();
-            let stream = Box::pin(tls.over(&host, stream)).await?;
+            let expected = Expected { host: &host, service: self.service.as_ref() };
+            let stream = Box::pin(tls.over(expected, stream)).await?;
             let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
             self.peer.certificate = shown.map(|certificate| certificate.to_vec());
             return Ok(self.over(stream));

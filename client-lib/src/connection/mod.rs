@@ -17,6 +17,8 @@ mod call;
 mod connect;
 mod dialects;
 mod driver;
+mod first_message;
+mod frame_budget;
 mod handshake;
 mod heartbeat;
 mod opening;
@@ -39,6 +41,8 @@ pub use call::Call;
 pub use connect::{connect, connect_by_service};
 pub use dialects::DIALECT_VARIABLE;
 pub use driver::Driver;
+pub use first_message::FirstMessage;
+pub use frame_budget::FrameBudget;
 pub use opening::Opening;
 pub use pending::PendingCall;
 

@@ -1,5 +1,6 @@
 //! Connections over TLS, and which peers to trust.
 
+mod expected;
 mod fingerprint;
 mod signatures;
 
@@ -7,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+pub(crate) use expected::Expected;
 pub use fingerprint::Fingerprint;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
@@ -20,9 +22,18 @@ use tokio_rustls::{TlsConnector, rustls};
 
 /// How a server is known, and how this program shows who it is.
 ///
-/// A server must show a certificate for the name (or address) that is connected to, issued by one
-/// of the authorities that the system trusts. RPyC's servers often have a self-signed certificate
-/// without a name in it: that one certificate is trusted by [`Tls::pinning`].
+/// A server must show a certificate for the expected name, issued by one of the authorities that
+/// the system trusts. RPyC's servers often have a self-signed certificate without a name in it:
+/// [`Tls::pinning`] trusts that one certificate.
+///
+/// | Connected | Expected name in the certificate |
+/// |---|---|
+/// | to an address, [`connect`](crate::connect) | the host of the address |
+/// | by a name, [`connect_by_service`](crate::connect_by_service) | it in lower case: `payroll` |
+/// | either way, with [`expecting_name`](Self::expecting_name) | the stated name |
+///
+/// The host that a registry returns proves nothing: any program that reaches the registry may
+/// register a name, and a host of its own with a certificate of its own.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -40,6 +51,7 @@ pub struct Tls {
     trust: Trust,
     identity: Option<Identity>,
     server_name: Option<ServerName<'static>>,
+    trusts_registered_hosts: bool,
 }
 
 #[derive(Clone)]
@@ -119,7 +131,7 @@ impl Tls {
     }
 
     fn trusting(trust: Trust) -> Self {
-        Self { trust, identity: None, server_name: None }
+        Self { trust, identity: None, server_name: None, trusts_registered_hosts: false }
     }
 
     /// Shows this certificate to servers that ask for one: certificate and chain, and key, in PEM.
@@ -133,7 +145,18 @@ impl Tls {
         Ok(self)
     }
 
-    /// Expects this name, or address, in the certificate, instead of that which is connected to.
+    /// Expects this name, or address, in the certificate, instead of the host that is connected to
+    /// or the name of the service.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rpyc_client::{Connection, Tls};
+    ///
+    /// let tls = Tls::new().expecting_name("payroll.example.com")?;
+    /// let payroll = Connection::builder().tls(tls).connect_by_service("PAYROLL").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`TlsError::Name`] if it is none.
@@ -143,7 +166,17 @@ impl Tls {
         Ok(self)
     }
 
-    /// Puts TLS over a stream to `host`, a name or an address.
+    /// For a service that is found by its name, expects the host that the registry returns. Then
+    /// whoever can register the name can be its server, with a certificate for its own host: safe
+    /// only if the registry lets nobody else register the name. Default: the name of the service.
+    pub fn dangerously_trusting_registered_hosts(mut self) -> Self {
+        self.trusts_registered_hosts = true;
+        self
+    }
+
+    /// Puts TLS over a stream to `host`, a name or an address, which the certificate must hold
+    /// unless [`expecting_name`](Self::expecting_name) states another. A host that a registry has
+    /// returned is no name to expect.
     ///
     /// # Errors
     /// What the handshake or the stream says; a certificate that is not trusted is such an error.
@@ -158,19 +191,46 @@ impl Tls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.over(host, stream).await
+        self.over(Expected::host(host), stream).await
     }
 
-    pub(crate) async fn over<S>(&self, host: &str, stream: S) -> io::Result<TlsStream<S>>
+    pub(crate) async fn over<S>(
+        &self,
+        expected: Expected<'_>,
+        stream: S,
+    ) -> io::Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let name = match &self.server_name {
-            Some(name) => name.clone(),
-            None => ServerName::try_from(host.to_owned()).map_err(io::Error::other)?,
-        };
+        let name = self.name_of(&expected)?;
         let config = self.config().map_err(io::Error::other)?;
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+        let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+        connected.map_err(|error| {
+            if self.is_by_service(&expected) { expected.explain(error) } else { error }
+        })
+    }
+
+    /// Whether the certificate must hold the name of the service.
+    fn is_by_service(&self, expected: &Expected<'_>) -> bool {
+        self.server_name.is_none() && !self.trusts_registered_hosts && expected.service.is_some()
+    }
+
+    /// The name that the certificate must hold.
+    fn name_of(&self, expected: &Expected<'_>) -> io::Result<ServerName<'static>> {
+        if let Some(name) = &self.server_name {
+            return Ok(name.clone());
+        }
+        let name = match self.is_by_service(expected) {
+            true => expected.service_name(),
+            false => expected.host_name(),
+        };
+        match &self.trust {
+            // These look at no name; the server is shown one all the same.
+            Trust::Pinned(_) | Trust::Anybody => {
+                Ok(name.or_else(|_| expected.host_name()).unwrap_or_else(|_| expected::no_name()))
+            }
+            Trust::System | Trust::Authorities(_) => name,
+        }
     }
 
     fn config(&self) -> Result<ClientConfig, TlsError> {

@@ -6,42 +6,25 @@
 #[macro_export]
 macro_rules! __verify_signatures {
     () => {
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            certificate: &::tokio_rustls::rustls::pki_types::CertificateDer<'_>,
-            signature: &::tokio_rustls::rustls::DigitallySignedStruct,
-        ) -> Result<
-            ::tokio_rustls::rustls::client::danger::HandshakeSignatureValid,
-            ::tokio_rustls::rustls::Error,
-        > {
-            ::tokio_rustls::rustls::crypto::verify_tls12_signature(
-                message,
-                certificate,
-                signature,
-                &self.algorithms,
-            )
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            certificate: &::tokio_rustls::rustls::pki_types::CertificateDer<'_>,
-            signature: &::tokio_rustls::rustls::DigitallySignedStruct,
-        ) -> Result<
-            ::tokio_rustls::rustls::client::danger::HandshakeSignatureValid,
-            ::tokio_rustls::rustls::Error,
-        > {
-            ::tokio_rustls::rustls::crypto::verify_tls13_signature(
-                message,
-                certificate,
-                signature,
-                &self.algorithms,
-            )
-        }
+        $crate::__verify_signatures!(verify_tls12_signature);
+        $crate::__verify_signatures!(verify_tls13_signature);
 
         fn supported_verify_schemes(&self) -> Vec<::tokio_rustls::rustls::SignatureScheme> {
             self.algorithms.supported_schemes()
+        }
+    };
+    ($verify:ident) => {
+        fn $verify(
+            &self,
+            message: &[u8],
+            certificate: &::tokio_rustls::rustls::pki_types::CertificateDer<'_>,
+            signature: &::tokio_rustls::rustls::DigitallySignedStruct,
+        ) -> Result<
+            ::tokio_rustls::rustls::client::danger::HandshakeSignatureValid,
+            ::tokio_rustls::rustls::Error,
+        > {
+            let algorithms = &self.algorithms;
+            ::tokio_rustls::rustls::crypto::$verify(message, certificate, signature, algorithms)
         }
     };
 }

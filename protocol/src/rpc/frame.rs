@@ -115,6 +115,19 @@ impl FrameDecoder {
         if self.is_spent { 0 } else { self.partial.len() }
     }
 
+    /// How many bytes of memory the beginning of a frame takes whose rest is awaited.
+    #[must_use]
+    pub fn partial_size(&self) -> usize {
+        if self.is_partial() { self.partial.capacity() } else { 0 }
+    }
+
+    /// Drops the beginning of a frame, for a stream that is no longer read.
+    pub fn abandon(&mut self) {
+        self.partial = Vec::new();
+        self.is_spent = false;
+        self.inflated = Vec::new();
+    }
+
     fn advance<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Payload<'i>>, FrameError> {
         if self.is_spent {
             self.is_spent = false;

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpyc_client::{DEFAULT_TIMEOUT, Local, Peer, Registries, SessionLimits};
+use rpyc_client::{DEFAULT_TIMEOUT, FrameBudget, Local, Peer, Registries, SessionLimits};
 
+use super::admission::Shares;
 use super::listener::{ListenAddr, Listener};
 use super::{Ended, ListenError, Server};
 use crate::Service;
@@ -52,7 +53,10 @@ impl<S> fmt::Debug for RootSource<S> {
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) max_connections: usize,
-    pub(super) max_connections_per_address: usize,
+    pub(super) max_connections_per_address: Option<usize>,
+    pub(super) reserved_connections: Option<usize>,
+    pub(super) first_message_timeout: Option<Duration>,
+    pub(super) frame_budget: FrameBudget,
     pub(super) session: SessionLimits,
     pub(super) timeout: Option<Duration>,
     pub(super) compress_above: Option<usize>,
@@ -60,6 +64,13 @@ pub(super) struct Settings {
     pub(super) grace: Duration,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<crate::ServerTls>,
+}
+
+impl Settings {
+    pub(super) fn shares(&self) -> Shares {
+        let (per_address, reserved) = (self.max_connections_per_address, self.reserved_connections);
+        Shares::new(self.max_connections, per_address, reserved)
+    }
 }
 
 /// The registries to announce the server to.
@@ -112,7 +123,10 @@ impl<S: Service> ServerBuilder<S> {
             advert: Advert::default(),
             settings: Settings {
                 max_connections: Server::<S>::DEFAULT_MAX_CONNECTIONS,
-                max_connections_per_address: usize::MAX,
+                max_connections_per_address: None,
+                reserved_connections: None,
+                first_message_timeout: Some(Server::<S>::DEFAULT_FIRST_MESSAGE_TIMEOUT),
+                frame_budget: FrameBudget::default(),
                 session: SessionLimits::DEFAULT,
                 timeout: Some(DEFAULT_TIMEOUT),
                 compress_above: Some(3000),
@@ -135,7 +149,9 @@ impl<S: Service> ServerBuilder<S> {
     }
 
     /// Listens on a unix socket; one more with each call. It is not announced. The file is removed
-    /// at the end, and what a server that is gone has left there is replaced.
+    /// at the end. A socket on which no program listens, such as one that a killed server has left,
+    /// is replaced. If another file or a symbolic link is there, [`listen`](Self::listen) fails and
+    /// the file stays.
     #[cfg(unix)]
     pub fn bind_unix(mut self, path: impl AsRef<Path>) -> Self {
         self.addresses.push(ListenAddr::Unix(path.as_ref().to_owned()));
@@ -166,17 +182,52 @@ impl<S: Service> ServerBuilder<S> {
     }
 
     /// How many clients may be connected at a time. Default 1024. Further clients are hung up on
-    /// at once. Each may cost what [`limits`](Self::limits) allows.
+    /// at once, unless a client that has sent no request yet can give way. Each may cost what
+    /// [`limits`](Self::limits) allows.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.settings.max_connections = connections;
         self
     }
 
     /// How many clients of one IP address may be connected at a time; over IPv6, of one network of
-    /// 64 bits. Further clients are hung up on at once, and logged. Default: as many as in all, as
-    /// many users may sit behind one address. Over unix sockets it has no effect.
+    /// 64 bits. Further clients are hung up on at once, unless a client of that address that has
+    /// sent no request yet can give way. Over unix sockets it has no effect.
+    ///
+    /// Default: a quarter of [`max_connections`](Self::max_connections), or three quarters for an
+    /// address of this machine, but at least 16. Where all clients come from one address (behind a
+    /// proxy, say), state as many as in all. A small number locks out users who share an address;
+    /// a large one lets one host lock out all others.
     pub fn max_connections_per_address(mut self, connections: usize) -> Self {
-        self.settings.max_connections_per_address = connections;
+        self.settings.max_connections_per_address = Some(connections);
+        self
+    }
+
+    /// How many of the [`max_connections`](Self::max_connections) are reserved for addresses that
+    /// have fewer than 8 connections, so that a few hosts cannot lock out all others. Default: a
+    /// quarter, or what one address may leave of all if that is less. Zero reserves none.
+    pub fn reserved_connections(mut self, connections: usize) -> Self {
+        self.settings.reserved_connections = Some(connections);
+        self
+    }
+
+    /// How long a client may take to send its first valid request, the beginning of TLS included;
+    /// `None` for ever. Default 60 s. A client that has sent one may be idle for as long as it
+    /// likes, unless [`SessionLimits::idle`] bounds that.
+    ///
+    /// RPyC's clients send nothing when they connect, but when they first use `conn.root`. Too
+    /// short, and clients that connect in advance find the connection closed. While connections are
+    /// scarce, a client that has sent no request gives way earlier.
+    pub fn first_message_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.settings.first_message_timeout = timeout.into();
+        self
+    }
+
+    /// How many bytes the unfinished frames of all clients may take together. Default:
+    /// [`FrameBudget::DEFAULT_BYTES`] (256 MiB), of which clients that have sent no valid request
+    /// share [`FrameBudget::DEFAULT_FIRST_BYTES`] (16 MiB). If they take more, the clients are
+    /// disconnected whose frames make no progress, or who take most.
+    pub fn frame_budget(mut self, budget: FrameBudget) -> Self {
+        self.settings.frame_budget = budget;
         self
     }
 

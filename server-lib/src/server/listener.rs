@@ -1,16 +1,19 @@
 //! Where clients come in.
 
 use std::io;
-use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::task::{Context, Poll};
 
 use rpyc_client::Peer;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::UnixListener;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 use super::BoundAddr;
+#[cfg(unix)]
+use super::socket_file::{self, SocketFile};
 
 /// A stream of any kind.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -53,12 +56,16 @@ impl Listener {
     pub(super) async fn bind(address: &ListenAddr) -> io::Result<Self> {
         match address {
             ListenAddr::Tcp(addr) => {
-                let socket = TcpListener::bind(addr).await?;
+                let socket = bind_tcp(addr).await?;
                 let addr = BoundAddr::Tcp(socket.local_addr()?);
                 Ok(Self { addr, socket: Socket::Tcp(socket) })
             }
             #[cfg(unix)]
-            ListenAddr::Unix(path) => bind_unix(path).await,
+            ListenAddr::Unix(path) => {
+                let (listener, file) = socket_file::bind(path).await?;
+                let addr = BoundAddr::Unix(path.to_owned());
+                Ok(Self { addr, socket: Socket::Unix(listener, file) })
+            }
         }
     }
 
@@ -85,34 +92,23 @@ impl Listener {
     }
 }
 
-/// Binds a unix socket; where one is left of a server that is gone, it is replaced.
-#[cfg(unix)]
-async fn bind_unix(path: &Path) -> io::Result<Listener> {
-    let bound = match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            match tokio::net::UnixStream::connect(path).await {
-                Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
-                    std::fs::remove_file(path)?;
-                    UnixListener::bind(path)?
-                }
-                _ => return Err(error),
-            }
+/// How many connections the system keeps that have not been accepted yet. It drops further ones,
+/// whose clients try again after a second.
+const BACKLOG: u32 = 1024;
+
+/// Binds the first of the addresses with that name which can be bound.
+async fn bind_tcp(address: &str) -> io::Result<TcpListener> {
+    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+    for address in lookup_host(address).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A server that is started again gets its port, although connections of the last one are
+        // still closing. On Windows it would let two servers have the port.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = error,
         }
-        bound => bound?,
-    };
-    let socket = Socket::Unix(bound, SocketFile(path.to_owned()));
-    Ok(Listener { addr: BoundAddr::Unix(path.to_owned()), socket })
-}
-
-/// The file of a unix socket, removed with it.
-#[cfg(unix)]
-#[derive(Debug)]
-pub(super) struct SocketFile(PathBuf);
-
-#[cfg(unix)]
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // It may be gone already, and if it stays the next server replaces it.
-        let _ = std::fs::remove_file(&self.0);
     }
+    Err(failure)
 }

@@ -1,12 +1,15 @@
 //! Serving clients.
 
+mod admission;
 mod bound;
 mod builder;
 mod connection;
 mod error;
 mod listener;
-mod permits;
+#[cfg(unix)]
+mod socket_file;
 mod stdio;
+mod throttle;
 
 use std::convert::Infallible;
 use std::io;
@@ -20,15 +23,17 @@ use futures_util::future::join_all;
 use rpyc_client::{Local, Peer, Port, Registries, ServiceName};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 pub use bound::BoundAddr;
 pub use builder::ServerBuilder;
 pub use error::ListenError;
 
+use admission::{Admission, Refused, Source};
 use builder::{Announce, RootSource, Settings};
+use connection::Client;
 use listener::{Listener, Stream};
-use permits::Permits;
+use throttle::{Throttle, Topic};
 
 use crate::announcer::Advert;
 use crate::{Announcer, AnnouncerHandle, Service};
@@ -90,6 +95,9 @@ pub struct Ended {
 impl<S: Service> Server<S> {
     /// How many clients may be connected at a time by default.
     pub const DEFAULT_MAX_CONNECTIONS: usize = 1024;
+
+    /// How long a client may take to send its first valid request, by default.
+    pub const DEFAULT_FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
     /// How long new clients are still accepted after the shutdown began, by default.
     pub const DEFAULT_NOTICE: Duration = Duration::from_millis(500);
@@ -235,7 +243,9 @@ async fn serve_stream<S: Service>(
     let peer = Peer::default();
     let mut peers = JoinSet::new();
     let grace = settings.grace;
-    peers.spawn(connection::serve(source, stream, peer, settings, stop.subscribe()));
+    let throttle = Arc::new(Throttle::new(Instant::now().into_std()));
+    let client = Client { stream, peer, permit: None, throttle };
+    peers.spawn(connection::serve(source, client, settings, stop.subscribe()));
     tokio::select! {
         _ = shutdown => {}
         _ = peers.join_next() => {}
@@ -252,42 +262,63 @@ async fn accept<S: Service>(
     peers: &mut JoinSet<()>,
     stop: &watch::Sender<bool>,
 ) -> Infallible {
-    let permits = Permits::new(settings.max_connections_per_address);
+    let admission = Admission::new(settings.shares());
+    let now = Instant::now();
+    let throttle = Arc::new(Throttle::new(now.into_std()));
+    let mut reports = interval_at(now + throttle::PERIOD, throttle::PERIOD);
+    reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pause = FIRST_PAUSE;
     loop {
         let accepted = tokio::select! {
             accepted = next_client(listeners) => accepted,
             Some(_) = peers.join_next() => continue,
+            _ = reports.tick() => {
+                throttle.report(Instant::now().into_std());
+                continue;
+            }
         };
         match accepted {
-            Ok((_, peer)) if peers.len() >= settings.max_connections => {
-                let limit = settings.max_connections;
-                tracing::warn!(%peer, limit, "too many connections; hung up");
-            }
             Ok((stream, peer)) => {
                 pause = FIRST_PAUSE;
-                let permit = peer.ip().map(|ip| permits.take(ip));
-                if let Some(None) = permit {
-                    let limit = settings.max_connections_per_address;
-                    tracing::warn!(%peer, limit, "too many connections of one address; hung up");
-                    continue;
-                }
+                let permit = match admission.admit(Source::of(&peer)) {
+                    Ok(permit) => Some(permit),
+                    Err(refused) => {
+                        log_refusal(&throttle, &peer, refused);
+                        continue;
+                    }
+                };
+                let client = Client { stream, peer, permit, throttle: throttle.clone() };
                 let (source, settings) = (source.clone(), settings.clone());
-                let serving = connection::serve(source, stream, peer, settings, stop.subscribe());
-                peers.spawn(async move {
-                    let _place = permit;
-                    serving.await;
-                });
+                peers.spawn(connection::serve(source, client, settings, stop.subscribe()));
             }
             Err(error) if is_of_one_client(&error) => {
                 tracing::debug!(%error, "a client disconnected before it was accepted");
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept clients; trying again in {pause:?}");
+                if throttle.allows(Topic::CannotAccept) {
+                    tracing::warn!(%error, "cannot accept clients; trying again in {pause:?}");
+                }
+                // A shortage (of files, most likely) that a client less may end.
+                admission.make_room();
                 sleep(pause).await;
                 pause = LONGEST_PAUSE.min(pause * 2);
             }
         }
+    }
+}
+
+fn log_refusal(throttle: &Throttle, peer: &Peer, Refused { topic, limit }: Refused) {
+    if !throttle.allows(topic) {
+        return;
+    }
+    match topic {
+        Topic::TooManyOfAddress => {
+            tracing::warn!(%peer, limit, "too many connections of one address; hung up");
+        }
+        Topic::Reserved => {
+            tracing::warn!(%peer, limit, "only reserved connections are left; hung up");
+        }
+        _ => tracing::warn!(%peer, limit, "too many connections; hung up"),
     }
 }
 

@@ -103,6 +103,7 @@ struct State {
     handed_out: u64,
     /// Something has happened since the last look at [`State::idle_at`].
     is_active: bool,
+    has_heard: bool,
     idle_at: Option<Instant>,
 }
 
@@ -144,6 +145,7 @@ impl Session {
                 unasked: 0,
                 handed_out: 0,
                 is_active: false,
+                has_heard: false,
                 idle_at: limits.idle.and_then(|idle| now.checked_add(idle)),
                 config,
             },
@@ -177,6 +179,7 @@ impl Session {
         } else {
             Progress::next(self.incoming, now, arrived, limits.stall, limits.progress)
         };
+        self.abandon_if_closed();
     }
 
     /// Records that the system takes no more bytes for now; of those that were handed out,
@@ -195,6 +198,7 @@ impl Session {
             true => CloseReason::Truncated,
             false => CloseReason::Ended,
         });
+        self.abandon_if_closed();
     }
 
     /// Advances the time; to be called when [`Session::poll_timeout`] has come.
@@ -206,6 +210,7 @@ impl Session {
             self.state.close(CloseReason::Unread);
         }
         self.state.on_timeout(now);
+        self.abandon_if_closed();
     }
 
     /// Moves all bytes that wait for the peer to the end of `out`; returns whether there were any.
@@ -285,12 +290,32 @@ impl Session {
     /// are not awaited. Does nothing if it is over.
     pub fn close(&mut self) {
         self.state.say_goodbye(CloseReason::Local);
+        self.abandon_if_closed();
+    }
+
+    /// Frees the memory of a frame that will not be read to its end.
+    fn abandon_if_closed(&mut self) {
+        if self.state.is_closed {
+            self.frames.abandon();
+        }
     }
 
     /// Whether the conversation is over. Nothing that goes in has an effect any more.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.state.is_closed
+    }
+
+    /// How many bytes of memory a frame takes that has arrived in part.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        self.frames.partial_size()
+    }
+
+    /// Whether the peer has sent a whole valid message.
+    #[must_use]
+    pub fn has_heard(&self) -> bool {
+        self.state.has_heard
     }
 
     /// The dialect, once it is known.

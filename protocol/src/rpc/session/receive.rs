@@ -24,6 +24,7 @@ impl State {
             Kind::Request => self.on_request(message, payload.len())?,
             Kind::Reply | Kind::Exception => self.on_answer(&message)?,
         }
+        self.has_heard = true;
         self.unasked += self.out.len() - unsent;
         if self.unasked > self.config.limits.backlog {
             return Err(CloseReason::Backlog);
