@@ -37,10 +37,10 @@ pub use refusal::Refusal;
 pub use server::{Config, Listener, Server};
 pub use store::{
     Change, Claim, FileStore, MemoryStore, NativeRecord, Opened, Origin, Progress, Record, Records,
-    Store, StoreError, Ticket,
+    Silence, Store, StoreError, Ticket,
 };
 pub use table::{
     AddressRule, AddressRuleError, Arrival, Asker, Directory, Entropy, FailingPolicy, Host,
-    JOURNAL_LEN, MAX_GRACES, NewInstance, Place, ProtectionPolicy, Registry, Renewal,
-    SWEEP_INTERVAL, TableConfig, Transport,
+    JOURNAL_LEN, NewInstance, Place, ProtectionPolicy, Registry, Renewal, SWEEP_INTERVAL,
+    TableConfig, Transport,
 };

@@ -39,9 +39,7 @@ pub(crate) use instance::Instance;
 pub(crate) use journal::Entry;
 pub use journal::JOURNAL_LEN;
 pub use protection::ProtectionPolicy;
-pub use registry::{
-    Entropy, MAX_GRACES, NewInstance, Place, Registry, SWEEP_INTERVAL, TableConfig,
-};
+pub use registry::{Entropy, NewInstance, Place, Registry, SWEEP_INTERVAL, TableConfig};
 pub use service::FailingPolicy;
 pub(crate) use topic::Follower;
 pub(crate) use view::{Extent, Found, Names, Selection, json_len, only_host};
