@@ -38,10 +38,10 @@ pub use refusal::Refusal;
 pub use server::{Config, Listener, Server};
 pub use store::{
     Change, Claim, FileStore, MemoryStore, NativeRecord, Opened, Origin, Progress, Record, Records,
-    Store, StoreError, Ticket,
+    Silence, Store, StoreError, Ticket,
 };
 pub use table::{
     AddressRule, AddressRuleError, Arrival, Asker, Directory, Endpoint, Entropy, FailingPolicy,
-    JOURNAL_LEN, MAX_GRACES, NewInstance, ProtectionPolicy, Registry, Renewal, SWEEP_INTERVAL,
-    TableConfig, Transport,
+    JOURNAL_LEN, NewInstance, ProtectionPolicy, Registry, Renewal, SWEEP_INTERVAL, TableConfig,
+    Transport,
 };

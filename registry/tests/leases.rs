@@ -16,8 +16,8 @@ use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::native::{Reply, Revision, State, StoreId};
 use rpyc_protocol::registry::{Names, Port, Request};
 use rpyc_registry::{
-    Access, Asker, Counters, Dispatcher, MAX_GRACES, Outcome, ProtectionPolicy, Registry,
-    SWEEP_INTERVAL, TableConfig,
+    Access, Asker, Counters, Dispatcher, Outcome, ProtectionPolicy, Registry, SWEEP_INTERVAL,
+    TableConfig,
 };
 use serde_json::{Value, json};
 
@@ -113,7 +113,6 @@ struct Server {
     /// How it renews, if it is native.
     lease_id: Option<String>,
     is_draining: bool,
-    restarts: u32,
 }
 
 struct Table {
@@ -124,6 +123,8 @@ struct Table {
     credit: Duration,
     dispatcher: Dispatcher,
     next_sweep: Instant,
+    /// The lease time of the last sweep.
+    swept: Duration,
     disk: Disk,
     servers: BTreeMap<Place, Server>,
     revision: Revision,
@@ -131,6 +132,9 @@ struct Table {
     small_since: Option<Duration>,
     random: u128,
 }
+
+/// The lease time at which every run starts, so that there is time before it.
+const START: Duration = Duration::from_secs(1_000);
 
 /// How long it takes to end the kept leases once protection has ended.
 const SETTLING: Duration = SWEEP_INTERVAL.saturating_mul(10);
@@ -155,7 +159,7 @@ impl Table {
     }
 
     fn lease_time(&self) -> Duration {
-        self.now - self.credit
+        START + self.now - self.credit
     }
 
     fn ask(&self, from: &Asker, request: &Value) -> Reply {
@@ -205,7 +209,6 @@ impl Table {
             let server = self.servers.entry(place).or_default();
             let deadline = lease_time + TTL;
             server.leases.insert(name, Lease { deadline, ttl: TTL, is_restored: false });
-            server.restarts = 0;
         }
     }
 
@@ -250,6 +253,7 @@ impl Table {
         if late > SWEEP_INTERVAL {
             self.credit += late;
         }
+        self.swept = self.lease_time();
         loop {
             self.next_sweep = self.dispatcher.expire(self.instant());
             if self.next_sweep > self.instant() {
@@ -266,14 +270,17 @@ impl Table {
         self.small_since = None;
         self.dispatcher = start_registry(self.start, &self.disk, self.random);
         self.next_sweep = self.start + SWEEP_INTERVAL;
-        self.servers.retain(|_, server| {
-            server.restarts += 1;
-            for lease in server.leases.values_mut() {
-                lease.deadline = lease.ttl;
-                lease.is_restored = true;
-            }
-            server.restarts <= MAX_GRACES
-        });
+        let ran = self.swept - START;
+        for lease in self.servers.values_mut().flat_map(|server| server.leases.values_mut()) {
+            // The silence of the others is known, and goes on.
+            let is_silent = lease.is_restored || lease.deadline <= self.swept;
+            let before = START + lease.ttl + in_whole_millis(ran);
+            let silence =
+                if is_silent { before.saturating_sub(lease.deadline) } else { Duration::ZERO };
+            lease.deadline = START + lease.ttl - in_whole_millis(silence);
+            lease.is_restored = true;
+        }
+        self.swept = START;
     }
 
     fn check(&mut self) {
@@ -331,10 +338,14 @@ impl Table {
     }
 }
 
+/// The store counts in milliseconds.
+fn in_whole_millis(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap())
+}
+
 impl Server {
     /// All leases of a native server are renewed together.
     fn hear(&mut self, now: Duration) {
-        self.restarts = 0;
         for lease in self.leases.values_mut() {
             lease.deadline = lease.deadline.max(now + lease.ttl);
             lease.is_restored = false;
@@ -354,6 +365,7 @@ impl StateMachineTest for Table {
             credit: Duration::ZERO,
             dispatcher: start_registry(start, &disk, 0),
             next_sweep: start + SWEEP_INTERVAL,
+            swept: START,
             disk,
             servers: BTreeMap::new(),
             revision: Revision { store: StoreId::new(1), number: 0 },

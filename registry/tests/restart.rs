@@ -5,10 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rpyc_protocol::registry::native::{Granted, Instance, Reply, State};
+use rpyc_protocol::ServiceName;
+use rpyc_protocol::registry::native::{Granted, Instance, Reply, Revision, State};
+use rpyc_protocol::registry::{Names, Port, Request};
 use rpyc_registry::{
-    Access, Arrival, Asker, Counters, Dispatcher, FileStore, Host, MAX_GRACES, Opened, Outcome,
-    Progress, Registry, TableConfig, Transport,
+    Access, Arrival, Asker, Counters, Dispatcher, FileStore, Host, Opened, Outcome, Progress,
+    Registry, TableConfig, Transport,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -19,6 +21,18 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const TTL: Duration = Duration::from_secs(240);
+
+/// A program on the registry's machine.
+fn here() -> Asker {
+    Asker {
+        host: Host::new([127, 0, 0, 1].into(), 0),
+        is_here: true,
+        reached: Some([127, 0, 0, 1].into()),
+        link: 1,
+        transport: Transport::Tcp,
+        arrival: Arrival::UNKNOWN,
+    }
+}
 
 /// One run of a registry.
 struct Run {
@@ -64,17 +78,9 @@ impl Run {
 
     fn ask(&self, mut request: Value) -> Reply {
         request["v"] = json!(1);
-        let asker = Asker {
-            host: Host::new([127, 0, 0, 1].into(), 0),
-            is_here: true,
-            reached: Some([127, 0, 0, 1].into()),
-            link: 1,
-            transport: Transport::Tcp,
-            arrival: Arrival::UNKNOWN,
-        };
         let mut buffer = Vec::new();
         let bytes = request.to_string();
-        match self.dispatcher.handle(self.now, &asker, bytes.as_bytes(), &mut buffer) {
+        match self.dispatcher.handle(self.now, &here(), bytes.as_bytes(), &mut buffer) {
             Outcome::Reply(bytes) | Outcome::Deferred(_, bytes) => Reply::parse(bytes).unwrap(),
             other => unreachable!("{request} is answered by {other:?}"),
         }
@@ -82,6 +88,21 @@ impl Run {
 
     fn register(&self, name: &str, port: u16) -> Granted {
         self.ask(json!({"op": "register", "names": [name], "port": port})).lease.unwrap()
+    }
+
+    /// Registers in RPyC's own protocol.
+    fn announce(&self, names: &[&str], port: u16) {
+        let names: Vec<_> = names.iter().map(|name| ServiceName::new(name).unwrap()).collect();
+        let (names, port) = (Names::from(&names[..]), Port::tcp(port).unwrap());
+        let mut request = Vec::new();
+        Request::Register { names, port }.encode(&mut request).unwrap();
+        let mut buffer = Vec::new();
+        let outcome = self.dispatcher.handle(self.now, &here(), &request, &mut buffer);
+        assert!(matches!(outcome, Outcome::Deferred(..) | Outcome::Reply(_)), "{outcome:?}");
+    }
+
+    fn revision(&self) -> Revision {
+        self.ask(json!({"op": "ping"})).revision.unwrap()
     }
 
     fn all(&self) -> Vec<Instance> {
@@ -135,26 +156,117 @@ async fn after_a_restart_all_are_found_as_suspects_until_they_renew() {
 }
 
 #[tokio::test]
-async fn who_is_not_heard_from_has_three_graces_and_no_more() {
+async fn quick_restarts_forget_nobody_and_silence_adds_up_to_a_ttl() {
     let directory = TempDir::new().unwrap();
     let run = Run::begin(directory.path(), 0).await;
     let lease = run.register("heard", 1).lease;
     run.register("silent", 2);
     run.end().await;
-    for _ in 0..MAX_GRACES {
-        let run = Run::begin(directory.path(), 0).await;
+    // A crash loop, much shorter than a TTL in all.
+    for _ in 0..20 {
+        let mut run = Run::begin(directory.path(), 0).await;
+        run.pass(Duration::from_secs(1));
         assert_eq!((run.found("heard"), run.found("silent")), (vec![1], vec![2]));
-        run.ask(json!({"op": "renew", "lease": lease}));
         // Draining does not count as a renewal.
         for op in ["drain", "undrain"] {
             assert_eq!(run.ask(json!({"op": op, "name": "silent"})).changed, Some(1));
         }
         run.end().await;
     }
-    let run = Run::begin(directory.path(), 0).await;
-    assert_eq!((run.found("heard"), run.found("silent")), (vec![1], vec![]));
+    let rest = TTL - Duration::from_secs(20);
+    let mut run = Run::begin(directory.path(), 0).await;
+    run.ask(json!({"op": "renew", "lease": lease}));
+    run.pass(rest / 2);
+    run.ask(json!({"op": "renew", "lease": lease}));
+    run.end().await;
+    let mut run = Run::begin(directory.path(), 0).await;
+    assert_eq!((run.found("heard"), run.found("silent")), (vec![1], vec![2]));
+    // Runs are counted in whole sweeps.
+    run.pass(rest / 2 - Duration::from_secs(1));
+    assert_eq!((run.found("heard"), run.found("silent")), (vec![1], vec![2]));
+    run.pass(Duration::from_secs(7));
+    assert_eq!((run.found("heard"), run.found("silent")), (vec![1], vec![]), "a TTL in all");
     run.end().await;
     let run = Run::begin(directory.path(), 0).await;
     assert_eq!(run.all().len(), 1, "dropped for good");
     run.end().await;
+}
+
+#[tokio::test]
+async fn a_name_that_its_server_no_longer_registers_leaves_through_restarts() {
+    let directory = TempDir::new().unwrap();
+    let run = Run::begin(directory.path(), 0).await;
+    run.announce(&["old", "new"], 1);
+    run.end().await;
+    let mut lives = 0;
+    for _ in 0..13 {
+        let mut run = Run::begin(directory.path(), 0).await;
+        assert_eq!(run.found("new"), [1]);
+        lives += usize::from(run.found("old") == [1]);
+        run.announce(&["new"], 1);
+        run.pass(TTL * 3 / 5);
+        run.announce(&["new"], 1);
+        run.end().await;
+    }
+    assert_eq!(lives, 2, "the first run, and the second until its TTL is over");
+}
+
+#[tokio::test]
+async fn protection_does_not_begin_again_at_a_restart() {
+    let directory = TempDir::new().unwrap();
+    let mut run = Run::begin(directory.path(), 0).await;
+    for port in 1..=60 {
+        run.register("site", port);
+    }
+    run.pass(TTL + TTL / 2);
+    assert_eq!(run.all().len(), 60, "kept as suspects");
+    assert!(run.states().iter().all(|(_, state)| *state == State::Suspect));
+    run.end().await;
+    let mut run = Run::begin(directory.path(), 0).await;
+    run.pass(TTL / 2 - Duration::from_secs(2));
+    assert_eq!(run.all().len(), 60, "still within two TTLs");
+    run.pass(Duration::from_secs(4));
+    assert_eq!(run.all().len(), 0, "two TTLs in all");
+    run.end().await;
+}
+
+#[tokio::test]
+async fn no_two_states_have_one_revision_through_restarts() {
+    let directory = TempDir::new().unwrap();
+    let run = Run::begin(directory.path(), 0).await;
+    run.register("a", 1);
+    let mut revisions = vec![run.revision()];
+    run.end().await;
+    for _ in 0..4 {
+        let mut run = Run::begin(directory.path(), 0).await;
+        revisions.push(run.revision());
+        run.pass(TTL * 2 / 5);
+        if run.revision() != *revisions.last().unwrap() {
+            revisions.push(run.revision());
+        }
+        run.end().await;
+    }
+    let run = Run::begin(directory.path(), 0).await;
+    assert!(run.all().is_empty());
+    assert_eq!(revisions.len(), 6, "one for each run, and one for the end of the lease");
+    revisions.push(run.revision());
+    run.end().await;
+    assert!(revisions.windows(2).all(|pair| pair[0].is_before(pair[1])), "{revisions:?}");
+}
+
+#[tokio::test]
+async fn a_number_of_an_instance_is_never_used_again() {
+    let directory = TempDir::new().unwrap();
+    let mut last = 0;
+    for port in 1..=5 {
+        let run = Run::begin(directory.path(), 0).await;
+        for _ in 0..3 {
+            // It comes and goes before the store writes.
+            let id = run.register("a", port).instance;
+            assert!(id > last, "{id} after {last}");
+            last = id;
+            run.ask(json!({"op": "deregister", "instance": id}));
+        }
+        run.end().await;
+    }
 }

@@ -111,6 +111,8 @@ impl Store for SlowStore {
 
     fn reserve(&mut self, _: u64) {}
 
+    fn ran(&mut self, _: Duration) {}
+
     fn record(&mut self, _: Change) -> Ticket {
         self.last = self.last.next();
         self.last
@@ -283,7 +285,7 @@ fn kept(id: u64, name: &str) -> Record {
         port: Port::tcp(1).unwrap(),
         registered_at: 0,
         is_draining: false,
-        restarts: 1,
+        silent: Vec::new(),
         native: None,
     }
 }

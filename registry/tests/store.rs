@@ -9,8 +9,8 @@ use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::{Details, LeaseId, StoreId};
 use rpyc_registry::{
-    Change, FileStore, Host, NativeRecord, Opened, Origin, Progress, Record, Store, StoreError,
-    Ticket,
+    Change, FileStore, Host, NativeRecord, Opened, Origin, Progress, Record, Silence, Store,
+    StoreError, Ticket,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -30,7 +30,7 @@ fn legacy(id: u64) -> Record {
         port: Port::path("/run/payroll.sock").unwrap(),
         registered_at: 1_700_000_000 + id,
         is_draining: false,
-        restarts: 0,
+        silent: Vec::new(),
         native: None,
     }
 }
@@ -122,8 +122,11 @@ async fn kept(directory: &Path) -> Found {
     origin
 }
 
-fn aged(record: Record, restarts: u32) -> Record {
-    Record { restarts, ..record }
+/// The record as a run finds it that begins so many milliseconds after the last renewals.
+fn aged(record: Record, ms: i64) -> Record {
+    let silence = |name: &ServiceName| Silence { name: name.clone(), since_ms: -ms };
+    let silent = record.names.iter().map(silence).collect();
+    Record { silent, ..record }
 }
 
 /// The files that were moved aside.
@@ -146,7 +149,7 @@ async fn what_is_committed_survives_a_crash_and_all_survives_an_end() {
     run.committed(ticket).await;
     let crashed = Run::crashed(directory.path());
     let found = Found::from(open(crashed.path()).await.unwrap().origin);
-    let expected = [aged(legacy(1), 1), aged(legacy(2), 1), aged(native(3), 1)];
+    let expected = [aged(legacy(1), 0), aged(legacy(2), 0), aged(native(3), 0)];
     assert_eq!(found.records, expected);
 
     // Without waiting: an orderly end commits all pending changes.
@@ -159,25 +162,45 @@ async fn what_is_committed_survives_a_crash_and_all_survives_an_end() {
     let again = kept(directory.path()).await;
     assert_eq!(again.store, found.store, "made once");
     assert_eq!(again.records.len(), 998);
-    assert_eq!(again.records[0], Record { is_draining: true, ..aged(legacy(2), 1) });
-    assert_eq!(again.records[997], aged(native(999), 1));
+    assert_eq!(again.records[0], Record { is_draining: true, ..aged(legacy(2), 0) });
+    assert_eq!(again.records[997], aged(native(999), 0));
 }
 
 #[tokio::test]
-async fn an_instance_is_as_many_restarts_old_as_it_was_not_heard_from_in() {
+async fn the_silence_of_a_lease_adds_up_over_runs_however_they_end() {
     let directory = TempDir::new().unwrap();
     let (mut run, _) = Run::begin(directory.path()).await;
+    let names = legacy(1).names;
     run.put(legacy(1));
     run.put(legacy(2));
+    run.store.ran(Duration::from_millis(700));
     run.end().await;
-    for restarts in 1..4 {
+    let mut silence = 0;
+    for length in [100, 4_000, 900] {
         let (mut run, origin) = Run::begin(directory.path()).await;
-        assert_eq!(origin.records, [aged(legacy(1), restarts), aged(legacy(2), 1)]);
-        // A change other than a renewal keeps the restart count.
-        run.put(aged(legacy(1), restarts));
-        run.store.record(Change::Heard(2));
+        let records: Vec<_> = origin.records;
+        assert_eq!(records[0], aged(legacy(1), silence));
+        let old = Silence { name: names[0].clone(), since_ms: -silence };
+        let expected = [old.clone(), Silence { name: names[1].clone(), since_ms: 0 }];
+        assert_eq!(records[1].silent, expected);
+        // A change other than a renewal keeps the silence.
+        run.put(records[0].clone());
+        // Of the second server, one name renews.
+        run.store.record(Change::Heard { id: 2, silent: vec![old] });
+        run.store.ran(Duration::from_millis(length));
+        silence += i64::try_from(length).unwrap();
         run.end().await;
     }
+    // A kill loses the time since it was last recorded.
+    let (mut run, _) = Run::begin(directory.path()).await;
+    run.store.ran(Duration::from_millis(3_000));
+    let ticket = run.put(legacy(3));
+    run.committed(ticket).await;
+    run.store.ran(Duration::from_millis(3_001));
+    let found = Found::from(open(Run::crashed(directory.path()).path()).await.unwrap().origin);
+    assert_eq!(found.records[0], aged(legacy(1), silence + 3_000));
+    assert_eq!(found.records[2], aged(legacy(3), 0));
+    run.end().await;
 }
 
 #[tokio::test]
@@ -194,12 +217,16 @@ async fn numbers_rise_whatever_happens() {
     run.committed(ticket).await;
     let crashed = open(Run::crashed(directory.path()).path()).await.unwrap().origin;
     assert!(crashed.revision > 1 << 32, "half a block before it is used, the next is durable");
+    assert!(crashed.last_instance > 9, "no number of an instance is used again");
     run.remove(legacy(9));
+    // It comes and goes in one transaction, and its number may have been sent.
+    run.put(legacy(400));
+    run.remove(legacy(400));
     let told = crashed.revision + 5;
     run.store.reserve(told);
     run.end().await;
     let origin = kept(directory.path()).await;
-    assert_eq!((origin.revision, origin.last_instance), (told, 9), "an end leaves no gap");
+    assert_eq!((origin.revision, origin.last_instance), (told, 400), "an end leaves no gap");
     assert!(origin.records.is_empty());
 }
 
@@ -269,8 +296,7 @@ async fn damage_is_moved_aside_and_never_believed() {
             moved += 1;
         } else {
             // The byte was in an unused page, or its other copy was good.
-            let restarts = origin.records[0].restarts;
-            let expected: Vec<_> = (1..400).map(|id| aged(native(id), restarts)).collect();
+            let expected: Vec<_> = (1..400).map(|id| aged(native(id), 0)).collect();
             assert_eq!(origin.records, expected, "damage {n}");
             assert!(aside.is_empty(), "damage {n}");
         }

@@ -1,5 +1,7 @@
 //! The store that keeps nothing: every change counts as durable at once.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 
 use super::{Change, Progress, Store, Ticket};
@@ -34,6 +36,8 @@ impl Store for MemoryStore {
     }
 
     fn reserve(&mut self, _: u64) {}
+
+    fn ran(&mut self, _: Duration) {}
 
     fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()

@@ -11,6 +11,7 @@ mod record;
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::StoreId;
@@ -19,7 +20,7 @@ use tokio::sync::watch;
 pub use error::StoreError;
 pub use file::{Claim, FileStore};
 pub use memory::MemoryStore;
-pub use record::{NativeRecord, Record};
+pub use record::{NativeRecord, Record, Silence};
 
 use crate::host::Host;
 
@@ -67,9 +68,16 @@ pub enum Change {
     /// An instance is new, or its names, details or draining have changed. The place, lease and
     /// addresses of an instance never change.
     Put(Box<Record>),
-    /// A restored instance, by its number, has renewed for the first time since the registry
-    /// started. Recorded once a run, so that heartbeats cost a store nothing.
-    Heard(u64),
+    /// Which leases of an instance do not renew. All its other leases have renewed in this run.
+    ///
+    /// Recorded when a silent lease renews and when a lease becomes overdue: for most instances
+    /// once a run, so that heartbeats cost a store nothing.
+    Heard {
+        /// The number of the instance.
+        id: u64,
+        /// Its silent leases, usually none.
+        silent: Vec<Silence>,
+    },
     /// An instance is gone.
     Removed {
         /// Its number.
@@ -89,9 +97,10 @@ pub struct Origin {
     pub store: StoreId,
     /// The last revision that may have been sent to a client.
     pub revision: u64,
-    /// The highest number of an instance so far.
+    /// The last number of an instance that may have been sent to a client.
     pub last_instance: u64,
-    /// The instances, in the order of their numbers.
+    /// The instances, in the order of their numbers. All their leases are silent: none has renewed
+    /// in the run that begins.
     pub records: Records,
 }
 
@@ -163,8 +172,14 @@ pub trait Store: Debug + Send {
     fn last_ticket(&self) -> Ticket;
 
     /// Ensures that no later run reuses a revision up to `revision`. Called with rising numbers,
-    /// before each is sent; does not wait.
+    /// before each is sent; does not wait. The numbers of instances in [`Change::Put`] are reserved
+    /// in the same way when they are recorded.
     fn reserve(&mut self, revision: u64);
+
+    /// Records how long this run has lasted in lease time, which stands still while the registry
+    /// does not run. Called several times a second with rising times; does not wait. So the time in
+    /// which leases stay silent adds up over restarts.
+    fn ran(&mut self, time: Duration);
 
     /// A receiver of the store's progress.
     fn progress(&self) -> watch::Receiver<Progress>;

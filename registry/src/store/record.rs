@@ -8,7 +8,7 @@ use rpyc_protocol::registry::native::{Details, LeaseId};
 
 use crate::host::Host;
 
-/// An instance as a store keeps it. It has no deadline: lease time does not survive a restart.
+/// An instance as a store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "stores take it apart")]
 pub struct Record {
@@ -24,9 +24,8 @@ pub struct Record {
     pub registered_at: u64,
     /// Whether it gets no new clients.
     pub is_draining: bool,
-    /// How often the registry has started since the last renewal, this start included; 0 if it has
-    /// renewed since the start.
-    pub restarts: u32,
+    /// The leases that do not renew. The others have renewed in this run.
+    pub silent: Vec<Silence>,
     /// The additional properties of a native registration.
     pub native: Option<NativeRecord>,
 }
@@ -35,8 +34,8 @@ impl Record {
     /// A new registration in RPyC's own protocol, without a name yet.
     pub(crate) fn legacy(id: u64, host: Host, port: &Port, registered_at: u64) -> Self {
         let port = port.clone();
-        let (names, native) = (Vec::new(), None);
-        Self { id, names, host, port, registered_at, is_draining: false, restarts: 0, native }
+        let (names, silent, native) = (Vec::new(), Vec::new(), None);
+        Self { id, names, host, port, registered_at, is_draining: false, silent, native }
     }
 
     /// Replaces the details; has no effect on a registration in RPyC's own protocol.
@@ -45,6 +44,17 @@ impl Record {
             native.details = details;
         }
     }
+}
+
+/// A lease that does not renew: it has not renewed since the registry started, or is overdue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "stores take it apart")]
+pub struct Silence {
+    /// The name of the lease.
+    pub name: ServiceName,
+    /// The time of its last renewal, or the latest at which it may have renewed: milliseconds of
+    /// lease time from the start of this run, negative before it.
+    pub since_ms: i64,
 }
 
 /// The additional properties of a native registration.

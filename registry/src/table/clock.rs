@@ -3,12 +3,16 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A point in lease time, in nanoseconds; never 0.
+/// A point in lease time, in nanoseconds; never 0. A run begins at [`Tick::START`], so that there
+/// are ticks for renewals in earlier runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tick(u64);
 
 impl Tick {
     pub(crate) const FIRST: Self = Self(1);
+
+    /// The start of the run: four and a half years after the first tick.
+    pub(crate) const START: Self = Self(1 << 57);
 
     pub(crate) fn new(nanos: u64) -> Option<Self> {
         (nanos != 0).then_some(Self(nanos))
@@ -24,6 +28,25 @@ impl Tick {
 
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    pub(crate) fn before(self, ttl: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(ttl)).max(1))
+    }
+
+    /// The tick that many milliseconds from the start of the run, negative before it.
+    pub(crate) fn at_millis(millis: i64) -> Self {
+        let by = Duration::from_millis(millis.unsigned_abs());
+        if millis < 0 { Self::START.before(by) } else { Self::START.after(by) }
+    }
+
+    /// Milliseconds from the start of the run, rounded up; negative before it.
+    pub(crate) fn millis(self) -> i64 {
+        let millis = |nanos: u64| i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX);
+        match self.0.checked_sub(Self::START.0) {
+            Some(after) => millis(after.saturating_add(999_999)),
+            None => -millis(Self::START.0 - self.0),
+        }
     }
 }
 
@@ -51,12 +74,13 @@ impl Since {
 #[derive(Debug)]
 pub(crate) struct LeaseClock {
     start: Instant,
+    /// The credited time less [`Tick::START`], modulo 2^64: one subtraction applies both.
     credit: AtomicU64,
 }
 
 impl LeaseClock {
     pub(crate) fn new(start: Instant) -> Self {
-        Self { start, credit: AtomicU64::new(0) }
+        Self { start, credit: AtomicU64::new(0_u64.wrapping_sub(Tick::START.0)) }
     }
 
     /// When the registry started.
@@ -66,13 +90,14 @@ impl LeaseClock {
 
     pub(crate) fn tick(&self, now: Instant) -> Tick {
         let elapsed = nanos(now.saturating_duration_since(self.start));
-        Tick(elapsed.saturating_sub(self.credit.load(Ordering::Acquire)).saturating_add(1))
+        Tick(elapsed.wrapping_sub(self.credit.load(Ordering::Acquire)))
     }
 
     /// When lease time will read `tick`, if nothing is credited until then.
     pub(crate) fn instant(&self, tick: Tick) -> Instant {
-        let elapsed = (tick.0 - 1).saturating_add(self.credit.load(Ordering::Acquire));
-        self.start + Duration::from_nanos(elapsed)
+        let elapsed = tick.0.wrapping_add(self.credit.load(Ordering::Acquire));
+        // Before the start, this is negative.
+        self.start + Duration::from_nanos(u64::try_from(elapsed.cast_signed()).unwrap_or(0))
     }
 
     /// `now` as a start for measuring ages.

@@ -24,8 +24,6 @@ pub(crate) struct Instance {
     pub(crate) native: Option<Box<Native>>,
     /// When it first registered, in seconds of the wall clock; for display only.
     pub(crate) registered_at: u64,
-    /// How often the registry had started since the last renewal when it restored the instance.
-    restarts: u8,
     marks: AtomicU8,
     /// Leases that have not ended; only the registry changes it.
     pub(super) leases: AtomicU32,
@@ -90,8 +88,6 @@ pub(crate) enum Mark {
     Draining = 1,
     /// Probes find that it does not serve.
     Failing = 2,
-    /// It has not renewed since the registry started.
-    Unheard = 4,
 }
 
 impl Instance {
@@ -107,7 +103,6 @@ impl Instance {
             port,
             native,
             registered_at,
-            restarts: 0,
             marks: AtomicU8::new(0),
             leases: AtomicU32::new(0),
             ticket: AtomicU64::new(0),
@@ -126,18 +121,6 @@ impl Instance {
     /// How many leases it has.
     pub(super) fn lease_count(&self) -> usize {
         usize::try_from(self.leases.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
-    }
-
-    /// The instance as a restart restores it: not renewed yet.
-    pub(super) fn unheard(mut self, restarts: u32) -> Self {
-        self.restarts = u8::try_from(restarts).unwrap_or(u8::MAX);
-        self.set(Mark::Unheard, true);
-        self
-    }
-
-    /// How often the registry has started since the last renewal, this start included.
-    pub(super) fn restarts(&self) -> u32 {
-        if self.has(Mark::Unheard) { u32::from(self.restarts) } else { 0 }
     }
 
     pub(crate) fn is_legacy(&self) -> bool {

@@ -42,8 +42,6 @@ pub(crate) use journal::Entry;
 pub use journal::JOURNAL_LEN;
 pub(crate) use lookup::{Found, Lookup};
 pub use protection::ProtectionPolicy;
-pub use registry::{
-    Endpoint, Entropy, MAX_GRACES, NewInstance, Registry, SWEEP_INTERVAL, TableConfig,
-};
+pub use registry::{Endpoint, Entropy, NewInstance, Registry, SWEEP_INTERVAL, TableConfig};
 pub(crate) use select::{Extent, Names, Page, Selection, Sizes, only_host};
 pub use service::FailingPolicy;

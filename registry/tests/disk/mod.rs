@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::native::StoreId;
-use rpyc_registry::{Change, Origin, Progress, Record, Store, Ticket};
+use rpyc_registry::{Change, Origin, Progress, Record, Silence, Store, Ticket};
 use tokio::sync::watch;
 
 /// A store whose content outlives the registry.
@@ -18,6 +20,8 @@ struct Kept {
     reserved: u64,
     last_instance: u64,
     last: u64,
+    /// How long this run has lasted, in milliseconds.
+    ran: i64,
 }
 
 #[derive(Debug)]
@@ -39,7 +43,7 @@ impl Store for DiskStore {
                 kept.last_instance = kept.last_instance.max(record.id);
                 kept.records.insert(record.id, *record);
             }
-            Change::Heard(id) => kept.records.get_mut(&id).unwrap().restarts = 0,
+            Change::Heard { id, silent } => kept.records.get_mut(&id).unwrap().silent = silent,
             Change::Removed { id, .. } => drop(kept.records.remove(&id)),
         }
         let committed = Ticket::new(kept.last);
@@ -55,6 +59,10 @@ impl Store for DiskStore {
         self.disk.0.lock().unwrap().reserved = revision;
     }
 
+    fn ran(&mut self, time: Duration) {
+        self.disk.0.lock().unwrap().ran = i64::try_from(time.as_millis()).unwrap();
+    }
+
     fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
     }
@@ -64,8 +72,15 @@ impl Disk {
     /// The state that a registry finds if it starts now.
     pub(crate) fn origin(&self) -> Origin {
         let mut kept = self.0.lock().unwrap();
+        let ran = std::mem::take(&mut kept.ran);
         for record in kept.records.values_mut() {
-            record.restarts += 1;
+            let silence = |name: &ServiceName| {
+                let known = record.silent.iter().find(|silence| silence.name == *name);
+                // A lease that renewed in a run may have done so until its end.
+                let since_ms = known.map_or(0, |silence| (silence.since_ms - ran).min(0));
+                Silence { name: name.clone(), since_ms }
+            };
+            record.silent = record.names.iter().map(silence).collect();
         }
         let records: Vec<_> = kept.records.values().cloned().collect();
         Origin {

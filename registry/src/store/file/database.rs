@@ -8,17 +8,19 @@ use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use redb::backends::FileBackend;
-use redb::{Builder, Error, ReadableDatabase as _, WriteTransaction};
+use redb::{Builder, Error, ReadableDatabase as _, ReadableTable as _, WriteTransaction};
 use rpyc_protocol::registry::native::StoreId;
 use tracing::{error, info};
 
 use super::directory::{StateDirectory, is_full, private_file};
 use super::encoding;
-use super::pending::{Entry, Group, REVISION_BLOCK};
-use super::schema::{self, HEARD, INSTANCES, META, MIGRATIONS, Migration};
-use crate::store::{Origin, Records, StoreError};
+use super::pending::{Entry, Group, INSTANCE_BLOCK, Numbers, REVISION_BLOCK};
+use super::runs::Runs;
+use super::schema::{self, INSTANCES, META, MIGRATIONS, Migration, RENEWED, RUNS};
+use crate::store::{Origin, Records, Silence, StoreError};
 
 /// The size of the cache for pages of the file. It is small because the newest records lie side by
 /// side, older ones are seldom written, and the system caches the rest.
@@ -31,10 +33,10 @@ pub(super) struct Database {
     file: Option<redb::Database>,
     /// The number of this run.
     epoch: u64,
-    /// The last revision that this run may use.
-    reserved: u64,
-    /// The highest number of an instance that was ever written.
-    last_instance: u64,
+    /// The earlier runs, and the start of this one.
+    runs: Arc<Runs>,
+    revisions: Numbers,
+    instances: Numbers,
 }
 
 /// The file cannot be opened.
@@ -105,33 +107,37 @@ impl Database {
         let number = |word| schema::get(&start, word)?.ok_or_else(|| no(word));
         let store =
             u32::try_from(number(schema::STORE)?).map_err(|_too_large| no(schema::STORE))?;
-        let (epoch, revision) = (number(schema::EPOCH)? + 1, number(schema::RESERVED)?);
-        let last_instance = number(schema::LAST_INSTANCE)?;
-        // The next run starts above every revision that this run can use.
-        let reserved = revision.saturating_add(REVISION_BLOCK);
+        let epoch = number(schema::EPOCH)?.saturating_add(1);
+        // The next run starts above every number that this run can use.
+        let block = |used: u64, block| Numbers { used, reserved: used.saturating_add(block) };
+        let revisions = block(number(schema::RESERVED)?, REVISION_BLOCK);
+        let instances = block(number(schema::LAST_INSTANCE)?, INSTANCE_BLOCK);
         schema::set(&start, schema::EPOCH, epoch)?;
-        schema::set(&start, schema::RESERVED, reserved)?;
+        schema::set(&start, schema::RESERVED, revisions.reserved)?;
+        schema::set(&start, schema::LAST_INSTANCE, instances.reserved)?;
+        let runs = Arc::new(begin_run(&start, epoch)?);
         start.commit()?;
         let path = path.to_owned();
-        let database = Self { path, file: Some(file), epoch, reserved, last_instance };
+        let database = Self { path, file: Some(file), epoch, runs, revisions, instances };
         let (store, records) = (StoreId::new(store), Records::default());
+        let (revision, last_instance) = (revisions.used, instances.used);
         Ok((database, Origin { store, revision, last_instance, records }))
     }
 
     /// Reads the records with numbers above `after`, in order. For each, it passes to `take` the
-    /// number, the count of restarts since the last renewal, and the bytes, until `take` breaks.
-    /// After a failure, call it again from the last number.
+    /// number, the bytes of its renewals and those of the record, until `take` breaks. After a
+    /// failure, call it again from the last number.
     pub(super) fn read(
         &mut self,
         after: u64,
-        take: impl FnMut(u64, u32, &[u8]) -> ControlFlow<()>,
+        take: impl FnMut(u64, &[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), Fault> {
         let done = guarded(|| {
             let file = match self.file.take() {
                 Some(file) => file,
                 None => open(&self.path)?,
             };
-            read(&file, self.epoch, after, take)?;
+            read(&file, after, take)?;
             self.file = Some(file);
             Ok(())
         });
@@ -141,9 +147,19 @@ impl Database {
         done
     }
 
-    /// The last revision that this run may use without another reservation.
-    pub(super) fn reserved(&self) -> u64 {
-        self.reserved
+    /// The revisions that this run may use without another reservation.
+    pub(super) fn revisions(&self) -> Numbers {
+        self.revisions
+    }
+
+    /// The numbers of instances that this run may use without another reservation.
+    pub(super) fn instances(&self) -> Numbers {
+        self.instances
+    }
+
+    /// The earlier runs, and the start of this one.
+    pub(super) fn runs(&self) -> Arc<Runs> {
+        Arc::clone(&self.runs)
     }
 
     /// Makes a group durable. It may be repeated, whether or not an earlier attempt succeeded.
@@ -162,18 +178,45 @@ impl Database {
             None => open(&self.path)?,
         };
         let transaction = file.begin_write()?;
-        write(&transaction, group, self.epoch)?;
-        if let Some(reserved) = group.reserved {
-            schema::set(&transaction, schema::RESERVED, reserved)?;
+        self.write(&transaction, group)?;
+        let revisions = group.revisions.map(|last| (schema::RESERVED, last));
+        let instances = group.instances.map(|last| (schema::LAST_INSTANCE, last));
+        for (word, last) in revisions.into_iter().chain(instances) {
+            schema::set(&transaction, word, last)?;
         }
-        let highest = group.entries.last_key_value().map_or(0, |(id, _)| *id);
-        if highest > self.last_instance {
-            schema::set(&transaction, schema::LAST_INSTANCE, highest)?;
-        }
+        let ran = u64::try_from(group.ran.as_millis()).unwrap_or(u64::MAX);
+        let end = self.runs.total().saturating_add(ran);
+        transaction.open_table(RUNS)?.insert(self.epoch, end)?;
         transaction.commit()?;
-        self.last_instance = self.last_instance.max(highest);
         self.file = Some(file);
         Ok(())
+    }
+
+    fn write(&self, transaction: &WriteTransaction, group: &Group) -> Result<(), Error> {
+        let mut instances = transaction.open_table(INSTANCES)?;
+        let mut renewed = transaction.open_table(RENEWED)?;
+        for (id, entry) in &group.entries {
+            match entry {
+                Entry::Put(record) => {
+                    instances.insert(id, &*encoding::encode(record))?;
+                    renewed.insert(id, &*self.renewed(&record.silent))?;
+                }
+                Entry::Heard(silent) => drop(renewed.insert(id, &*self.renewed(silent))?),
+                Entry::Removed => {
+                    instances.remove(id)?;
+                    renewed.remove(id)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes that all leases of an instance renewed in this run, except silent ones.
+    fn renewed(&self, silent: &[Silence]) -> Vec<u8> {
+        let start = self.runs.total();
+        let since = |silence: &Silence| start.saturating_add_signed(silence.since_ms);
+        let silent: Vec<_> = silent.iter().map(|it| (it.name.as_str(), since(it))).collect();
+        encoding::encode_renewed(self.epoch, &silent)
     }
 
     /// Describes a failure to read records, for operators.
@@ -222,7 +265,8 @@ fn create(path: &Path) -> Result<(), Fault> {
     let file = builder().create_with_backend(FileBackend::new(file)?)?;
     let transaction = file.begin_write()?;
     transaction.open_table(INSTANCES)?;
-    transaction.open_table(HEARD)?;
+    transaction.open_table(RENEWED)?;
+    transaction.open_table(RUNS)?;
     let random = crate::random::number() & u128::from(u32::MAX);
     for (word, number) in [
         (schema::SCHEMA, schema::newest(MIGRATIONS)),
@@ -264,49 +308,49 @@ fn refuse_newer(path: &Path, migrations: &[Migration]) -> Result<(), Fault> {
     }
 }
 
+/// Adds a run to those of the file.
+fn begin_run(transaction: &WriteTransaction, epoch: u64) -> Result<Runs, Error> {
+    let mut table = transaction.open_table(RUNS)?;
+    let mut ends = Vec::new();
+    for entry in table.iter()? {
+        let (run, end) = entry?;
+        ends.push((run.value(), end.value()));
+    }
+    let found = Runs::new(ends);
+    let runs = found.begin(epoch);
+    for (run, _) in found.ends() {
+        if !runs.ends().iter().any(|(kept, _)| kept == run) {
+            table.remove(run)?;
+        }
+    }
+    table.insert(epoch, runs.total())?;
+    Ok(runs)
+}
+
 fn read(
     file: &redb::Database,
-    epoch: u64,
     after: u64,
-    mut take: impl FnMut(u64, u32, &[u8]) -> ControlFlow<()>,
+    mut take: impl FnMut(u64, &[u8], &[u8]) -> ControlFlow<()>,
 ) -> Result<(), Fault> {
     let transaction = file.begin_read()?;
     let instances = transaction.open_table(INSTANCES)?;
-    let heard = transaction.open_table(HEARD)?;
-    let mut heard = heard.range(after.saturating_add(1)..)?;
-    let mut heard_from = (0, 0);
+    let renewed = transaction.open_table(RENEWED)?;
+    let mut renewed = renewed.range(after.saturating_add(1)..)?.peekable();
     for entry in instances.range(after.saturating_add(1)..)? {
-        let (id, bytes) = entry?;
+        let (id, record) = entry?;
         let id = id.value();
         // Both tables are in the same order.
-        while heard_from.0 < id {
-            let Some(next) = heard.next() else { break };
-            let (id, epoch) = next?;
-            heard_from = (id.value(), epoch.value());
+        while renewed.next_if(|next| matches!(next, Ok((other, _)) if other.value() < id)).is_some()
+        {
         }
-        let since = if heard_from.0 == id { heard_from.1 } else { 0 };
-        let restarts = u32::try_from(epoch.saturating_sub(since)).unwrap_or(u32::MAX);
-        if take(id, restarts, bytes.value()).is_break() {
+        let is_same = |next: &Result<(redb::AccessGuard<'_, u64>, _), _>| match next {
+            Ok((other, _)) => other.value() == id,
+            Err(_) => true,
+        };
+        let renewal = renewed.next_if(is_same).transpose()?;
+        let renewal = renewal.as_ref().map_or(&[][..], |(_, bytes)| bytes.value());
+        if take(id, renewal, record.value()).is_break() {
             break;
-        }
-    }
-    Ok(())
-}
-
-fn write(transaction: &WriteTransaction, group: &Group, epoch: u64) -> Result<(), Error> {
-    let mut instances = transaction.open_table(INSTANCES)?;
-    let mut heard = transaction.open_table(HEARD)?;
-    for (id, entry) in &group.entries {
-        match entry {
-            Entry::Put(record) => {
-                instances.insert(id, &*encoding::encode(record))?;
-                heard.insert(id, epoch.saturating_sub(record.restarts.into()))?;
-            }
-            Entry::Heard => drop(heard.insert(id, epoch)?),
-            Entry::Removed => {
-                instances.remove(id)?;
-                heard.remove(id)?;
-            }
         }
     }
     Ok(())

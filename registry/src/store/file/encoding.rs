@@ -11,8 +11,9 @@ use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::{Details, LeaseId};
 use serde::{Deserialize, Serialize};
 
+use super::runs::Runs;
 use crate::host::Host;
-use crate::store::{NativeRecord, Record};
+use crate::store::{NativeRecord, Record, Silence};
 
 #[derive(Serialize, Deserialize)]
 struct Stored<'a> {
@@ -66,7 +67,7 @@ struct StoredAddress {
     link: u32,
 }
 
-/// Encodes a record without its number and its last renewal, which the file keeps separately.
+/// Encodes a record without its number and its last renewals, which the file keeps separately.
 pub(super) fn encode(record: &Record) -> Vec<u8> {
     let native = record.native.as_ref().map(|native| {
         let details = &native.details;
@@ -97,13 +98,52 @@ pub(super) fn encode(record: &Record) -> Vec<u8> {
     postcard::to_stdvec(&stored).expect("memory takes any number of bytes, and lengths are known")
 }
 
-/// Decodes a record; `None` if the bytes are not a record.
-pub(super) fn decode(id: u64, restarts: u32, bytes: &[u8]) -> Option<Record> {
+/// When the leases of an instance last renewed.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Renewed<'a> {
+    /// The run in which all leases but the silent ones renewed.
+    run: u64,
+    /// Names, and since when they are silent: milliseconds over all runs.
+    #[serde(borrow)]
+    silent: Vec<(&'a str, u64)>,
+}
+
+/// Encodes that all leases renewed in this `run`, except silent ones.
+pub(super) fn encode_renewed(run: u64, silent: &[(&str, u64)]) -> Vec<u8> {
+    let renewed = Renewed { run, silent: silent.to_vec() };
+    postcard::to_stdvec(&renewed).expect("memory takes any number of bytes, and lengths are known")
+}
+
+/// Decodes when leases last renewed.
+pub(super) fn decode_renewed(bytes: &[u8]) -> Option<Renewed<'_>> {
+    postcard::from_bytes(bytes).ok()
+}
+
+impl Default for Renewed<'_> {
+    /// All leases renewed in the present run.
+    fn default() -> Self {
+        Self { run: u64::MAX, silent: Vec::new() }
+    }
+}
+
+impl Renewed<'_> {
+    /// The silence of the lease with this name at the start of a run.
+    fn silence(&self, runs: &Runs, name: &ServiceName) -> Silence {
+        let own = self.silent.iter().find(|(silent, _)| *silent == name.as_str());
+        let since = own.map_or_else(|| runs.end_of(self.run), |(_, since)| *since);
+        Silence { name: name.clone(), since_ms: runs.since(since) }
+    }
+}
+
+/// Decodes a record at the start of a run; `None` if the bytes are not a record.
+pub(super) fn decode(id: u64, renewed: &Renewed<'_>, runs: &Runs, bytes: &[u8]) -> Option<Record> {
     let (stored, rest) = postcard::take_from_bytes::<Stored<'_>>(bytes).ok()?;
     if !rest.is_empty() {
         return None;
     }
-    let names: Result<_, _> = stored.names.into_iter().map(ServiceName::new).collect();
+    let names: Result<Vec<_>, _> = stored.names.into_iter().map(ServiceName::new).collect();
+    let names = names.ok()?;
+    let silent = names.iter().map(|name| renewed.silence(runs, name)).collect();
     let port = match stored.port {
         StoredPort::Tcp(port) => Port::tcp(port),
         StoredPort::Path(path) => Port::path(path),
@@ -124,12 +164,12 @@ pub(super) fn decode(id: u64, restarts: u32, bytes: &[u8]) -> Option<Record> {
     });
     Some(Record {
         id,
-        names: names.ok()?,
+        names,
         host: stored.host.into(),
         port: port.ok()?,
         registered_at: stored.registered_at,
         is_draining: stored.is_draining,
-        restarts,
+        silent,
         native,
     })
 }
@@ -219,11 +259,11 @@ mod tests {
             port in port(),
             registered_at in any::<u64>(),
             is_draining in any::<bool>(),
-            restarts in any::<u32>(),
             native in prop::option::of(native()),
         ) -> Record {
             let names = names.iter().map(|name| ServiceName::new(name).unwrap()).collect();
-            Record { id, names, host, port, registered_at, is_draining, restarts, native }
+            let silent = Vec::new();
+            Record { id, names, host, port, registered_at, is_draining, silent, native }
         }
     }
 
@@ -231,7 +271,10 @@ mod tests {
         #[test]
         fn a_record_comes_back_as_it_was(record in record()) {
             let bytes = encode(&record);
-            prop_assert_eq!(decode(record.id, record.restarts, &bytes), Some(record));
+            let (renewed, runs) = (Renewed::default(), Runs::default());
+            let silence = |name: &ServiceName| Silence { name: name.clone(), since_ms: 0 };
+            let record = Record { silent: record.names.iter().map(silence).collect(), ..record };
+            prop_assert_eq!(decode(record.id, &renewed, &runs, &bytes), Some(record));
         }
 
         #[test]
@@ -239,10 +282,20 @@ mod tests {
             record in record(), at in any::<prop::sample::Index>(), byte in any::<u8>(),
         ) {
             let mut bytes = encode(&record);
-            prop_assert!(decode(1, 1, &bytes[..at.index(bytes.len())]).is_none(), "a piece");
+            let decode = |bytes: &[u8]| decode(1, &Renewed::default(), &Runs::default(), bytes);
+            prop_assert!(decode(&bytes[..at.index(bytes.len())]).is_none(), "a piece");
             let at = at.index(bytes.len());
             bytes[at] = byte;
-            let _ = decode(1, 1, &bytes);
+            let _ = decode(&bytes);
         }
+    }
+
+    #[test]
+    fn each_lease_has_its_own_silence() {
+        let renewed = encode_renewed(2, &[("OLD", 4_000)]);
+        let renewed = decode_renewed(&renewed).unwrap();
+        let runs = Runs::new(vec![(1, 5_000), (2, 7_000), (3, 9_000)]);
+        let since = |name| renewed.silence(&runs, &ServiceName::new(name).unwrap()).since_ms;
+        assert_eq!((since("old"), since("new")), (-5_000, -2_000));
     }
 }

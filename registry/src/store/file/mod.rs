@@ -7,6 +7,7 @@
 //! | `schema` | the tables of the file, and migrations from older formats |
 //! | `encoding` | the encoding of one record |
 //! | `pending` | changes that wait to be written |
+//! | `runs` | how long the registry has run, and so how long leases are silent |
 //! | `reader` | the first task of the store's thread: reads the stored records |
 //! | `writer` | its second task: writes changes |
 
@@ -15,6 +16,7 @@ mod directory;
 mod encoding;
 mod pending;
 mod reader;
+mod runs;
 mod schema;
 mod writer;
 
@@ -117,8 +119,7 @@ fn run(directory: StateDirectory, tell: oneshot::Sender<Result<Opened, StoreErro
     let (mut database, mut origin) = (database, origin);
     let (give, records) = mpsc::sync_channel(BATCHES_AHEAD);
     origin.records = Records::new(records.into_iter().flat_map(Batch::decode));
-    let (told, last_instance) = (origin.revision, origin.last_instance);
-    let pending = Arc::new(Pending::new(told, database.reserved(), last_instance));
+    let pending = Arc::new(Pending::new(database.revisions(), database.instances()));
     let progress = watch::Sender::default();
     let store =
         Box::new(FileStore { pending: Arc::clone(&pending), progress: progress.subscribe() });
@@ -146,6 +147,10 @@ impl Store for FileStore {
 
     fn reserve(&mut self, revision: u64) {
         self.pending.reserve(revision);
+    }
+
+    fn ran(&mut self, time: Duration) {
+        self.pending.ran(time);
     }
 
     fn progress(&self) -> watch::Receiver<Progress> {

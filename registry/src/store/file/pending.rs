@@ -4,18 +4,51 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::store::{Change, Record, Ticket};
+use crate::store::{Change, Record, Silence, Ticket};
 
 /// The size of a reservation of revisions. A crash skips the rest of one, which does not matter:
 /// there are 2^64.
 pub(super) const REVISION_BLOCK: u64 = 1 << 32;
 
+/// The size of a reservation of numbers of instances. A crash skips the rest of one; the numbers
+/// stay short enough to type, and stay below 2^53 for a hundred million crashes.
+pub(super) const INSTANCE_BLOCK: u64 = 100_000_000;
+
+/// The shortest time between two records of how long the run has lasted.
+const RAN_STEP: Duration = Duration::from_millis(250);
+
+/// The time between two such records, as a share of the length of the run. So a kill loses at most
+/// an eighth of the run, or `RAN_STEP`, and a long run writes next to nothing.
+const RAN_SHARE: u32 = 8;
+
 /// The pending write of one instance.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     Put(Box<Record>),
-    Heard,
+    Heard(Vec<Silence>),
     Removed,
+}
+
+/// The numbers that a run may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Numbers {
+    /// The last number that may have been used.
+    pub(super) used: u64,
+    /// The last number that a durable reservation covers.
+    pub(super) reserved: u64,
+}
+
+impl Numbers {
+    /// Uses numbers up to `number`; returns whether more must be reserved: half a block ahead of
+    /// use, so that the reservation is durable long before it is needed.
+    fn reserve(&mut self, number: u64, block: u64) -> bool {
+        self.used = self.used.max(number);
+        let is_short = self.reserved.saturating_sub(self.used) < block / 2;
+        if is_short {
+            self.reserved = self.used.saturating_add(block);
+        }
+        is_short
+    }
 }
 
 /// Changes that are committed together, after all earlier changes.
@@ -26,7 +59,11 @@ pub(super) struct Group {
     /// One entry for each instance, by its number.
     pub(super) entries: BTreeMap<u64, Entry>,
     /// The last revision that may be used after the commit, if that changes.
-    pub(super) reserved: Option<u64>,
+    pub(super) revisions: Option<u64>,
+    /// The last number of an instance that may be used after the commit, if that changes.
+    pub(super) instances: Option<u64>,
+    /// How long the run has lasted.
+    pub(super) ran: Duration,
 }
 
 /// Collects changes from the registry and hands them to the writer in groups.
@@ -45,26 +82,30 @@ struct State {
     entries: BTreeMap<u64, Entry>,
     /// The highest number of an instance handed to the writer: the file has none above it.
     highest_given: u64,
-    /// The last revision that may have been used.
-    sent: u64,
-    /// The last revision whose reservation was requested.
-    reserved: u64,
-    wants_reservation: bool,
+    revisions: Numbers,
+    instances: Numbers,
+    wants_revisions: bool,
+    wants_instances: bool,
+    ran: Duration,
+    /// When the length of the run is to be recorded next.
+    next_ran: Duration,
     given: Ticket,
     is_ending: bool,
 }
 
 impl Pending {
-    /// Without changes. Revisions above `sent` and up to `reserved` may be used. Instances up to
-    /// `highest_given` may be in the file.
-    pub(super) fn new(sent: u64, reserved: u64, highest_given: u64) -> Self {
+    /// Without changes. Instances whose numbers may have been used may be in the file.
+    pub(super) fn new(revisions: Numbers, instances: Numbers) -> Self {
         let state = State {
             last: Ticket::default(),
             entries: BTreeMap::new(),
-            highest_given,
-            sent,
-            reserved,
-            wants_reservation: false,
+            highest_given: instances.used,
+            revisions,
+            instances,
+            wants_revisions: false,
+            wants_instances: false,
+            ran: Duration::ZERO,
+            next_ran: RAN_STEP,
             given: Ticket::default(),
             is_ending: false,
         };
@@ -87,11 +128,18 @@ impl Pending {
     /// Records that revisions up to this one are about to be used.
     pub(super) fn reserve(&self, revision: u64) {
         let mut state = self.lock();
-        state.sent = state.sent.max(revision);
-        if state.reserved.saturating_sub(state.sent) < REVISION_BLOCK / 2 {
-            // Half a block ahead of use, to be durable long before it is needed.
-            state.reserved = state.sent.saturating_add(REVISION_BLOCK);
-            state.wants_reservation = true;
+        if state.revisions.reserve(revision, REVISION_BLOCK) {
+            state.wants_revisions = true;
+            self.changed.notify_one();
+        }
+    }
+
+    /// Records how long the run has lasted. It is written with every group, and alone from time to
+    /// time.
+    pub(super) fn ran(&self, time: Duration) {
+        let mut state = self.lock();
+        state.ran = time;
+        if state.ran >= state.next_ran {
             self.changed.notify_one();
         }
     }
@@ -106,7 +154,7 @@ impl Pending {
     pub(super) fn next_group(&self) -> Option<Group> {
         let mut state = self.lock();
         loop {
-            if state.given < state.last || state.wants_reservation {
+            if state.is_wanting() {
                 return Some(state.give());
             }
             if state.is_ending {
@@ -116,10 +164,16 @@ impl Pending {
         }
     }
 
-    /// The final group, written after all others: no revision above `sent` was used.
+    /// The final group, written after all others: it returns the numbers that were not used.
     pub(super) fn last_group(&self) -> Group {
         let state = self.lock();
-        Group { ticket: state.last, entries: BTreeMap::new(), reserved: Some(state.sent) }
+        Group {
+            ticket: state.last,
+            entries: BTreeMap::new(),
+            revisions: Some(state.revisions.used),
+            instances: Some(state.instances.used),
+            ran: state.ran,
+        }
     }
 
     /// Waits for `duration` or for the end; returns whether the end has come.
@@ -138,15 +192,24 @@ impl State {
     fn take(&mut self, change: Change) {
         match change {
             Change::Put(record) => {
+                self.wants_instances |= self.instances.reserve(record.id, INSTANCE_BLOCK);
                 self.entries.insert(record.id, Entry::Put(record));
             }
-            Change::Heard(id) => match self.entries.entry(id).or_insert(Entry::Heard) {
-                Entry::Put(record) => record.restarts = 0,
-                Entry::Heard | Entry::Removed => {}
+            Change::Heard { id, silent } => match self.entries.get_mut(&id) {
+                Some(Entry::Put(record)) => record.silent = silent,
+                Some(Entry::Removed) => {}
+                Some(Entry::Heard(_)) | None => drop(self.entries.insert(id, Entry::Heard(silent))),
             },
             Change::Removed { id, .. } if id > self.highest_given => drop(self.entries.remove(&id)),
             Change::Removed { id, .. } => drop(self.entries.insert(id, Entry::Removed)),
         }
+    }
+
+    fn is_wanting(&self) -> bool {
+        self.given < self.last
+            || self.wants_revisions
+            || self.wants_instances
+            || self.ran >= self.next_ran
     }
 
     fn give(&mut self) -> Group {
@@ -155,8 +218,14 @@ impl State {
             self.highest_given = self.highest_given.max(*highest);
         }
         self.given = self.last;
-        let reserved = std::mem::take(&mut self.wants_reservation).then_some(self.reserved);
-        Group { ticket: self.last, entries, reserved }
+        self.next_ran = self.ran + RAN_STEP.max(self.ran / RAN_SHARE);
+        Group {
+            ticket: self.last,
+            entries,
+            revisions: std::mem::take(&mut self.wants_revisions).then_some(self.revisions.reserved),
+            instances: std::mem::take(&mut self.wants_instances).then_some(self.instances.reserved),
+            ran: self.ran,
+        }
     }
 }
 
@@ -168,7 +237,7 @@ mod tests {
     use super::*;
     use crate::host::Host;
 
-    fn record(id: u64, restarts: u32, port: u16) -> Box<Record> {
+    fn record(id: u64, silent: &[&str], port: u16) -> Box<Record> {
         Box::new(Record {
             id,
             names: vec![ServiceName::new("A").unwrap()],
@@ -176,13 +245,27 @@ mod tests {
             port: Port::tcp(port).unwrap(),
             registered_at: 0,
             is_draining: false,
-            restarts,
+            silent: silences(silent),
             native: None,
         })
     }
 
+    fn silences(names: &[&str]) -> Vec<Silence> {
+        let silence = |name: &&str| Silence { name: ServiceName::new(name).unwrap(), since_ms: -1 };
+        names.iter().map(silence).collect()
+    }
+
+    fn heard(id: u64, silent: &[&str]) -> Change {
+        Change::Heard { id, silent: silences(silent) }
+    }
+
+    fn pending(highest: u64) -> Pending {
+        let reserved = |used, block| Numbers { used, reserved: used + block };
+        Pending::new(reserved(0, REVISION_BLOCK), reserved(highest, INSTANCE_BLOCK))
+    }
+
     fn removed(id: u64) -> Change {
-        let Record { host, port, .. } = *record(id, 0, 1);
+        let Record { host, port, .. } = *record(id, &[], 1);
         Change::Removed { id, host, port }
     }
 
@@ -194,48 +277,77 @@ mod tests {
 
     #[test]
     fn of_several_changes_of_an_instance_the_last_is_written() {
-        let pending = Pending::new(0, REVISION_BLOCK, 5);
+        let pending = pending(5);
         for change in [
-            Change::Heard(1),
-            Change::Put(record(2, 1, 1)),
-            Change::Heard(2),
-            Change::Put(record(3, 0, 1)),
-            Change::Put(record(3, 0, 2)),
-            Change::Heard(4),
+            heard(1, &["A"]),
+            heard(1, &[]),
+            Change::Put(record(2, &["A"], 1)),
+            heard(2, &[]),
+            Change::Put(record(3, &[], 1)),
+            Change::Put(record(3, &["A"], 2)),
+            heard(4, &[]),
             removed(4),
-            Change::Heard(4),
+            heard(4, &[]),
         ] {
             pending.add(change);
         }
-        let put = |id, port| (id, Entry::Put(record(id, 0, port)));
-        let expected = vec![(1, Entry::Heard), put(2, 1), put(3, 2), (4, Entry::Removed)];
-        assert_eq!(next(&pending), (8, expected));
+        let put = |id, silent: &[&str], port| (id, Entry::Put(record(id, silent, port)));
+        let heard = Entry::Heard(Vec::new());
+        let expected = vec![(1, heard), put(2, &[], 1), put(3, &["A"], 2), (4, Entry::Removed)];
+        assert_eq!(next(&pending), (9, expected));
     }
 
     #[test]
     fn what_came_and_went_unwritten_takes_no_room() {
-        let pending = Pending::new(0, REVISION_BLOCK, 5);
+        let pending = pending(5);
         for id in 6..1000 {
-            pending.add(Change::Put(record(id, 0, 1)));
+            pending.add(Change::Put(record(id, &[], 1)));
             pending.add(removed(id));
         }
         assert_eq!(next(&pending), (1988, vec![]), "but it is acknowledged");
-        pending.add(Change::Put(record(1000, 0, 1)));
+        pending.add(Change::Put(record(1000, &[], 1)));
         next(&pending);
         pending.add(removed(1000));
         assert_eq!(next(&pending).1, [(1000, Entry::Removed)], "it may have been written");
+        assert_eq!(pending.last_group().instances, Some(1000), "their numbers have been used");
     }
 
     #[test]
     fn revisions_are_reserved_half_a_block_before_they_are_told() {
-        let pending = Pending::new(0, REVISION_BLOCK, 0);
+        let pending = pending(0);
         pending.reserve(REVISION_BLOCK / 2);
         pending.reserve(REVISION_BLOCK / 2 + 1);
         let group = pending.next_group().unwrap();
-        assert_eq!(group.reserved, Some(REVISION_BLOCK / 2 + 1 + REVISION_BLOCK));
+        assert_eq!(group.revisions, Some(REVISION_BLOCK / 2 + 1 + REVISION_BLOCK));
         pending.reserve(REVISION_BLOCK / 2 + 2);
         pending.end();
         assert_eq!(pending.next_group(), None);
-        assert_eq!(pending.last_group().reserved, Some(REVISION_BLOCK / 2 + 2));
+        assert_eq!(pending.last_group().revisions, Some(REVISION_BLOCK / 2 + 2));
+    }
+
+    #[test]
+    fn numbers_of_instances_are_reserved_half_a_block_before_they_are_used() {
+        let pending = pending(7);
+        pending.add(Change::Put(record(7 + INSTANCE_BLOCK / 2, &[], 1)));
+        assert_eq!(pending.next_group().unwrap().instances, None);
+        pending.add(Change::Put(record(8 + INSTANCE_BLOCK / 2, &[], 1)));
+        pending.add(removed(8 + INSTANCE_BLOCK / 2));
+        let reserved = 8 + INSTANCE_BLOCK / 2 + INSTANCE_BLOCK;
+        assert_eq!(pending.next_group().unwrap().instances, Some(reserved));
+    }
+
+    #[test]
+    fn the_length_of_the_run_is_written_ever_less_often() {
+        let pending = pending(0);
+        let mut written = Vec::new();
+        for millis in (0..=3_600_000).step_by(50) {
+            pending.ran(Duration::from_millis(millis));
+            if pending.lock().is_wanting() {
+                written.push(pending.next_group().unwrap().ran);
+            }
+        }
+        assert!(written.len() < 100, "{}", written.len());
+        let is_close = |pair: &[Duration]| pair[1] - pair[0] <= RAN_STEP.max(pair[0] / 7);
+        assert!(written.windows(2).all(is_close), "{written:?}");
     }
 }

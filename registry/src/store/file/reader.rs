@@ -1,6 +1,7 @@
 //! Reads the stored records while the registry restores its table.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use tracing::{error, info};
@@ -9,6 +10,7 @@ use super::RETRY_INTERVAL;
 use super::database::Database;
 use super::encoding;
 use super::pending::Pending;
+use super::runs::Runs;
 use crate::store::Record;
 
 /// The approximate number of bytes of records in a batch.
@@ -19,22 +21,32 @@ const BATCH_BYTES: usize = 256 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     bytes: Vec<u8>,
-    records: Vec<(u64, u32, Range<usize>)>,
+    /// The number of each, and where the bytes of its renewals and of its record end.
+    records: Vec<(u64, usize, usize)>,
+    runs: Arc<Runs>,
 }
 
 impl Batch {
-    fn add(&mut self, id: u64, restarts: u32, bytes: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend(bytes);
-        self.records.push((id, restarts, start..self.bytes.len()));
+    fn new(runs: &Arc<Runs>) -> Self {
+        Self { runs: Arc::clone(runs), ..Self::default() }
+    }
+
+    fn add(&mut self, id: u64, renewed: &[u8], record: &[u8]) {
+        self.bytes.extend(renewed);
+        let middle = self.bytes.len();
+        self.bytes.extend(record);
+        self.records.push((id, middle, self.bytes.len()));
     }
 
     /// Decodes the records. An invalid record is logged and left out. It stays in the file: its
     /// page passed verification, so a registry wrote it.
     pub(super) fn decode(self) -> impl Iterator<Item = Record> {
-        let Self { bytes, records } = self;
-        records.into_iter().filter_map(move |(id, restarts, range)| {
-            let record = encoding::decode(id, restarts, bytes.get(range)?);
+        let Self { bytes, records, runs } = self;
+        let mut start = 0;
+        records.into_iter().filter_map(move |(id, middle, end)| {
+            let renewed = encoding::decode_renewed(bytes.get(start..middle)?).unwrap_or_default();
+            start = end;
+            let record = encoding::decode(id, &renewed, &runs, bytes.get(middle..end)?);
             if record.is_none() {
                 error!(
                     instance = id,
@@ -51,18 +63,19 @@ impl Batch {
 /// The whole file was verified when it was opened. If reading fails nevertheless, it is repeated
 /// from the last record: some of the records must not pass for all of them.
 pub(super) fn run(database: &mut Database, pending: &Pending, give: SyncSender<Batch>) {
-    let mut batch = Batch::default();
+    let runs = database.runs();
+    let mut batch = Batch::new(&runs);
     let mut last = 0;
     let mut has_failed = false;
     loop {
-        let read = database.read(last, |id, restarts, bytes| {
+        let read = database.read(last, |id, renewed, record| {
             last = id;
-            batch.add(id, restarts, bytes);
-            if batch.bytes.len() < BATCH_BYTES || give.send(std::mem::take(&mut batch)).is_ok() {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
+            batch.add(id, renewed, record);
+            if batch.bytes.len() < BATCH_BYTES {
+                return ControlFlow::Continue(());
             }
+            let full = std::mem::replace(&mut batch, Batch::new(&runs));
+            give.send(full).map_or(ControlFlow::Break(()), |()| ControlFlow::Continue(()))
         });
         match read {
             Ok(()) => break,
@@ -92,7 +105,7 @@ mod tests {
     #[test]
     fn what_is_no_record_is_left_out() {
         let mut batch = Batch::default();
-        batch.add(7, 1, b"?");
+        batch.add(7, b"?", b"?");
         assert_eq!(batch.decode().count(), 0);
     }
 }

@@ -12,14 +12,11 @@ use super::Registry;
 use super::operator::instances;
 use super::plan::Plan;
 use crate::host::Host;
-use crate::store::{Change, NativeRecord, Record, Records, Ticket};
-use crate::table::clock::Since;
+use crate::store::{Change, NativeRecord, Record, Records, Silence, Ticket};
+use crate::table::clock::{Since, Tick};
 use crate::table::instance::{Instance, Mark, Native};
 use crate::table::lease::{Lease, Suspicion};
 use crate::table::service_id::ServiceId;
-
-/// How many TTLs of grace in a row restarts grant an instance that does not renew.
-pub const MAX_GRACES: u32 = 3;
 
 /// The leases that changes have added, updated and removed, for watchers.
 #[derive(Debug, Default)]
@@ -67,7 +64,7 @@ impl Registry {
                 }
                 None => self.apply_new(now, ticket, record, applied),
             },
-            Change::Heard(_) => {}
+            Change::Heard { .. } => {}
             Change::Removed { id, host, port } => {
                 let held = self.held_of_instance(*id, host, port);
                 self.remove(&held);
@@ -94,21 +91,17 @@ impl Registry {
 
     fn apply_new(&mut self, now: Instant, ticket: Ticket, record: &Record, applied: &mut Applied) {
         self.next_instance = self.next_instance.max(record.id + 1);
-        let native = record.native.as_ref().map(|kept| {
-            let ttl = Duration::from_millis(kept.ttl_ms);
-            Box::new(kept.to_native(ttl.clamp(self.config.min_ttl, self.config.max_ttl)))
-        });
+        let native = record.native.as_ref();
+        let native = native.map(|kept| Box::new(kept.to_native(self.granted_ttl(kept))));
         let endpoint = (record.host, record.port.clone());
         let instance = Instance::new(record.id, endpoint, native, record.registered_at);
-        let instance = Arc::new(match record.restarts {
-            0 => instance,
-            restarts => instance.unheard(restarts),
-        });
+        let instance = Arc::new(instance);
         instance.set(Mark::Draining, record.is_draining);
         instance.set_ticket(ticket);
         let age = self.wall_clock(now).saturating_sub(record.registered_at);
         let since = self.directory.clock.since(now).earlier(Duration::from_secs(age));
-        applied.added.extend(self.begin(now, since, &instance, record.names.iter()));
+        let names = record.names.iter();
+        applied.added.extend(self.begin(now, since, &instance, names, &record.silent));
     }
 
     fn apply_to(
@@ -125,7 +118,7 @@ impl Registry {
         let fresh = record.names.iter().filter(|name| !is_held(name));
         // New leases come before old ones go, so that no query in between finds none.
         let since = self.directory.clock.since(now);
-        let begun = self.begin(now, since, instance, fresh);
+        let begun = self.begin(now, since, instance, fresh, &record.silent);
         let mut has_changed = instance.set(Mark::Draining, record.is_draining);
         if let (Some(native), Some(kept)) = (&instance.native, &record.native)
             && *native.details() != kept.details
@@ -144,30 +137,34 @@ impl Registry {
         applied.removed.extend(going);
     }
 
-    /// Begins the leases of `names` and counts the instance if it is new. They are suspects if the
-    /// instance has not renewed since the registry started.
+    /// Begins the leases of `names` and counts the instance if it is new. Silent ones are suspects,
+    /// and the time of their silence counts against their TTL.
     fn begin<'n>(
         &mut self,
         now: Instant,
         since: Since,
         instance: &Arc<Instance>,
         names: impl Iterator<Item = &'n ServiceName>,
+        silent: &[Silence],
     ) -> Vec<Arc<Lease>> {
         let is_new = instance.lease_count() == 0;
         let native = instance.native.as_ref();
         let ttl = native.map_or_else(|| self.directory.ttl(), |native| native.ttl());
-        let deadline = self.directory.clock.tick(now).after(ttl);
+        let renewed = self.directory.clock.tick(now);
         let mut begun = Vec::new();
         for name in names {
             let service_id = || {
                 self.next_service += 1;
                 ServiceId { name: name.clone(), number: self.next_service - 1 }
             };
+            let silence = silent.iter().find(|it| it.name == *name);
+            let renewed = silence.map_or(renewed, |it| Tick::at_millis(it.since_ms).min(renewed));
+            let deadline = renewed.after(ttl);
             let id = self.next_lease;
             self.next_lease += 1;
             let lease = self.directory.insert(name, service_id, |service_id| {
                 let lease = Lease::new(id, service_id, Arc::clone(instance), since, deadline);
-                if instance.has(Mark::Unheard) {
+                if silence.is_some() {
                     lease.set_suspicion(Some(Suspicion::Restarted));
                 }
                 lease
@@ -218,35 +215,68 @@ impl Registry {
         }
     }
 
-    /// Applies the records of a store: every instance is suspect, with one TTL of grace, until it
-    /// renews. So a restart never makes a registered server unknown.
+    /// Applies the records of a store: every lease is suspect until it renews. The time in which
+    /// the registry has run without a renewal of a lease counts against its TTL, in however many
+    /// runs. So a restart neither makes a registered server unknown nor keeps one that has gone.
     pub(super) fn restore(&mut self, now: Instant, records: Records) {
         let (mut restored, mut given_up) = (0_u64, 0_u64);
-        for record in records {
+        for mut record in records {
             self.next_instance = self.next_instance.max(record.id);
-            if record.restarts > MAX_GRACES || record.names.is_empty() {
+            let has_all = self.drop_stale(&mut record);
+            if record.names.is_empty() {
                 let Record { id, host, port, .. } = record;
                 self.next_instance = self.next_instance.max(id + 1);
                 self.store.record(Change::Removed { id, host, port });
                 given_up += 1;
-            } else {
-                let change = Change::Put(Box::new(record));
-                self.apply(now, Ticket::default(), &change, &mut Applied::default());
-                restored += 1;
+                continue;
             }
+            let change = Change::Put(Box::new(record));
+            self.apply(now, Ticket::default(), &change, &mut Applied::default());
+            if !has_all {
+                self.store.record(change);
+            }
+            restored += 1;
         }
-        // One number stands for all restored instances, because there were no watchers yet.
-        let revision = self.directory.revision().number + u64::from(restored > 0);
+        // One number stands for all that a start restores, drops or loses, because there were no
+        // watchers yet. No state of an earlier run has it.
+        let last = self.directory.revision().number;
+        let is_first = last == 0 && restored + given_up == 0;
+        let revision = last + u64::from(!is_first);
         self.store.reserve(revision);
-        self.directory.journal.skip(u64::from(restored > 0));
+        self.directory.journal.skip(revision - last);
         if restored + given_up > 0 {
             info!(
                 restored,
                 given_up,
-                "restored instances are suspect until they renew; instances that did not renew \
-                 in {MAX_GRACES} runs were dropped"
+                "restored instances are suspect until they renew; those whose leases ended while \
+                 the registry ran without a renewal were dropped"
             );
         }
+    }
+
+    /// Drops the names whose leases not even protection would have kept; returns whether there were
+    /// none.
+    fn drop_stale(&self, record: &mut Record) -> bool {
+        let ttl = match &record.native {
+            Some(native) => self.granted_ttl(native),
+            None => self.directory.ttl(),
+        };
+        let oldest = Tick::at_millis(0).before(2 * ttl);
+        let Record { names, silent, .. } = record;
+        let before = names.len();
+        silent.retain(|silence| {
+            let is_stale = Tick::at_millis(silence.since_ms) <= oldest;
+            if is_stale {
+                names.retain(|name| *name != silence.name);
+            }
+            !is_stale
+        });
+        names.len() == before
+    }
+
+    /// The TTL that this registry grants to a stored registration.
+    fn granted_ttl(&self, native: &NativeRecord) -> Duration {
+        Duration::from_millis(native.ttl_ms).clamp(self.config.min_ttl, self.config.max_ttl)
     }
 }
 

@@ -45,9 +45,6 @@ impl Registry {
         }
         let ticket = renewed.iter().map(|lease| lease.ticket()).max().unwrap_or_default();
         self.hear_from(now, &renewed);
-        if let Some(instance) = &known {
-            self.heard(instance);
-        }
         if plan.changes.is_empty() {
             return Ok(ticket);
         }
@@ -97,10 +94,13 @@ impl Registry {
         let mut plan = Plan::default();
         if !fresh.is_empty() {
             let mut record = match &known {
-                Some(instance) => Record { restarts: 0, ..self.record_of(instance) },
+                Some(instance) => self.record_of(instance),
                 None => Record::legacy(self.next_instance, host, port, self.wall_clock(now)),
             };
             record.names.extend(fresh);
+            let is_renewed =
+                |name: &ServiceName| renewed.iter().any(|lease| lease.service.name == *name);
+            record.silent.retain(|silence| !is_renewed(&silence.name));
             plan.put(known.as_deref(), record);
         }
         Ok(Decision { renewed, known, plan })

@@ -22,7 +22,7 @@ use rpyc_protocol::registry::DEFAULT_TTL;
 use rpyc_protocol::registry::native::EventKind;
 use tokio::sync::watch;
 
-use super::instance::{Instance, Mark};
+use super::instance::Instance;
 use super::journal::Journal;
 use super::lease::Lease;
 use super::protection::{Losses, ProtectionPolicy};
@@ -31,8 +31,7 @@ use super::service::FailingPolicy;
 use super::{AddressRule, Directory};
 use crate::limits::Limits;
 use crate::refusal::Refusal;
-use crate::store::{Change, Origin, Progress, Store, Ticket};
-pub use apply::MAX_GRACES;
+use crate::store::{Change, Origin, Progress, Silence, Store, Ticket};
 use log_throttle::LogThrottle;
 pub use native::{Endpoint, NewInstance};
 use quota::Quota;
@@ -237,17 +236,32 @@ impl Registry {
             revived.push(Arc::clone(lease));
         }
         self.directory.rank(&revived);
-        for lease in &revived {
-            self.heard(&lease.instance);
-        }
+        self.record_silence(&revived);
         self.note(EventKind::Updated, &revived);
     }
 
-    /// Reports to the store, once a run, that an instance is alive.
-    fn heard(&mut self, instance: &Instance) {
-        if instance.set(Mark::Unheard, false) {
-            self.store.record(Change::Heard(instance.id));
+    /// Reports to the store which leases of these instances are silent, after that has changed for
+    /// `leases`.
+    fn record_silence(&mut self, leases: &[Arc<Lease>]) {
+        for of_instance in leases.chunk_by(|one, next| Arc::ptr_eq(&one.instance, &next.instance)) {
+            let Some(instance) = of_instance.first().map(|lease| &lease.instance) else { continue };
+            let silent = if instance.lease_count() == of_instance.len() {
+                self.silences(of_instance)
+            } else {
+                self.silences(&self.leases_of(instance))
+            };
+            self.store.record(Change::Heard { id: instance.id, silent });
         }
+    }
+
+    /// The silent ones among these leases, and since when.
+    fn silences(&self, leases: &[Arc<Lease>]) -> Vec<Silence> {
+        let silence = |lease: &Arc<Lease>| {
+            lease.suspicion()?;
+            let renewed = lease.deadline()?.before(lease.ttl(self.directory.ttl()));
+            Some(Silence { name: lease.service.name.clone(), since_ms: renewed.millis() })
+        };
+        leases.iter().filter_map(silence).collect()
     }
 
     /// The leases of one instance.

@@ -163,7 +163,8 @@ impl Registry {
         instance: &Arc<Instance>,
         new: NewInstance,
     ) -> Result<Plan, Refusal> {
-        let mut record = Record { restarts: 0, ..self.record_of(instance) };
+        // It renews every lease.
+        let mut record = Record { silent: Vec::new(), ..self.record_of(instance) };
         let mut fresh = new.names;
         fresh.retain(|name| !record.names.contains(name));
         if new.is_exclusive {

@@ -112,8 +112,10 @@ impl Registry {
                 continue;
             }
             let left = self.leases_of(instance).into_iter().filter(|lease| !is_ended(lease));
-            let names = left.map(|lease| lease.service.name.clone()).collect();
-            plan.put(Some(instance), Record { names, ..self.record_of(instance) });
+            let names: Vec<_> = left.map(|lease| lease.service.name.clone()).collect();
+            let mut record = self.record_of(instance);
+            record.silent.retain(|silence| names.contains(&silence.name));
+            plan.put(Some(instance), Record { names, ..record });
         }
         plan
     }
@@ -128,7 +130,7 @@ impl Registry {
             port: instance.port.clone(),
             registered_at: instance.registered_at,
             is_draining: instance.has(Mark::Draining),
-            restarts: instance.restarts(),
+            silent: self.silences(&leases),
             native: instance.native.as_deref().map(NativeRecord::from),
         }
     }

@@ -84,6 +84,7 @@ impl Registry {
         self.has_swept = true;
         let tick = self.directory.clock.tick(now);
         self.log_throttle.turn(tick);
+        self.store.ran(tick.since(Tick::START));
         self.next_sweep = if self.sweep(now, tick) {
             let next = now + SWEEP_INTERVAL;
             self.next_expiry().map_or(next, |expiry| expiry.clamp(now, next))
@@ -276,6 +277,8 @@ impl Registry {
             self.held.push(until, Arc::clone(lease));
         }
         self.directory.rank(&leases);
+        // A restart must not grant them another TTL.
+        self.record_silence(&leases);
         self.note(EventKind::Updated, &leases);
     }
 

@@ -69,6 +69,8 @@ impl Store for Recorder {
 
     fn reserve(&mut self, _: u64) {}
 
+    fn ran(&mut self, _: Duration) {}
+
     fn progress(&self) -> watch::Receiver<Progress> {
         self.memory.progress()
     }

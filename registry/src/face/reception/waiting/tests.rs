@@ -39,6 +39,8 @@ impl Store for SlowStore {
 
     fn reserve(&mut self, _: u64) {}
 
+    fn ran(&mut self, _: Duration) {}
+
     fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
     }

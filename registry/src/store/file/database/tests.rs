@@ -6,6 +6,7 @@ use rpyc_protocol::registry::Port;
 
 use super::*;
 use crate::host::Host;
+use crate::store::file::encoding::Renewed;
 use crate::store::{Record, Ticket};
 
 fn group(id: u64) -> Group {
@@ -16,30 +17,39 @@ fn group(id: u64) -> Group {
         port: Port::tcp(1).unwrap(),
         registered_at: 7,
         is_draining: false,
-        restarts: 0,
+        silent: Vec::new(),
         native: None,
     });
     let entries = [(id, Entry::Put(record))].into();
-    Group { ticket: Ticket::new(1), entries, reserved: None }
+    Group { ticket: Ticket::new(1), entries, ..Group::default() }
 }
 
 fn records(database: &mut Database) -> Vec<Record> {
     let mut records = Vec::new();
-    let take = |id, restarts, bytes: &[u8]| {
-        records.push(encoding::decode(id, restarts, bytes).unwrap());
+    let runs = database.runs();
+    let take = |id, renewed: &[u8], bytes: &[u8]| {
+        let renewed = encoding::decode_renewed(renewed).unwrap();
+        records.push(encoding::decode(id, &renewed, &runs, bytes).unwrap());
         ControlFlow::Continue(())
     };
     database.read(0, take).unwrap();
     records
 }
 
-/// A test format 2 that stores registration times in milliseconds.
+fn decode(id: u64, bytes: &[u8]) -> Record {
+    encoding::decode(id, &Renewed::default(), &Runs::default(), bytes).unwrap()
+}
+
+/// The migration to the present format.
+const NEWEST: Migration = MIGRATIONS[MIGRATIONS.len() - 1];
+
+/// A test format 3 that stores registration times in milliseconds.
 fn to_millis(transaction: &WriteTransaction) -> Result<(), Error> {
     let mut instances = transaction.open_table(INSTANCES)?;
     let mut changed = Vec::new();
     for entry in instances.iter()? {
         let (id, bytes) = entry?;
-        let record = encoding::decode(id.value(), 0, bytes.value()).unwrap();
+        let record = decode(id.value(), bytes.value());
         changed.push(Record { registered_at: record.registered_at * 1000, ..record });
     }
     for record in changed {
@@ -48,9 +58,9 @@ fn to_millis(transaction: &WriteTransaction) -> Result<(), Error> {
     Ok(())
 }
 
-/// A test format 3 with another key.
+/// A test format 4 with another key.
 fn with_a_word(transaction: &WriteTransaction) -> Result<(), Error> {
-    schema::set(transaction, "word", 3)
+    schema::set(transaction, "word", 4)
 }
 
 fn fails(transaction: &WriteTransaction) -> Result<(), Error> {
@@ -70,14 +80,14 @@ fn an_older_form_becomes_the_present_one_step_by_step_and_at_once() {
         let (mut database, _) = Database::begin_run(&path, migrations)?;
         Ok::<_, Fault>(records(&mut database)[0].registered_at)
     };
-    let failed = registered_at(&[fails]).unwrap_err();
+    let failed = registered_at(&[NEWEST, fails]).unwrap_err();
     assert!(matches!(&failed, Fault::Damaged(why) if why == "the step fails"), "{failed:?}");
-    assert_eq!(registered_at(&[]).unwrap(), 7, "all or nothing");
-    assert_eq!(registered_at(&[to_millis]).unwrap(), 7000);
-    assert_eq!(registered_at(&[to_millis]).unwrap(), 7000, "once");
-    assert_eq!(registered_at(&[to_millis, with_a_word]).unwrap(), 7000, "from there on");
-    assert!(matches!(registered_at(&[to_millis]), Err(Fault::Newer(3))), "never back");
-    assert!(matches!(registered_at(MIGRATIONS), Err(Fault::Newer(3))));
+    assert_eq!(registered_at(MIGRATIONS).unwrap(), 7, "all or nothing");
+    assert_eq!(registered_at(&[NEWEST, to_millis]).unwrap(), 7000);
+    assert_eq!(registered_at(&[NEWEST, to_millis]).unwrap(), 7000, "once");
+    assert_eq!(registered_at(&[NEWEST, to_millis, with_a_word]).unwrap(), 7000, "from there on");
+    assert!(matches!(registered_at(&[NEWEST, to_millis]), Err(Fault::Newer(4))), "never back");
+    assert!(matches!(registered_at(MIGRATIONS), Err(Fault::Newer(4))));
 }
 
 #[test]
@@ -98,7 +108,7 @@ fn what_fails_is_tried_again_with_a_file_opened_anew() {
     drop(database);
     let (mut database, origin) = Database::begin_run(&path, MIGRATIONS).unwrap();
     let ids: Vec<_> = records(&mut database).iter().map(|record| record.id).collect();
-    assert_eq!((ids, origin.last_instance), (vec![1, 2], 2));
+    assert_eq!((ids, origin.last_instance), (vec![1, 2], INSTANCE_BLOCK));
 }
 
 #[test]
@@ -111,7 +121,7 @@ fn reading_goes_on_from_where_it_stopped() {
         database.commit(&group(id)).unwrap();
     }
     let mut first = Vec::new();
-    let take = |id, _, _: &[u8]| {
+    let take = |id, _: &[u8], _: &[u8]| {
         first.push(id);
         if first.len() < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
@@ -119,10 +129,10 @@ fn reading_goes_on_from_where_it_stopped() {
     assert_eq!(first, [1, 2]);
     database.file = None;
     let mut rest = Vec::new();
-    let take = |id, restarts, _: &[u8]| {
-        rest.push((id, restarts));
+    let take = |id, _: &[u8], _: &[u8]| {
+        rest.push(id);
         ControlFlow::Continue(())
     };
     database.read(2, take).unwrap();
-    assert_eq!(rest, [(3, 0), (4, 0), (5, 0)]);
+    assert_eq!(rest, [3, 4, 5]);
 }
