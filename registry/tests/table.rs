@@ -624,3 +624,110 @@ fn no_answer_of_a_registry_is_answered_by_a_registry() {
     let nonsense = dispatcher.handle(start, &server, b"{nonsense}", &mut buffer);
     assert!(matches!(nonsense, Outcome::Refused(Refusal::Native(_))));
 }
+
+#[test]
+fn a_sweep_that_is_late_because_of_load_credits_nothing() {
+    let mut table = Table::new();
+    let server = asker("10.0.0.7");
+    table.register(secs(0), &server, &["a"], 1);
+    table.run(secs(10));
+    // Other threads show that the process runs.
+    let busy = 5 * SWEEP_INTERVAL;
+    for beat in 1..=20 {
+        let now = table.start + secs(10) + busy * beat / 20;
+        assert_eq!(table.directory.is_alive(now, SWEEP_INTERVAL / 4), None);
+    }
+    table.registry.expire(table.start + secs(10) + busy);
+    table.next_sweep = table.start + secs(10) + busy;
+    table.run(TTL);
+    assert!(table.query(&server, "a").is_empty(), "it ends at its TTL");
+}
+
+#[test]
+fn each_of_many_short_stops_is_credited_once() {
+    let mut table = Table::new();
+    let server = asker("10.0.0.7");
+    table.register(secs(0), &server, &["a"], 1);
+    // The next sign that the process runs is due after that time.
+    let due = SWEEP_INTERVAL / 4;
+    let stop = Duration::from_millis(300);
+    let (mut at, mut credited) = (secs(0), Duration::ZERO);
+    for _ in 0..100 {
+        at += stop;
+        for now in [at, at, at - stop] {
+            let now = table.start + now;
+            credited += table.directory.is_alive(now, Duration::ZERO).unwrap_or_default();
+        }
+        table.registry.expire(table.start + at);
+        table.directory.is_alive(table.start + at, due);
+    }
+    assert!((99 * (stop - due)..=100 * stop).contains(&credited), "{credited:?}");
+    table.next_sweep = table.start + at;
+    table.run(TTL + credited - secs(1));
+    assert_eq!(table.ports(&server, "a"), [1]);
+    table.run(TTL + credited + secs(1));
+    assert!(table.query(&server, "a").is_empty());
+}
+
+#[test]
+fn a_renewal_that_waited_through_a_stop_counts_from_its_arrival() {
+    let mut table = Table::new();
+    let server = asker("10.0.0.7");
+    table.register(secs(0), &server, &["a"], 1);
+    table.run(secs(10));
+    let (arrived, resumed) = (secs(11), secs(110));
+    table.directory.is_alive(table.start + resumed, Duration::ZERO).unwrap();
+    let waited = Asker { arrival: Arrival::at(table.start + arrived), ..server };
+    assert!(!table.renew(resumed, &waited, &["a"], 1), "the registry sees to it");
+    table.register(resumed, &waited, &["a"], 1);
+    table.registry.expire(table.start + resumed);
+    table.next_sweep = table.start + resumed;
+    table.run(arrived + TTL - secs(1));
+    assert_eq!(table.ports(&server, "a"), [1]);
+    table.run(arrived + TTL + secs(1));
+    assert!(table.query(&server, "a").is_empty(), "the stop is not added to its TTL");
+}
+
+#[test]
+fn losses_are_counted_for_the_ttl_of_their_leases() {
+    // Protection needs 50 instances; one of a hundred dies every second and a half.
+    let (ttl, count) = (secs(2), 100);
+    let start = Instant::now();
+    let config = TableConfig { ttl: secs(240), ..TableConfig::default() };
+    let origin = Origin::empty(native::StoreId::new(1));
+    let mut next = 0;
+    let entropy = Box::new(move || {
+        next += 1;
+        next
+    });
+    let registry = Registry::new(start, config, Box::new(MemoryStore::new()), origin, entropy);
+    let counters = Arc::new(Counters::new(start));
+    let dispatcher = Dispatcher::new(start, registry, Access::default(), counters);
+    let here = asker("127.0.0.1");
+    let ask = |now: Instant, request: String| {
+        let mut buffer = Vec::new();
+        match dispatcher.handle(now, &here, request.as_bytes(), &mut buffer) {
+            Outcome::Reply(bytes) | Outcome::Deferred(_, bytes) => {
+                native::Reply::parse(bytes).unwrap()
+            }
+            other => unreachable!("{other:?}"),
+        }
+    };
+    let register = |port: u32| {
+        let ttl_ms = ttl.as_millis();
+        let request =
+            format!(r#"{{"v":1,"op":"register","names":["a"],"port":{port},"ttl_ms":{ttl_ms}}}"#);
+        ask(start, request).lease.unwrap().lease
+    };
+    let leases: Vec<_> = (1..=count).map(register).collect();
+    for step in 0..600_u32 {
+        let now = start + Duration::from_millis(100) * step;
+        let dead = usize::try_from(step / 15).unwrap();
+        for lease in &leases[dead.min(leases.len())..] {
+            let request = serde_json::json!({"v": 1, "op": "renew", "lease": lease});
+            ask(now, request.to_string());
+        }
+        dispatcher.expire(now);
+    }
+    assert!(dispatcher.instances() <= 62, "{} of {count} are left", dispatcher.instances());
+}

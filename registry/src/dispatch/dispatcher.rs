@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::legacy::LegacyAnswers;
 use super::native::NotificationCache;
@@ -72,6 +72,19 @@ impl Dispatcher {
     pub fn expire(&self, now: Instant) -> Instant {
         self.legacy.log(now);
         self.with_registry(|registry| registry.expire(now))
+    }
+
+    /// Whether a lease may have ended by `now`.
+    pub(crate) fn has_overdue(&self, now: Instant) -> bool {
+        let next = self.with_registry(|registry| registry.next_expiry());
+        next.is_some_and(|next| next <= now)
+    }
+
+    /// Records that the process runs, and that the next such record comes within `interval`. If
+    /// this one comes more than 200 ms late, the process stood still: every lease is
+    /// extended by that time, which is returned.
+    pub(crate) fn is_alive(&self, now: Instant, interval: Duration) -> Option<Duration> {
+        self.directory.is_alive(now, interval)
     }
 
     /// Follows the progress of the store.

@@ -9,12 +9,20 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::pulse::Pulse;
 use crate::face::Reception;
 use crate::net::{Interfaces, UdpSocketPair};
 use crate::probe::{self, ProbeConfig};
 
 /// How often the machine's addresses are read again.
 const INTERFACES_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A sweep that begins later than planned by more than this follows a stop of the process, or an
+/// overload.
+const ON_TIME: Duration = Duration::from_millis(10);
+
+/// How long TCP connections have to read what arrived during a stop.
+const AFTER_A_STOP: Duration = Duration::from_millis(50);
 
 /// Starts the background tasks. They end when the set is dropped.
 pub(super) fn start(
@@ -37,10 +45,20 @@ pub(super) fn start(
 
 async fn sweep(reception: Arc<Reception>) {
     let dispatcher = reception.ready().await;
-    let mut next = Instant::now();
+    let mut next = Instant::from_std(dispatcher.expire(Instant::now().into_std()));
+    let _pulse = Pulse::start(Arc::downgrade(dispatcher));
     loop {
         tokio::time::sleep_until(next).await;
-        next = Instant::from_std(dispatcher.expire(Instant::now().into_std()));
+        let now = Instant::now();
+        if dispatcher.has_overdue(now.into_std()) {
+            // What arrived until now is served before any lease ends as of now.
+            reception.drain.served().await;
+            if now > next + ON_TIME {
+                // After a stop, many connections have something to read.
+                tokio::time::sleep(AFTER_A_STOP).await;
+            }
+        }
+        next = Instant::from_std(dispatcher.expire(now.into_std()));
         // A long sweep comes in parts; other tasks run between them.
         tokio::task::yield_now().await;
     }

@@ -3,6 +3,7 @@
 mod background;
 mod config;
 mod listener;
+mod pulse;
 mod serve;
 mod start;
 

@@ -1,7 +1,7 @@
 //! The order in which the changes of one host arrived.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// When a request arrived.
 ///
@@ -19,6 +19,11 @@ pub struct Arrival {
 impl Arrival {
     /// The arrival of a request that is neither before nor after others.
     pub const UNKNOWN: Self = Self { received: None, accepted: None };
+
+    /// How long the request has waited to be served.
+    pub(super) fn waited(&self, now: Instant) -> Duration {
+        self.received.map_or(Duration::ZERO, |received| now.saturating_duration_since(received))
+    }
 
     /// The arrival of a datagram that the system received at this time.
     #[must_use]
@@ -66,8 +71,6 @@ fn nanos(start: Instant, at: Instant) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

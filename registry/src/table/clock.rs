@@ -50,6 +50,9 @@ impl Tick {
     }
 }
 
+/// The longest time between two signs that the process runs. Sweeps are such signs.
+pub(super) const SIGN_INTERVAL: Duration = Duration::from_millis(200);
+
 /// When something began, in milliseconds from the start of the registry; negative if before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Since(i64);
@@ -76,11 +79,14 @@ pub(crate) struct LeaseClock {
     start: Instant,
     /// The credited time less [`Tick::START`], modulo 2^64: one subtraction applies both.
     credit: AtomicU64,
+    /// When the next sign that the process runs is due, in nanoseconds from the start.
+    due: AtomicU64,
 }
 
 impl LeaseClock {
     pub(crate) fn new(start: Instant) -> Self {
-        Self { start, credit: AtomicU64::new(0_u64.wrapping_sub(Tick::START.0)) }
+        let credit = AtomicU64::new(0_u64.wrapping_sub(Tick::START.0));
+        Self { start, credit, due: AtomicU64::new(nanos(SIGN_INTERVAL)) }
     }
 
     /// When the registry started.
@@ -109,8 +115,19 @@ impl LeaseClock {
         })
     }
 
-    pub(crate) fn credit(&self, lost: Duration) {
-        self.credit.fetch_add(nanos(lost), Ordering::AcqRel);
+    /// Records that the process runs at `now`, and that the next sign of that comes within
+    /// `interval`. Credits and returns the lateness if this one comes more than [`SIGN_INTERVAL`]
+    /// late. Each stop is credited once, whichever thread notices it first.
+    pub(crate) fn is_alive(&self, now: Instant, interval: Duration) -> Option<Duration> {
+        let now = nanos(now.saturating_duration_since(self.start));
+        let (next, limit) = (now.saturating_add(nanos(interval)), nanos(SIGN_INTERVAL));
+        let due = self.due.fetch_update(Ordering::AcqRel, Ordering::Acquire, |due| {
+            // A time that was read long ago says nothing.
+            (next.saturating_add(limit) >= due).then_some(next)
+        });
+        let late = now.checked_sub(due.ok()?).filter(|late| *late > limit)?;
+        self.credit.fetch_add(late, Ordering::AcqRel);
+        Some(Duration::from_nanos(late))
     }
 }
 

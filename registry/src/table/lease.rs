@@ -99,6 +99,14 @@ impl Lease {
             .is_ok()
     }
 
+    /// Moves the deadline to that of a renewal that arrived while the process stood still: a stop
+    /// that was credited before it was read is no reason to wait longer. Returns `false` if the
+    /// lease had ended.
+    pub(crate) fn renew_from_arrival(&self, deadline: Tick) -> bool {
+        let set = |current| (current != ENDED).then_some(deadline.get());
+        self.deadline.fetch_update(Ordering::AcqRel, Ordering::Acquire, set).is_ok()
+    }
+
     /// Ends the lease unless it has been renewed since `deadline` was read; returns whether it
     /// ended it.
     pub(crate) fn end_if_still(&self, deadline: Tick) -> bool {

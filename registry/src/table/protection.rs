@@ -5,8 +5,7 @@
 //! overdue leases are kept as suspects. Protection is bounded: each suspect expires one TTL after
 //! its deadline at the latest.
 
-use std::collections::{HashMap, VecDeque};
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap};
 
 use super::clock::Tick;
 
@@ -51,17 +50,17 @@ pub(super) enum Of {
 }
 
 impl Losses {
-    /// Records a lease that expired.
-    pub(super) fn note(&mut self, now: Tick, service: u64) {
-        self.table.push(now);
-        self.services.entry(service).or_default().push(now);
+    /// Records a lease that expired, until a time that is one TTL of that lease later.
+    pub(super) fn note(&mut self, until: Tick, service: u64) {
+        self.table.push(until);
+        self.services.entry(service).or_default().push(until);
     }
 
-    /// Drops the losses that are older than `window`.
-    pub(super) fn forget_before(&mut self, now: Tick, window: Duration) {
-        self.table.forget_before(now, window);
+    /// Drops the losses whose time is over.
+    pub(super) fn forget_past(&mut self, now: Tick) {
+        self.table.forget_past(now);
         self.services.retain(|_, losses| {
-            losses.forget_before(now, window);
+            losses.forget_past(now);
             losses.total > 0
         });
     }
@@ -83,28 +82,24 @@ impl Losses {
     }
 }
 
-/// Counts by time, in order.
+/// Counts by the time at which they end.
 #[derive(Debug, Default)]
 struct Window {
-    counts: VecDeque<(Tick, usize)>,
+    counts: BTreeMap<Tick, usize>,
     total: usize,
 }
 
 impl Window {
-    fn push(&mut self, now: Tick) {
-        match self.counts.back_mut() {
-            Some((at, count)) if *at == now => *count += 1,
-            _ => self.counts.push_back((now, 1)),
-        }
+    fn push(&mut self, until: Tick) {
+        *self.counts.entry(until).or_default() += 1;
         self.total += 1;
     }
 
-    fn forget_before(&mut self, now: Tick, window: Duration) {
-        while let Some((at, count)) = self.counts.front()
-            && now.since(*at) > window
+    fn forget_past(&mut self, now: Tick) {
+        while let Some(first) = self.counts.first_entry()
+            && *first.key() < now
         {
-            self.total -= count;
-            self.counts.pop_front();
+            self.total -= first.remove();
         }
     }
 }
@@ -116,6 +111,8 @@ fn ratio(part: usize, whole: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -129,13 +126,13 @@ mod tests {
         let window = Duration::from_secs(60);
         let at = |secs: u64| Tick::FIRST.after(Duration::from_secs(secs));
         for secs in 0..15 {
-            losses.note(at(secs), 1);
+            losses.note(at(secs).after(window), 1);
         }
         assert!(!losses.is_too_much(&policy, Of::Table, 0, 85));
         assert!(losses.is_too_much(&policy, Of::Table, 1, 85));
-        losses.forget_before(at(63), window);
+        losses.forget_past(at(63));
         assert!(!losses.is_too_much(&policy, Of::Table, 1, 85));
-        losses.forget_before(at(200), window);
+        losses.forget_past(at(200));
         assert!(losses.services.is_empty());
     }
 }

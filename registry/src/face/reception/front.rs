@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SetOnce};
 
+use super::drain::Drain;
 use super::waiting::LIMIT;
 use crate::counters::{Counters, Loss};
 use crate::dispatch::{Dispatcher, not_ready};
@@ -27,6 +28,8 @@ pub(crate) struct Reception {
     pub(crate) counters: Arc<Counters>,
     pub(crate) interfaces: SharedInterfaces,
     pub(super) checks: Checks,
+    /// Lets sweeps wait for the lanes.
+    pub(crate) drain: Drain,
     /// A permit for each answer that may wait.
     pub(super) waiting: Arc<Semaphore>,
 }
@@ -49,6 +52,7 @@ impl Reception {
             counters,
             interfaces: SharedInterfaces::new(interfaces),
             checks: Checks::default(),
+            drain: Drain::default(),
             waiting: Arc::new(Semaphore::new(LIMIT)),
         }
     }

@@ -1,5 +1,6 @@
 //! The work that all faces share: readiness, answers that wait, overload and counting.
 
+mod drain;
 mod front;
 mod pressure;
 mod waiting;

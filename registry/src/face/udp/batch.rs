@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -80,6 +80,10 @@ impl UdpFace {
             counters.lost_many(now, Loss::DroppedBySystem, dropped, "this socket", why);
         }
         self.pressure.observe(now, is_empty, dropped > 0);
+        if let Some(dispatcher) = self.reception.dispatcher() {
+            // Before any lease is renewed by what arrived while the process stood still.
+            dispatcher.is_alive(now, Duration::ZERO);
+        }
         let (reception, interfaces) =
             (Arc::clone(&self.reception), self.reception.interfaces.get());
         let batch = || (0..inlets.len()).filter_map(|at| inlets.get(at));

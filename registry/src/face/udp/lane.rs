@@ -1,6 +1,7 @@
 //! Serves the sockets of one lane until the end.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +16,9 @@ use crate::face::Reception;
 use crate::face::reception::SOCKET_ERROR_PAUSE;
 use crate::net::UdpSocketPair;
 
-/// The most batches that are served at the end: as many datagrams as the largest receive buffer
-/// holds. So incoming datagrams cannot keep the registry from ending.
-const LAST_BATCHES: usize = 256;
+/// The most batches that are served before a sweep, and at the end: as many datagrams as the largest
+/// receive buffer holds. So incoming datagrams cannot prevent either.
+const DRAINED_BATCHES: usize = 256;
 
 /// Serves the sockets of one lane until `stop`, then sends the waiting answers for at most `grace`.
 ///
@@ -31,6 +32,7 @@ pub(crate) async fn serve(
     let mut stopped = pin!(stop.cancelled());
     let mut face = UdpFace::new(&pairs, Arc::clone(&reception));
     let mut inlets = Inlets::new(pairs);
+    let mut sweeps = reception.drain.join();
     loop {
         let served = tokio::select! {
             () = &mut stopped => break,
@@ -40,6 +42,11 @@ pub(crate) async fn serve(
             Some(settled) = face.waiting.next() => {
                 face.send_settled(settled);
                 Ok(true)
+            }
+            Some(served) = sweeps.recv() => {
+                let drained = drain(&mut face, &mut inlets).await;
+                drop(served);
+                drained
             }
         };
         match served {
@@ -53,11 +60,7 @@ pub(crate) async fn serve(
         }
     }
     // Datagrams that arrived before the end are served, above all UNREGISTER requests.
-    for _ in 0..LAST_BATCHES {
-        if !matches!(face.serve_batch(&mut inlets), Ok(false)) {
-            break;
-        }
-    }
+    let _ = drain(&mut face, &mut inlets).await;
     let finish = async {
         while let Some(settled) = face.waiting.next().await {
             face.send_settled(settled);
@@ -65,4 +68,15 @@ pub(crate) async fn serve(
     };
     // A change that is not durable by then is not acknowledged.
     let _ = tokio::time::timeout(grace, finish).await;
+}
+
+/// Serves the datagrams that have arrived. Returns whether the queue is empty.
+async fn drain(face: &mut UdpFace, inlets: &mut Inlets) -> io::Result<bool> {
+    for _ in 0..DRAINED_BATCHES {
+        if face.serve_batch(inlets)? {
+            return Ok(true);
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(false)
 }

@@ -91,6 +91,13 @@ impl Directory {
         self.addressing.set_own(addresses);
     }
 
+    /// Records that the process runs at `now`, and that the next such record comes within
+    /// `interval`. If this one comes more than [`SWEEP_INTERVAL`](crate::SWEEP_INTERVAL) late, the
+    /// process stood still: every lease is extended by that time, which is returned.
+    pub fn is_alive(&self, now: Instant, interval: Duration) -> Option<Duration> {
+        self.clock.is_alive(now, interval)
+    }
+
     /// The current revision of the table.
     #[must_use]
     pub fn revision(&self) -> Revision {

@@ -12,7 +12,7 @@ use super::Directory;
 use crate::store::Ticket;
 use crate::table::Asker;
 use crate::table::arrival::Arrival;
-use crate::table::clock::Tick;
+use crate::table::clock::{SIGN_INTERVAL, Tick};
 use crate::table::endpoint_index::Held;
 use crate::table::instance::Instance;
 use crate::table::lease::Lease;
@@ -38,6 +38,9 @@ impl Directory {
     /// one of them; otherwise changes nothing.
     #[must_use]
     pub fn renew(&self, now: Instant, asker: &Asker, port: &Port, names: Names<'_>) -> Renewal {
+        if asker.arrival.waited(now) > SIGN_INTERVAL {
+            return Renewal::ForTheRegistry;
+        }
         let deadline = self.clock.tick(now).after(self.ttl);
         let renewal = self.endpoint_index.look(&asker.host, |held| {
             // Filled in place: the array is large, and moving it would cost more than the renewal.
@@ -86,6 +89,9 @@ impl Directory {
         asker: &Asker,
         lease: LeaseId,
     ) -> Option<(Granted, Ticket)> {
+        if asker.arrival.waited(now) > SIGN_INTERVAL {
+            return None;
+        }
         let leases = self.secrets.get(lease);
         let first = leases.first()?;
         let tick = self.clock.tick(now);

@@ -44,7 +44,7 @@ impl Registry {
             self.directory.note_arrival(instance, &asker.arrival);
         }
         let ticket = renewed.iter().map(|lease| lease.ticket()).max().unwrap_or_default();
-        self.hear_from(now, &renewed);
+        self.hear_from(now, &asker.arrival, &renewed);
         if plan.changes.is_empty() {
             return Ok(ticket);
         }

@@ -22,6 +22,7 @@ use rpyc_protocol::registry::DEFAULT_TTL;
 use rpyc_protocol::registry::native::EventKind;
 use tokio::sync::watch;
 
+use super::arrival::Arrival;
 use super::instance::Instance;
 use super::journal::Journal;
 use super::lease::Lease;
@@ -101,7 +102,6 @@ pub struct Registry {
     held_of: HashMap<u64, usize>,
     losses: Losses,
     is_table_protected: bool,
-    next_sweep: Instant,
     has_swept: bool,
     next_instance: u64,
     next_lease: u64,
@@ -144,7 +144,6 @@ impl Registry {
             held_of: HashMap::new(),
             losses: Losses::default(),
             is_table_protected: false,
-            next_sweep: now + SWEEP_INTERVAL,
             has_swept: false,
             next_instance: origin.last_instance + 1,
             next_lease: 1,
@@ -219,13 +218,26 @@ impl Registry {
         self.config.wall_clock + now.saturating_duration_since(self.start).as_secs()
     }
 
-    /// Renews leases, suspects included.
-    fn hear_from<'l>(&mut self, now: Instant, leases: impl IntoIterator<Item = &'l Arc<Lease>>) {
-        let tick = self.directory.clock.tick(now);
+    /// Renews leases, suspects included, by a request that may have waited since it arrived.
+    fn hear_from<'l>(
+        &mut self,
+        now: Instant,
+        arrival: &Arrival,
+        leases: impl IntoIterator<Item = &'l Arc<Lease>>,
+    ) {
+        let waited = arrival.waited(now);
+        let tick = self.directory.clock.tick(now).before(waited);
         let mut revived = Vec::new();
         for lease in leases {
             let deadline = tick.after(lease.ttl(self.directory.ttl()));
-            if !lease.renew(deadline) || lease.suspicion().is_none() {
+            let is_renewed = if waited > SWEEP_INTERVAL {
+                // Its deadline may come earlier, because a stop was credited to it.
+                self.queue.remove(lease).then(|| self.queue.push(deadline, Arc::clone(lease)));
+                lease.renew_from_arrival(deadline)
+            } else {
+                lease.renew(deadline)
+            };
+            if !is_renewed || lease.suspicion().is_none() {
                 continue;
             }
             if self.held.remove(lease) {

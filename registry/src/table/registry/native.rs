@@ -152,7 +152,7 @@ impl Registry {
         new: NewInstance,
     ) -> Result<(Granted, Ticket), Refusal> {
         let plan = self.decide_again(asker, instance, new)?;
-        self.hear_from(now, &self.leases_of(instance));
+        self.hear_from(now, &asker.arrival, &self.leases_of(instance));
         self.carry_out(now, plan, "replaced");
         Ok((self.granted(asker, instance), instance.ticket()))
     }
@@ -199,7 +199,7 @@ impl Registry {
         let held = self.directory.native(lease);
         let instance = held.first().map(|lease| Arc::clone(&lease.instance));
         let instance = instance.ok_or(Refusal::UnknownLease)?;
-        self.hear_from(now, &held);
+        self.hear_from(now, &asker.arrival, &held);
         let ticket = held.iter().map(|lease| lease.ticket()).max().unwrap_or_default();
         Ok((self.granted(asker, &instance), ticket))
     }

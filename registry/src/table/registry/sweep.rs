@@ -8,13 +8,13 @@ use rpyc_protocol::registry::native::EventKind;
 use tracing::{debug, info, warn};
 
 use super::{Registry, millis};
-use crate::table::clock::Tick;
+use crate::table::clock::{SIGN_INTERVAL, Tick};
 use crate::table::lease::{Lease, Suspicion};
 use crate::table::protection::Of;
 
-/// The longest time between two sweeps. If a sweep comes later, the process did not run, and so
-/// probably received no renewals: the delay is credited to every lease.
-pub const SWEEP_INTERVAL: Duration = Duration::from_millis(200);
+/// The longest time between two sweeps. If a sweep comes later, and nothing else has shown since
+/// that the process runs, it stood still: the delay is credited to every lease.
+pub const SWEEP_INTERVAL: Duration = SIGN_INTERVAL;
 
 /// The work of one call of [`Registry::expire`], in looks at a lease: some hundred microseconds. So
 /// neither registrations nor other processes on the same processor wait long.
@@ -71,9 +71,7 @@ impl Registry {
     /// Call it again at the instant that it returns. If a call comes more than [`SWEEP_INTERVAL`]
     /// late, the process stood still for that time, and every lease is extended by it.
     pub fn expire(&mut self, now: Instant) -> Instant {
-        let late = now.saturating_duration_since(self.next_sweep);
-        if late > SWEEP_INTERVAL {
-            self.directory.clock.credit(late);
+        if let Some(late) = self.directory.is_alive(now, Duration::ZERO) {
             let late = humantime::format_duration(Duration::from_millis(millis(late)));
             if self.has_swept {
                 warn!(%late, "the registry stood still; every lease is extended by that time");
@@ -85,13 +83,14 @@ impl Registry {
         let tick = self.directory.clock.tick(now);
         self.log_throttle.turn(tick);
         self.store.ran(tick.since(Tick::START));
-        self.next_sweep = if self.sweep(now, tick) {
+        let next = if self.sweep(now, tick) {
             let next = now + SWEEP_INTERVAL;
             self.next_expiry().map_or(next, |expiry| expiry.clamp(now, next))
         } else {
             now
         };
-        self.next_sweep
+        self.directory.is_alive(now, next - now);
+        next
     }
 
     /// The earliest time at which a lease may end.
@@ -141,7 +140,7 @@ impl Registry {
     /// Takes due leases out of the queue; returns whether it has found them all.
     fn find_overdue(&mut self, tick: Tick, budget: &mut usize) -> bool {
         if self.sweep.found.is_empty() {
-            self.losses.forget_before(tick, self.directory.ttl());
+            self.losses.forget_past(tick);
         }
         while *budget > 0 {
             let Some(lease) = self.queue.pop(tick) else {
@@ -241,7 +240,8 @@ impl Registry {
         let mut ended = Vec::with_capacity(overdue.len());
         for lease in overdue {
             if self.end_if_overdue(tick, &lease) {
-                self.losses.note(tick, lease.service_number());
+                let until = tick.after(lease.ttl(self.directory.ttl()));
+                self.losses.note(until, lease.service_number());
                 ended.push(lease);
             }
         }
