@@ -6,6 +6,7 @@ use rpyc_protocol::registry::{Request, reply};
 use rpyc_protocol::{FoldedName, Limits as MessageLimits};
 
 use super::operation::Operation;
+use super::registration::check_path;
 use super::{Deferred, Dispatcher, Outcome};
 use crate::access::{Principal, Right};
 use crate::admission::{Budget, Load};
@@ -41,6 +42,7 @@ impl Dispatcher {
                 }));
             }
             Request::Register { names, port } => {
+                check_path(&port, true)?;
                 self.announce(now, &principal, names, &port, load)?
             }
             Request::Unregister { port } => {

@@ -92,7 +92,7 @@ impl Cuts {
         for Line { service, told, of, count } in self.due(now) {
             match service {
                 Some(Some(service)) => warn!(
-                    ?service,
+                    service,
                     told,
                     of,
                     count,

@@ -10,6 +10,7 @@ use tracing::info;
 
 use super::Registry;
 use super::plan::Plan;
+use super::telling::logged;
 use crate::store::{Change, NativeRecord, Record, Records, Ticket};
 use crate::table::Host;
 use crate::table::clock::Since;
@@ -196,13 +197,13 @@ impl Registry {
             }
             let Lease { service, instance, .. } = &**lease;
             let Instance { host, port, id, native, .. } = &**instance;
-            let name = service.as_str();
+            let (name, port) = (service.as_str(), logged(port));
             match native {
                 Some(native) => {
                     let ttl = humantime::format_duration(native.ttl());
-                    info!(?name, %host, ?port, instance = id, %ttl, "{what}");
+                    info!(name, %host, port, instance = id, %ttl, "{what}");
                 }
-                None => info!(?name, %host, ?port, instance = id, "{what}"),
+                None => info!(name, %host, port, instance = id, "{what}"),
             }
         }
     }

@@ -127,7 +127,9 @@ async fn the_answers_of_all_faces_share_one_bound() {
     let many = u32::try_from(LIMIT - 1).unwrap();
     let others = table.reception.waiting.try_acquire_many(many).unwrap();
     let last = table.ask(Transport::Udp4, LEGACY);
-    assert!(refusal(&table.ask(Transport::Tcp, NATIVE).await.unwrap()).ends_with("wait for the store"));
+    assert!(
+        refusal(&table.ask(Transport::Tcp, NATIVE).await.unwrap()).ends_with("wait for the store")
+    );
     drop((others, last));
     assert_eq!(table.reception.waiting.available_permits(), LIMIT);
 }

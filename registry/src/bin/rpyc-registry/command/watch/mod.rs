@@ -78,7 +78,7 @@ async fn lines(mut told: mpsc::Receiver<Told>) -> anyhow::Result<()> {
             }
         };
         let mut out = io::stdout().lock();
-        writeln!(out, "{line}")?;
+        writeln!(out, "{}", output::json_text(&line.to_string()))?;
         out.flush()?;
     }
     Ok(())
