@@ -6,8 +6,8 @@ use rpyc_client::{Instance, Registrar, ServiceName};
 
 use crate::output;
 
-/// All instances of a name, also those that clients do not get. Empty if no registry of this project
-/// knows any.
+/// All instances of a name, also those that clients do not get. Empty if no registry of this
+/// project knows any.
 pub(super) async fn instances(registrar: &Registrar, name: &ServiceName) -> Vec<Instance> {
     let target = Target { name: Some(name.to_string()), ..Target::default() };
     let described = registrar.native().describe(target).await;

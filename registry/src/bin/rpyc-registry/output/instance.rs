@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::{Column, duration};
 
-/// The addresses as lines for scripts. An address that a shell would split, or that holds characters
-/// with a meaning to it, is left out, and standard error says so.
+/// The addresses as lines for scripts. An address that a shell would split, or that holds
+/// characters with a meaning to it, is left out, and standard error says so.
 pub(crate) fn addresses<'a>(
     endpoints: impl IntoIterator<Item = &'a Endpoint>,
 ) -> impl Iterator<Item = String> {
