@@ -12,6 +12,7 @@ with_each_version! {
     a_killed_server_fails_until_it_is_restarted,
     a_tls_server_passes_with_any_certificate,
     pings_are_no_trouble_to_a_server,
+    the_text_of_an_exception_reaches_logs_and_terminals_escaped,
 }
 
 const FAST: &str = "interval=200ms,timeout=2s,failures=2,successes=2";
@@ -155,4 +156,52 @@ fn pings_are_no_trouble_to_a_server(reference: Reference) {
     assert_eq!(complaints, usize::from(reference == Reference::Rpyc5), "{}", server.stderr());
     assert_eq!(server.stderr().is_empty(), complaints == 0);
     assert_eq!(registry.counter("unable"), 0);
+}
+
+fn the_text_of_an_exception_reaches_logs_and_terminals_escaped(reference: Reference) {
+    let server = python::script(reference, None, "raiser.py", &[]);
+    let port = server.wait_for("READY", |lines| {
+        lines.iter().find_map(|line| line.strip_prefix("READY ").map(str::to_owned))
+    });
+    let mut registry = Registry::start();
+    registry.register(port.parse().unwrap(), &["rpyc"]);
+    let why = registry.wait_for("rpyc", "failing");
+    assert!(why.contains("hostile\n") && why.contains('\u{1b}'), "the exception is told: {why}");
+    registry.daemon.wait_for_log("hostile");
+    let log = registry.daemon.log();
+    let line = log.lines().find(|line| line.contains("hostile")).unwrap();
+    assert!(line.contains("failing") && line.contains("forged\\u{1b}[2J\\u{9b}2J"), "{line}");
+    for line in log.lines() {
+        assert!(!line.starts_with("2020") && !line.contains(char::is_control), "{line:?}");
+    }
+    let address = registry.daemon.address(Transport::Tcp);
+    let server = format!("127.0.0.1:{port}");
+    for args in [
+        &["describe", "rpyc"][..],
+        &["describe", "rpyc", "-o", "json"],
+        &["list", "--wide"],
+        &["list", "-o", "json"],
+        &["lookup", "rpyc", "-o", "json"],
+        &["ping", "rpyc"],
+        &["ping", &server, "-o", "json"],
+        &["watch", "rpyc"],
+    ] {
+        let mut command = std::process::Command::new(rpyc_tests::daemon::executable());
+        command.args(args).env("RPYC_REGISTRY", format!("tcp://{address}"));
+        let shown = match args {
+            ["watch", ..] => {
+                let watch = Process::start("watch", command);
+                watch.wait_for("a change", |lines| {
+                    lines.iter().find(|line| line.contains("hostile")).map(ToString::to_string)
+                })
+            }
+            _ => String::from_utf8(command.output().unwrap().stdout).unwrap(),
+        };
+        assert!(shown.contains("hostile"), "{args:?} {shown}");
+        let is_raw = |character: char| character.is_control() && character != '\n';
+        assert!(!shown.contains(is_raw) && !shown.contains("\n2020"), "{args:?} {shown:?}");
+        if args.contains(&"json") {
+            serde_json::from_str::<Value>(&shown).unwrap();
+        }
+    }
 }

@@ -1,16 +1,19 @@
-//! Counts every lost or refused message, and logs each kind at most once a minute.
+//! Counts every lost or refused message, and logs a sample of each kind.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rpyc_protocol::registry::native;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::refusal::Refusal;
 
-/// The least time between two logs of one kind of loss.
+/// The time for which a kind of loss is logged at most [`LINES`] times.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The most lines about one kind of loss in that time.
+const LINES: u64 = 10;
 
 /// The counter of answers in RPyC's protocol that left something out. They were served, so they are
 /// not a [`Loss`].
@@ -111,6 +114,7 @@ impl From<&Refusal> for Loss {
             | Refusal::Port(_)
             | Refusal::UnknownOperation
             | Refusal::Request(_)
+            | Refusal::SocketPath(_)
             | Refusal::Unwritable(_) => Self::Malformed,
             Refusal::Overloaded => Self::Overloaded,
             Refusal::TooLong { .. } => Self::TooLong,
@@ -198,8 +202,10 @@ struct Counter {
     total: AtomicU64,
     /// The total when it was last logged.
     logged: AtomicU64,
-    /// When it may be logged again, in nanoseconds since the start.
-    quiet_until: AtomicU64,
+    /// When the next interval begins, in nanoseconds since the start.
+    next_interval: AtomicU64,
+    /// The lines in this interval.
+    lines: AtomicU64,
 }
 
 impl Counters {
@@ -215,15 +221,16 @@ impl Counters {
         self.counter(loss).map_or(0, |counter| counter.total.load(Ordering::Relaxed))
     }
 
-    /// Counts a loss whose reason the asker has received.
-    pub fn count(&self, loss: Loss) {
-        if let Some(counter) = self.counter(loss) {
-            counter.total.fetch_add(1, Ordering::Relaxed);
+    /// Counts a request that was refused with a reply that states the reason. Logs it with its
+    /// source, unless that kind was logged too often within the last minute.
+    pub fn refused(&self, now: Instant, loss: Loss, source: impl Display, reason: impl Display) {
+        if let Some((count, total)) = self.note(now, loss, 1) {
+            info!(kind = loss.as_str(), %source, %reason, count, total, "a request was refused");
         }
     }
 
-    /// Counts a loss. Logs it with its reason and its source, unless that kind was logged within
-    /// the last minute.
+    /// Counts a loss. Logs it with its reason and its source, unless that kind was logged too often
+    /// within the last minute.
     pub fn lost(&self, now: Instant, loss: Loss, source: impl Display, reason: impl Display) {
         self.lost_many(now, loss, 1, source, reason);
     }
@@ -237,15 +244,17 @@ impl Counters {
         source: impl Display,
         reason: impl Display,
     ) {
-        let Some(counter) = self.counter(loss) else { return };
-        let total = counter.total.fetch_add(count, Ordering::Relaxed) + count;
-        if let Some(since_last) = counter.may_log(now.saturating_duration_since(self.start), total)
-        {
-            warn!(
-                kind = loss.as_str(), %source, %reason, count = since_last, total,
-                "a message was not served"
-            );
+        if let Some((count, total)) = self.note(now, loss, count) {
+            warn!(kind = loss.as_str(), %source, %reason, count, total, "a message was not served");
         }
+    }
+
+    /// Counts losses. Returns the number to log now, if any, and the total.
+    fn note(&self, now: Instant, loss: Loss, count: u64) -> Option<(u64, u64)> {
+        let counter = self.counter(loss)?;
+        let total = counter.total.fetch_add(count, Ordering::Relaxed) + count;
+        let elapsed = now.saturating_duration_since(self.start);
+        counter.may_log(elapsed, total).map(|since_last| (since_last, total))
     }
 
     fn counter(&self, loss: Loss) -> Option<&Counter> {
@@ -254,18 +263,26 @@ impl Counters {
 }
 
 impl Counter {
-    /// The number of losses to log now; `None` if this kind was logged recently.
+    /// The number of losses to log now; `None` if this kind was logged often enough.
     fn may_log(&self, elapsed: Duration, total: u64) -> Option<u64> {
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let now = nanos(elapsed);
-        let quiet_until = self.quiet_until.load(Ordering::Relaxed);
+        let end = self.next_interval.load(Ordering::Relaxed);
         let next = now.saturating_add(nanos(LOG_INTERVAL));
-        let is_first = now >= quiet_until
+        let is_first = now >= end
             && self
-                .quiet_until
-                .compare_exchange(quiet_until, next, Ordering::Relaxed, Ordering::Relaxed)
+                .next_interval
+                .compare_exchange(end, next, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
-        is_first.then(|| total - self.logged.swap(total, Ordering::Relaxed))
+        if is_first {
+            self.lines.store(0, Ordering::Relaxed);
+        }
+        let is_full = || self.lines.load(Ordering::Relaxed) >= LINES;
+        if is_full() || self.lines.fetch_add(1, Ordering::Relaxed) >= LINES {
+            return None;
+        }
+        // Another thread may have logged a later total.
+        Some(total.saturating_sub(self.logged.fetch_max(total, Ordering::Relaxed)))
     }
 }
 
@@ -274,14 +291,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_is_logged_once_a_minute_with_what_it_stands_for() {
+    fn a_kind_is_logged_ten_times_a_minute_with_the_number_of_losses_since() {
         let counter = Counter::default();
         let at = Duration::from_secs;
-        assert_eq!(counter.may_log(at(5), 1), Some(1));
-        assert_eq!(counter.may_log(at(6), 2), None);
+        for total in 1..=LINES {
+            assert_eq!(counter.may_log(at(5), total), Some(1));
+        }
+        assert_eq!(counter.may_log(at(6), LINES + 1), None);
         assert_eq!(counter.may_log(at(64), 1000), None);
-        assert_eq!(counter.may_log(at(65), 1001), Some(1000));
-        assert_eq!(counter.may_log(at(66), 1002), None);
+        assert_eq!(counter.may_log(at(65), 1001), Some(1001 - LINES));
+        assert_eq!(counter.may_log(at(66), 1002), Some(1));
     }
 
     #[test]

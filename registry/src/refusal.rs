@@ -94,6 +94,9 @@ pub enum Refusal {
     /// The port is invalid.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// The path of a unix socket is not one that every program handles as one word.
+    #[error("{0:?} is not the path of a unix socket: write an absolute path without spaces")]
+    SocketPath(String),
     /// The message is not a request.
     #[error(transparent)]
     Request(#[from] RequestError),

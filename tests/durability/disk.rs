@@ -13,6 +13,13 @@ fn registration(port: u16) -> Value {
     json!({"op": "register", "names": ["a"], "port": port, "meta": {"a": text, "b": text}})
 }
 
+/// The exit code of `rpyc-registry status`, for the registry on this port.
+fn exit_code_of_status(port: u16) -> Option<i32> {
+    let mut command = std::process::Command::new(rpyc_tests::daemon::executable());
+    command.args(["status", "--registry", &format!("tcp://127.0.0.1:{port}")]);
+    command.output().unwrap().status.code()
+}
+
 #[test]
 fn a_full_disk_costs_acknowledgements_and_no_answers_and_no_data() {
     let Some(disk) = Disk::or_notice(DISK_BYTES) else { return };
@@ -41,6 +48,7 @@ fn a_full_disk_costs_acknowledgements_and_no_answers_and_no_data() {
     daemon.wait_for_log("No space left on device");
     let status = native.ask(json!({"op": "status"}))["status"].clone();
     assert!(status["store_failure"].as_str().unwrap().contains("No space left"), "{status}");
+    assert_eq!(exit_code_of_status(port), Some(1), "the store fails");
     assert!(!found(&loopback(), &daemon, "a").is_empty(), "answers go on");
 
     disk.empty();
@@ -49,6 +57,7 @@ fn a_full_disk_costs_acknowledgements_and_no_answers_and_no_data() {
         let is_well = status.get("store_failure").is_none_or(Value::is_null);
         (is_well && status["uncommitted"] == 0).then_some(())
     });
+    assert_eq!(exit_code_of_status(port), Some(0), "the store has recovered");
     daemon.wait_for_log("changes are written again");
     let last = u16::MAX;
     assert!(native.ask(registration(last)).get("lease").is_some());

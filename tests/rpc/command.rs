@@ -73,7 +73,7 @@ fn what_a_method_raises_is_told_and_is_a_failure() {
     assert!(error.starts_with("AttributeError: "), "{error}");
     let (code, _, error) = run(&registry, &["call", "nobody", "echo", "1"]);
     assert_eq!(code, Some(1));
-    assert!(error.contains("nobody") && error.contains(&registry), "{error}");
+    assert!(error.contains("NOBODY") && error.contains(&registry), "{error}");
     let (code, _, error) =
         run(&registry, &["call", "everything", "sleep", "9", "--timeout", "300ms"]);
     assert_eq!(code, Some(1));
@@ -114,6 +114,28 @@ fn every_server_of_a_name_is_pinged() {
 }
 
 #[test]
+fn a_drained_service_is_reported_as_draining_and_pinged() {
+    let (_daemon, registry, servers) = everything();
+    let drained = run(&registry, &["drain", "everything"]);
+    assert_eq!(drained.0, Some(0), "{drained:?}");
+    for args in [
+        &["lookup", "everything"][..],
+        &["lookup", "everything", "-o", "json"],
+        &["call", "everything", "echo", "1"],
+        &["inspect", "everything"],
+    ] {
+        let (code, out, error) = run(&registry, args);
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{args:?} {error}");
+        assert!(error.contains("EVERYTHING") && error.contains("2 instances, draining"), "{error}");
+    }
+    let (code, out, error) = run(&registry, &["ping", "everything"]);
+    assert_eq!(code, Some(0), "{error}");
+    for server in &servers {
+        assert!(out.contains(&server.address), "{out}");
+    }
+}
+
+#[test]
 fn a_shell_is_the_prompt_of_the_other_machine() {
     use std::io::Write as _;
     use std::process::Stdio;
@@ -138,8 +160,8 @@ fn a_shell_is_the_prompt_of_the_other_machine() {
     }
 }
 
-/// Runs a command with standard output and error on a terminal, feeds its standard input, and prints
-/// what the terminal gets.
+/// Runs a command with standard output and error on a terminal, feeds its standard input, and
+/// prints what the terminal gets.
 const ON_A_TERMINAL: &str = r"
 import json, os, pty, subprocess, sys
 terminal, there = pty.openpty()
@@ -187,5 +209,5 @@ fn a_shell_on_a_service_says_that_it_is_not_classic() {
     let server = Python::start(Reference::Rpyc6, &[]);
     let (code, _, error) = run("127.0.0.1:1", &["shell", &server.address]);
     assert_eq!(code, Some(1));
-    assert!(error.contains("no classic server"), "{error}");
+    assert!(error.contains("is not a classic server"), "{error}");
 }

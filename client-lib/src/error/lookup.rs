@@ -32,8 +32,8 @@ pub enum LookupError {
     /// `attempts` lists silent registries too. The server is down, registers elsewhere or under
     /// another name.
     #[error(
-        "no server of {name} is registered: {attempts}; check that one runs and registers with this \
-         registry"
+        "no server of {name} is registered: {attempts}; check that one runs, registers with this \
+         registry and is not draining"
     )]
     UnknownName {
         /// The name.

@@ -106,6 +106,12 @@ impl RequestError {
         self.code() == Some(ErrorCode::UnknownTarget)
     }
 
+    /// Whether a registry may have carried out the request although no answer confirms it.
+    #[must_use]
+    pub fn may_have_run(&self) -> bool {
+        matches!(self, Self::NoReply(_) | Self::Undecodable(_))
+    }
+
     /// Whether no answer came at all.
     #[must_use]
     pub fn is_no_answer(&self) -> bool {

@@ -88,6 +88,9 @@ pub struct Acknowledgement {
     /// The address of this machine that the request left from: the one the registry returns to
     /// others, and the only one that the registration can be ended from.
     pub source: SocketAddr,
+    /// How long the registration lasts without renewal, if the registry has granted a lease. It may
+    /// be less or more than the server asked for.
+    pub ttl: Option<Duration>,
 }
 
 impl Registrar {
@@ -307,7 +310,8 @@ impl Registrar {
             let registry = registry.clone();
             // Where some names are known, the others must be, too.
             target = Registries::from(registry.clone());
-            last = Ok(Acknowledgement { registry, responder: reply.from, source: reply.local });
+            let (responder, source) = (reply.from, reply.local);
+            last = Ok(Acknowledgement { registry, responder, source, ttl: None });
         }
         last
     }

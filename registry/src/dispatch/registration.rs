@@ -46,6 +46,7 @@ pub(super) fn read(
     if key.as_ref().is_some_and(|key| key.len() > MAX_KEY_BYTES) {
         return Err(Refusal::KeyTooLong { limit: MAX_KEY_BYTES });
     }
+    check_path(&port, false)?;
     crate::details::check(&details)?;
     let addresses: Vec<SocketAddr> =
         addresses.iter().map(|text| read_address(asker, text, &port)).collect::<Result<_, _>>()?;
@@ -59,6 +60,22 @@ pub(super) fn read(
         is_exclusive: exclusive,
         details,
     })
+}
+
+/// Refuses the path of a unix socket that a script would not read as one word, and could even run.
+///
+/// Servers in Python register the path that they were given, so that a relative path or one with
+/// spaces is allowed to them, but not one that is both.
+pub(super) fn check_path(port: &Port, is_legacy: bool) -> Result<(), Refusal> {
+    let Port::Path(path) = port else { return Ok(()) };
+    let is_absolute = path.starts_with('/');
+    let has_spaces = path.contains(char::is_whitespace);
+    let is_fit = if is_legacy { is_absolute || !has_spaces } else { is_absolute && !has_spaces };
+    if is_fit && !path.contains(char::is_control) {
+        Ok(())
+    } else {
+        Err(Refusal::SocketPath(path.chars().take(64).collect()))
+    }
 }
 
 /// The host and port that identify a server: its first address. A loopback address of another

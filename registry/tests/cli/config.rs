@@ -58,6 +58,36 @@ fn check_config_prints_a_file_that_sets_the_same_and_ends_with_2_if_something_is
 }
 
 #[test]
+fn check_config_reports_the_faults_of_all_sources_at_once() {
+    let wrong = file(
+        "[server]\nport = 99999\n\n[[probe]]\nkind = 'tcp'\ninterval = 'soon'\n\n[x]\nhost = [\n'::1',\n'nowhere']\n",
+    );
+    let path = wrong.path().to_str().unwrap();
+    let args = ["check-config", "--config", path, "--max-ttl", "x", "-p", "port"];
+    let output = command(&args).env("RPYC_REGISTRY_MAX_RATE", "fast").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let starts = [
+        format!("{path}:1: unknown section [server]"),
+        format!("{path}:2: invalid value '99999'"),
+        format!("{path}:6: "),
+        format!("{path}:8: unknown section [x]"),
+        format!("{path}:11: invalid value 'nowhere'"),
+        "$RPYC_REGISTRY_MAX_RATE: invalid value 'fast'".to_owned(),
+        "command line: invalid value 'x' for '--max-ttl".to_owned(),
+        "command line: invalid value 'port' for '--port".to_owned(),
+    ];
+    let lines: Vec<_> = errors.lines().collect();
+    assert_eq!(lines.len(), starts.len(), "{errors}");
+    for (line, start) in lines.iter().zip(starts) {
+        assert!(line.starts_with(&format!("rpyc-registry: {start}")), "{start}\n{errors}");
+    }
+    // One fault alone is reported as for every command.
+    let (_, error) = check(&["check-config", "-p", "port"], 2);
+    assert!(error.starts_with("error: invalid value 'port'"), "{error}");
+}
+
+#[test]
 fn the_environment_sets_what_no_switch_does() {
     let mut daemon = command(&["check-config", "-p", "7"]);
     let variables = [("RPYC_REGISTRY_PORT", "8"), ("RPYC_REGISTRY_MAX_TTL", "90s")];

@@ -9,6 +9,7 @@
 mod bench;
 mod config;
 mod daemon;
+mod logging;
 mod operator;
 mod register;
 mod watch;
@@ -118,8 +119,19 @@ fn switches_of_an_init_script_for_rpycs_registry_work() {
         &["-l", "-q", "--mode", "UDP"],
         &["-q", "-l", "serve", "-m", "UDP"],
     ] {
-        let daemon = Daemon::with_listeners(args, 1);
-        assert!(daemon.urls()[0].starts_with("udp://"));
+        // Each of them is quiet, so that nothing prints the port.
+        let port = rpyc_tests::lasting_port().to_string();
+        let state = tempfile::TempDir::new().unwrap();
+        let mut daemon = command(&[args, &["--port", &port]].concat());
+        daemon.env("STATE_DIRECTORY", state.path());
+        let daemon = rpyc_tests::process::Process::start("rpyc-registry", daemon);
+        let list = |transport: &str| {
+            let registry = format!("{transport}://127.0.0.1:{port}");
+            run(&["list", "--timeout", "500ms", "--registry", &registry]).status.success()
+        };
+        wait_until("serving", || list("udp"));
+        assert!(!list("tcp"));
+        assert_eq!((daemon.stdout(), daemon.stderr()), (String::new(), String::new()));
     }
 }
 

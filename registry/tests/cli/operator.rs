@@ -185,6 +185,63 @@ fn the_list_and_the_status_show_suspects_and_release_expires_them() {
 }
 
 #[test]
+fn a_change_without_an_answer_may_have_taken_effect() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let silent = silent.local_addr().unwrap().to_string();
+    for verb in ["drain", "undrain", "deregister"] {
+        let args = [verb, "a", "--timeout", "100ms", "--registry", &silent];
+        let (_, error) = check(&args, 1);
+        assert!(error.contains(&silent) && error.contains("may have taken effect"), "{error}");
+    }
+    let args = ["drain", "a", "-o", "json", "--timeout", "100ms", "--registry", &silent];
+    let outcomes: Value = serde_json::from_str(&check(&args, 1).0).unwrap();
+    assert_eq!(outcomes[0]["may_have_run"], true);
+}
+
+#[test]
+fn a_port_that_is_no_single_word_is_refused_and_never_printed_for_scripts() {
+    let daemon = Daemon::start(&[]);
+    let registry = daemon.registry();
+    let native = |port: &str| {
+        let request = json!({"v": 1, "op": "register", "names": ["x"], "port": port});
+        let mut stream = TcpStream::connect(&registry).unwrap();
+        stream.write_all(format!("{request}\n").as_bytes()).unwrap();
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        serde_json::from_str::<Value>(&line).unwrap()["error"]["code"].clone()
+    };
+    for port in ["4444 -e /bin/sh", "/run/a b.sock", "x.sock", "/run/\u{7}.sock", "/run/x\u{a0}y"] {
+        assert_eq!(native(port), "bad_request", "{port:?}");
+    }
+    assert_eq!(native("/run/x.sock"), Value::Null);
+    // Servers in Python register any path; one with spaces is for them alone.
+    let legacy = |port: &str| {
+        let names = [rpyc_protocol::ServiceName::new("x").unwrap()];
+        let names = rpyc_protocol::registry::Names::from(&names[..]);
+        let port = rpyc_protocol::registry::Port::path(port).unwrap();
+        let mut request = Vec::new();
+        let register = rpyc_protocol::registry::Request::Register { names, port };
+        register.encode(&mut request).unwrap();
+        let mut stream = TcpStream::connect(&registry).unwrap();
+        stream.write_all(&request).unwrap();
+        let mut reply = Vec::new();
+        std::io::Read::read_to_end(&mut stream, &mut reply).unwrap();
+        !reply.is_empty()
+    };
+    assert!(legacy("x.sock") && legacy("/run/a b.sock") && legacy("/run/$(id)"));
+    assert!(!legacy("4444 -e /bin/sh") && !legacy("/run/x\ny"));
+    let (found, skipped) = check(&["lookup", "x", "--registry", &registry], 0);
+    let mut found: Vec<_> = found.lines().collect();
+    found.sort_unstable();
+    assert_eq!(found, ["127.0.0.1:/run/x.sock", "127.0.0.1:x.sock"]);
+    assert!(skipped.contains("left out 2 addresses"), "{skipped}");
+    let (all, _) = check(&["lookup", "x", "-o", "json", "--registry", &registry], 0);
+    assert!(all.contains("/run/a b.sock"), "{all}");
+    let (_, error) = check(&["register", "x", "--port", "4444 -e /bin/sh", "--once"], 2);
+    assert!(error.contains("path of a unix socket"), "{error}");
+}
+
+#[test]
 fn status_shows_contents_and_store() {
     let daemon = Daemon::start(&[]);
     let registry = daemon.registry();
@@ -215,6 +272,19 @@ fn an_operator_request_goes_to_each_registry() {
         let (list, _) = check(&["list", "--registry", &daemon.registry()], 0);
         assert!(list.contains("1 draining"), "{list}");
     }
+    // A registry that is down is one, and named in every form of the output.
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let with_dead = format!("{free},{}", one.registry());
+    for verb in ["undrain", "drain", "undrain"] {
+        let (said, error) = check(&[verb, "a", "--registry", &with_dead], 1);
+        assert!(said.contains(&one.registry()) && error.contains(&free), "{said}{error}");
+    }
+    let json = ["drain", "a", "-o", "json", "--registry", &with_dead];
+    let outcomes: Value = serde_json::from_str(&check(&json, 1).0).unwrap();
+    assert!(outcomes[0]["error"].as_str().unwrap().contains("nothing listens"), "{outcomes}");
+    assert_eq!((&outcomes[0]["may_have_run"], &outcomes[1]["changed"]), (&json!(false), &json!(1)));
+    let (_, error) = check(&["release", "--registry", &with_dead], 1);
+    assert!(error.contains(&free), "{error}");
     // A registry without the instance is not a failure, but the output names it.
     register(&one, &["b"], 2, &json!({}));
     let (said, warned) = check(&["drain", "b", "--registry", &both], 0);

@@ -1,5 +1,6 @@
 //! Registering with a lease, and with details besides names and a port.
 
+use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::process::Stdio;
 
@@ -57,6 +58,24 @@ fn a_lease_is_renewed_and_begun_again_when_the_registry_has_forgotten_it() {
     wait_until("registered again", || id().is_some_and(|id| Some(id) != first));
     owner.kill().unwrap();
     owner.wait().unwrap();
+}
+
+#[test]
+fn the_lease_that_was_granted_is_printed() {
+    let daemon = Daemon::start(&["--max-ttl", "1h"]);
+    let registry = daemon.registry();
+    let args = ["register", "web", "--port", "1", "--once", "--registry", &registry, "--ttl"];
+    let (said, _) = check(&[&args[..], &["100d"]].concat(), 0);
+    assert!(said.contains("with a TTL of 1h (asked for 3months"), "{said}");
+    let (said, _) = check(&[&args[..], &["30s"]].concat(), 0);
+    assert!(said.trim_end().ends_with("with a TTL of 30s"), "{said}");
+    let args = ["register", "web", "--port", "2", "--ttl", "100d", "--registry", &registry];
+    let mut owner = command(&args).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(owner.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    assert!(line.contains("with a TTL of 1h (asked for"), "{line}");
 }
 
 #[test]

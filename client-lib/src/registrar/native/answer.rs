@@ -1,8 +1,9 @@
 //! What a registry answered, and which one it was.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use rpyc_protocol::registry::native::{Filter, Revision};
+use rpyc_protocol::registry::native::{Filter, Granted, Revision};
 
 use crate::{Acknowledgement, Registrar, Registries, RegistryAddr};
 
@@ -50,11 +51,12 @@ pub enum RegistryProtocol {
     Native,
 }
 
-impl<T> From<&Answer<T>> for Acknowledgement {
+impl From<&Answer<Granted>> for Acknowledgement {
     /// The answer to a registration.
-    fn from(answer: &Answer<T>) -> Self {
-        let Answer { registry, responder, source, .. } = answer;
-        Self { registry: registry.clone(), responder: *responder, source: *source }
+    fn from(answer: &Answer<Granted>) -> Self {
+        let Answer { registry, responder, source, value, .. } = answer;
+        let ttl = Some(Duration::from_millis(value.ttl_ms));
+        Self { registry: registry.clone(), responder: *responder, source: *source, ttl }
     }
 }
 

@@ -27,6 +27,14 @@ pub(crate) fn message(error: &anyhow::Error) -> String {
     }
 }
 
+/// The message of a request that a registry did not carry out, with advice if there is any.
+pub(crate) fn for_request(error: &RequestError) -> String {
+    match for_attempts(error.attempts()) {
+        Some(advice) => format!("{error}; {advice}"),
+        None => error.to_string(),
+    }
+}
+
 /// The advice for an error, if there is any.
 fn for_error(error: &anyhow::Error) -> Option<String> {
     let bind = error.downcast_ref().and_then(for_bind);

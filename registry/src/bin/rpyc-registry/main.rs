@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Environment};
 
 /// An error in the use of the command line.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +26,10 @@ struct UsageError(&'static str);
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let (command, registries) = match Cli::parse().into_command() {
+    let parsed = Cli::try_parse().and_then(Cli::into_command);
+    let (command, registries) = match parsed {
         Ok(resolved) => resolved,
-        Err(usage) => usage.exit(),
+        Err(usage) => return refuse(&usage),
     };
     let result = match command {
         Command::Serve(switches) => command::serve::run(switches),
@@ -52,6 +53,15 @@ fn main() -> ExitCode {
         Command::Completions { shell } => command::completions::run(shell),
     };
     result.unwrap_or_else(|error| fail(&error))
+}
+
+/// Reports wrong usage. If more settings are wrong than the one that clap has found, reports all.
+fn refuse(usage: &clap::Error) -> ExitCode {
+    let settings = if usage.use_stderr() { Cli::unchecked_settings() } else { None };
+    match settings.map(|settings| config::resolve(settings, &Environment::of_process())) {
+        Some(Err(error @ ConfigError(_))) if error.0.len() > 1 => fail(&error.into()),
+        _ => usage.exit(),
+    }
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {

@@ -39,6 +39,37 @@ pub(crate) fn listen() -> anyhow::Result<impl Future<Output = Request>> {
     })
 }
 
+/// Notifies of SIGHUP, which asks for the log file to be opened again. While this exists, the
+/// signal does not end the process.
+#[derive(Debug)]
+pub(crate) struct HangUps {
+    #[cfg(unix)]
+    signal: tokio::signal::unix::Signal,
+}
+
+/// Starts to listen for SIGHUP.
+pub(crate) fn hang_ups() -> anyhow::Result<HangUps> {
+    Ok(HangUps {
+        #[cfg(unix)]
+        signal: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
+            .context("cannot listen for signals")?,
+    })
+}
+
+impl HangUps {
+    /// Completes when the signal has arrived, and never on systems without it.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn next(&mut self) {
+        #[cfg(unix)]
+        if self.signal.recv().await.is_some() {
+            return;
+        }
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Notifies of changes of the terminal's size.
 #[derive(Debug)]
 pub(crate) struct Resized {

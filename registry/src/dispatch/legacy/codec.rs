@@ -8,6 +8,7 @@ use rpyc_protocol::{FoldedName, Limits as MessageLimits};
 use crate::access::{Principal, Right};
 use crate::admission::{Budget, Load};
 use crate::dispatch::operation::Operation;
+use crate::dispatch::registration::check_path;
 use crate::dispatch::{Deferred, Dispatcher, Outcome};
 use crate::refusal::Refusal;
 use crate::store::Ticket;
@@ -45,6 +46,7 @@ impl Dispatcher {
                 return Ok(Outcome::Reply(answer));
             }
             Request::Register { names, port } => {
+                check_path(&port, true)?;
                 self.announce(now, &principal, names, &port, load)?
             }
             Request::Unregister { port } => {

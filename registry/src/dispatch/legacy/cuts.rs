@@ -92,7 +92,7 @@ impl Cuts {
         for Line { service, returned, of, count } in self.due(now) {
             match service {
                 Some(Some(service)) => warn!(
-                    ?service,
+                    service,
                     returned,
                     of,
                     count,

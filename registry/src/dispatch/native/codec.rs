@@ -30,7 +30,7 @@ impl Dispatcher {
             Ok(request) => request,
             Err(error) => {
                 self.admission.admit(now, &principal, Budget::Requests)?;
-                return self.not_understood(&principal, message, error, buffer);
+                return self.not_understood(now, &principal, message, error, buffer);
             }
         };
         let is_good = |cookie: String| self.cookies.is_good(now, asker.host, &cookie);
@@ -57,7 +57,7 @@ impl Dispatcher {
             Ok(performed) => performed,
             Err(refusal) if refusal.saves_work() => return Err(refusal),
             Err(refusal) => {
-                self.counters.count(Loss::from(&refusal));
+                self.counters.refused(now, Loss::from(&refusal), asker.host, &refusal);
                 return Ok(Outcome::Reply(self.close(&envelope, refusal.to_reply(), buffer)?));
             }
         };
@@ -101,6 +101,7 @@ impl Dispatcher {
     /// or one and itself, answer each other for ever.
     fn not_understood<'b>(
         &self,
+        now: Instant,
         principal: &Principal<'_>,
         message: &[u8],
         error: ParseError,
@@ -109,7 +110,7 @@ impl Dispatcher {
         if principal.asker.transport != Transport::Tcp && !native::asks(message) {
             return Err(Refusal::Native(error));
         }
-        self.counters.count(Loss::Malformed);
+        self.counters.refused(now, Loss::Malformed, principal.asker.host, &error);
         let room = Room::of(principal, message.len());
         let envelope = Envelope { id: None, cookie: None, room };
         let reply = Reply::error(ErrorCode::BadRequest, error.to_string());

@@ -16,8 +16,8 @@ use crate::face::Reception;
 use crate::face::reception::SOCKET_ERROR_PAUSE;
 use crate::net::UdpSocketPair;
 
-/// The most batches that are served before a sweep, and at the end: as many datagrams as the largest
-/// receive buffer holds. So incoming datagrams cannot prevent either.
+/// The most batches that are served before a sweep, and at the end: as many datagrams as the
+/// largest receive buffer holds. So incoming datagrams cannot prevent either.
 const DRAINED_BATCHES: usize = 256;
 
 /// Serves the sockets of one lane until `stop`, then sends the waiting answers for at most `grace`.

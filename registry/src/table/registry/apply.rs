@@ -9,6 +9,7 @@ use rpyc_protocol::registry::native::EventKind;
 use tracing::info;
 
 use super::Registry;
+use super::log_throttle::logged;
 use super::operator::instances;
 use super::plan::Plan;
 use crate::host::Host;
@@ -204,13 +205,13 @@ impl Registry {
             }
             let Lease { service, instance, .. } = &**lease;
             let Instance { host, port, id, native, .. } = &**instance;
-            let name = service.as_str();
+            let (name, port) = (service.as_str(), logged(port));
             match native {
                 Some(native) => {
                     let ttl = humantime::format_duration(native.ttl());
-                    info!(?name, %host, ?port, instance = id, %ttl, "{what}");
+                    info!(name, %host, port, instance = id, %ttl, "{what}");
                 }
-                None => info!(?name, %host, ?port, instance = id, "{what}"),
+                None => info!(name, %host, port, instance = id, "{what}"),
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tracing::info;
+use rpyc_protocol::registry::Port;
+use tracing::{Value, info};
 
 use crate::table::clock::Tick;
 
@@ -11,6 +12,14 @@ use crate::table::clock::Tick;
 const LINES: u64 = 100;
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// A port as a field of the log: a number, or the path as text.
+pub(super) fn logged(port: &Port) -> &dyn Value {
+    match port {
+        Port::Tcp(port) => port,
+        Port::Path(path) => path,
+    }
+}
 
 /// Logs the first changes of every second, and the number of the others.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use rpyc_protocol::registry::native::{EventKind, Target};
 use tracing::{info, warn};
 
 use super::Registry;
+use super::log_throttle::logged;
 use super::plan::Plan;
 use crate::refusal::Refusal;
 use crate::store::{Record, Ticket};
@@ -43,7 +44,8 @@ impl Registry {
         let what = if is_draining { "drained" } else { "undrained" };
         let mut plan = Plan::default();
         for instance in &changing {
-            info!(host = %instance.host, port = ?instance.port, instance = instance.id, "{what}");
+            let (host, port) = (instance.host, logged(&instance.port));
+            info!(%host, port, instance = instance.id, "{what}");
             plan.put(Some(instance), Record { is_draining, ..self.record_of(instance) });
         }
         self.carry_out(now, plan, what);
@@ -61,9 +63,10 @@ impl Registry {
             return;
         }
         let Instance { id, host, port, .. } = &**instance;
+        let port = logged(port);
         match why {
-            Some(why) => warn!(%host, ?port, instance = id, %why, "failing"),
-            None => info!(%host, ?port, instance = id, "passing again"),
+            Some(why) => warn!(%host, port, instance = id, %why, "failing"),
+            None => info!(%host, port, instance = id, "passing again"),
         }
         self.state_changed(instance);
     }

@@ -155,7 +155,7 @@ impl Registry {
                     *self.sweep.found_of.entry(service).or_default() += 1;
                     self.sweep.found.push((service, lease));
                 }
-                None => debug!(name = ?lease.service.as_str(), "an ended lease was still queued"),
+                None => debug!(name = lease.service.as_str(), "an ended lease was still queued"),
             }
         }
         false

@@ -8,8 +8,9 @@ mod register;
 mod serve;
 mod value;
 
+use clap::builder::OsStringValueParser;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use rpyc_client::Registries;
 
 pub(crate) use ask::{
@@ -205,6 +206,14 @@ code is 1 if an answer is wrong.")]
     },
 }
 
+/// The command with settings that accept any value.
+fn unchecked(command: clap::Command) -> clap::Command {
+    let settings = Switches::parser();
+    settings.get_arguments().fold(command, |command, setting| {
+        command.mut_arg(setting.get_id(), |arg| arg.value_parser(OsStringValueParser::new()))
+    })
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Shell {
     Bash,
@@ -213,6 +222,21 @@ pub(crate) enum Shell {
 }
 
 impl Cli {
+    /// Parses the command line without checking the settings of the registry, so that they can be
+    /// checked together with the file and the environment. Returns nothing if something else is
+    /// wrong, or if the command does not use them.
+    pub(crate) fn unchecked_settings() -> Option<Switches> {
+        let command = Self::command();
+        let unchecked = ["serve", "check-config"]
+            .into_iter()
+            .fold(unchecked(command), |command, name| command.mut_subcommand(name, unchecked));
+        let parsed = Self::from_arg_matches(&unchecked.try_get_matches().ok()?).ok()?;
+        match parsed.into_command().ok()?.0 {
+            Command::Serve(switches) | Command::CheckConfig(switches) => Some(switches),
+            _ => None,
+        }
+    }
+
     /// Combines the switches before and after the command's name, and returns the command to run
     /// and the registries that it sends to.
     ///

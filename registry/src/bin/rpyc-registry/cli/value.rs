@@ -20,7 +20,9 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// Parses a TCP port or, if the text contains a slash, the path of a unix socket.
 pub(crate) fn parse_port(text: &str) -> Result<Port, String> {
-    if text.contains('/') {
+    // No script must take a part of a path for another argument.
+    let is_word = text.starts_with('/') || !text.contains(char::is_whitespace);
+    if text.contains('/') && is_word && !text.contains(char::is_control) {
         return Port::path(text).map_err(|error| error.to_string());
     }
     let port = text.parse().map_err(|_not_a_number| {
@@ -150,6 +152,16 @@ display_as_written!(Failing, ListingFor, LogFormat, LogLevel, Mode, StoreKind);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_is_a_number_or_a_path_and_no_arguments() {
+        for text in ["1", "65535", "/run/x.sock", "./x.sock", "/run/a b.sock"] {
+            assert_eq!(parse_port(text).unwrap().to_string(), text);
+        }
+        for text in ["0", "65536", "x", "", "4444 -e /bin/sh", "/run/x\n/y", "a\t/b"] {
+            parse_port(text).unwrap_err();
+        }
+    }
 
     #[test]
     fn a_value_is_read_as_it_is_shown() {

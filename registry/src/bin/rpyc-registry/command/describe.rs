@@ -27,7 +27,7 @@ pub(crate) fn run(args: &DescribeArgs, registries: Option<Registries>) -> anyhow
         }
         OutputFormat::Name => {
             let instances = services.iter().flat_map(|(_, instances)| instances);
-            output::lines(instances.map(|instance| instance.endpoint.to_string()))?;
+            output::lines(output::addresses(instances.map(|instance| &instance.endpoint)))?;
         }
         OutputFormat::Table => {
             for (place, service) in services.iter().enumerate() {

@@ -1,5 +1,6 @@
 //! The verbs, one in each file.
 
+mod availability;
 pub(crate) mod bench;
 pub(crate) mod call;
 pub(crate) mod check_config;

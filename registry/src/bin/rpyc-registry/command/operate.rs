@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
 use rpyc_client::native::{Answer, Native, Target};
 use rpyc_client::{Registrar, Registries, RequestError};
 use serde_json::json;
@@ -39,9 +38,10 @@ pub(crate) fn release(
 ) -> anyhow::Result<ExitCode> {
     let name = args.name.as_ref();
     let what = name.map(|name| format!(" of {name}")).unwrap_or_default();
-    let told =
+    let outcomes =
         block_on(each(registries, &args.ask, async |native: Native| native.release(name).await))?;
-    report(&args.ask, &told, |count, registry| match count {
+    let explain = |error: &RequestError| message(error);
+    report(&args.ask, &outcomes, explain, |count, registry| match count {
         0 => format!("no overdue registration{what} is protected at {registry}"),
         _ => {
             format!("expired {}{what} at {registry}", output::plural(count, "overdue registration"))
@@ -62,14 +62,14 @@ fn operate(
     change: impl AsyncFn(&Native, Target) -> Result<Answer<u64>, RequestError>,
 ) -> anyhow::Result<ExitCode> {
     let target = &args.target;
-    let told = block_on(each(registries, &args.ask, async |native: Native| {
+    let outcomes = block_on(each(registries, &args.ask, async |native: Native| {
         change(&native, target.target()).await
-    }));
-    let told = match told {
-        Err(error) if is_unknown_target(&error) => bail!("{target} is not registered: {error:#}"),
-        told => told?,
+    }))?;
+    let explain = |error: &RequestError| match message(error) {
+        message if error.is_unknown_target() => format!("{target} is not registered: {message}"),
+        message => message,
     };
-    report(&args.ask, &told, |count, registry| match count {
+    report(&args.ask, &outcomes, explain, |count, registry| match count {
         0 => format!("{target} {} at {registry}", verb.idle),
         _ => {
             format!("{} {} ({target}) at {registry}", verb.done, output::plural(count, "instance"))
@@ -77,58 +77,74 @@ fn operate(
     })
 }
 
-fn is_unknown_target(error: &anyhow::Error) -> bool {
-    error.downcast_ref().is_some_and(RequestError::is_unknown_target)
+/// What a request to one registry, or to the first that answers of several, has led to.
+struct Outcome {
+    registries: Registries,
+    result: Result<Answer<u64>, RequestError>,
 }
 
 /// Sends the request to each registry that servers register with, because each has a separate
-/// table. At least one of them must succeed; the errors of the others go to standard error.
+/// table.
 async fn each(
     registries: Option<Registries>,
     ask: &AskArgs,
     request: impl AsyncFn(Native) -> Result<Answer<u64>, RequestError>,
-) -> anyhow::Result<Vec<Answer<u64>>> {
-    let mut done = Vec::new();
-    let mut failed = Vec::new();
-    for target in chosen(registries)?.into_targets() {
-        let registrar = Registrar::builder(target).timeout(ask.timeout).build();
-        match request(registrar.native()).await {
-            Ok(answer) => done.push(answer),
-            Err(error) => failed.push(error),
-        }
+) -> anyhow::Result<Vec<Outcome>> {
+    let mut outcomes = Vec::new();
+    for registries in chosen(registries)?.into_targets() {
+        let registrar = Registrar::builder(registries.clone()).timeout(ask.timeout).build();
+        let result = request(registrar.native()).await;
+        outcomes.push(Outcome { registries, result });
     }
-    if done.is_empty()
-        && let Some(error) = failed.pop()
-    {
-        return Err(error.into());
-    }
-    for error in failed {
-        output::problem(&advice::message(&error.into()));
-    }
-    Ok(done)
+    Ok(outcomes)
 }
 
+/// The message of an error, and whether the request may have taken effect all the same.
+fn message(error: &RequestError) -> String {
+    let message = advice::for_request(error);
+    if error.may_have_run() {
+        format!("{message}; the request was sent and may have taken effect")
+    } else {
+        message
+    }
+}
+
+/// Prints the outcomes, errors on standard error, and in JSON all in one document. Fails if one has
+/// failed, except that a registry which does not know the target is none if another does.
 fn report(
     ask: &AskArgs,
-    told: &[Answer<u64>],
+    outcomes: &[Outcome],
+    explain: impl Fn(&RequestError) -> String,
     line: impl Fn(u64, &str) -> String,
 ) -> anyhow::Result<ExitCode> {
-    match ask.output {
-        OutputFormat::Json => {
-            let one = |answer: &Answer<u64>| {
-                json!({
-                    "registry": answer.registry.to_string(),
-                    "changed": answer.value,
-                    "revision": answer.revision.map(|revision| revision.to_string()),
-                })
-            };
-            output::json(&told.iter().map(one).collect())?;
-        }
-        OutputFormat::Table | OutputFormat::Name => {
-            output::lines(
-                told.iter().map(|answer| line(answer.value, &answer.registry.to_string())),
-            )?;
+    let is_json = ask.output == OutputFormat::Json;
+    let mut documents = Vec::new();
+    for Outcome { registries, result } in outcomes {
+        match result {
+            Ok(answer) if is_json => documents.push(json!({
+                "registry": answer.registry.to_string(),
+                "changed": answer.value,
+                "revision": answer.revision.map(|revision| revision.to_string()),
+            })),
+            Ok(answer) => output::lines([line(answer.value, &answer.registry.to_string())])?,
+            Err(error) => {
+                documents.push(json!({
+                    "registry": registries.to_string(),
+                    "error": explain(error),
+                    "code": error.code(),
+                    "may_have_run": error.may_have_run(),
+                }));
+                output::problem(&explain(error));
+            }
         }
     }
-    Ok(ExitCode::SUCCESS)
+    if is_json {
+        output::json(&documents.into())?;
+    }
+    let has_succeeded = outcomes.iter().any(|outcome| outcome.result.is_ok());
+    let is_failure = |outcome: &Outcome| {
+        outcome.result.as_ref().is_err_and(|error| !has_succeeded || !error.is_unknown_target())
+    };
+    let has_failed = outcomes.iter().any(is_failure);
+    Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -8,7 +8,7 @@ use rpyc_client::{ConnectionBuilder, Dialect, Opening, Registries, ServiceName, 
 use serde_json::json;
 
 use super::target::Target;
-use super::{block_on, registrar};
+use super::{availability, block_on, registrar};
 use crate::cli::{OutputFormat, PingArgs};
 use crate::output;
 
@@ -35,7 +35,13 @@ pub(crate) fn run(args: &PingArgs, registries: Option<Registries>) -> anyhow::Re
             }
             Target::Name(name) => {
                 let registrar = registrar(registries, timeout)?;
-                for instance in registrar.resolve(&ServiceName::new(name)?).await? {
+                let name = ServiceName::new(name)?;
+                // A ping reaches the instances that clients do not get, too, such as drained ones.
+                let mut instances = availability::instances(&registrar, &name).await;
+                if instances.is_empty() {
+                    instances = registrar.resolve(&name).await?;
+                }
+                for instance in instances {
                     let builder = match instance.dialect {
                         Some(dialect) => args.speak.builder().try_first(dialect),
                         None => args.speak.builder(),
@@ -57,7 +63,7 @@ pub(crate) fn run(args: &PingArgs, registries: Option<Registries>) -> anyhow::Re
         OutputFormat::Json => output::json(&pongs.iter().map(document).collect())?,
         OutputFormat::Name => {
             let alive = pongs.iter().filter(|pong| pong.outcome.is_ok());
-            output::lines(alive.map(|pong| pong.address.clone()))?;
+            output::lines(output::words(alive.map(|pong| pong.address.clone())))?;
         }
         OutputFormat::Table => {
             let headings = ["ADDRESS", "CONNECT", "FIRST ANSWER", "ROUND TRIP", "DIALECT", "STATE"];

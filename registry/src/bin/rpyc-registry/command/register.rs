@@ -5,7 +5,7 @@ use std::process::{ExitCode, ExitStatus};
 
 use anyhow::{Context, bail};
 use rpyc_client::native::RegistryProtocol;
-use rpyc_client::{Fault, Registrar, Registries, ServiceName};
+use rpyc_client::{Acknowledgement, Fault, Registrar, Registries, ServiceName};
 use rpyc_server::announcer::{State, Status};
 use rpyc_server::{Announcer, AnnouncerBuilder};
 use tokio::process::{Child, Command};
@@ -91,10 +91,11 @@ async fn once_with(args: &RegisterArgs, target: Registries) -> anyhow::Result<Ve
         announcer(args, target).announce_once().await.into_iter().collect::<Result<_, _>>()?
     };
     let names = joined(&args.names);
-    let line = |by: rpyc_client::Acknowledgement| {
-        format!("registered {names} at {} as {}", by.registry, by.source.ip())
+    let line = |by: &Acknowledgement| {
+        let (source, lease) = (by.source.ip(), lease(args, by));
+        format!("registered {names} at {} as {source}{lease}", by.registry)
     };
-    Ok(told.into_iter().map(line).collect())
+    Ok(told.iter().map(line).collect())
 }
 
 /// Announces until `shutdown`; returns whether every registry acknowledged the deregistration.
@@ -173,7 +174,7 @@ async fn tell<T>(
                 warn_of_legacy(&one.registries, &given);
                 warned.push(one.registries.clone());
             }
-            lines.push(describe(&args.names, one));
+            lines.push(describe(args, one));
         }
         for (index, line) in lines.iter().enumerate() {
             if told.get(index) != Some(line) && !line.is_empty() {
@@ -187,16 +188,30 @@ async fn tell<T>(
     }
 }
 
-fn describe(names: &[ServiceName], status: &Status) -> String {
+/// The lease that a registry has granted, and what was asked for if that is something else.
+fn lease(args: &RegisterArgs, by: &Acknowledgement) -> String {
+    let (granted, asked) = (by.ttl, args.details.ttl.map(|ttl| ttl.0));
+    let shown = |ttl| humantime::format_duration(ttl);
+    match (granted, asked) {
+        (Some(granted), Some(asked)) if granted != asked => {
+            let (granted, asked) = (shown(granted), shown(asked));
+            format!(", with a TTL of {granted} (asked for {asked}; the registry limits it)")
+        }
+        (Some(granted), _) => format!(", with a TTL of {}", shown(granted)),
+        (None, _) => String::new(),
+    }
+}
+
+fn describe(args: &RegisterArgs, status: &Status) -> String {
     match (&status.state, &status.last) {
         (State::Acknowledged { .. }, Some(by)) => {
-            let (names, ip) = (joined(names), by.source.ip());
+            let (names, ip, lease) = (joined(&args.names), by.source.ip(), lease(args, by));
             let instance = status.instance.map(|id| format!(", instance {id}"));
             let unreachable = status.unreachable.as_ref();
             let unreachable = unreachable.map(|it| format!("; the registry cannot reach {it}"));
             let (instance, unreachable) =
                 (instance.unwrap_or_default(), unreachable.unwrap_or_default());
-            format!("registered {names} at {} as {ip}{instance}{unreachable}", by.registry)
+            format!("registered {names} at {} as {ip}{instance}{lease}{unreachable}", by.registry)
         }
         (State::Failing { reason, .. }, _) => format!("not registered, trying again: {reason}"),
         _ => String::new(),

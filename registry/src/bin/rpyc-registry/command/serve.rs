@@ -1,7 +1,8 @@
 //! `rpyc-registry` and `rpyc-registry serve`: runs the daemon.
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -16,7 +17,8 @@ use crate::cli::{
     Failing, LeaseArgs, LimitArgs, ListingFor, LogLevel, Mode, ServeArgs, StoreKind, Switches,
 };
 use crate::config::{self, Environment, Resolved};
-use crate::{logging, signals};
+use crate::logging::{self, Reopener};
+use crate::signals::{self, HangUps};
 
 /// How long requests in progress may take to finish after a termination signal.
 const GRACE: Duration = Duration::from_secs(5);
@@ -27,10 +29,20 @@ pub(crate) fn run(switches: Switches) -> anyhow::Result<ExitCode> {
     let level = args.log_level.unwrap_or(default_level);
     // RPyC uses an empty name for standard error.
     let logfile = args.logfile.as_deref().filter(|path| !path.as_os_str().is_empty());
-    logging::start(level, args.log_format, logfile)?;
+    let log = logging::start(level, args.log_format, logfile)?;
     for remark in remarks {
         warn!("{remark}");
     }
+    let ran = run_logged(args, log.reopener());
+    if let Err(error) = &ran {
+        log.fail(error);
+    }
+    log.finish();
+    Ok(ran.unwrap_or(ExitCode::FAILURE))
+}
+
+/// Runs the daemon; an error goes to the log.
+fn run_logged(args: ServeArgs, reopener: Reopener) -> anyhow::Result<ExitCode> {
     let claim = match args.store {
         StoreKind::Memory => None,
         StoreKind::File => {
@@ -41,7 +53,8 @@ pub(crate) fn run(switches: Switches) -> anyhow::Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the threads of the registry")?;
-    runtime.block_on(serve(setup(args), claim))
+    let is_quiet = args.quiet;
+    runtime.block_on(serve(setup(args), claim, is_quiet, reopener))
 }
 
 /// Adds advice in terms of this command line to an error.
@@ -63,9 +76,14 @@ fn advised(error: StoreError, mode: Mode) -> anyhow::Error {
     anyhow::anyhow!("{error}; {advice}")
 }
 
-async fn serve(config: Config, claim: Option<Claim>) -> anyhow::Result<ExitCode> {
+async fn serve(
+    config: Config,
+    claim: Option<Claim>,
+    is_quiet: bool,
+    reopener: Reopener,
+) -> anyhow::Result<ExitCode> {
     // Listen for signals before printing the addresses: a reader of them may send a signal at once.
-    let shutdown = signals::listen()?;
+    let (shutdown, hang_ups) = (signals::listen()?, signals::hang_ups()?);
     let server = match claim {
         None => Server::bind(&config)?,
         Some(claim) => Server::with_opening(&config, claim.open())?,
@@ -74,13 +92,19 @@ async fn serve(config: Config, claim: Option<Claim>) -> anyhow::Result<ExitCode>
     for listener in &listeners {
         info!(%listener, "listening");
     }
-    let ready = server.ready();
-    tokio::spawn(async move {
-        ready.await;
-        tell(&listeners);
-    });
+    if !is_quiet {
+        let ready = server.ready();
+        tokio::spawn(async move {
+            ready.await;
+            // Standard output may be a pipe that nobody reads, so no thread of the registry waits.
+            thread::spawn(move || tell(&listeners));
+        });
+    }
     let shutdown = async {
-        let _ = shutdown.await;
+        tokio::select! {
+            _ = shutdown => {}
+            () = terminal_closed(hang_ups, reopener) => {}
+        }
     };
     if !server.serve(shutdown, GRACE).await? {
         warn!(grace = %humantime::format_duration(GRACE), "some requests were not finished, or some changes not stored, in time");
@@ -88,9 +112,22 @@ async fn serve(config: Config, claim: Option<Claim>) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
+/// Reopens the log file at each SIGHUP. Completes if the signal comes because the terminal of the
+/// program has closed.
+async fn terminal_closed(mut hang_ups: HangUps, reopener: Reopener) {
+    let had_terminal = io::stderr().is_terminal();
+    loop {
+        hang_ups.next().await;
+        if had_terminal && !io::stderr().is_terminal() {
+            return;
+        }
+        reopener.reopen();
+    }
+}
+
 /// Prints the addresses of the listeners on standard output.
 fn tell(listeners: &[Listener]) {
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = io::stdout().lock();
     for listener in listeners {
         // Standard output may be closed, which is harmless.
         let _ = writeln!(stdout, "rpyc-registry listening on {listener}");

@@ -26,6 +26,9 @@ pub(crate) fn run(args: &StatusArgs, registries: Option<Registries>) -> anyhow::
                 continue;
             }
         };
+        if answer.value.store_failure.is_some() {
+            exit = ExitCode::FAILURE;
+        }
         match args.ask.output {
             OutputFormat::Json => documents.push(document(&answer)),
             OutputFormat::Name => output::lines([answer.registry.to_string()])?,
@@ -128,10 +131,48 @@ fn lines(answer: &Answer<Status>) -> Vec<(Style, String)> {
     let losses: Vec<_> = status.counters.iter().filter(is_loss).collect();
     if losses.is_empty() {
         tell(plain, "not served", "nothing".to_owned());
+    } else {
+        let log = "the log of the registry has samples, with source and reason";
+        tell(plain, "not served", log.to_owned());
     }
-    for (place, (kind, count)) in losses.into_iter().enumerate() {
-        let what = if place == 0 { "not served" } else { "" };
-        tell(plain, what, format!("{count} {}", kind.replace('_', " ")));
+    for (kind, count) in losses {
+        tell(plain, "", format!("{count} {kind}{}", meaning(kind)));
     }
     lines
+}
+
+/// What the counter of a kind of loss counts; empty for a kind of a later version.
+fn meaning(kind: &str) -> &'static str {
+    match kind {
+        "malformed" => ": messages that are not valid requests",
+        "too-long" => ": messages longer than any request",
+        "limit-reached" => ": registrations beyond a limit (--max-instances and others)",
+        "rate-limited" => ": requests of machines that sent too many (--max-rate)",
+        "not-for-us" => ": datagrams to addresses that the registry does not serve (--host)",
+        "refused" => ": requests that are not allowed, or that name what does not exist",
+        "not-ready" => ": requests before the store was read",
+        "not-sent" => ": answers that the system did not send",
+        "not-queued" => ": answers that waited in vain for the store",
+        "deadline" => ": TCP clients that sent or read too slowly",
+        "displaced" => ": idle TCP connections closed to make room (--max-connections)",
+        "broken" => ": TCP connections that broke",
+        "socket" => ": errors of listening sockets",
+        "overloaded" => ": requests shed under overload",
+        "dropped-by-system" => ": datagrams that the system dropped, because its buffer was full",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rpyc_registry::Loss;
+
+    use super::*;
+
+    #[test]
+    fn every_counter_is_explained() {
+        for loss in Loss::ALL {
+            assert!(meaning(loss.as_str()).len() > 10, "{loss:?}");
+        }
+    }
 }

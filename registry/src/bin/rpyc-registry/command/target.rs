@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rpyc_client::{Connection, Registrar, Registries, ServiceName};
 
-use super::registrar;
+use super::{availability, registrar};
 use crate::cli::SpeakArgs;
 
 /// A server as written on the command line: a name, `HOST:PORT`, or the path of a unix socket. The
@@ -51,7 +51,13 @@ impl Target {
             Self::Name(name) => {
                 let (registrar, name): (Registrar, _) =
                     (registrar(registries, timeout)?, ServiceName::new(name)?);
-                builder.connect_through(&registrar, &name).await?
+                match builder.connect_through(&registrar, &name).await {
+                    Err(error) if error.is_unknown_name() => {
+                        let error = error.into();
+                        return Err(availability::explained(error, &registrar, &name).await);
+                    }
+                    connected => connected?,
+                }
             }
         })
     }

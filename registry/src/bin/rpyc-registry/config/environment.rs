@@ -55,7 +55,7 @@ impl Environment {
                 }
                 _ => vec![value],
             };
-            settings.push((key.to_owned(), Written { values, origin: Origin::Environment(name) }));
+            settings.push((key.to_owned(), Written::new(values, Origin::Environment(name))));
         }
         let is_others = |name: &str| {
             self.0.contains_key(KUBERNETES)

@@ -10,45 +10,117 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::{Origin, Written};
+use super::{Fault, Origin, Written, is_key};
 
-/// Reads the settings in a file.
-///
-/// # Errors
-/// A message that names the file and, if known, the line.
-pub(super) fn read(path: &Path) -> Result<Vec<(String, Written)>, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("cannot read the configuration {}: {error}", path.display()))?;
-    parse(path, &text)
+/// The contents of a file.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) settings: Vec<(String, Written)>,
+    /// Settings in sections, which have no effect. They are checked all the same.
+    pub(super) misplaced: Vec<(String, Written)>,
+    pub(super) faults: Vec<Fault>,
 }
 
-fn parse(path: &Path, text: &str) -> Result<Vec<(String, Written)>, String> {
-    let table = DeTable::parse(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| line_of(text, span.start));
-        format!("{}:{line}: invalid TOML: {}", path.display(), error.message())
-    })?;
-    let mut entries: Vec<_> = table.into_inner().into_iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
-    let mut settings = Vec::<(String, Written)>::new();
-    for (key, value) in entries {
-        let line = line_of(text, key.span().start);
-        let place = format!("{}:{line}", path.display());
-        let key = key.into_inner().replace('_', "-");
-        let several = matches!(value.get_ref(), DeValue::Array(_));
-        let values = if several { elements(value) } else { vec![value] };
-        let values = values.into_iter().map(|value| {
-            let line = line_of(text, value.span().start);
-            let value = one(&key, value).map_err(|why| format!("{}:{line}: {why}", path.display()));
-            value.map(Into::into)
-        });
-        let values = values.collect::<Result<Vec<_>, String>>()?;
-        let origin = Origin::File(path.to_owned(), line);
-        if let Some((_, other)) = settings.iter().find(|(other, _)| *other == key) {
-            return Err(format!("{place}: {key:?} is already set in {}", other.origin));
+/// Reads the settings in a file, as far as it is valid.
+pub(super) fn read(path: &Path) -> Contents {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Reader { path, text: &text, contents: Contents::default() }.read(),
+        Err(error) => {
+            let fault = format!("cannot read the configuration {}: {error}", path.display());
+            Contents { faults: vec![Fault::new(fault)], ..Contents::default() }
         }
-        settings.push((key, Written { values, origin }));
     }
-    Ok(settings)
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    text: &'a str,
+    contents: Contents,
+}
+
+impl Reader<'_> {
+    fn read(mut self) -> Contents {
+        let (table, faults) = DeTable::parse_recoverable(self.text);
+        for fault in faults {
+            let line = self.line_of(fault.span().map_or(0, |span| span.start));
+            self.fault(line, format_args!("invalid TOML: {}", fault.message()));
+        }
+        self.table(table.into_inner(), true);
+        self.contents
+    }
+
+    /// Reads the settings of a table, in the order of the file.
+    fn table(&mut self, table: DeTable<'_>, is_top: bool) {
+        let mut entries: Vec<_> = table.into_iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        for (key, value) in entries {
+            let line = self.line_of(key.span().start);
+            if self.contents.faults.iter().any(|fault| fault.line == line) {
+                // A line that is not TOML has no reliable setting.
+                continue;
+            }
+            let key = key.into_inner().replace('_', "-");
+            let is_known = is_key(&key);
+            match value.get_ref() {
+                DeValue::Table(_) if !is_known => {
+                    self.fault(
+                        line,
+                        format_args!(
+                            "unknown section [{key}]: write settings at the top of the file, \
+                             outside of sections"
+                        ),
+                    );
+                    if let DeValue::Table(section) = value.into_inner() {
+                        self.table(section, false);
+                    }
+                }
+                _ if is_top || is_known => self.setting(key, value, line, is_top),
+                _ => {}
+            }
+        }
+    }
+
+    fn setting(&mut self, key: String, value: Spanned<DeValue<'_>>, line: usize, is_top: bool) {
+        let origin = self.origin(line);
+        let set = &self.contents.settings;
+        if let Some((_, other)) = set.iter().find(|(other, _)| is_top && *other == key) {
+            let other = other.origin.clone();
+            return self.fault(line, format_args!("{key:?} is already set in {other}"));
+        }
+        let values = match value.get_ref() {
+            // Whoever accepts the settings reports an unknown key, whatever its value is.
+            _ if !is_key(&key) => Vec::new(),
+            DeValue::Array(_) => elements(value),
+            _ => vec![value],
+        };
+        let mut written = Vec::new();
+        for value in values {
+            let start = value.span().start;
+            match one(&key, value) {
+                Ok(text) => written.push((text.into(), self.origin(self.line_of(start)))),
+                Err((offset, why)) => {
+                    let line = self.line_of(offset.unwrap_or(start));
+                    self.fault(line, format_args!("{why}"));
+                }
+            }
+        }
+        let written = Written { values: written, origin };
+        let contents = &mut self.contents;
+        if is_top { &mut contents.settings } else { &mut contents.misplaced }.push((key, written));
+    }
+
+    fn fault(&mut self, line: usize, what: std::fmt::Arguments<'_>) {
+        let text = format!("{}:{line}: {what}", self.path.display());
+        self.contents.faults.push(Fault { line, text });
+    }
+
+    fn origin(&self, line: usize) -> Origin {
+        Origin::File(self.path.to_owned(), line)
+    }
+
+    fn line_of(&self, offset: usize) -> usize {
+        self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+    }
 }
 
 fn elements(value: Spanned<DeValue<'_>>) -> Vec<Spanned<DeValue<'_>>> {
@@ -58,8 +130,8 @@ fn elements(value: Spanned<DeValue<'_>>) -> Vec<Spanned<DeValue<'_>>> {
     }
 }
 
-/// Converts a value to the text that its switch accepts.
-fn one(key: &str, value: Spanned<DeValue<'_>>) -> Result<String, String> {
+/// Converts a value to the text that its switch accepts. An error may have the place of the fault.
+fn one(key: &str, value: Spanned<DeValue<'_>>) -> Result<String, (Option<usize>, String)> {
     match value.get_ref() {
         DeValue::String(text) => Ok(text.clone().into_owned()),
         DeValue::Integer(number) => Ok(number.to_string()),
@@ -68,17 +140,16 @@ fn one(key: &str, value: Spanned<DeValue<'_>>) -> Result<String, String> {
         DeValue::Table(_) if key == "address-rule" => rule::<AddressRule>(value),
         DeValue::Table(_) if key == "probe" => rule::<ProbeRule>(value),
         DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
-            Err(format!("{key:?} takes a plain value"))
+            Err((None, format!("{key:?} takes a plain value")))
         }
     }
 }
 
 /// Converts a rule from a table.
-fn rule<R: DeserializeOwned + Display>(value: Spanned<DeValue<'_>>) -> Result<String, String> {
+fn rule<R: DeserializeOwned + Display>(
+    value: Spanned<DeValue<'_>>,
+) -> Result<String, (Option<usize>, String)> {
     let rule = R::deserialize(ValueDeserializer::from(value));
-    rule.map(|rule| rule.to_string()).map_err(|error| error.message().to_owned())
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+    rule.map(|rule| rule.to_string())
+        .map_err(|error| (error.span().map(|span| span.start), error.message().to_owned()))
 }

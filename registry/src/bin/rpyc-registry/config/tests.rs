@@ -121,17 +121,21 @@ fn each_invalid_setting_is_reported_with_its_line() {
          FILE:5: unknown key \"nonsense\"; the keys are the long switches of `rpyc-registry --help`"
     );
     let cases = [
-        ("\n[table]\nx = 1\n", "FILE:2: \"table\" takes a plain value"),
+        ("\n[table]\nx = 1\n", "FILE:2: unknown section [table]: write settings at the top"),
+        ("[host]\nx = 1\n", "FILE:1: \"host\" takes a plain value"),
+        ("since = 2020-01-01\n", "FILE:1: unknown key \"since\""),
+        ("port = 1\n\nhost = [\n  '::1',\n  'x',\n]\n", "FILE:5: invalid value 'x'"),
         ("a b\n", "FILE:1: invalid TOML"),
         ("port = 1\nport = 2\n", "FILE:2: invalid TOML"),
         ("max_rate = 1\nmax-rate = 2\n", "FILE:2: \"max-rate\" is already set in FILE:1"),
         ("[[host]]\nfrom = 'a'\n", "FILE:1: \"host\" takes a plain value"),
-        ("[[probe]]\nkind = 'tcp'\n[[probe]]\nkindd = 'tcp'\n", "FILE:3: unknown field `kindd`"),
+        ("[[probe]]\nkind = 'tcp'\n[[probe]]\nkindd = 'tcp'\n", "FILE:4: unknown field `kindd`"),
         ("[[address_rule]]\nfrom = '10.0.0.0/8'\n", "FILE:1: missing field `to`"),
         ("address_rule = [{from = '10.0.0.0/8', to = '::1'}]\n", "FILE:1: "),
         ("port = [1, 2]\n", "FILE:1: "),
         ("config = 'x'\n", "FILE:1: unknown key"),
         ("help = true\n", "FILE:1: unknown key"),
+        ("x = []\n", "FILE:1: unknown key"),
         ("port = 99999\n", "FILE:1: invalid value '99999'"),
         ("ipv6 = 'maybe'\n", "FILE:1: invalid value 'maybe'"),
         (
@@ -143,7 +147,7 @@ fn each_invalid_setting_is_reported_with_its_line() {
     for (text, expected) in cases {
         let errors = errors(text);
         assert!(errors.starts_with(expected), "{text:?}: {errors}");
-        assert_eq!(errors.lines().count(), 1, "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{text:?}: {errors}");
     }
     let nowhere = Switches { config: Some("/nonexistent/file".into()), ..Switches::default() };
     let error = resolve(nowhere, &Environment::default()).unwrap_err().to_string();

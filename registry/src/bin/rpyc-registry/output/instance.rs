@@ -10,6 +10,35 @@ use serde_json::{Value, json};
 
 use super::{Column, duration};
 
+/// The addresses as lines for scripts. An address that a shell would split, or that holds
+/// characters with a meaning to it, is left out, and standard error says so.
+pub(crate) fn addresses<'a>(
+    endpoints: impl IntoIterator<Item = &'a Endpoint>,
+) -> impl Iterator<Item = String> {
+    words(endpoints.into_iter().map(ToString::to_string))
+}
+
+/// As [`addresses`], of addresses as text.
+pub(crate) fn words(addresses: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let (words, others): (Vec<_>, Vec<_>) = addresses.partition(|address| is_word(address));
+    if !others.is_empty() {
+        let count = u64::try_from(others.len()).unwrap_or(u64::MAX);
+        let count = plural(count, "address");
+        super::problem(&format!(
+            "left out {count} with characters that a shell interprets: {}; -o json has them",
+            others.join(", ")
+        ));
+    }
+    words.into_iter()
+}
+
+/// Whether a shell takes a text for one word, and for nothing else.
+fn is_word(text: &str) -> bool {
+    let is_plain =
+        |character: char| character.is_alphanumeric() || "/._-+:,@%=[]".contains(character);
+    text.chars().all(is_plain)
+}
+
 /// The columns of [`row`].
 pub(crate) const INSTANCE_COLUMNS: [Column; 11] = [
     Column::cut("NAME"),
@@ -86,7 +115,12 @@ pub(crate) fn states<'a>(instances: impl IntoIterator<Item = &'a Instance>) -> S
 
 /// A number with its noun.
 pub(crate) fn plural(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+    let ending = match what.ends_with('s') {
+        _ if count == 1 => "",
+        true => "es",
+        false => "s",
+    };
+    format!("{count} {what}{ending}")
 }
 
 /// Converts an instance to JSON, with `null` for values that the registry does not report.

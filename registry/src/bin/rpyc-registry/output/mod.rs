@@ -3,6 +3,8 @@
 mod instance;
 mod table;
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use anstyle::Style;
 use serde_json::Value;
 
 pub(crate) use instance::{
-    INSTANCE_COLUMNS, as_json, name, plural, row, state, state_style, states,
+    INSTANCE_COLUMNS, addresses, as_json, name, plural, row, state, state_style, states, words,
 };
 pub(crate) use table::{Column, Table};
 
@@ -36,8 +38,26 @@ pub(crate) fn problem(text: &str) {
 /// Prints one JSON document.
 pub(crate) fn json(document: &Value) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{document:#}")?;
+    writeln!(out, "{}", json_text(&format!("{document:#}")))?;
     out.flush()
+}
+
+/// Escapes the characters of a JSON text that JSON allows in strings and terminals interpret.
+pub(crate) fn json_text(text: &str) -> Cow<'_, str> {
+    let is_escaped = |character: char| character != '\n' && is_active(character);
+    if !text.contains(is_escaped) {
+        return text.into();
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_escaped(character) {
+            // Writing to a string does not fail. These characters have four digits at most.
+            let _ = write!(escaped, "\\u{:04x}", u32::from(character));
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped.into()
 }
 
 /// Prints columns with headings.
@@ -91,6 +111,14 @@ mod tests {
         assert_eq!(printable("STRASSE-日本"), "STRASSE-日本");
         assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
         assert_eq!(printable("a\x1b[2Jb\nc\u{9b}d"), "a\\u{1b}[2Jb\\nc\\u{9b}d");
+    }
+
+    #[test]
+    fn a_json_text_keeps_its_meaning_without_control_characters() {
+        let document = serde_json::json!({ "why": "a\n\u{9b}2J\u{202e}\u{7f}b" });
+        let escaped = json_text(&format!("{document:#}")).into_owned();
+        assert_eq!(escaped, "{\n  \"why\": \"a\\n\\u009b2J\\u202e\\u007fb\"\n}");
+        assert_eq!(serde_json::from_str::<Value>(&escaped).unwrap(), document);
     }
 
     #[test]

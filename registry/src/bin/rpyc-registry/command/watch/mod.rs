@@ -80,7 +80,7 @@ async fn lines(mut received: mpsc::Receiver<Update>) -> anyhow::Result<()> {
             }
         };
         let mut out = io::stdout().lock();
-        writeln!(out, "{line}")?;
+        writeln!(out, "{}", output::json_text(&line.to_string()))?;
         out.flush()?;
     }
     Ok(())
