@@ -138,7 +138,7 @@ fn a_shell_is_the_prompt_of_the_other_machine() {
     }
 }
 
-/// Runs a command with standard output and error on a terminal, feeds its standard input, and prints
+/// Runs a command with standard output and error on a terminal, and feeds its standard input. Prints
 /// what the terminal gets.
 const ON_A_TERMINAL: &str = r"
 import json, os, pty, subprocess, sys

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::route::Route;
 use super::super::{Registrar, page, tcp};
+use crate::random::request_id;
 
 use crate::{Attempt, Attempts, Fault, Instance, RegistryAddr, RequestError, Transport};
 
@@ -26,6 +27,8 @@ pub struct Watch {
     responder: SocketAddr,
     local: SocketAddr,
     stream: TcpStream,
+    /// The number of the request, which every line repeats.
+    id: u64,
     buffer: Vec<u8>,
     /// How much of the buffer has been looked at for the end of a line.
     seen: usize,
@@ -90,9 +93,10 @@ pub(super) async fn begin(
         let attempt = Attempt { registry, responder: Some(to), fault };
         RequestError::new(Attempts::new(vec![attempt], started.elapsed()))
     };
+    let id = request_id();
     let opening = async {
         let mut stream = tcp::connect(&route).await?;
-        let mut line = Request::new(operation).to_bytes();
+        let mut line = Request::new(operation).with_id(id).to_bytes();
         line.push(b'\n');
         stream.write_all(&line).await.map_err(tcp::fault)?;
         let local = stream.local_addr().map_err(tcp::fault)?;
@@ -105,6 +109,7 @@ pub(super) async fn begin(
         responder: to,
         local,
         stream,
+        id,
         buffer: Vec::new(),
         seen: 0,
         first: None,
@@ -181,9 +186,14 @@ impl Watch {
         Some(std::mem::replace(&mut self.buffer, rest))
     }
 
-    /// The change in a line; `None` for a kind that this version does not know.
+    /// The change in a line; `None` for a kind that this version does not know, and for what answers
+    /// another request.
     fn read(&self, line: &[u8]) -> Result<Option<Change>, Fault> {
-        let reply: Reply = page::read_reply(line)?;
+        let reply = Reply::parse(line).map_err(Fault::UndecodableNative)?;
+        if reply.id.is_some_and(|id| id != self.id) {
+            return Ok(None);
+        }
+        let reply = page::accepted(reply)?;
         let (Some(event), Some(revision)) = (reply.event, reply.revision) else {
             return Err(page::not_a_reply());
         };
