@@ -138,8 +138,8 @@ fn a_shell_is_the_prompt_of_the_other_machine() {
     }
 }
 
-/// Runs a command with standard output and error on a terminal, and feeds its standard input. Prints
-/// what the terminal gets.
+/// Runs a command with standard output and error on a terminal, and feeds its standard input.
+/// Prints what the terminal gets.
 const ON_A_TERMINAL: &str = r"
 import json, os, pty, subprocess, sys
 terminal, there = pty.openpty()

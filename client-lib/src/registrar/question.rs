@@ -65,9 +65,10 @@ impl Question<()> {
 }
 
 impl<A> Question<A> {
-    /// Whether a datagram may be an answer to the first `sent` of the requests. A native one repeats
-    /// the number of the request, which a host that has not seen the request cannot guess. One in
-    /// RPyC's encoding comes only when a request in that encoding was sent.
+    /// Whether a datagram may be an answer to the first `sent` of the requests.
+    ///
+    /// A native one repeats the number of the request, which hosts that have not seen the request
+    /// cannot guess. One in RPyC's encoding comes only after a request in that encoding.
     pub(super) fn may_be_answered_by(&self, bytes: &[u8], sent: usize) -> bool {
         let is_native = |bytes: &[u8]| bytes.first().is_some_and(|&first| native::is_native(first));
         if is_native(bytes) {

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rpyc_protocol::registry::native::{Event, EventKind, Operation, Reply, Request, Revision};
+use rpyc_protocol::registry::native::{
+    CURRENT_INTERVAL, Event, EventKind, Operation, Reply, Request, Revision,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -14,8 +16,12 @@ use crate::random::request_id;
 
 use crate::{Attempt, Attempts, Fault, Instance, RegistryAddr, RequestError, Transport};
 
-/// How long a registry may be silent. Ours speaks every 15 s, whether anything has happened or not.
-const SILENCE: Duration = Duration::from_secs(45);
+/// How long a registry may be silent. It sends `current` if nothing else has happened, and one of
+/// these may be late.
+const SILENCE: Duration = CURRENT_INTERVAL.saturating_mul(2).saturating_add(MARGIN);
+
+/// How late the second may be.
+const MARGIN: Duration = Duration::from_secs(3);
 
 /// The longest line. The registry's own bounds on an instance keep it far below.
 const MAX_LINE: usize = 64 << 10;
@@ -131,8 +137,9 @@ impl Watch {
     /// The next change.
     ///
     /// # Errors
-    /// [`WatchError`] if the registry closes the connection, is silent for 45 s, or sends an
-    /// invalid message. The watch is over then.
+    /// [`WatchError`] if the registry closes the connection, is silent for 33 s (twice
+    /// [`CURRENT_INTERVAL`](rpyc_protocol::registry::native::CURRENT_INTERVAL) and 3 s), or sends
+    /// an invalid message. The watch is over then.
     ///
     /// # Cancel safety
     /// Cancel safe: received changes are kept.
@@ -186,8 +193,8 @@ impl Watch {
         Some(std::mem::replace(&mut self.buffer, rest))
     }
 
-    /// The change in a line; `None` for a kind that this version does not know, and for what answers
-    /// another request.
+    /// The change in a line; `None` for a kind that this version does not know, and for an answer
+    /// to another request.
     fn read(&self, line: &[u8]) -> Result<Option<Change>, Fault> {
         let reply = Reply::parse(line).map_err(Fault::UndecodableNative)?;
         if reply.id.is_some_and(|id| id != self.id) {
