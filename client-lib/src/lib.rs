@@ -95,6 +95,7 @@ pub mod native;
 mod net;
 mod parcel;
 pub mod pickle;
+mod random;
 mod reconnect;
 mod registrar;
 mod remote;

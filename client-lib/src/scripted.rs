@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use rpyc_protocol::registry::native;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
@@ -34,7 +35,7 @@ impl Scripted {
                 let request = &buffer[..len];
                 let _ = seen.send((request.to_vec(), from));
                 for answer in script(request) {
-                    let _ = socket.send_to(&answer, from).await;
+                    let _ = socket.send_to(&numbered(request, answer), from).await;
                 }
             }
         });
@@ -70,6 +71,7 @@ impl Scripted {
                     None => kept.push(stream),
                     Some(pieces) => {
                         for piece in pieces {
+                            let piece = numbered(request, piece);
                             stream.write_all(&piece).await.unwrap();
                             tokio::task::yield_now().await;
                         }
@@ -98,6 +100,18 @@ impl Scripted {
 impl Drop for Scripted {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// A native answer with the number of the request, unless it has one.
+fn numbered(request: &[u8], answer: Vec<u8>) -> Vec<u8> {
+    let id = native::Request::parse(request).ok().and_then(|request| request.id);
+    match (id, native::Reply::parse(&answer)) {
+        (Some(id), Ok(mut reply)) if reply.id.is_none() => {
+            reply.id = Some(id);
+            [&reply.to_bytes()[..], b"\n"].concat()
+        }
+        _ => answer,
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod broadcast;
+mod crowds;
 mod leases;
 mod limits;
 mod listing;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rpyc_client::native::Target;
 use rpyc_client::resolver::{EventKind, Freshness};
-use rpyc_client::{Registries, Resolver, Transport};
+use rpyc_client::{Registrar, Registries, Resolved, Resolver, Transport};
 use rpyc_tests::{Daemon, PATIENCE, Scratch};
 
 use super::{Quick, is_stale, is_watched, shown, until};
@@ -51,6 +51,45 @@ async fn servers_are_found_while_the_registry_is_gone_and_while_it_has_forgotten
     for expected in [EventKind::Stale, EventKind::Recovered, EventKind::HeldBack { instances: 2 }] {
         assert!(events.contains(&expected), "{events:?}");
     }
+}
+
+/// A stopped process keeps its connections open and says nothing, like a partition.
+#[tokio::test]
+async fn a_watched_registry_that_falls_silent_is_noticed_and_another_is_asked() {
+    /// Twice the interval of its signs of life, and as long as it takes to ask again.
+    const NOTICED: Duration = Duration::from_secs(33 + 4);
+
+    let (silent, other) = (Daemon::start(&[]), Daemon::start(&[]));
+    let [first, second] = [&silent, &other].map(|daemon| at(Transport::Udp, daemon.port()));
+    for registry in [&first, &second] {
+        let native = Registrar::new(registry.clone().into()).native();
+        native.register(registration(1)).await.unwrap();
+    }
+    let stale = Arc::new(Mutex::new(0));
+    let hook = stale.clone();
+    let resolver = Resolver::builder(first.clone())
+        .quick()
+        .on_event(move |event| *hook.lock().unwrap() += usize::from(event.kind == EventKind::Stale))
+        .build();
+    let registries = Registries::any_of([first.clone(), second.clone()]);
+    let with_other = Resolver::builder(registries).quick().build();
+    let mut alone = resolver.follow("payroll").await.unwrap();
+    let mut both = with_other.follow("payroll").await.unwrap();
+    until(&mut alone, "a watch", is_watched).await;
+    let watched = until(&mut both, "a watch", is_watched).await;
+    assert_eq!(watched.registry, Some(first));
+
+    silent.pause();
+    let noticed = async {
+        let stale = alone.wait_for(is_stale).await.unwrap().clone();
+        assert_eq!(shown(&stale), ["1"], "and still usable");
+        let moved = |it: &Arc<Resolved>| is_watched(it) && it.registry.as_ref() == Some(&second);
+        assert_eq!(shown(&both.wait_for(moved).await.unwrap()), ["1"]);
+    };
+    tokio::time::timeout(NOTICED, noticed).await.unwrap();
+    silent.resume();
+    until(&mut alone, "the registry again", is_watched).await;
+    assert_eq!(*stale.lock().unwrap(), 1);
 }
 
 #[tokio::test]
@@ -125,7 +164,7 @@ async fn a_daemon_that_is_killed_is_not_missed() {
     let mut daemon = Daemon::start(&[]);
     let place = daemon.port();
     let registry = at(Transport::Udp, place);
-    let native = rpyc_client::Registrar::new(registry.clone().into()).native();
+    let native = Registrar::new(registry.clone().into()).native();
     native.register(registration(port)).await.unwrap();
     let resolver = Resolver::builder(registry).quick().build();
     let mut following = resolver.follow("payroll").await.unwrap();
@@ -153,7 +192,7 @@ async fn a_daemon_with_a_file_is_taken_up_where_it_was_killed() {
     let daemon = Daemon::start(&arguments);
     let place = daemon.port();
     let registry = at(Transport::Udp, place);
-    let native = rpyc_client::Registrar::new(registry.clone().into()).native();
+    let native = Registrar::new(registry.clone().into()).native();
     let lease = native.register(registration(1)).await.unwrap().value.lease;
     let resolver = Resolver::builder(registry).quick().build();
     let mut following = resolver.follow("payroll").await.unwrap();

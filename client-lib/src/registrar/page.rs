@@ -7,6 +7,7 @@ use rpyc_protocol::registry::reply::Endpoint;
 
 use super::native::RegistryProtocol;
 use super::question::{Question, Reading, encode, read_endpoints, read_names};
+use crate::random::request_id;
 use crate::{Fault, Transport};
 
 /// An answer in whichever of the two encodings the registry speaks.
@@ -21,18 +22,18 @@ pub(super) enum EitherReply<L> {
 impl Question<EitherReply<Vec<String>>> {
     /// All servers, or those on `host`.
     pub(super) fn services(host: Option<&str>) -> Self {
-        let operation = Operation::list(host);
-        let requests = vec![encode_native(operation), encode(&Request::List { host })];
-        Self { requests, read: |bytes| read_page(bytes, read_names) }
+        let (request, id) = encode_native(Operation::list(host));
+        let requests = vec![request, encode(&Request::List { host })];
+        Self { requests, id: Some(id), read: |bytes| read_page(bytes, read_names) }
     }
 }
 
 impl Question<EitherReply<Vec<Endpoint>>> {
     /// The servers of `name`, with their ages.
     pub(super) fn resolve(name: &str) -> Self {
-        let operation = Operation::resolve(name);
-        let requests = vec![encode_native(operation), encode(&Request::Query { name })];
-        Self { requests, read: |bytes| read_page(bytes, read_endpoints) }
+        let (request, id) = encode_native(Operation::resolve(name));
+        let requests = vec![request, encode(&Request::Query { name })];
+        Self { requests, id: Some(id), read: |bytes| read_page(bytes, read_endpoints) }
     }
 }
 
@@ -40,7 +41,8 @@ impl Question<RegistryProtocol> {
     /// Which of the two protocols is there?
     pub(super) fn protocol() -> Self {
         let legacy = encode(&Request::Query { name: "RPYC" });
-        Self { requests: vec![encode_native(Operation::Ping), legacy], read: read_protocol }
+        let (request, id) = encode_native(Operation::Ping);
+        Self { requests: vec![request, legacy], id: Some(id), read: read_protocol }
     }
 }
 
@@ -60,7 +62,8 @@ fn read_protocol(bytes: &[u8]) -> Reading<RegistryProtocol> {
 impl Question<native::Reply> {
     /// What only the native face answers.
     pub(super) fn native(operation: Operation) -> Self {
-        Self { requests: vec![encode_native(operation)], read: read_native }
+        let (request, id) = encode_native(operation);
+        Self { requests: vec![request], id: Some(id), read: read_native }
     }
 
     /// What comes after the place `after` in the answer to `operation`?
@@ -104,7 +107,12 @@ fn read_native(bytes: &[u8]) -> Reading<native::Reply> {
 
 /// Reads a native answer that is not an error.
 pub(super) fn read_reply(bytes: &[u8]) -> Result<native::Reply, Fault> {
-    match native::Reply::parse(bytes).map_err(Fault::UndecodableNative)? {
+    accepted(native::Reply::parse(bytes).map_err(Fault::UndecodableNative)?)
+}
+
+/// An answer, unless it is an error.
+pub(super) fn accepted(reply: native::Reply) -> Result<native::Reply, Fault> {
+    match reply {
         native::Reply { error: Some(error), .. } => Err(match error.code {
             ErrorCode::ListingForbidden => Fault::ListingForbidden,
             // It may hold any characters, and appears in the middle of a sentence.
@@ -157,10 +165,12 @@ const MAX_MESSAGE: usize = 200;
 /// as a datagram may hold.
 const REQUEST_BYTES: usize = native::MAX_DATAGRAM.div_ceil(native::MAX_AMPLIFICATION);
 
-fn encode_native(operation: Operation) -> Vec<u8> {
-    let mut line = native::Request::new(operation).to_bytes();
+/// A request and its number.
+fn encode_native(operation: Operation) -> (Vec<u8>, u64) {
+    let id = request_id();
+    let mut line = native::Request::new(operation).with_id(id).to_bytes();
     // White space after a value means nothing in JSON.
     line.resize(line.len().max(REQUEST_BYTES - 1), b' ');
     line.push(b'\n');
-    line
+    (line, id)
 }

@@ -2,7 +2,7 @@
 
 use rpyc_protocol::brine::DecodeError;
 use rpyc_protocol::registry::reply::{self, Endpoint};
-use rpyc_protocol::registry::{Names, Port, Request};
+use rpyc_protocol::registry::{Names, Port, Request, native};
 use rpyc_protocol::{Limits, ServiceName};
 
 use crate::Fault;
@@ -12,6 +12,8 @@ use crate::Fault;
 pub(super) struct Question<A> {
     /// The requests, the preferred first. A registry answers those that it understands.
     pub(super) requests: Vec<Vec<u8>>,
+    /// The number of the native request, which its answer repeats.
+    pub(super) id: Option<u64>,
     /// Reads what came back.
     pub(super) read: fn(&[u8]) -> Reading<A>,
 }
@@ -30,14 +32,14 @@ pub(super) enum Reading<A> {
 impl Question<Vec<Endpoint>> {
     /// The servers of `name`.
     pub(super) fn query(name: &str) -> Self {
-        Self { requests: vec![encode(&Request::Query { name })], read: read_endpoints }
+        Self { requests: vec![encode(&Request::Query { name })], id: None, read: read_endpoints }
     }
 }
 
 impl Question<Vec<String>> {
     /// Which names are served, by anyone or from `host`?
     pub(super) fn list(host: Option<&str>) -> Self {
-        Self { requests: vec![encode(&Request::List { host })], read: read_names }
+        Self { requests: vec![encode(&Request::List { host })], id: None, read: read_names }
     }
 }
 
@@ -47,7 +49,7 @@ impl Question<()> {
     pub(super) fn register(names: &[ServiceName], port: &Port) -> Vec<Self> {
         let request = encode(&Request::Register { names: Names::from(names), port: port.clone() });
         if request.len() <= MAX_REQUEST || names.len() < 2 {
-            return vec![Self { requests: vec![request], read: read_acknowledgement }];
+            return vec![Self { requests: vec![request], id: None, read: read_acknowledgement }];
         }
         let (left, right) = names.split_at(names.len() / 2);
         let mut questions = Self::register(left, port);
@@ -58,7 +60,29 @@ impl Question<()> {
     /// Nothing is served on `port` any more.
     pub(super) fn unregister(port: &Port) -> Self {
         let request = encode(&Request::Unregister { port: port.clone() });
-        Self { requests: vec![request], read: read_acknowledgement }
+        Self { requests: vec![request], id: None, read: read_acknowledgement }
+    }
+}
+
+impl<A> Question<A> {
+    /// Whether a datagram may be an answer to the first `sent` of the requests.
+    ///
+    /// A native one repeats the number of the request, which hosts that have not seen the request
+    /// cannot guess. One in RPyC's encoding comes only after a request in that encoding.
+    pub(super) fn may_be_answered_by(&self, bytes: &[u8], sent: usize) -> bool {
+        let is_native = |bytes: &[u8]| bytes.first().is_some_and(|&first| native::is_native(first));
+        if is_native(bytes) {
+            return self.id.is_some() && native::Reply::id_of(bytes) == self.id;
+        }
+        self.requests.iter().take(sent).any(|request| !is_native(request))
+    }
+
+    /// Whether an answer that came over a connection is for another request. The connection proves
+    /// who answers, so an answer without a number counts, such as that to a request which the
+    /// registry could not read.
+    pub(super) fn is_of_another(&self, bytes: &[u8]) -> bool {
+        let is_native = bytes.first().is_some_and(|&first| native::is_native(first));
+        is_native && native::Reply::id_of(bytes).is_some_and(|id| Some(id) != self.id)
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::exchange::{Asking, Failure, Reply};
 use super::native::RegistryProtocol;
+use super::page;
 use super::question::{LIMITS, Reading};
 use super::route::Route;
 use crate::Fault;
@@ -75,6 +76,9 @@ async fn ask_once<A>(
         None => answer.await?,
         Some(patience) => timeout(patience, answer).await.unwrap_or(Err(Fault::NoReply))?,
     };
+    if asking.question.is_of_another(&bytes) {
+        return Err(Failure { fault: page::not_a_reply(), responder: Some(route.to) });
+    }
     match (asking.question.read)(&bytes) {
         Reading::Answer(answer) | Reading::Provisional(answer) => {
             Ok(Reply::new(answer, &bytes, route.to, local))

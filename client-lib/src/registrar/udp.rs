@@ -72,6 +72,10 @@ pub(super) async fn ask<A>(
                     continue;
                 }
                 let bytes = buffer.get(..len).unwrap_or_default();
+                if !asking.question.may_be_answered_by(bytes, encodings) {
+                    tracing::debug!(%from, "ignored an answer to another request");
+                    continue;
+                }
                 let outcome = match (asking.question.read)(bytes) {
                     Reading::Answer(answer) => return Ok(Reply::new(answer, bytes, from, local)),
                     Reading::Provisional(answer) => Ok(Reply::new(answer, bytes, from, local)),

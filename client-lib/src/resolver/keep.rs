@@ -155,7 +155,8 @@ enum Ended {
     Failed,
     /// The name is unused.
     Idle,
-    /// The registry has returned nothing for a while, and another may; or it cannot be believed.
+    /// The registry has been silent or returned nothing for a while, and another may do better; or
+    /// it cannot be believed.
     AskAnew,
 }
 
@@ -176,6 +177,11 @@ async fn follow(shared: &Shared, slot: &Slot, registry: &RegistryAddr, watch: &m
             }
             Ok(Err(error)) => {
                 tracing::debug!(name = %slot.name(), %error, "the watch ended");
+                if matches!(error.fault, Fault::NoReply) {
+                    // It may have been out of reach all the time; another may answer.
+                    slot.learn(|known| known.lost(now.into_std()));
+                    return Ended::AskAnew;
+                }
                 return Ended::Failed;
             }
             Err(_elapsed) => {}

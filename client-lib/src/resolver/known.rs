@@ -50,7 +50,18 @@ pub(super) struct Known {
     is_watched: bool,
     lost_since: Option<Instant>,
     is_lost: bool,
+    /// Since when every answer is older than `revision`.
+    older_since: Option<Instant>,
 }
+
+/// Revisions of one store that are so far apart are not compared. A registry raises the revision by
+/// at most 2^32 beyond the changes that it makes, at a restart after a crash. An answer that is
+/// further away is from a table that was set back, or was made up, as the one before may have been.
+const COMPARABLE: u64 = 1 << 33;
+
+/// How long an older state is refused if no other answer comes. A registry that is behind others
+/// catches up in this time.
+const DOUBT: Duration = Duration::from_secs(75);
 
 impl Known {
     pub(super) fn new(bounds: Bounds) -> Self {
@@ -65,6 +76,7 @@ impl Known {
             is_watched: false,
             lost_since: None,
             is_lost: false,
+            older_since: None,
         }
     }
 
@@ -98,17 +110,22 @@ impl Known {
         }
     }
 
-    /// Replaces the servers by the complete answer of a registry.
+    /// Replaces the servers by the complete answer of a registry, unless it is older.
     pub(super) fn replace(&mut self, now: Instant, servers: ServerSet) -> Vec<EventKind> {
-        let ServerSet { registry, revision, instances } = servers;
         self.learning = None;
-        if let Some(kind) = self.refuse(revision) {
+        if let Some(kind) = self.refuse(now, servers.revision) {
             let mut events = self.lost(now);
             events.insert(0, kind);
             return events;
         }
+        self.accept(now, servers)
+    }
+
+    fn accept(&mut self, now: Instant, servers: ServerSet) -> Vec<EventKind> {
+        let ServerSet { registry, revision, instances } = servers;
+        self.older_since = None;
         let is_same_table = match (self.revision, revision) {
-            (Some(old), Some(new)) => old.store == new.store,
+            (Some(old), Some(new)) => is_comparable(old, new) && !new.is_before(old),
             (None, None) => self.registry.as_ref() == Some(&registry),
             _ => false,
         };
@@ -138,7 +155,7 @@ impl Known {
         let Change { revision, kind } = change;
         if self.learning.is_none()
             && !matches!(kind, ChangeKind::Reset)
-            && let Some(kind) = self.refuse(Some(revision))
+            && let Some(kind) = self.refuse(now, Some(revision))
         {
             return vec![kind];
         }
@@ -147,8 +164,9 @@ impl Known {
             (ChangeKind::Current, learning @ Some(_)) => {
                 let instances = learning.take().unwrap_or_default();
                 let Some(registry) = self.registry.clone() else { return Vec::new() };
+                // The registry has sent all that it has, so what was known before does not count.
                 return self
-                    .replace(now, ServerSet { registry, revision: Some(revision), instances });
+                    .accept(now, ServerSet { registry, revision: Some(revision), instances });
             }
             (ChangeKind::Added(_, it) | ChangeKind::Updated(_, it), Some(learning)) => {
                 learning.push(*it);
@@ -224,9 +242,15 @@ impl Known {
         held.into_iter().chain(lost).min()
     }
 
-    fn refuse(&self, revision: Option<Revision>) -> Option<EventKind> {
+    /// Refuses an older state, unless all answers have been older for so long that the known
+    /// revision must be wrong.
+    fn refuse(&mut self, now: Instant, revision: Option<Revision>) -> Option<EventKind> {
         let (known, received) = (self.revision?, revision?);
-        received.is_before(known).then_some(EventKind::Older { received, known })
+        if !received.is_before(known) || !is_comparable(known, received) {
+            return None;
+        }
+        let since = *self.older_since.get_or_insert(now);
+        (now < since + DOUBT).then_some(EventKind::Older { received, known })
     }
 
     fn fresh(&mut self) -> Vec<EventKind> {
@@ -263,6 +287,11 @@ impl Known {
             self.held_since = None;
         }
     }
+}
+
+/// Whether the order of two revisions means something.
+fn is_comparable(one: Revision, other: Revision) -> bool {
+    one.store == other.store && one.number.abs_diff(other.number) < COMPARABLE
 }
 
 /// Whether both are one to the registry.

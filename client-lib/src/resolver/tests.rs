@@ -51,6 +51,26 @@ async fn a_registry_that_goes_back_in_time_is_not_believed() {
     assert_eq!(newer.freshness, Freshness::Polled);
 }
 
+/// One answer with a revision that the registry never had.
+#[tokio::test]
+async fn a_made_up_revision_does_not_keep_out_the_real_answers() {
+    let number = Arc::new(AtomicU64::new(u64::MAX));
+    let told = number.clone();
+    let registry = Scripted::tcp(move |request| {
+        let number = told.load(Ordering::SeqCst);
+        answer(request, number, u16::try_from(number).unwrap_or(666))
+    })
+    .await;
+    let resolver = Resolver::builder(registry.addr()).poll(Duration::from_millis(20)).build();
+    let mut following = resolver.follow("payroll").await.unwrap();
+    assert_eq!(following.borrow_and_update().revision, Some(revision(u64::MAX)));
+    number.store(7, Ordering::SeqCst);
+    let real = following.wait_for(|it| it.revision == Some(revision(7))).await.unwrap().clone();
+    assert_eq!(real.freshness, Freshness::Polled);
+    assert_eq!(real.instances[0].endpoint.port.to_tcp(), Some(7));
+    assert_eq!(resolver.stats().refused, 0);
+}
+
 /// A registry that says nonsense, or nothing, is one that does not answer.
 #[tokio::test]
 async fn nonsense_is_no_answer() {

@@ -73,6 +73,13 @@ impl Offer {
     }
 }
 
+/// A key that nobody can guess: the registry returns the secret of the lease to whoever knows it.
+fn random_key() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("a system that runs programs has random numbers");
+    format!("{:032x}", u128::from_be_bytes(bytes))
+}
+
 impl Announcer {
     /// How often to register again by default, as in RPyC.
     pub const DEFAULT_INTERVAL: Duration = RENEWAL_INTERVAL;
@@ -94,7 +101,7 @@ impl Announcer {
             names: settings.names.clone(),
             port: settings.port.clone(),
             advert: settings.advert.clone(),
-            key: format!("{:032x}", fastrand::u128(..)),
+            key: random_key(),
             is_bound: settings.bind.is_some_and(|bind| !bind.ip().is_unspecified()),
         });
         let wanted = watch::Sender::new(false);

@@ -193,8 +193,8 @@ impl<S: Service> ServerBuilder<S> {
     /// 64 bits. Further clients are hung up on at once, unless a client of that address that has
     /// sent no request yet can give way. Over unix sockets it has no effect.
     ///
-    /// Default: a quarter of [`max_connections`](Self::max_connections), or three quarters for an
-    /// address of this machine, but at least 16. Where all clients come from one address (behind a
+    /// Default: a quarter of [`max_connections`](Self::max_connections), or three quarters for a
+    /// loopback address, but at least 16. Where all clients come from one address (behind a
     /// proxy, say), state as many as in all. A small number locks out users who share an address;
     /// a large one lets one host lock out all others.
     pub fn max_connections_per_address(mut self, connections: usize) -> Self {

@@ -198,3 +198,74 @@ async fn a_registry_is_known_by_what_it_answers() {
     let tcp = Scripted::tcp(both).await;
     assert_eq!(registrar(&tcp).protocol().await.unwrap().value, RegistryProtocol::Native);
 }
+
+/// A reply that a host makes up which has not seen the request.
+fn forged(id: Option<u64>) -> Vec<u8> {
+    line(&Reply { changed: Some(666), id, ..Reply::new(revision(9)) })
+}
+
+#[tokio::test]
+async fn an_answer_to_another_request_is_ignored() {
+    let mut registry = Scripted::udp(|request| {
+        let id = Request::parse(request).unwrap().id.unwrap();
+        let refusal = Reply::error(ErrorCode::Forbidden, "made up");
+        let refusal = line(&Reply { id: Some(id ^ 1), ..refusal });
+        let good = line(&Reply { changed: Some(3), ..Reply::new(revision(5)) });
+        vec![forged(Some(id + 1)), refusal, b"\x02".to_vec(), b"{".to_vec(), good]
+    })
+    .await;
+    let native = asking(&registry);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..8 {
+        let answer = native.release(None).await.unwrap();
+        assert_eq!((answer.value, answer.revision), (3, Some(revision(5))));
+        let id = Request::parse(&registry.request().await.0).unwrap().id.unwrap();
+        assert!(id <= native::MAX_REQUEST_ID && seen.insert(id), "{seen:?}");
+    }
+    let question = Question::native(Operation::Ping);
+    assert!(!question.may_be_answered_by(&forged(None), 1), "no number is a wrong number");
+    assert!(question.may_be_answered_by(&forged(question.id), 1));
+    let all = seen.iter().fold(0, |bits, id| bits | id);
+    assert!(all > native::MAX_REQUEST_ID / 2, "not a counter: {seen:?}");
+}
+
+/// RPyC's encoding has no numbers, so its answers count only once it was asked in.
+#[tokio::test]
+async fn an_answer_in_an_encoding_that_was_not_asked_in_is_ignored() {
+    let registry = Scripted::udp(|request| match Request::parse(request) {
+        Ok(_) => {
+            let service = Service { name: "A".into(), instances: vec![at(4)] };
+            vec![b"\x02".to_vec(), line(&Reply::of(vec![service]))]
+        }
+        Err(_) => vec![b"\x02".to_vec()],
+    })
+    .await;
+    let registrar = Registrar::builder(registry.addr().into()).timeout(LONG).build();
+    for _ in 0..20 {
+        let found = registrar.resolve(&ServiceName::new("a").unwrap()).await.unwrap();
+        assert_eq!(found[0].endpoint.to_string(), "127.0.0.1:4");
+    }
+}
+
+#[tokio::test]
+async fn a_watch_ignores_what_answers_another_request() {
+    let registry = Scripted::tcp(|request| {
+        let Request { id, operation, .. } = Request::parse(request).unwrap();
+        if !matches!(operation, Operation::Watch { .. }) {
+            return Some(vec![line(&Reply::new(revision(1)))]);
+        }
+        let id = id.unwrap();
+        let stray = |id| {
+            let event =
+                Some(Box::new(Event { kind: EventKind::Reset, name: None, instance: None }));
+            line(&Reply { event, id, ..Reply::new(revision(u64::MAX)) })
+        };
+        let event = Event { kind: EventKind::Current, name: None, instance: None };
+        let good = Reply { event: Some(Box::new(event)), id: Some(id), ..Reply::new(revision(3)) };
+        Some(vec![[stray(Some(id ^ 4)), line(&good)].concat()])
+    })
+    .await;
+    let mut watch = asking(&registry).watch(Some("a"), None).await.unwrap();
+    let change = watch.changed().await.unwrap();
+    assert_eq!((change.revision, change.kind), (revision(3), ChangeKind::Current));
+}

@@ -3,18 +3,25 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rpyc_protocol::registry::native::{Event, EventKind, Operation, Reply, Request, Revision};
+use rpyc_protocol::registry::native::{
+    CURRENT_INTERVAL, Event, EventKind, Operation, Reply, Request, Revision,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::route::Route;
 use super::super::{Registrar, page, tcp};
+use crate::random::request_id;
 
 use crate::{Attempt, Attempts, Fault, Instance, RegistryAddr, RequestError, Transport};
 
-/// How long a registry may be silent. Ours speaks every 15 s, whether anything has happened or not.
-const SILENCE: Duration = Duration::from_secs(45);
+/// How long a registry may be silent. It sends `current` if nothing else has happened, and one of
+/// these may be late.
+const SILENCE: Duration = CURRENT_INTERVAL.saturating_mul(2).saturating_add(MARGIN);
+
+/// How late the second may be.
+const MARGIN: Duration = Duration::from_secs(3);
 
 /// The longest line. The registry's own bounds on an instance keep it far below.
 const MAX_LINE: usize = 64 << 10;
@@ -26,6 +33,8 @@ pub struct Watch {
     responder: SocketAddr,
     local: SocketAddr,
     stream: TcpStream,
+    /// The number of the request, which every line repeats.
+    id: u64,
     buffer: Vec<u8>,
     /// How much of the buffer has been looked at for the end of a line.
     seen: usize,
@@ -90,9 +99,10 @@ pub(super) async fn begin(
         let attempt = Attempt { registry, responder: Some(to), fault };
         RequestError::new(Attempts::new(vec![attempt], started.elapsed()))
     };
+    let id = request_id();
     let opening = async {
         let mut stream = tcp::connect(&route).await?;
-        let mut line = Request::new(operation).to_bytes();
+        let mut line = Request::new(operation).with_id(id).to_bytes();
         line.push(b'\n');
         stream.write_all(&line).await.map_err(tcp::fault)?;
         let local = stream.local_addr().map_err(tcp::fault)?;
@@ -105,6 +115,7 @@ pub(super) async fn begin(
         responder: to,
         local,
         stream,
+        id,
         buffer: Vec::new(),
         seen: 0,
         first: None,
@@ -126,8 +137,9 @@ impl Watch {
     /// The next change.
     ///
     /// # Errors
-    /// [`WatchError`] if the registry closes the connection, is silent for 45 s, or sends an
-    /// invalid message. The watch is over then.
+    /// [`WatchError`] if the registry closes the connection, is silent for 33 s (twice
+    /// [`CURRENT_INTERVAL`](rpyc_protocol::registry::native::CURRENT_INTERVAL) and 3 s), or sends
+    /// an invalid message. The watch is over then.
     ///
     /// # Cancel safety
     /// Cancel safe: received changes are kept.
@@ -181,9 +193,14 @@ impl Watch {
         Some(std::mem::replace(&mut self.buffer, rest))
     }
 
-    /// The change in a line; `None` for a kind that this version does not know.
+    /// The change in a line; `None` for a kind that this version does not know, and for an answer
+    /// to another request.
     fn read(&self, line: &[u8]) -> Result<Option<Change>, Fault> {
-        let reply: Reply = page::read_reply(line)?;
+        let reply = Reply::parse(line).map_err(Fault::UndecodableNative)?;
+        if reply.id.is_some_and(|id| id != self.id) {
+            return Ok(None);
+        }
+        let reply = page::accepted(reply)?;
         let (Some(event), Some(revision)) = (reply.event, reply.revision) else {
             return Err(page::not_a_reply());
         };

@@ -115,6 +115,57 @@ fn an_older_state_of_the_same_table_is_refused_until_nothing_good_is_left() {
 }
 
 #[test]
+fn a_made_up_revision_does_not_keep_out_the_real_ones() {
+    for made_up in [u64::MAX, 1 << 53, COMPARABLE + 9] {
+        // As the first answer, and after real ones.
+        let (mut known, now) = known(Some(revision(1, made_up)), &[6]);
+        known.replace(now, servers("a", Some(revision(1, 5)), &[1]));
+        assert_eq!(shown(&known), ["1", "6?"]);
+        known.replace(now, servers("b", Some(revision(1, made_up)), &[6, 7]));
+        assert_eq!(shown(&known), ["1?", "6", "7"]);
+        let events = known.replace(now, servers("a", Some(revision(1, 6)), &[1, 2]));
+        assert!(!events.contains(&EventKind::Stale), "{events:?}");
+        assert_eq!(known.revision(), Some(revision(1, 6)));
+        known.replace(now, servers("a", Some(revision(1, 7)), &[1, 2]));
+        known.expire(now + BOUNDS.grace);
+        assert_eq!(shown(&known), ["1", "2"]);
+    }
+}
+
+#[test]
+fn a_revision_that_no_answer_reaches_is_given_up_in_the_end() {
+    let (mut known, now) = known(Some(revision(1, 1_000_000)), &[6]);
+    let half = now + DOUBT / 2;
+    let older = |known: &mut Known, now| {
+        let events = known.replace(now, servers("a", Some(revision(1, 5)), &[1]));
+        !events.iter().any(|event| matches!(event, EventKind::Older { .. }))
+    };
+    assert!(!older(&mut known, now) && !older(&mut known, half));
+    // One that reaches it begins the time anew.
+    known.replace(half, servers("a", Some(revision(1, 1_000_001)), &[6]));
+    assert!(!older(&mut known, half) && !older(&mut known, now + DOUBT));
+    assert!(older(&mut known, half + DOUBT));
+    assert_eq!(
+        (shown(&known), known.revision()),
+        (vec!["1".into(), "6?".into()], Some(revision(1, 5)))
+    );
+    assert_eq!(known.freshness(), Freshness::Polled);
+}
+
+#[test]
+fn after_a_reset_the_state_that_the_registry_sends_counts() {
+    let (mut known, now) = known(Some(revision(1, 1_000_000)), &[6]);
+    known.watched(true);
+    known.changed(now, change(5, ChangeKind::Reset));
+    known.changed(now, change(5, added(1)));
+    assert!(!known.changed(now, change(5, ChangeKind::Current)).contains(&EventKind::Stale));
+    assert_eq!(known.revision(), Some(revision(1, 5)));
+    assert_eq!(shown(&known), ["1", "6?"]);
+    known.changed(now, change(6, added(2)));
+    assert_eq!(shown(&known), ["1", "2", "6?"]);
+}
+
+#[test]
 fn without_a_registry_the_last_answer_is_used_for_a_bounded_time() {
     let (mut known, now) = known(None, &[1]);
     assert_eq!(known.freshness(), Freshness::Polled);

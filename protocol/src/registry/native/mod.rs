@@ -13,6 +13,8 @@
 //! # Ok::<(), rpyc_protocol::registry::native::ParseError>(())
 //! ```
 
+use std::time::Duration;
+
 mod event;
 mod lease_id;
 mod reply;
@@ -38,6 +40,13 @@ pub const MAX_DATAGRAM: usize = 1200;
 /// How many times as long as its request a reply over UDP may be, unless the source has shown by
 /// echoing a cookie that it is where it says. So forging the source of a request gains nothing.
 pub const MAX_AMPLIFICATION: usize = 3;
+
+/// The largest number of a request: what JSON numbers keep exactly in every language. A client
+/// chooses the number at random, so that a host that does not see the request cannot answer it.
+pub const MAX_REQUEST_ID: u64 = (1 << 53) - 1;
+
+/// How often a registry sends [`EventKind::Current`] to a watcher for which nothing has changed.
+pub const CURRENT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Whether a message that begins with `first` is native.
 #[must_use]

@@ -79,6 +79,17 @@ impl Reply {
         Ok(serde_json::from_slice(bytes)?)
     }
 
+    /// The number of the request that an answer is for, without reading the rest; `None` if the
+    /// bytes are no answer or have no number.
+    #[must_use]
+    pub fn id_of(bytes: &[u8]) -> Option<u64> {
+        #[derive(Deserialize)]
+        struct Numbered {
+            id: Option<u64>,
+        }
+        serde_json::from_slice::<Numbered>(bytes).ok()?.id
+    }
+
     /// The answer as one line of JSON, without the line's end.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

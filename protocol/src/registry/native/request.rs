@@ -14,7 +14,8 @@ use crate::registry::Port;
 pub struct Request {
     /// The version of the face, [`VERSION`].
     pub v: u32,
-    /// Echoed in the reply, so that a client knows which request it answers.
+    /// Echoed in the reply, so that a client knows which request it answers. At most
+    /// [`MAX_REQUEST_ID`](super::MAX_REQUEST_ID).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u64>,
     /// The cookie of the last reply, to show that the source of the request is not forged.
@@ -30,6 +31,12 @@ impl Request {
     #[must_use]
     pub fn new(operation: Operation) -> Self {
         Self { v: VERSION, id: None, cookie: None, operation }
+    }
+
+    /// The same request with a number.
+    #[must_use]
+    pub fn with_id(self, id: u64) -> Self {
+        Self { id: Some(id), ..self }
     }
 
     /// Reads a request.
