@@ -1,5 +1,6 @@
-//! Indexes of leases: by the addresses of their servers, and by their secrets.
+//! Indexes: leases by the addresses of their servers and by their secrets, instances by numbers.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
@@ -7,9 +8,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use ipnet::IpNet;
 use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::LeaseId;
 
+use super::instance::Instance;
 use super::lease::Lease;
 use crate::host::Host;
 
@@ -64,12 +67,6 @@ impl<T> Sharded<T> {
     fn write<R>(&self, hash: Hash, change: impl FnOnce(&mut HashTable<T>) -> R) -> R {
         change(&mut self.shard(hash).write().unwrap_or_else(PoisonError::into_inner))
     }
-
-    fn for_each(&self, mut visit: impl FnMut(&T)) {
-        for shard in &self.shards {
-            shard.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(&mut visit);
-        }
-    }
 }
 
 /// A lease with the hash of its key.
@@ -81,6 +78,12 @@ struct Hashed {
 /// The leases of each host. Most hosts have one; a host with many has an index by port.
 pub(super) struct EndpointIndex {
     hosts: Sharded<OfHost>,
+    /// The hosts within these networks, in order.
+    ruled: Box<[IpNet]>,
+    within: RwLock<BTreeSet<Host>>,
+    /// The links of link-local hosts, also of those that are gone: no more than the machine has had
+    /// interfaces.
+    links: RwLock<BTreeSet<u32>>,
 }
 
 /// The leases of a host, with the hash of the host.
@@ -102,8 +105,23 @@ pub(super) struct Held<'a> {
 }
 
 impl EndpointIndex {
-    pub(super) fn new() -> Self {
-        Self { hosts: Sharded::new() }
+    /// An empty index, which can also find the hosts within the networks of `ruled`.
+    pub(super) fn new(ruled: Box<[IpNet]>) -> Self {
+        let (within, links) = (RwLock::default(), RwLock::default());
+        Self { hosts: Sharded::new(), ruled, within, links }
+    }
+
+    /// Up to `max` hosts within one of the networks that the index knows.
+    pub(super) fn within(&self, network: IpNet, max: usize) -> Vec<Host> {
+        let hosts = self.within.read().unwrap_or_else(PoisonError::into_inner);
+        let (first, last) = (network.network(), network.broadcast());
+        let range = hosts.range(Host::new(first, 0)..=Host::new(last, u32::MAX));
+        range.take(max).copied().collect()
+    }
+
+    /// The links of the link-local hosts.
+    pub(super) fn links(&self) -> Vec<u32> {
+        self.links.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 
     /// Looks at the leases of a host, if it has any.
@@ -116,14 +134,14 @@ impl EndpointIndex {
         })
     }
 
-    /// Looks at the leases of every host.
-    pub(super) fn for_each(&self, mut visit: impl FnMut(&Host, Held<'_>)) {
-        let hasher = &self.hosts.hasher;
-        self.hosts.for_each(|of_host| visit(of_host.host(), Held { of_host, hasher }));
-    }
-
     pub(super) fn insert(&self, lease: &Arc<Lease>) {
         let (host, hasher) = (&lease.instance.host, &self.hosts.hasher);
+        if host.is_link_local() && !self.links().contains(&host.link()) {
+            self.links.write().unwrap_or_else(PoisonError::into_inner).insert(host.link());
+        }
+        if self.is_ruled(host) {
+            self.within.write().unwrap_or_else(PoisonError::into_inner).insert(*host);
+        }
         let hash = Hash::new(hasher, host);
         self.hosts.write(hash, |hosts| {
             let rehash = |it: &OfHost| spread(it.hash());
@@ -144,8 +162,15 @@ impl EndpointIndex {
                 && there.get_mut().take(lease, hasher)
             {
                 there.remove();
+                if self.is_ruled(host) {
+                    self.within.write().unwrap_or_else(PoisonError::into_inner).remove(host);
+                }
             }
         });
+    }
+
+    fn is_ruled(&self, host: &Host) -> bool {
+        self.ruled.iter().any(|network| network.contains(&host.ip()))
     }
 }
 
@@ -289,6 +314,50 @@ impl Secrets {
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Secrets").finish_non_exhaustive()
+    }
+}
+
+/// Instances by their numbers.
+pub(super) struct Numbers {
+    instances: Sharded<Arc<Instance>>,
+}
+
+impl Numbers {
+    pub(super) fn new() -> Self {
+        Self { instances: Sharded::new() }
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<Arc<Instance>> {
+        let hash = Hash::new(&self.instances.hasher, number);
+        let find = |it: &HashTable<Arc<Instance>>| {
+            it.find(spread(hash.within), |it| it.id == number).map(Arc::clone)
+        };
+        self.instances.read(hash, find)
+    }
+
+    pub(super) fn insert(&self, instance: &Arc<Instance>) {
+        let hasher = &self.instances.hasher;
+        let hash = Hash::new(hasher, instance.id);
+        let rehash = |it: &Arc<Instance>| spread(Hash::new(hasher, it.id).within);
+        self.instances.write(hash, |instances| {
+            instances.insert_unique(spread(hash.within), Arc::clone(instance), rehash);
+        });
+    }
+
+    pub(super) fn remove(&self, instance: &Instance) {
+        let hash = Hash::new(&self.instances.hasher, instance.id);
+        self.instances.write(hash, |instances| {
+            let is_it = |it: &Arc<Instance>| it.id == instance.id;
+            if let Ok(there) = instances.find_entry(spread(hash.within), is_it) {
+                there.remove();
+            }
+        });
+    }
+}
+
+impl fmt::Debug for Numbers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Numbers").finish_non_exhaustive()
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Lease {
     /// The lease's position in its service; only the service reads and writes it.
     position: AtomicU32,
     suspicion: AtomicU8,
+    /// The state that it is counted in; only the counts read and write it.
+    counted_as: AtomicU8,
 }
 
 /// Why a lease may be stale though it has not ended.
@@ -61,6 +63,7 @@ impl Lease {
             queued: AtomicU64::new(0),
             position: AtomicU32::new(0),
             suspicion: AtomicU8::new(0),
+            counted_as: AtomicU8::new(0),
         }
     }
 
@@ -125,6 +128,10 @@ impl Lease {
 
     pub(super) fn queued(&self) -> &AtomicU64 {
         &self.queued
+    }
+
+    pub(super) fn counted_as(&self) -> &AtomicU8 {
+        &self.counted_as
     }
 
     pub(super) fn position(&self) -> &AtomicU32 {

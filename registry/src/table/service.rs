@@ -1,7 +1,6 @@
 //! One name and its leases, in the order in which answers list them.
 
 use std::cmp::Ordering::{Equal, Greater, Less};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -191,16 +190,6 @@ impl Service {
     /// The leases of rank `Never`.
     fn never(&self) -> &[Slot] {
         self.slots.get(index(self.last)..).unwrap_or_default()
-    }
-
-    /// Adds the number of leases in each state to `states`.
-    pub(super) fn count(&self, states: &mut BTreeMap<State, u64>) {
-        if self.first > 0 {
-            *states.entry(State::Passing).or_default() += u64::from(self.first);
-        }
-        for slot in self.last().iter().chain(self.never()) {
-            *states.entry(slot.lease.state()).or_default() += 1;
-        }
     }
 
     /// The slots of a rank.

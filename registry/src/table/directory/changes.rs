@@ -39,9 +39,12 @@ impl Directory {
             service_ids.insert(ByNumber(service_id));
             lease
         };
-        lease.instance.leases.fetch_add(1, Ordering::Relaxed);
+        if lease.instance.leases.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.numbers.insert(&lease.instance);
+        }
         self.endpoint_index.insert(&lease);
         self.secrets.insert(&lease);
+        self.states.count(&lease);
         lease
     }
 
@@ -64,6 +67,7 @@ impl Directory {
         for lease in leases {
             if let Some(mut service) = self.services.get_mut(&lease.service.name) {
                 service.place(lease, self.failing.rank(lease.state()));
+                self.states.count(lease);
             }
         }
     }
@@ -84,12 +88,14 @@ impl Directory {
             }
             if instance.leases.fetch_sub(1, Ordering::Relaxed) == 1 {
                 emptied += 1;
+                self.numbers.remove(instance);
                 if instance.has(Mark::Failing) {
                     self.failures.remove(&instance.id);
                 }
             }
             self.endpoint_index.remove(lease);
             self.secrets.remove(lease);
+            self.states.discount(lease);
         }
         emptied
     }

@@ -4,6 +4,7 @@ mod changes;
 mod find;
 mod names;
 mod renewal;
+mod states;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -21,7 +22,7 @@ use super::address_rule::AddressRule;
 use super::addressing::Addressing;
 use super::clock::LeaseClock;
 use super::dialects::Dialects;
-use super::endpoint_index::{EndpointIndex, Held, Secrets};
+use super::endpoint_index::{EndpointIndex, Held, Numbers, Secrets};
 use super::failure::Failure;
 use super::instance::{Instance, Mark};
 use super::journal::Journal;
@@ -31,6 +32,7 @@ use super::service_id::{ByNumber, ServiceId};
 use crate::host::Host;
 pub(crate) use names::NameOrder;
 pub use renewal::Renewal;
+use states::StateCounts;
 
 /// Answers queries and renews leases, on the thread that received the request.
 ///
@@ -47,6 +49,8 @@ pub struct Directory {
     pub(super) services: DashMap<ServiceName, Service>,
     endpoint_index: EndpointIndex,
     secrets: Secrets,
+    numbers: Numbers,
+    states: StateCounts,
     /// Service ids by number: the order in which they appeared, which is the order of RPyC's lists.
     service_ids: RwLock<BTreeSet<ByNumber>>,
     /// The current probe failures of instances, by their numbers.
@@ -65,6 +69,7 @@ impl Directory {
         rules: Vec<AddressRule>,
         journal: Journal,
     ) -> Self {
+        let ruled = rules.iter().map(AddressRule::from).collect();
         Self {
             ttl,
             failing,
@@ -72,8 +77,10 @@ impl Directory {
             clock: LeaseClock::new(start),
             journal,
             services: DashMap::with_shard_amount(SHARDS),
-            endpoint_index: EndpointIndex::new(),
+            endpoint_index: EndpointIndex::new(ruled),
             secrets: Secrets::new(),
+            numbers: Numbers::new(),
+            states: StateCounts::default(),
             service_ids: RwLock::new(BTreeSet::new()),
             failures: DashMap::new(),
             dialects: Dialects::default(),
@@ -107,14 +114,9 @@ impl Directory {
     /// Looks at the leases held at an address, on whichever link.
     fn look_at(&self, ip: IpAddr, mut look: impl FnMut(Held<'_>)) {
         let host = Host::new(ip, 0);
-        if host.is_link_local() {
-            self.endpoint_index.for_each(|host, held| {
-                if host.ip() == ip {
-                    look(held);
-                }
-            });
-        } else {
-            let _ = self.endpoint_index.look(&host, look);
+        let links = if host.is_link_local() { self.endpoint_index.links() } else { vec![0] };
+        for link in links {
+            self.endpoint_index.look(&Host::new(ip, link), &mut look);
         }
     }
 
@@ -217,11 +219,7 @@ impl Directory {
 
     /// How many leases are in each state.
     pub(crate) fn states(&self) -> BTreeMap<State, u64> {
-        let mut states = BTreeMap::new();
-        for service in &self.services {
-            service.count(&mut states);
-        }
-        states
+        self.states.all()
     }
 
     /// The name of the service with this number.
@@ -259,13 +257,16 @@ impl Directory {
         in_order(leases)
     }
 
-    /// The leases of the instance with this number. Scans the whole table; for operators.
+    /// The leases of the instance with this number.
     pub(super) fn held_by_number(&self, instance: u64) -> Vec<Arc<Lease>> {
-        let mut leases = Vec::new();
-        self.endpoint_index.for_each(|_, held| {
-            leases.extend(held.all().filter(|lease| lease.instance.id == instance).cloned());
-        });
-        in_order(leases)
+        self.numbers.get(instance).map(|it| self.leases_of(&it)).unwrap_or_default()
+    }
+
+    /// Another instance than `own` that holds this name.
+    pub(super) fn other_holder(&self, name: &str, own: u64) -> Option<Arc<Instance>> {
+        let service = self.services.get(name)?;
+        let mut holders = service.all().iter().map(|slot| &slot.lease.instance);
+        holders.find(|holder| holder.id != own).map(Arc::clone)
     }
 }
 

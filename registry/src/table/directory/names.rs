@@ -9,6 +9,9 @@ use crate::host::parse_host;
 use crate::table::endpoint_index::Held;
 use crate::table::service_id::{ByNumber, ServiceId};
 
+/// The most hosts behind one address of a rule whose names are listed.
+const MAX_HOSTS: usize = 4096;
+
 /// Names in the order in which they appeared: all, or those that one host serves. New names wait
 /// until this is dropped.
 pub(crate) struct NameOrder<'t> {
@@ -49,11 +52,9 @@ impl Directory {
         };
         self.look_at(ip, &mut collect);
         for network in self.addressing.networks_replaced_by(ip) {
-            self.endpoint_index.for_each(|host, held| {
-                if network.contains(&host.ip()) {
-                    collect(held);
-                }
-            });
+            for host in self.endpoint_index.within(network, MAX_HOSTS) {
+                self.endpoint_index.look(&host, &mut collect);
+            }
         }
         numbers
     }

@@ -243,9 +243,7 @@ impl Registry {
     /// Checks that no instance but `own` holds any of `names`.
     fn check_alone(&self, names: &[ServiceName], own: u64) -> Result<(), Refusal> {
         for name in names {
-            let leases = self.directory.leases(name.as_str()).map(|(_, leases)| leases);
-            let mut others = leases.into_iter().flatten().map(|lease| Arc::clone(&lease.instance));
-            if let Some(holder) = others.find(|holder| holder.id != own) {
+            if let Some(holder) = self.directory.other_holder(name.as_str(), own) {
                 let (host, port) = (holder.host, holder.port.clone());
                 return Err(Refusal::NameTaken { name: name.clone(), host, port });
             }

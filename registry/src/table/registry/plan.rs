@@ -91,10 +91,7 @@ impl Registry {
                 held.iter().all(|lease| lease.instance.is_legacy() == *is_native)
             }
             Condition::Alone { name, instance } => {
-                let leases = self.directory.leases(name.as_str());
-                leases.is_none_or(|(_, leases)| {
-                    leases.iter().all(|lease| lease.instance.id == *instance)
-                })
+                self.directory.other_holder(name.as_str(), *instance).is_none()
             }
         }
     }
