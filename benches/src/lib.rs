@@ -1,5 +1,7 @@
 //! A registry's table with instances, queried through the dispatcher without the network.
 
+pub mod costs;
+
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
-//! Counts the instructions of a query and of a renewal, and compares them with limits.
+//! Counts the instructions of a query, of a renewal and of the dearest requests of each kind, and
+//! compares them with limits.
 //!
 //! ```console
 //! cargo run --release -p rpyc-benches --bin instructions
@@ -15,6 +16,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 use rpyc_benches::Table;
+use rpyc_benches::costs::{COSTS, Cost, Crowded};
 
 /// Requests in one measurement.
 const REQUESTS: u32 = 1000;
@@ -36,13 +38,29 @@ fn main() -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("query") => measure(|table| table.query_all()),
         Some("renewal") => measure(|table| table.renew_all()),
-        Some(other) => bail!("{other} is not known here"),
+        Some(other) => match COSTS.iter().find(|cost| cost.name == other) {
+            Some(cost) => measure_one(cost),
+            None => bail!("{other} is not known here"),
+        },
         None => {
             let directory = tempfile::TempDir::new()?;
             for (what, limit) in [("query", A_QUERY), ("renewal", A_RENEWAL)] {
-                let count = count(what, directory.path())?;
+                let count = count(what, REQUESTS, directory.path())?;
                 let verdict = if count > limit { "EXCEEDED" } else { "ok" };
                 println!("a {what}: {count} instructions, at most {limit}: {verdict}");
+                is_within &= count <= limit;
+            }
+            let table = Crowded::new();
+            for cost in COSTS {
+                let Cost { name, limit, .. } = *cost;
+                let request = table.request(cost);
+                let (asked, answered) = (request.len(), table.serve(cost, &request));
+                let count = count(name, 1, directory.path())?;
+                let verdict = if count > limit { "EXCEEDED" } else { "ok" };
+                println!(
+                    "{name}: {asked} bytes in, {answered} bytes out, {count} instructions, at most \
+                     {limit}: {verdict}"
+                );
                 is_within &= count <= limit;
             }
         }
@@ -52,7 +70,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// The instructions of one request, counted by running this program in valgrind.
-fn count(what: &str, directory: &Path) -> anyhow::Result<u64> {
+fn count(what: &str, requests: u32, directory: &Path) -> anyhow::Result<u64> {
     let profile = directory.join(what);
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--quiet", COUNTED]);
@@ -63,13 +81,27 @@ fn count(what: &str, directory: &Path) -> anyhow::Result<u64> {
     let total = profile.lines().find_map(|line| line.strip_prefix("totals: "));
     let total: u64 = total.context("valgrind printed no total")?.trim().parse()?;
     // As few as any answered request takes.
-    ensure!(total > u64::from(REQUESTS) * 100, "nothing was counted");
-    Ok(total / u64::from(REQUESTS))
+    ensure!(total > u64::from(requests) * 100, "nothing was counted");
+    Ok(total / u64::from(requests))
 }
 
 fn measure(work: fn(&mut Table) -> usize) {
     let mut table = Table::new(INSTANCES, REQUESTS);
     counted(work, &mut table);
+}
+
+fn measure_one(cost: &Cost) {
+    let table = Crowded::new();
+    let request = table.request(cost);
+    // Allocations and hash tables of the first request are not a cost of later ones.
+    assert!(table.serve(cost, &request) > 0, "not answered");
+    counted_one(cost, &table, &request);
+}
+
+/// As [`counted`], for one request.
+#[inline(never)]
+fn counted_one(cost: &Cost, table: &Crowded, request: &[u8]) {
+    std::hint::black_box(table.serve(cost, request));
 }
 
 /// The measured function; valgrind finds it by its name.

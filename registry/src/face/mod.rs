@@ -4,6 +4,7 @@
 //! [`Dispatcher`](crate::Dispatcher). It decides nothing about the table. `reception` holds what
 //! all faces need.
 
+mod class;
 mod reception;
 pub(crate) mod tcp;
 pub(crate) mod udp;

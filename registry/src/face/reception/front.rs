@@ -30,6 +30,8 @@ pub(crate) struct Reception {
     pub(super) checks: Checks,
     /// Lets sweeps wait for the lanes.
     pub(crate) drain: Drain,
+    /// A permit for each request over TCP that may take long and is served at the same time.
+    pub(crate) heavy: Semaphore,
     /// A permit for each answer that may wait.
     pub(super) waiting: Arc<Semaphore>,
 }
@@ -44,6 +46,12 @@ pub(crate) enum Readiness<'a> {
     Silent,
 }
 
+/// The number of heavy requests that are served at once: one processor is left for datagrams.
+fn heavy_at_once() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    processors.saturating_sub(1).max(1)
+}
+
 impl Reception {
     /// A registry that is not ready.
     pub(crate) fn new(counters: Arc<Counters>, interfaces: Interfaces) -> Self {
@@ -53,6 +61,7 @@ impl Reception {
             interfaces: SharedInterfaces::new(interfaces),
             checks: Checks::default(),
             drain: Drain::default(),
+            heavy: Semaphore::new(heavy_at_once()),
             waiting: Arc::new(Semaphore::new(LIMIT)),
         }
     }

@@ -21,6 +21,7 @@ use super::idle::ConnectionGuard;
 use crate::counters::Loss;
 use crate::dispatch::{Outcome, Watch};
 use crate::face::Reception;
+use crate::face::class::is_light;
 use crate::face::reception::Readiness;
 use crate::net::{Clocks, stamp_of_first_bytes};
 use crate::table::{Arrival, Asker};
@@ -229,9 +230,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 .map_err(|_elapsed| Failure::NotReady)?,
         };
         let waiting = self.wait_for_earlier().await;
+        // However many connections ask for much, a processor is left for the datagrams.
+        let turn = if is_light(message) { None } else { reception.heavy.acquire().await.ok() };
         let mut reply = Vec::new();
         let now = Instant::now().into_std();
         let outcome = dispatcher.handle(now, &self.asker, message, &mut reply);
+        drop(turn);
         // Later requests see the change, durable or not.
         drop(waiting);
         let answer = match outcome {

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
-use super::class::Class;
 use super::inlets::{Arrived, Inlets};
 use crate::counters::Loss;
 use crate::dispatch::{Dispatcher, Outcome};
 use crate::face::Reception;
+use crate::face::class::Class;
 use crate::face::reception::{NotDurable, Pressure, Readiness, Spare};
 use crate::host::Host;
 use crate::limits::MAX_REQUEST;

@@ -5,7 +5,6 @@
 //! task, which serves its changes in the order of their arrival, before the queries of the batch.
 
 mod batch;
-mod class;
 mod inlets;
 mod lane;
 

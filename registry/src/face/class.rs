@@ -1,4 +1,4 @@
-//! The order in which the datagrams of one batch are served, without decoding them.
+//! The kinds of requests, guessed without decoding them.
 
 use rpyc_protocol::registry::native::is_native;
 
@@ -8,7 +8,7 @@ use rpyc_protocol::registry::native::is_native;
 /// meaning. A request that fakes its kind only gains a later position or earlier shedding, or
 /// counts as a change, and changes have their own limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub(in crate::face) enum Class {
     /// Renewals, registrations and all other changes of the table. Only the table can distinguish
     /// them.
     Change,
@@ -19,9 +19,9 @@ pub(super) enum Class {
 }
 
 impl Class {
-    pub(super) const IN_ORDER: [Self; 3] = [Self::Change, Self::Resolve, Self::List];
+    pub(in crate::face) const IN_ORDER: [Self; 3] = [Self::Change, Self::Resolve, Self::List];
 
-    pub(super) fn of(message: &[u8]) -> Self {
+    pub(in crate::face) fn of(message: &[u8]) -> Self {
         match message.first() {
             Some(&first) if is_native(first) => Self::of_native(message),
             _ => Self::of_legacy(message),
@@ -63,6 +63,20 @@ impl Class {
             Some(b"list" | b"describe" | b"status") => Self::List,
             _ => Self::Resolve,
         }
+    }
+}
+
+/// Whether serving this request takes a few microseconds only. A native request that reads, or may
+/// read, many instances is not; neither is one whose kind is not certain.
+pub(in crate::face) fn is_light(message: &[u8]) -> bool {
+    const KEY: &[u8] = b"\"op\"";
+    let is_certain = || {
+        let keys = message.windows(KEY.len()).filter(|window| *window == KEY).count();
+        keys == 1 && !message.contains(&b'\\')
+    };
+    match message.first() {
+        Some(&first) if is_native(first) => Class::of(message) == Class::Change && is_certain(),
+        _ => true,
     }
 }
 
@@ -121,5 +135,19 @@ mod tests {
         for bytes in [&b""[..], b"R", b"RPYC", b"\x12\x08\x0dRPYC", b"{", &[0xff; 64]] {
             assert_eq!(Class::of(bytes), Class::Resolve);
         }
+    }
+    #[test]
+    fn a_request_that_may_read_much_is_not_light() {
+        for (request, expected) in [
+            (r#"{"v":1,"op":"renew","lease":"7"}"#, true),
+            (r#"{"v":1,"op":"register","names":["a"],"port":1}"#, true),
+            (r#"{"v":1,"op":"resolve","name":"a"}"#, false),
+            (r#"{"v":1,"op":"list"}"#, false),
+            (r#"{"tags":["op","renew"],"op":"list"}"#, false),
+            (r#"{"tags":["op","renew"],"\u006fp":"list"}"#, false),
+        ] {
+            assert_eq!(is_light(request.as_bytes()), expected, "{request}");
+        }
+        assert!(is_light(&encoded(&Request::Query { name: "a" })));
     }
 }
