@@ -1,9 +1,10 @@
 //! The file store alone: its content after every kind of end.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::Port;
@@ -20,6 +21,7 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const FILE: &str = "registry.redb";
+const MIRROR: &str = "registry.mirror";
 
 fn legacy(id: u64) -> Record {
     let last = u8::try_from(id % 250 + 1).unwrap();
@@ -110,7 +112,9 @@ impl Run {
     /// The files that a crash at this moment would leave.
     fn crashed(directory: &Path) -> TempDir {
         let copy = TempDir::new().unwrap();
-        fs::copy(directory.join(FILE), copy.path().join(FILE)).unwrap();
+        for file in [FILE, MIRROR] {
+            fs::copy(directory.join(file), copy.path().join(file)).unwrap();
+        }
         copy
     }
 }
@@ -293,6 +297,7 @@ async fn damage_is_moved_aside_and_never_believed() {
             assert_eq!(aside.len(), 1, "damage {n}");
             assert!(fs::read(&aside[0]).unwrap() == *damaged, "damage {n} has changed");
             assert_ne!(origin.store, first, "its numbers mean something else");
+            assert!(origin.last_instance > 399, "and the numbers of its instances are new");
             moved += 1;
         } else {
             // The byte was in an unused page, or its other copy was good.
@@ -341,5 +346,253 @@ async fn a_file_of_a_newer_registry_is_left_alone() {
     let StoreError::Newer { found: 99, .. } = &error else { unreachable!("{error}") };
     assert!(error.to_string().contains("newer registry"), "{error}");
     assert!(fs::read(&path).unwrap() == before, "touched");
+    assert!(aside(directory.path()).is_empty());
+}
+
+/// Files as a kill leaves them after many transactions, with changes and removals; the state that
+/// they hold; and the number of registrations that only the second copy has.
+async fn killed(directory: &Path) -> (TempDir, Found, usize) {
+    let (mut run, _) = Run::begin(directory).await;
+    for id in 1..250 {
+        run.put(native(id));
+        if id % 7 == 0 {
+            let ticket = run.remove(native(id - 3));
+            run.committed(ticket).await;
+        }
+    }
+    let deadline = Instant::now() + PATIENCE;
+    let alone = loop {
+        // When nothing changes, the file itself becomes durable.
+        let copy = Run::crashed(directory);
+        fs::remove_file(copy.path().join(MIRROR)).unwrap();
+        let records = kept(copy.path()).await.records.len();
+        if records > 200 {
+            break records;
+        }
+        assert!(Instant::now() < deadline, "the file is not written");
+    };
+    for id in 250..=300 {
+        let ticket = run.put(legacy(id));
+        run.committed(ticket).await;
+    }
+    let crashed = Run::crashed(directory);
+    run.end().await;
+    let copy = Run::crashed(crashed.path());
+    let found = kept(copy.path()).await;
+    let late = found.records.len() - alone;
+    (crashed, found, late)
+}
+
+/// Unpredictable enough, and the same every time.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(self.0 >> 33).unwrap() % limit
+    }
+
+    fn flip(&mut self, path: &Path) {
+        let mut bytes = fs::read(path).unwrap();
+        let at = self.below(bytes.len());
+        bytes[at] ^= 1 << self.below(8);
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+/// Checks that registrations are lost only with a sign, and returns how many.
+#[track_caller]
+fn lost(found: &Found, expected: &Found, what: &str) -> usize {
+    let is_lost = |record: &&Record| !found.records.contains(record);
+    let lost = expected.records.iter().filter(is_lost).count();
+    assert_eq!(found.records.len() + lost, expected.records.len(), "{what}: nothing is invented");
+    if found.store == expected.store {
+        assert_eq!(lost, 0, "{what}");
+        assert!(found.revision >= expected.revision, "{what}");
+    }
+    assert!(found.last_instance >= expected.last_instance, "{what}");
+    lost
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_a_file_that_a_kill_left_is_never_silent() {
+    let directory = TempDir::new().unwrap();
+    let (crashed, expected, late) = killed(directory.path()).await;
+    assert!(late > 0, "there are changes that only the second copy has");
+    let mut random = Random(1);
+    let mut losses = 0;
+    for n in 0..150 {
+        let copy = Run::crashed(crashed.path());
+        let file = if n % 2 == 0 { MIRROR } else { FILE };
+        let flips = 1 + n % 3;
+        for _ in 0..flips {
+            random.flip(&copy.path().join(file));
+        }
+        let found = kept(copy.path()).await;
+        let what = format!("flip {n} in {file}");
+        let lost = lost(&found, &expected, &what);
+        assert!(file == MIRROR && lost <= flips || lost == 0, "{what}: {lost} are lost");
+        losses += lost;
+        let again = kept(copy.path()).await;
+        assert_eq!((again.records, again.store), (found.records, found.store), "{what}: a restart");
+    }
+    assert!(losses > 0, "the test damages changes that only the second copy has");
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_the_header_of_the_file_loses_nothing() {
+    /// The bytes of the header: what the file is, and the two latest transactions.
+    const HEADER: usize = 320;
+    let directory = TempDir::new().unwrap();
+    let (crashed, expected, _) = killed(directory.path()).await;
+    for at in (0..HEADER).step_by(3) {
+        let copy = Run::crashed(crashed.path());
+        let file = copy.path().join(FILE);
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[at] ^= 1 << (at % 8);
+        fs::write(&file, bytes).unwrap();
+        let found = kept(copy.path()).await;
+        assert_eq!(
+            (found.records, found.store),
+            (expected.records.clone(), expected.store),
+            "{at}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn damage_to_both_files_costs_what_it_hits_and_is_no_secret() {
+    let directory = TempDir::new().unwrap();
+    let (crashed, expected, _) = killed(directory.path()).await;
+    let mut random = Random(2);
+    let mut losses = 0;
+    for n in 0..60 {
+        let copy = Run::crashed(crashed.path());
+        for file in [FILE, MIRROR] {
+            for _ in 0..3 {
+                random.flip(&copy.path().join(file));
+            }
+        }
+        let found = kept(copy.path()).await;
+        let lost = lost(&found, &expected, &format!("damage {n}"));
+        assert!(lost <= 3, "damage {n}: {lost} are lost");
+        losses += lost;
+    }
+    assert!(losses > 0, "the test damages records");
+}
+
+#[tokio::test]
+async fn a_file_that_lags_behind_its_second_copy_catches_up() {
+    let directory = TempDir::new().unwrap();
+    let (mut run, _) = Run::begin(directory.path()).await;
+    let ticket = run.put(legacy(1));
+    run.committed(ticket).await;
+    let before = Run::crashed(directory.path());
+    for id in 2..50 {
+        let ticket = run.put(legacy(id));
+        run.committed(ticket).await;
+    }
+    let ticket = run.remove(legacy(1));
+    run.committed(ticket).await;
+    let after = Run::crashed(directory.path());
+    run.end().await;
+    let expected = kept(Run::crashed(after.path()).path()).await;
+    assert_eq!(expected.records.len(), 48);
+    // A kill between the two writes, or damage that makes the file go back.
+    for _ in 0..2 {
+        let copy = Run::crashed(after.path());
+        fs::copy(before.path().join(FILE), copy.path().join(FILE)).unwrap();
+        let found = kept(copy.path()).await;
+        assert_eq!(lost(&found, &expected, "a file that lags"), 0);
+        assert_eq!(found.store, expected.store);
+        // The second copy is written as a whole, and no longer has all changes one by one.
+        kept(after.path()).await;
+        fs::remove_file(after.path().join(MIRROR)).unwrap();
+        kept(after.path()).await;
+    }
+    // After an orderly end, the file alone is whole, whatever the second copy is.
+    let copy = Run::crashed(after.path());
+    fs::copy(before.path().join(MIRROR), copy.path().join(MIRROR)).unwrap();
+    assert_eq!(lost(&kept(copy.path()).await, &expected, "a second copy that lags"), 0);
+    fs::remove_file(copy.path().join(FILE)).unwrap();
+    assert_eq!(lost(&kept(copy.path()).await, &expected, "it was written again"), 0);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_deleted_while_the_registry_runs_is_written_again() {
+    let delete = |paths: &[&Path]| {
+        for path in paths {
+            fs::remove_file(path).unwrap();
+        }
+    };
+    type Loss<'a> = (&'a str, &'a dyn Fn(&Path));
+    let losses: [Loss<'_>; 7] = [
+        ("the file", &|path| delete(&[&path.join(FILE)])),
+        ("its second copy", &|path| delete(&[&path.join(MIRROR)])),
+        ("both", &|path| delete(&[&path.join(FILE), &path.join(MIRROR)])),
+        ("the directory", &|path| fs::remove_dir_all(path).unwrap()),
+        ("the file, for another", &|path| {
+            fs::write(path.join("other"), "another").unwrap();
+            fs::rename(path.join("other"), path.join(FILE)).unwrap();
+        }),
+        ("the content of the file", &|path| fs::write(path.join(FILE), "").unwrap()),
+        ("the content of the second copy", &|path| fs::write(path.join(MIRROR), "").unwrap()),
+    ];
+    for (what, lose) in losses {
+        let parent = TempDir::new().unwrap();
+        let directory = parent.path().join("state");
+        let (mut run, _) = Run::begin(&directory).await;
+        for id in 1..50 {
+            run.put(native(id));
+        }
+        let ticket = run.put(native(50));
+        run.committed(ticket).await;
+        lose(&directory);
+        let ticket = run.put(native(51));
+        run.committed(ticket).await;
+        let crashed = Run::crashed(&directory);
+        let found = Found::from(open(crashed.path()).await.unwrap().origin);
+        assert_eq!(found.records.len(), 51, "{what}");
+        assert!(FileStore::claim(&directory).is_err(), "{what}: the directory stays claimed");
+        // Also without a change.
+        lose(&directory);
+        let is_whole = || directory.join(FILE).exists() && directory.join(MIRROR).exists();
+        let deadline = Instant::now() + PATIENCE;
+        while !is_whole() {
+            assert!(Instant::now() < deadline, "{what}: not written again");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        run.end().await;
+        assert_eq!(kept(&directory).await.records.len(), 51, "{what}, at the end");
+    }
+}
+
+/// What a registry of format 1 left when it was killed: four instances, one of them native, one
+/// draining, that had been restored once.
+const FORMAT_1: &[u8] = include_bytes!("data/format-1.redb.gz");
+
+#[tokio::test]
+async fn a_file_of_the_first_format_is_read() {
+    let directory = TempDir::new().unwrap();
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(FORMAT_1).read_to_end(&mut bytes).unwrap();
+    fs::write(directory.path().join(FILE), bytes).unwrap();
+    for _ in 0..2 {
+        let found = kept(directory.path()).await;
+        assert_eq!(found.store, StoreId::new(0xb92e_5e29));
+        assert!(found.revision > 9 && found.last_instance >= 4, "{}", found.revision);
+        let shown: Vec<_> = found.records.iter().map(|it| (it.id, it.is_draining)).collect();
+        assert_eq!(shown, [(1, false), (2, false), (3, true), (4, false)]);
+        let first = &found.records[0];
+        assert_eq!(
+            first.names.iter().map(ServiceName::as_str).collect::<Vec<_>>(),
+            ["PAYROLL", "PAY"]
+        );
+        assert!(first.silent.len() == 2 && first.silent.iter().all(|it| it.since_ms == 0));
+        let native = first.native.as_ref().unwrap();
+        assert_eq!((native.ttl_ms, native.details.zone.as_deref()), (600_000, Some("eu")));
+        assert!(directory.path().join(MIRROR).exists());
+    }
     assert!(aside(directory.path()).is_empty());
 }

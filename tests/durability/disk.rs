@@ -73,15 +73,46 @@ fn a_full_disk_costs_acknowledgements_and_no_answers_and_no_data() {
 }
 
 #[test]
-fn a_disk_that_is_full_at_the_start_is_waited_for() {
-    let Some(disk) = Disk::or_notice(DISK_BYTES) else { return };
-    disk.fill();
-    let mut command = std::process::Command::new(rpyc_tests::daemon::executable());
-    command.args(["--port", "0", "--host", "127.0.0.1", "--state-dir"]).arg(disk.path());
-    let daemon = rpyc_tests::process::Process::start("rpyc-registry", command);
-    daemon.wait_for_error("No space left on device");
-    daemon.wait_for_error("make room there");
-    assert_eq!(daemon.stdout(), "", "it does not answer yet");
-    disk.empty();
-    daemon.wait_for("the lines of its listeners", |lines| (lines.len() == 2).then_some(()));
+fn a_registry_whose_disk_is_full_at_its_start_answers_and_stores_later() {
+    for instances in [0, 1, 3] {
+        let Some(disk) = Disk::or_notice(DISK_BYTES) else { return };
+        let port = lasting_port();
+        if instances > 0 {
+            let daemon = again(port, disk.path());
+            let mut native = Native::connect(port).unwrap();
+            for at in 1..=instances {
+                assert!(native.ask(registration(at)).get("lease").is_some());
+            }
+            daemon.kill();
+        }
+        disk.fill();
+        let daemon = again(port, disk.path());
+        let kept: Vec<_> = (1..=instances).collect();
+        assert_eq!(found(&loopback(), &daemon, "a"), kept, "it answers");
+        let mut native = Native::connect(port).unwrap();
+        let first = native.ask(registration(9));
+        if instances == 0 {
+            // There is no room for the smallest file.
+            daemon.wait_for_log("make room there");
+            assert_eq!(first["error"]["code"], "not_durable", "{first}");
+            let status = native.ask(json!({"op": "status"}))["status"].clone();
+            let failure = status["store_failure"].as_str().unwrap();
+            assert!(failure.contains("No space left on device"), "{failure}");
+        }
+        assert_eq!(found(&loopback(), &daemon, "a").len(), kept.len() + 1, "visible at once");
+
+        disk.empty();
+        let second = eventually("a registration that is stored", PATIENCE, || {
+            let answer = native.ask(registration(10));
+            answer.get("lease").cloned()
+        });
+        let id = second["instance"].as_u64().unwrap();
+        daemon.kill();
+        let daemon = again(port, disk.path());
+        let expected: Vec<_> = (1..=instances).chain([9, 10]).collect();
+        assert_eq!(found(&loopback(), &daemon, "a"), expected);
+        let mut native = Native::connect(port).unwrap();
+        let next = native.ask(registration(11))["lease"]["instance"].as_u64().unwrap();
+        assert!(next > id, "numbers are not used again");
+    }
 }

@@ -1,9 +1,10 @@
-//! Orderly shutdown, state directories in use, and damaged files.
+//! Orderly shutdown, and state directories that cannot be used.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use rpyc_tests::{daemon, eventually};
+use rpyc_tests::daemon;
 
 use super::*;
 
@@ -50,26 +51,37 @@ fn a_directory_has_one_registry_at_a_time() {
 }
 
 #[test]
-fn a_damaged_file_is_told_loudly_and_kept() {
+fn a_directory_that_others_may_change_is_refused() {
     let state = Scratch::new();
-    let daemon = first(&state);
-    let (port, socket) = (daemon.port(), loopback());
-    socket.ask(&register("a", 1), udp(port));
-    daemon.kill();
-    let file = state.path().join("registry.redb");
-    let mut bytes = fs::read(&file).unwrap();
-    bytes.truncate(bytes.len() / 2);
-    fs::write(&file, &bytes).unwrap();
-    let daemon = again(port, state.path());
-    daemon.wait_for_log("DAMAGED");
-    let aside = state.path().join("registry.redb.damaged-1");
-    daemon.wait_for_log(aside.to_str().unwrap());
-    assert_eq!(fs::metadata(&aside).unwrap().len(), u64::try_from(bytes.len()).unwrap());
-    assert!(found(&loopback(), &daemon, "a").is_empty());
-    socket.ask(&register("a", 1), udp(port));
-    daemon.kill();
-    let daemon = again(port, state.path());
-    eventually("what was registered anew", PATIENCE, || {
-        (found(&loopback(), &daemon, "a") == [1]).then_some(())
-    });
+    let start = || {
+        let mut command = Command::new(daemon::executable());
+        command.args(["--port", "0", "--host", "127.0.0.1", "-q", "--state-dir"]);
+        command.arg(state.path()).output().unwrap()
+    };
+    let allow = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for name in ["", "lock", "registry.redb", "registry.mirror"] {
+        let path = state.path().join(name);
+        let (path, before) = if name.is_empty() {
+            (state.path().to_owned(), 0o755)
+        } else {
+            first(&state).kill();
+            (path, 0o600)
+        };
+        allow(&path, 0o777);
+        let output = start();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains(&format!("cannot use {}", path.display())), "{error}");
+        assert!(error.contains("run `chmod o-w ") && error.lines().count() == 1, "{error}");
+        allow(&path, before);
+    }
+    // A service manager's directory may be a link.
+    let link = state.path().join("link");
+    let target = state.path().join("private");
+    fs::create_dir(&target).unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    assert!(again(lasting_port(), &link).terminate().success());
+    assert!(target.join("registry.redb").exists());
 }

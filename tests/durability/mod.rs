@@ -1,5 +1,6 @@
 //! The state that the daemon keeps, whether it shuts down or is killed.
 
+mod damage;
 mod disk;
 mod ends;
 mod kill;

@@ -46,4 +46,14 @@ pub enum StoreError {
         /// The newest format that this version reads.
         known: u64,
     },
+    /// Other users may change the directory or a file in it. Its owner is at fault.
+    #[error("cannot use {}: {why}; {remedy}, or use another state directory", path.display())]
+    Untrusted {
+        /// The directory or file.
+        path: PathBuf,
+        /// Who may change it.
+        why: String,
+        /// What to do about it.
+        remedy: String,
+    },
 }

@@ -123,6 +123,16 @@ impl Instance {
         usize::try_from(self.leases.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
+    /// The bytes of its details and of the other properties that have no fixed size.
+    pub(super) fn bytes(&self) -> usize {
+        let Some(native) = &self.native else { return 0 };
+        let Details { tags, meta, zone, protocol, .. } = &*native.details();
+        let words = tags.iter().chain(meta.iter().flat_map(|(key, value)| [key, value]));
+        let words = words.chain(zone).chain(protocol).map(String::len);
+        let addresses = size_of_val(&*native.addresses);
+        words.sum::<usize>() + addresses + native.key.as_ref().map_or(0, |key| key.len())
+    }
+
     pub(crate) fn is_legacy(&self) -> bool {
         self.native.is_none()
     }

@@ -14,6 +14,10 @@ use super::topic::Topic;
 /// The number of changes that are kept. A watcher that is further behind gets a reset.
 pub const JOURNAL_LEN: usize = 65_536;
 
+/// The most bytes of names and details in the changes that are kept. They may belong to instances
+/// that have ended, which nothing else keeps in memory.
+pub const JOURNAL_BYTES: usize = 16 << 20;
+
 /// One change, numbered.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
@@ -22,6 +26,8 @@ pub(crate) struct Entry {
     pub(crate) lease: Arc<Lease>,
     /// The number of the previous change of this name; an upper bound of it if that was dropped.
     previous: u64,
+    /// The bytes of its name and details.
+    bytes: usize,
 }
 
 impl Entry {
@@ -58,6 +64,8 @@ pub(crate) struct News {
 struct Kept {
     newest: u64,
     entries: VecDeque<Entry>,
+    /// The bytes of their names and details.
+    bytes: usize,
     /// Every name that has an entry or a watcher.
     names: HashMap<ServiceName, Trace>,
 }
@@ -79,6 +87,7 @@ impl Journal {
             kept: RwLock::new(Kept {
                 newest: number,
                 entries: VecDeque::new(),
+                bytes: 0,
                 names: HashMap::new(),
             }),
             newest: watch::Sender::new(number),
@@ -260,26 +269,82 @@ impl Kept {
 
     /// Appends a change; returns the topic of its name.
     fn push(&mut self, number: u64, kind: EventKind, lease: &Arc<Lease>) -> Option<&Arc<Topic>> {
-        if self.entries.len() == JOURNAL_LEN {
-            self.drop_oldest();
+        let bytes = lease.service.as_str().len() + lease.instance.bytes();
+        while self.entries.len() >= JOURNAL_LEN || self.bytes + bytes > JOURNAL_BYTES {
+            if !self.drop_oldest() {
+                break;
+            }
         }
+        self.bytes += bytes;
         let before = self.oldest() - 1;
         let trace = self.names.entry(lease.service.name.clone());
         let trace = trace.or_insert_with(|| Trace { latest: before, topic: None });
         let previous = std::mem::replace(&mut trace.latest, number);
         self.newest = number;
-        self.entries.push_back(Entry { number, kind, lease: Arc::clone(lease), previous });
+        let lease = Arc::clone(lease);
+        self.entries.push_back(Entry { number, kind, lease, previous, bytes });
         let topic = trace.topic.as_ref()?;
         topic.moved_to(number);
         Some(topic)
     }
 
-    fn drop_oldest(&mut self) {
-        let Some(oldest) = self.entries.pop_front() else { return };
+    /// Drops the oldest change; returns whether there was one.
+    fn drop_oldest(&mut self) -> bool {
+        let Some(oldest) = self.entries.pop_front() else { return false };
+        self.bytes -= oldest.bytes;
         let name = &oldest.lease.service.name;
         let is_last = |trace: &Trace| trace.latest == oldest.number && trace.topic.is_none();
         if self.names.get(name).is_some_and(is_last) {
             self.names.remove(name);
         }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use rpyc_protocol::registry::Port;
+    use rpyc_protocol::registry::native::{Details, LeaseId};
+
+    use super::super::clock::{LeaseClock, Tick};
+    use super::super::instance::{Instance, Native};
+    use super::super::service_id::ServiceId;
+    use super::*;
+    use crate::host::Host;
+
+    fn lease(id: u64, details: Details) -> Arc<Lease> {
+        let host = Host::new([10, 0, 0, 1].into(), 0);
+        let ttl = std::time::Duration::from_secs(1);
+        let native = Native::new(LeaseId::new(id.into()), host, None, ttl, Box::default(), details);
+        let place = (host, Port::tcp(1).unwrap());
+        let instance = Arc::new(Instance::new(id, place, Some(Box::new(native)), 0));
+        let service_id = Arc::new(ServiceId { name: ServiceName::new("a").unwrap(), number: 1 });
+        let since = LeaseClock::new(Instant::now()).since(Instant::now());
+        Arc::new(Lease::new(id, service_id, instance, since, Tick::FIRST))
+    }
+
+    #[test]
+    fn large_registrations_that_have_ended_do_not_stay_for_ever() {
+        let journal = Journal::new(StoreId::new(1), 0);
+        let kept = || {
+            let kept = journal.kept.read().unwrap();
+            (kept.entries.len(), kept.bytes)
+        };
+        let text = |number: u64| format!("{number:0>250}");
+        let meta: std::collections::BTreeMap<_, _> = (0..8).map(|n| (text(n), text(n))).collect();
+        let large = Details { meta, ..Details::default() };
+        for id in 1..=10_000 {
+            journal.note(EventKind::Added, [&lease(id, large.clone())]);
+        }
+        let (len, bytes) = kept();
+        assert!(bytes <= JOURNAL_BYTES && bytes > JOURNAL_BYTES / 2, "{bytes} bytes");
+        assert!(len > 3_000 && len < 4_200, "{len} changes");
+        assert!(journal.after(9_999, 10).is_some() && journal.after(1, 10).is_none());
+        for id in 10_001..=100_000 {
+            journal.note(EventKind::Added, [&lease(id, Details::default())]);
+        }
+        assert_eq!(kept(), (JOURNAL_LEN, JOURNAL_LEN), "small changes are kept as before");
     }
 }

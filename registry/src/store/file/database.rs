@@ -4,124 +4,200 @@
 mod tests;
 
 use std::fmt;
+use std::fs;
 use std::io;
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::backends::FileBackend;
-use redb::{Builder, Error, ReadableDatabase as _, ReadableTable as _, WriteTransaction};
+use redb::{Durability, Error, ReadableTable as _, WriteTransaction};
 use rpyc_protocol::registry::native::StoreId;
-use tracing::{error, info};
+use tracing::info;
 
-use super::directory::{StateDirectory, is_full, private_file};
+use super::directory::Identity;
 use super::encoding;
+use super::fault::{Fault, guarded, no};
+use super::frame::{Commit, Frame};
+use super::mirror::{Contents, Edit, Mirror};
+use super::pages::{begin_run, create, make, open, put_numbers, read, refuse_newer, sequence_of};
 use super::pending::{Entry, Group, INSTANCE_BLOCK, Numbers, REVISION_BLOCK};
 use super::runs::Runs;
-use super::schema::{self, INSTANCES, META, MIGRATIONS, Migration, RENEWED, RUNS};
-use crate::store::{Origin, Records, Silence, StoreError};
+use super::schema::{self, INSTANCES, Migration, RENEWED, RUNS};
+use crate::store::{Origin, Records, Silence};
 
-/// The size of the cache for pages of the file. It is small because the newest records lie side by
-/// side, older ones are seldom written, and the system caches the rest.
-const CACHE_BYTES: usize = 16 << 20;
+/// The least size of a file.
+const LEAST_BYTES: u64 = 4096;
 
 /// The file of one run.
 pub(super) struct Database {
     path: PathBuf,
     /// `None` after a failure, until it can be opened again.
     file: Option<redb::Database>,
+    /// The file that was opened; `None` if it could not be told apart from others.
+    identity: Option<Identity>,
+    /// The random number of the store.
+    store: u32,
+    /// The number of the last transaction.
+    sequence: u64,
+    /// The number of the last transaction that is durable in the file, and not only in the mirror.
+    durable: u64,
     /// The number of this run.
     epoch: u64,
     /// The earlier runs, and the start of this one.
     runs: Arc<Runs>,
+    /// The end of this run so far.
+    run_end: u64,
     revisions: Numbers,
     instances: Numbers,
 }
 
-/// The file cannot be opened.
-#[derive(Debug)]
-pub(super) enum OpenError {
-    /// Trying again would not help.
-    Fatal(StoreError),
-    /// The disk is full.
-    NoRoom(StoreError),
+/// A file that has been opened and verified, and in which no run has begun yet.
+pub(super) struct Loaded {
+    path: PathBuf,
+    file: redb::Database,
+    numbers: Commit,
 }
 
-/// An operation on the file failed.
-#[derive(Debug)]
-pub(super) enum Fault {
-    /// Its content is invalid.
-    Damaged(String),
-    /// The system reports an error.
-    Io(io::Error),
-    /// Its format is newer than this version knows.
-    Newer(u64),
+impl Loaded {
+    /// The numbers after the last transaction.
+    pub(super) fn numbers(&self) -> Commit {
+        self.numbers
+    }
 }
-
 impl Database {
-    /// Opens the file of a directory, or creates one. Moves a damaged file aside.
-    pub(super) fn open(directory: &StateDirectory) -> Result<(Self, Origin), OpenError> {
-        let path = directory.file();
-        let fatal = |what, path: &Path| {
-            let path = path.to_owned();
-            move |source| OpenError::from(StoreError::Io { what, path, source })
-        };
-        let mut is_there = path.try_exists().map_err(fatal("look for", &path))?;
-        if is_there {
-            match guarded(|| Self::begin_run(&path, MIGRATIONS)) {
-                Err(Fault::Damaged(why)) => {
-                    let aside = directory.move_aside().map_err(fatal("move aside", &path))?;
-                    error!(
-                        file = %path.display(), moved_to = %aside.display(), why,
-                        "THE FILE OF REGISTRATIONS IS DAMAGED and has been moved aside; the \
-                         registry starts empty and learns its servers again as they renew"
-                    );
-                    is_there = false;
-                }
-                begun => return begun.map_err(|fault| fault.at(&path)),
-            }
+    /// Opens a file and migrates it to the newest format; `None` if there is none.
+    pub(super) fn load(path: &Path, migrations: &[Migration]) -> Result<Option<Loaded>, Fault> {
+        if !path.try_exists().map_err(Fault::Io)? {
+            return Ok(None);
         }
-        debug_assert!(!is_there, "an undamaged file has been opened");
-        let unfinished = directory.unfinished();
-        guarded(|| create(&unfinished)).map_err(|fault| fault.at(&unfinished))?;
-        directory.finish().map_err(fatal("give its name to", &path))?;
-        info!(file = %path.display(), "created a new file for registrations");
-        guarded(|| Self::begin_run(&path, MIGRATIONS)).map_err(|fault| fault.at(&path))
+        guarded(|| load(path, migrations)).map(Some)
     }
 
-    /// Opens a file, migrates it to the newest format and counts the start. [`Database::read`]
-    /// reads the records later.
-    fn begin_run(path: &Path, migrations: &[Migration]) -> Result<(Self, Origin), Fault> {
-        refuse_newer(path, migrations)?;
-        let file = open(path)?;
-        let start = file.begin_write()?;
-        let found = schema::get(&start, schema::SCHEMA)?.ok_or_else(|| no(schema::SCHEMA))?;
-        let known = schema::newest(migrations);
-        if found > known {
-            return Err(Fault::Newer(found));
-        } else if found < known {
-            schema::migrate(&start, found, migrations)?;
-            info!(file = %path.display(), from = found, to = known, "migrated to a newer format");
+    /// Makes `edits`, with which the mirror is ahead, and begins a run after a transaction with
+    /// these `numbers`. [`Database::read`] reads the records later.
+    pub(super) fn begin(
+        loaded: Loaded,
+        edits: &[(u64, Edit)],
+        numbers: Commit,
+    ) -> Result<Self, Fault> {
+        guarded(|| begin(loaded, edits, numbers))
+    }
+
+    /// Creates a file with these contents.
+    pub(super) fn create(path: &Path, contents: &Contents) -> Result<(), Fault> {
+        guarded(|| create(path, contents))
+    }
+
+    /// The state with which this run begins, without the records.
+    pub(super) fn origin(&self) -> Origin {
+        let (store, records) = (StoreId::new(self.store), Records::default());
+        let (revision, last_instance) = (self.revisions.used, self.instances.used);
+        Origin { store, revision, last_instance, records }
+    }
+
+    /// The revisions and the numbers of instances that this run may use without reserving more.
+    pub(super) fn numbers(&self) -> (Numbers, Numbers) {
+        (self.revisions, self.instances)
+    }
+
+    /// The earlier runs, and the start of this one.
+    pub(super) fn runs(&self) -> Arc<Runs> {
+        Arc::clone(&self.runs)
+    }
+
+    /// All runs and their ends, this one included.
+    pub(super) fn run_ends(&self) -> Vec<(u64, u64)> {
+        let mut ends = self.runs.ends().to_vec();
+        if let Some(last) = ends.last_mut() {
+            last.1 = self.run_end;
         }
-        let number = |word| schema::get(&start, word)?.ok_or_else(|| no(word));
-        let store =
-            u32::try_from(number(schema::STORE)?).map_err(|_too_large| no(schema::STORE))?;
-        let epoch = number(schema::EPOCH)?.saturating_add(1);
-        // The next run starts above every number that this run can use.
-        let block = |used: u64, block| Numbers { used, reserved: used.saturating_add(block) };
-        let revisions = block(number(schema::RESERVED)?, REVISION_BLOCK);
-        let instances = block(number(schema::LAST_INSTANCE)?, INSTANCE_BLOCK);
-        schema::set(&start, schema::EPOCH, epoch)?;
-        schema::set(&start, schema::RESERVED, revisions.reserved)?;
-        schema::set(&start, schema::LAST_INSTANCE, instances.reserved)?;
-        let runs = Arc::new(begin_run(&start, epoch)?);
-        start.commit()?;
-        let path = path.to_owned();
-        let database = Self { path, file: Some(file), epoch, runs, revisions, instances };
-        let (store, records) = (StoreId::new(store), Records::default());
-        let (revision, last_instance) = (revisions.used, instances.used);
-        Ok((database, Origin { store, revision, last_instance, records }))
+        ends
+    }
+
+    /// The number of the last transaction.
+    pub(super) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The numbers after the last transaction.
+    pub(super) fn state(&self) -> Commit {
+        Commit {
+            sequence: self.sequence,
+            base: 0,
+            store: self.store,
+            epoch: self.epoch,
+            run_end: self.run_end,
+            revisions: self.revisions.reserved,
+            instances: self.instances.reserved,
+        }
+    }
+
+    /// Becomes another store, whose instances follow `instances`.
+    pub(super) fn rename(&mut self, store: u32, instances: u64) {
+        self.store = store;
+        self.revisions = Numbers::default();
+        self.instances = Numbers { used: instances, reserved: instances };
+    }
+
+    /// Whether the file is still under its name.
+    pub(super) fn is_in_place(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|now| {
+            now.len() >= LEAST_BYTES && self.identity.is_none_or(|it| it == Identity::of(&now))
+        })
+    }
+
+    /// Whether the file is open, so that its content can be read although it has lost its name.
+    pub(super) fn is_open(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Opens the file under its name, and makes the transactions that only the mirror has.
+    ///
+    /// # Errors
+    /// [`Fault::Damaged`] also if the mirror cannot help.
+    pub(super) fn reopen(&mut self, mirror: Option<&Mirror>) -> Result<(), Fault> {
+        self.file = None;
+        self.identity = fs::metadata(&self.path).ok().map(|it| Identity::of(&it));
+        let file = guarded(|| {
+            let file = open(&self.path)?;
+            let found = sequence_of(&file)?;
+            if found >= self.sequence {
+                // The transaction that failed may have become durable nevertheless.
+                return Ok(file);
+            }
+            let mirror = mirror.filter(|it| it.base() <= found);
+            let mirror =
+                mirror.ok_or_else(|| Fault::Damaged(format!("it ends at transaction {found}")))?;
+            let (edits, damage) = mirror.after(found).map_err(Fault::Io)?;
+            if !damage.is_none() {
+                return Err(Fault::Damaged("its second copy is damaged too".to_owned()));
+            }
+            let transaction = file.begin_write()?;
+            make(&transaction, &edits)?;
+            put_numbers(&transaction, &self.state())?;
+            transaction.commit()?;
+            Ok(file)
+        })?;
+        self.file = Some(file);
+        self.durable = self.sequence;
+        Ok(())
+    }
+
+    /// Makes the latest transactions durable in the file as well.
+    pub(super) fn checkpoint(&mut self) -> Result<(), Fault> {
+        let Some(file) = self.file.as_ref().filter(|_| self.durable < self.sequence) else {
+            return Ok(());
+        };
+        let done = guarded(|| {
+            let transaction = file.begin_write()?;
+            put_numbers(&transaction, &self.state())?;
+            Ok(transaction.commit()?)
+        });
+        match done {
+            Ok(()) => self.durable = self.sequence,
+            Err(_) => self.file = None,
+        }
+        done
     }
 
     /// Reads the records with numbers above `after`, in order. For each, it passes to `take` the
@@ -132,67 +208,74 @@ impl Database {
         after: u64,
         take: impl FnMut(u64, &[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), Fault> {
-        let done = guarded(|| {
-            let file = match self.file.take() {
-                Some(file) => file,
-                None => open(&self.path)?,
-            };
-            read(&file, after, take)?;
-            self.file = Some(file);
-            Ok(())
-        });
+        if self.file.is_none() {
+            self.reopen(None)?;
+        }
+        let Some(file) = &self.file else { return Ok(()) };
+        let done = guarded(|| read(file, after, take));
         if done.is_err() {
             self.file = None;
         }
         done
     }
 
-    /// The revisions that this run may use without another reservation.
-    pub(super) fn revisions(&self) -> Numbers {
-        self.revisions
-    }
-
-    /// The numbers of instances that this run may use without another reservation.
-    pub(super) fn instances(&self) -> Numbers {
-        self.instances
-    }
-
-    /// The earlier runs, and the start of this one.
-    pub(super) fn runs(&self) -> Arc<Runs> {
-        Arc::clone(&self.runs)
-    }
-
-    /// Makes a group durable. It may be repeated, whether or not an earlier attempt succeeded.
-    pub(super) fn commit(&mut self, group: &Group) -> Result<(), Fault> {
-        let committed = guarded(|| self.try_commit(group));
-        if committed.is_err() {
+    /// Makes a group durable in the mirror, and then writes it to the file; durably, if this is a
+    /// `checkpoint`. It may be repeated, whether or not an earlier attempt succeeded.
+    pub(super) fn commit(
+        &mut self,
+        group: &Group,
+        mirror: &mut Mirror,
+        checkpoint: bool,
+    ) -> Result<(), Fault> {
+        let ran = u64::try_from(group.ran.as_millis()).unwrap_or(u64::MAX);
+        let commit = Commit {
+            sequence: self.sequence + 1,
+            base: mirror.base(),
+            run_end: self.runs.total().saturating_add(ran),
+            revisions: group.revisions.unwrap_or(self.revisions.reserved),
+            instances: group.instances.unwrap_or(self.instances.reserved),
+            ..self.state()
+        };
+        if mirror.sequence() < commit.sequence {
+            let frames = self.frames(group).map_err(Fault::Io)?;
+            mirror.append(frames, commit).map_err(Fault::Io)?;
+        }
+        let written = guarded(|| self.write(group, &commit, checkpoint));
+        if written.is_err() {
             // After a failure the file must be reopened, which also verifies it.
             self.file = None;
+            return written;
         }
-        committed
-    }
-
-    fn try_commit(&mut self, group: &Group) -> Result<(), Fault> {
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => open(&self.path)?,
-        };
-        let transaction = file.begin_write()?;
-        self.write(&transaction, group)?;
-        let revisions = group.revisions.map(|last| (schema::RESERVED, last));
-        let instances = group.instances.map(|last| (schema::LAST_INSTANCE, last));
-        for (word, last) in revisions.into_iter().chain(instances) {
-            schema::set(&transaction, word, last)?;
+        self.sequence = commit.sequence;
+        self.run_end = commit.run_end;
+        (self.revisions.reserved, self.instances.reserved) = (commit.revisions, commit.instances);
+        if checkpoint {
+            self.durable = self.sequence;
         }
-        let ran = u64::try_from(group.ran.as_millis()).unwrap_or(u64::MAX);
-        let end = self.runs.total().saturating_add(ran);
-        transaction.open_table(RUNS)?.insert(self.epoch, end)?;
-        transaction.commit()?;
-        self.file = Some(file);
         Ok(())
     }
 
-    fn write(&self, transaction: &WriteTransaction, group: &Group) -> Result<(), Error> {
+    fn write(&self, group: &Group, commit: &Commit, checkpoint: bool) -> Result<(), Fault> {
+        let Some(file) = &self.file else { return Err(Fault::Io(io::ErrorKind::NotFound.into())) };
+        let mut transaction = file.begin_write()?;
+        let durability = if checkpoint { Durability::Immediate } else { Durability::None };
+        transaction
+            .set_durability(durability)
+            .map_err(|error| Fault::Io(io::Error::other(error)))?;
+        self.write_entries(&transaction, group)?;
+        put_numbers(&transaction, commit)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Appends the begin of this run to its mirror.
+    pub(super) fn mirror_begin(&self, mirror: &mut Mirror) -> io::Result<()> {
+        let mut frames = Vec::new();
+        Frame::Runs(self.run_ends()).write(&mut frames)?;
+        mirror.append(frames, Commit { base: mirror.base(), ..self.state() })
+    }
+
+    fn write_entries(&self, transaction: &WriteTransaction, group: &Group) -> Result<(), Error> {
         let mut instances = transaction.open_table(INSTANCES)?;
         let mut renewed = transaction.open_table(RENEWED)?;
         for (id, entry) in &group.entries {
@@ -211,6 +294,25 @@ impl Database {
         Ok(())
     }
 
+    /// The frames of a group, without its end.
+    fn frames(&self, group: &Group) -> io::Result<Vec<u8>> {
+        let mut frames = Vec::new();
+        let out = &mut frames;
+        for (&id, entry) in &group.entries {
+            match entry {
+                Entry::Put(record) => {
+                    let renewed = &self.renewed(&record.silent);
+                    Frame::Put { id, renewed, record: &encoding::encode(record) }.write(out)?
+                }
+                Entry::Heard(silent) => {
+                    Frame::Renewed { id, renewed: &self.renewed(silent) }.write(out)?
+                }
+                Entry::Removed => Frame::Removed { id }.write(out)?,
+            };
+        }
+        Ok(frames)
+    }
+
     /// Encodes that all leases of an instance renewed in this run, except silent ones.
     fn renewed(&self, silent: &[Silence]) -> Vec<u8> {
         let start = self.runs.total();
@@ -218,198 +320,73 @@ impl Database {
         let silent: Vec<_> = silent.iter().map(|it| (it.name.as_str(), since(it))).collect();
         encoding::encode_renewed(self.epoch, &silent)
     }
-
-    /// Describes a failure to read records, for operators.
-    pub(super) fn explain_reading(&self, fault: &Fault) -> String {
-        let path = self.path.display();
-        match fault {
-            Fault::Io(error) => format!("cannot read {path}: {error}; the registry tries again"),
-            Fault::Damaged(_) | Fault::Newer(_) => self.explain(fault),
-        }
-    }
-
-    /// Describes a failure to write a group, and the remedy, for operators.
-    pub(super) fn explain(&self, fault: &Fault) -> String {
-        let path = self.path.display();
-        match fault {
-            Fault::Io(error) if is_full(error) => {
-                format!(
-                    "cannot write to {path}: {error}; make room there; the registry tries again"
-                )
-            }
-            Fault::Io(error) => {
-                format!("cannot write to {path}: {error}; the registry tries again")
-            }
-            Fault::Damaged(why) => format!(
-                "{path} is damaged ({why}); restart the registry, which moves it aside and starts \
-                 empty"
-            ),
-            Fault::Newer(_) => format!("{path} has a newer format, so two registries write to it"),
-        }
-    }
 }
-
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
-/// Creates an empty file.
-fn create(path: &Path) -> Result<(), Fault> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Fault::Io(error)),
-        _ => {}
-    }
-    let file = private_file().create_new(true).open(path).map_err(Fault::Io)?;
-    let file = builder().create_with_backend(FileBackend::new(file)?)?;
+/// Opens a file, verifies it and migrates it.
+fn load(path: &Path, migrations: &[Migration]) -> Result<Loaded, Fault> {
+    refuse_newer(path, migrations)?;
+    let file = open(path)?;
     let transaction = file.begin_write()?;
-    transaction.open_table(INSTANCES)?;
-    transaction.open_table(RENEWED)?;
-    transaction.open_table(RUNS)?;
-    let random = crate::random::number() & u128::from(u32::MAX);
-    for (word, number) in [
-        (schema::SCHEMA, schema::newest(MIGRATIONS)),
-        (schema::STORE, u64::try_from(random).unwrap_or(0)),
-        (schema::EPOCH, 0),
-        (schema::RESERVED, 0),
-        (schema::LAST_INSTANCE, 0),
-    ] {
-        schema::set(&transaction, word, number)?;
+    let found = schema::get(&transaction, schema::SCHEMA)?.ok_or_else(|| no(schema::SCHEMA))?;
+    let known = schema::newest(migrations);
+    if found > known {
+        return Err(Fault::Newer(found));
     }
-    transaction.commit()?;
-    file.close()?;
-    Ok(())
-}
-
-/// Opens a file and verifies all of it, so that damage is found now and not when the file is read
-/// or after it has been written to.
-fn open(path: &Path) -> Result<redb::Database, Fault> {
-    Ok(builder().set_check_integrity_on_open(true).open(path)?)
-}
-
-fn builder() -> Builder {
-    let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES);
-    builder
-}
-
-/// Rejects a newer format without writing to the file. If the file cannot be opened read-only,
-/// because it was not closed or is damaged, the full opening decides.
-fn refuse_newer(path: &Path, migrations: &[Migration]) -> Result<(), Fault> {
-    let look = || -> Result<Option<u64>, Fault> {
-        let file = builder().open_read_only(path)?;
-        let found = file.begin_read()?.open_table(META)?.get(schema::SCHEMA)?;
-        Ok(found.map(|found| found.value()))
+    if found < known {
+        schema::migrate(&transaction, found, migrations)?;
+        info!(file = %path.display(), from = found, to = known, "migrated to a newer format");
+    }
+    let number = |word| schema::get(&transaction, word)?.ok_or_else(|| no(word));
+    let numbers = Commit {
+        sequence: schema::get(&transaction, schema::SEQUENCE)?.unwrap_or(0),
+        base: 0,
+        store: u32::try_from(number(schema::STORE)?).map_err(|_too_large| no(schema::STORE))?,
+        epoch: number(schema::EPOCH)?,
+        run_end: transaction.open_table(RUNS)?.last()?.map_or(0, |(_, end)| end.value()),
+        revisions: number(schema::RESERVED)?,
+        instances: number(schema::LAST_INSTANCE)?,
     };
-    match guarded(look) {
-        Ok(Some(found)) if found > schema::newest(migrations) => Err(Fault::Newer(found)),
-        _ => Ok(()),
+    if found < known {
+        transaction.commit()?;
+    } else {
+        transaction.abort()?;
     }
+    Ok(Loaded { path: path.to_owned(), file, numbers })
 }
 
-/// Adds a run to those of the file.
-fn begin_run(transaction: &WriteTransaction, epoch: u64) -> Result<Runs, Error> {
-    let mut table = transaction.open_table(RUNS)?;
-    let mut ends = Vec::new();
-    for entry in table.iter()? {
-        let (run, end) = entry?;
-        ends.push((run.value(), end.value()));
-    }
-    let found = Runs::new(ends);
-    let runs = found.begin(epoch);
-    for (run, _) in found.ends() {
-        if !runs.ends().iter().any(|(kept, _)| kept == run) {
-            table.remove(run)?;
-        }
-    }
-    table.insert(epoch, runs.total())?;
-    Ok(runs)
-}
-
-fn read(
-    file: &redb::Database,
-    after: u64,
-    mut take: impl FnMut(u64, &[u8], &[u8]) -> ControlFlow<()>,
-) -> Result<(), Fault> {
-    let transaction = file.begin_read()?;
-    let instances = transaction.open_table(INSTANCES)?;
-    let renewed = transaction.open_table(RENEWED)?;
-    let mut renewed = renewed.range(after.saturating_add(1)..)?.peekable();
-    for entry in instances.range(after.saturating_add(1)..)? {
-        let (id, record) = entry?;
-        let id = id.value();
-        // Both tables are in the same order.
-        while renewed.next_if(|next| matches!(next, Ok((other, _)) if other.value() < id)).is_some()
-        {
-        }
-        let is_same = |next: &Result<(redb::AccessGuard<'_, u64>, _), _>| match next {
-            Ok((other, _)) => other.value() == id,
-            Err(_) => true,
-        };
-        let renewal = renewed.next_if(is_same).transpose()?;
-        let renewal = renewal.as_ref().map_or(&[][..], |(_, bytes)| bytes.value());
-        if take(id, renewal, record.value()).is_break() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Runs `work`; a panic of the library on unexpected damage counts as a fault as well.
-fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
-        let text = cause.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| cause.downcast_ref::<&str>().copied());
-        Err(Fault::Damaged(text.unwrap_or("it cannot be read").to_owned()))
-    })
-}
-
-fn no(word: &str) -> Fault {
-    Fault::Damaged(format!("it has no valid {word}"))
-}
-
-impl Fault {
-    fn at(self, path: &Path) -> OpenError {
-        let path = path.to_owned();
-        match self {
-            Self::Damaged(why) => {
-                let (what, source) = ("use", io::Error::new(io::ErrorKind::InvalidData, why));
-                StoreError::Io { what, path, source }
-            }
-            Self::Io(source) => StoreError::Io { what: "open", path, source },
-            Self::Newer(found) => {
-                StoreError::Newer { path, found, known: schema::newest(MIGRATIONS) }
-            }
-        }
-        .into()
-    }
-}
-
-impl From<StoreError> for OpenError {
-    fn from(error: StoreError) -> Self {
-        match &error {
-            StoreError::Io { source, .. } if is_full(source) => Self::NoRoom(error),
-            _ => Self::Fatal(error),
-        }
-    }
-}
-
-impl<E: Into<Error>> From<E> for Fault {
-    fn from(error: E) -> Self {
-        match error.into() {
-            Error::Io(error) => match error.kind() {
-                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-                    Self::Damaged(error.to_string())
-                }
-                _ => Self::Io(error),
-            },
-            Error::Corrupted(why) => Self::Damaged(why),
-            error @ (Error::TableTypeMismatch { .. }
-            | Error::TableIsMultimap(_)
-            | Error::TableDoesNotExist(_)
-            | Error::TypeDefinitionChanged { .. }) => Self::Damaged(error.to_string()),
-            error => Self::Io(io::Error::other(error.to_string())),
-        }
-    }
+fn begin(loaded: Loaded, edits: &[(u64, Edit)], numbers: Commit) -> Result<Database, Fault> {
+    let Loaded { path, file, .. } = loaded;
+    let transaction = file.begin_write()?;
+    make(&transaction, edits)?;
+    let Commit { store, epoch, run_end, .. } = numbers;
+    transaction.open_table(RUNS)?.insert(epoch, run_end)?;
+    let (epoch, sequence) = (epoch.saturating_add(1), numbers.sequence + 1);
+    // The next run starts above every number that this run can use.
+    let block = |used: u64, block| Numbers { used, reserved: used.saturating_add(block) };
+    let revisions = block(numbers.revisions, REVISION_BLOCK);
+    let instances = block(numbers.instances, INSTANCE_BLOCK);
+    let runs = Arc::new(begin_run(&transaction, epoch)?);
+    let run_end = runs.total();
+    let identity = fs::metadata(&path).ok().map(|it| Identity::of(&it));
+    let database = Database {
+        path,
+        file: None,
+        identity,
+        store,
+        sequence,
+        durable: sequence,
+        epoch,
+        runs,
+        run_end,
+        revisions,
+        instances,
+    };
+    put_numbers(&transaction, &database.state())?;
+    transaction.commit()?;
+    Ok(Database { file: Some(file), ..database })
 }

@@ -1,13 +1,18 @@
 //! The state directory: creates and claims it, and names the files in it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
+#[cfg(unix)]
+use super::trust;
 use crate::store::StoreError;
 
 /// The file with the registrations.
 const FILE: &str = "registry.redb";
+
+/// The file with their second copy.
+const MIRROR: &str = "registry.mirror";
 
 /// The lock file, which holds the process id of its owner.
 const LOCK: &str = "lock";
@@ -17,7 +22,7 @@ const LOCK: &str = "lock";
 pub(super) struct StateDirectory {
     path: PathBuf,
     /// The system releases the lock when this process ends, however it ends.
-    _lock: File,
+    lock: File,
 }
 
 impl StateDirectory {
@@ -28,30 +33,27 @@ impl StateDirectory {
             path: path.to_owned(),
             source,
         })?;
-        let lock_path = path.join(LOCK);
-        let failed = |source| StoreError::Io { what: "lock", path: lock_path.clone(), source };
-        let mut lock = private_file().create(true).open(&lock_path).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                // If the locked file cannot be read, the error names no process.
-                let holder =
-                    lock.read_to_string(&mut pid).ok().and_then(|_| pid.trim().parse().ok());
-                return Err(StoreError::InUse { directory: path.to_owned(), holder });
-            }
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        let lock = path.join(LOCK);
+        #[cfg(unix)]
+        {
+            trust::check_directory(path)?;
+            [&lock, &path.join(FILE), &path.join(MIRROR)]
+                .into_iter()
+                .try_for_each(|file| trust::check_file(file))?;
         }
-        let told = lock
-            .set_len(0)
-            .and_then(|()| lock.rewind())
-            .and_then(|()| writeln!(lock, "{}", std::process::id()));
-        match told {
-            // The process id helps operators, but the lock works without it.
-            Err(error) if is_full(&error) => {}
-            told => told.map_err(failed)?,
+        Ok(Self { path: path.to_owned(), lock: claim(path, &lock)? })
+    }
+
+    /// Creates and claims the directory again if it has been deleted or replaced.
+    pub(super) fn keep(&mut self) -> Result<(), StoreError> {
+        let path = self.path.join(LOCK);
+        let held = self.lock.metadata().map(|held| Identity::of(&held));
+        let found = fs::metadata(&path).map(|found| Identity::of(&found));
+        if matches!((held, found), (Ok(held), Ok(found)) if held == found) {
+            return Ok(());
         }
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        *self = Self::claim(&self.path)?;
+        Ok(())
     }
 
     /// The path of the file with the registrations.
@@ -64,14 +66,21 @@ impl StateDirectory {
         self.path.join(format!("{FILE}.new"))
     }
 
-    /// Renames the file of registrations to an unused name; returns the new path.
-    pub(super) fn move_aside(&self) -> io::Result<PathBuf> {
+    /// The path of the second copy of the registrations.
+    pub(super) fn mirror(&self) -> PathBuf {
+        self.path.join(MIRROR)
+    }
+
+    /// Renames a file of the directory to an unused name; returns the new path.
+    pub(super) fn move_aside(&self, file: &Path) -> io::Result<PathBuf> {
         let mut number = 1_u64;
         loop {
-            let aside = self.path.join(format!("{FILE}.damaged-{number}"));
+            let mut aside = file.as_os_str().to_owned();
+            aside.push(format!(".damaged-{number}"));
+            let aside = PathBuf::from(aside);
             if !aside.try_exists()? {
-                fs::rename(self.file(), &aside)?;
-                self.sync()?;
+                fs::rename(file, &aside)?;
+                sync(&self.path)?;
                 return Ok(aside);
             }
             number += 1;
@@ -81,12 +90,61 @@ impl StateDirectory {
     /// Renames the complete file to its final name.
     pub(super) fn finish(&self) -> io::Result<()> {
         fs::rename(self.unfinished(), self.file())?;
-        self.sync()
+        sync(&self.path)
+    }
+}
+
+/// Locks the lock file of a directory, and writes the process id into it.
+fn claim(directory: &Path, path: &Path) -> Result<File, StoreError> {
+    let failed = |source| StoreError::Io { what: "lock", path: path.to_owned(), source };
+    let mut lock = private_file().create(true).open(path).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            // If the locked file cannot be read, the error names no process.
+            let holder = lock.read_to_string(&mut pid).ok().and_then(|_| pid.trim().parse().ok());
+            return Err(StoreError::InUse { directory: directory.to_owned(), holder });
+        }
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
+    }
+    let told = lock
+        .set_len(0)
+        .and_then(|()| lock.rewind())
+        .and_then(|()| writeln!(lock, "{}", std::process::id()));
+    match told {
+        // The process id helps operators, but the lock works without it.
+        Err(error) if is_full(&error) => {}
+        told => told.map_err(failed)?,
+    }
+    Ok(lock)
+}
+
+/// Makes the names of the files of a directory durable.
+pub(super) fn sync(directory: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
+}
+
+/// Which file it is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    #[cfg(unix)]
+    device: u64,
+    #[cfg(unix)]
+    inode: u64,
+}
+
+impl Identity {
+    #[cfg(unix)]
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        Self { device: metadata.dev(), inode: metadata.ino() }
     }
 
-    /// Makes the names of the files durable.
-    fn sync(&self) -> io::Result<()> {
-        if cfg!(unix) { File::open(&self.path)?.sync_all() } else { Ok(()) }
+    /// Here files cannot be told apart, but an open file cannot be deleted either.
+    #[cfg(not(unix))]
+    pub(super) fn of(_: &Metadata) -> Self {
+        Self {}
     }
 }
 
@@ -95,7 +153,10 @@ pub(super) fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
+    }
     options
 }
 

@@ -3,7 +3,12 @@
 //! | Part | Does |
 //! |---|---|
 //! | `directory` | the state directory, claimed by one process |
-//! | `database` | the file: opens, verifies, reads and writes it |
+//! | `trust` | who else may change the directory |
+//! | `files` | the database and its mirror: writes to both, and keeps them in place |
+//! | `opening` | opens and compares both files at a start, and repairs one from the other |
+//! | `database`, `pages` | the file: opens, verifies, reads and writes it |
+//! | `fault` | what can fail, and its description |
+//! | `mirror`, `frame` | a second copy of the registrations, each record with its own checksum |
 //! | `schema` | the tables of the file, and migrations from older formats |
 //! | `encoding` | the encoding of one record |
 //! | `pending` | changes that wait to be written |
@@ -14,10 +19,18 @@
 mod database;
 mod directory;
 mod encoding;
+mod fault;
+mod files;
+mod frame;
+mod mirror;
+mod opening;
+mod pages;
 mod pending;
 mod reader;
 mod runs;
 mod schema;
+#[cfg(unix)]
+mod trust;
 mod writer;
 
 use std::io;
@@ -29,8 +42,9 @@ use tokio::sync::{oneshot, watch};
 use tracing::error;
 
 use super::{Change, Opened, Progress, Records, Store, StoreError, Ticket};
-use database::{Database, OpenError};
 use directory::StateDirectory;
+use fault::OpenError;
+use files::Files;
 use pending::Pending;
 use reader::Batch;
 
@@ -72,8 +86,9 @@ impl Claim {
     /// Opens the file on a separate thread, which reads the records while the caller restores them,
     /// and then writes changes.
     ///
-    /// A damaged file is moved aside with an error in the log, and a new one is created. While the
-    /// disk is full, this waits.
+    /// A damaged file is moved aside with an error in the log, and written again from its second
+    /// copy. If the disk is full, the store opens with what the second copy holds, and commits
+    /// changes when there is room; if that copy is damaged too, this waits for room.
     ///
     /// # Errors
     /// [`StoreError::Newer`] and [`StoreError::Io`]; the file is unchanged.
@@ -95,40 +110,41 @@ impl Claim {
 
 /// The store's thread: opens the file, reports, and writes until the store is dropped.
 fn run(directory: StateDirectory, tell: oneshot::Sender<Result<Opened, StoreError>>) {
-    let mut is_waiting = false;
-    let (database, origin) = loop {
-        match Database::open(&directory) {
+    let (mut directory, mut is_waiting) = (directory, false);
+    let (mut files, mut origin) = loop {
+        let why = match Files::open(directory) {
             Ok(opened) => break opened,
-            Err(OpenError::Fatal(error)) => {
+            Err((_, OpenError::Fatal(error))) => {
                 // The caller may have dropped the future.
                 let _ = tell.send(Err(error));
                 return;
             }
-            Err(OpenError::NoRoom(why)) => {
-                if !is_waiting {
-                    error!("{why}; make room there: until then the registry is not ready");
-                    is_waiting = true;
-                }
-                std::thread::sleep(RETRY_INTERVAL);
-                if tell.is_closed() {
-                    return;
-                }
+            Err((again, OpenError::NoRoom(why))) => {
+                directory = again;
+                why
             }
+        };
+        if !is_waiting {
+            error!("{why}; make room there: until then the registry is not ready");
+            is_waiting = true;
+        }
+        std::thread::sleep(RETRY_INTERVAL);
+        if tell.is_closed() {
+            return;
         }
     };
-    let (mut database, mut origin) = (database, origin);
     let (give, records) = mpsc::sync_channel(BATCHES_AHEAD);
     origin.records = Records::new(records.into_iter().flat_map(Batch::decode));
-    let pending = Arc::new(Pending::new(database.revisions(), database.instances()));
+    let (revisions, instances) = files.numbers();
+    let pending = Arc::new(Pending::new(revisions, instances));
     let progress = watch::Sender::default();
     let store =
         Box::new(FileStore { pending: Arc::clone(&pending), progress: progress.subscribe() });
     // If the caller has gone, the store is dropped at once and the writer ends at once.
     drop(tell.send(Ok(Opened { store, origin })));
-    reader::run(&mut database, &pending, give);
-    writer::run(database, &pending, &progress);
+    reader::run(&mut files, &pending, give);
     // A caller that waits for the channel to close may then claim the directory.
-    drop(directory);
+    writer::run(files, &pending, &progress);
     drop(progress);
 }
 

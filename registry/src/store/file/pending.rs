@@ -66,6 +66,16 @@ pub(super) struct Group {
     pub(super) ran: Duration,
 }
 
+/// What there is to write.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Group(Group),
+    /// Nothing, for some time.
+    Nothing,
+    /// There are no more changes.
+    End,
+}
+
 /// Collects changes from the registry and hands them to the writer in groups.
 ///
 /// Its size is bounded by those of the file and the table, even while the disk is stalled. An
@@ -150,17 +160,18 @@ impl Pending {
         self.changed.notify_one();
     }
 
-    /// Waits for changes and takes all of them; `None` after the last one.
-    pub(super) fn next_group(&self) -> Option<Group> {
-        let mut state = self.lock();
-        loop {
-            if state.is_wanting() {
-                return Some(state.give());
-            }
-            if state.is_ending {
-                return None;
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+    /// Waits for changes, for at most `patience`, and takes all of them.
+    pub(super) fn next_group(&self, patience: Duration) -> Next {
+        let state = self.lock();
+        let is_idle = |state: &mut State| !state.is_wanting() && !state.is_ending;
+        let waited = self.changed.wait_timeout_while(state, patience, is_idle);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.is_wanting() {
+            Next::Group(state.give())
+        } else if state.is_ending {
+            Next::End
+        } else {
+            Next::Nothing
         }
     }
 
@@ -269,9 +280,16 @@ mod tests {
         Change::Removed { id, host, port }
     }
 
+    fn group(pending: &Pending) -> Group {
+        match pending.next_group(Duration::ZERO) {
+            Next::Group(group) => group,
+            other => unreachable!("{other:?}"),
+        }
+    }
+
     /// The entries of the next group, and its number.
     fn next(pending: &Pending) -> (u64, Vec<(u64, Entry)>) {
-        let group = pending.next_group().unwrap();
+        let group = group(pending);
         (group.ticket.get(), group.entries.into_iter().collect())
     }
 
@@ -317,11 +335,11 @@ mod tests {
         let pending = pending(0);
         pending.reserve(REVISION_BLOCK / 2);
         pending.reserve(REVISION_BLOCK / 2 + 1);
-        let group = pending.next_group().unwrap();
+        let group = group(&pending);
         assert_eq!(group.revisions, Some(REVISION_BLOCK / 2 + 1 + REVISION_BLOCK));
         pending.reserve(REVISION_BLOCK / 2 + 2);
         pending.end();
-        assert_eq!(pending.next_group(), None);
+        assert_eq!(pending.next_group(Duration::ZERO), Next::End);
         assert_eq!(pending.last_group().revisions, Some(REVISION_BLOCK / 2 + 2));
     }
 
@@ -329,11 +347,11 @@ mod tests {
     fn numbers_of_instances_are_reserved_half_a_block_before_they_are_used() {
         let pending = pending(7);
         pending.add(Change::Put(record(7 + INSTANCE_BLOCK / 2, &[], 1)));
-        assert_eq!(pending.next_group().unwrap().instances, None);
+        assert_eq!(group(&pending).instances, None);
         pending.add(Change::Put(record(8 + INSTANCE_BLOCK / 2, &[], 1)));
         pending.add(removed(8 + INSTANCE_BLOCK / 2));
         let reserved = 8 + INSTANCE_BLOCK / 2 + INSTANCE_BLOCK;
-        assert_eq!(pending.next_group().unwrap().instances, Some(reserved));
+        assert_eq!(group(&pending).instances, Some(reserved));
     }
 
     #[test]
@@ -343,7 +361,7 @@ mod tests {
         for millis in (0..=3_600_000).step_by(50) {
             pending.ran(Duration::from_millis(millis));
             if pending.lock().is_wanting() {
-                written.push(pending.next_group().unwrap().ran);
+                written.push(group(&pending).ran);
             }
         }
         assert!(written.len() < 100, "{}", written.len());

@@ -7,8 +7,8 @@ use std::sync::mpsc::SyncSender;
 use tracing::{error, info};
 
 use super::RETRY_INTERVAL;
-use super::database::Database;
 use super::encoding;
+use super::files::Files;
 use super::pending::Pending;
 use super::runs::Runs;
 use crate::store::Record;
@@ -62,13 +62,13 @@ impl Batch {
 ///
 /// The whole file was verified when it was opened. If reading fails nevertheless, it is repeated
 /// from the last record: some of the records must not pass for all of them.
-pub(super) fn run(database: &mut Database, pending: &Pending, give: SyncSender<Batch>) {
-    let runs = database.runs();
+pub(super) fn run(files: &mut Files, pending: &Pending, give: SyncSender<Batch>) {
+    let runs = files.runs();
     let mut batch = Batch::new(&runs);
     let mut last = 0;
     let mut has_failed = false;
     loop {
-        let read = database.read(last, |id, renewed, record| {
+        let read = files.read(last, |id, renewed, record| {
             last = id;
             batch.add(id, renewed, record);
             if batch.bytes.len() < BATCH_BYTES {
@@ -80,10 +80,7 @@ pub(super) fn run(database: &mut Database, pending: &Pending, give: SyncSender<B
         match read {
             Ok(()) => break,
             Err(fault) => {
-                error!(
-                    "{}; until then the registry is not ready",
-                    database.explain_reading(&fault)
-                );
+                error!("{}; until then the registry is not ready", files.explain_reading(&fault));
                 has_failed = true;
                 if pending.rest(RETRY_INTERVAL) {
                     return;

@@ -18,6 +18,9 @@ pub(super) const LAST_INSTANCE: &str = "last instance";
 /// The last revision that may have been used.
 pub(super) const RESERVED: &str = "reserved";
 
+/// The number of the last transaction; the mirror has the same. A file without one had no mirror.
+pub(super) const SEQUENCE: &str = "sequence";
+
 /// Records by the numbers of their instances.
 pub(super) const INSTANCES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("instances");
 

@@ -1,44 +1,55 @@
 //! The store's thread after it has read the file.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 use tracing::{error, info};
 
 use super::RETRY_INTERVAL;
-use super::database::Database;
-use super::pending::{Group, Pending};
+use super::fault::Fault;
+use super::files::Files;
+use super::pending::{Group, Next, Pending};
 use crate::store::Progress;
+
+/// The time without changes after which the files are looked at: they may have been deleted.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Writes groups until the queue ends, and then closes the file. While it writes one group, the
 /// next gathers: the busier the registry, the larger the groups.
-pub(super) fn run(mut database: Database, pending: &Pending, progress: &watch::Sender<Progress>) {
-    while let Some(group) = pending.next_group() {
-        if !write(&mut database, pending, progress, &group) {
-            return;
+pub(super) fn run(mut files: Files, pending: &Pending, progress: &watch::Sender<Progress>) {
+    loop {
+        match pending.next_group(LOOK_INTERVAL) {
+            Next::Group(group) => {
+                if !write(&mut files, pending, progress, &group) {
+                    return;
+                }
+            }
+            Next::Nothing => {
+                let kept = files.rest();
+                report(&files, progress, &kept);
+            }
+            Next::End => break,
         }
     }
-    if let Err(fault) = database.commit(&pending.last_group()) {
-        // All acknowledged changes are durable; the next start only skips some revisions.
-        info!(why = database.explain(&fault), "the file could not be closed in order");
+    if let Err(fault) = files.close(&pending.last_group()) {
+        // All acknowledged changes are durable; the next start only skips some numbers.
+        info!(why = files.explain(&fault), "the file could not be closed in order");
     }
 }
 
 /// Writes one group, retrying until the queue ends; returns whether it was written.
 fn write(
-    database: &mut Database,
+    files: &mut Files,
     pending: &Pending,
     progress: &watch::Sender<Progress>,
     group: &Group,
 ) -> bool {
     let mut is_last_try = false;
     loop {
-        let fault = match database.commit(group) {
-            Ok(()) => break,
-            Err(fault) => database.explain(&fault),
-        };
-        let is_logged = progress.borrow().failure.as_deref() == Some(&*fault);
-        if !is_logged {
-            error!("{fault}; until then no change is acknowledged");
-            progress.send_modify(|progress| progress.failure = Some(fault.into()));
+        let committed = files.commit(group);
+        report(files, progress, &committed);
+        if committed.is_ok() {
+            break;
         }
         if is_last_try {
             error!(
@@ -49,10 +60,19 @@ fn write(
         }
         is_last_try = pending.rest(RETRY_INTERVAL);
     }
-    let had_failed = progress.borrow().failure.is_some();
     progress.send_replace(Progress { committed: group.ticket, failure: None });
-    if had_failed {
-        info!("changes are written again");
-    }
     true
+}
+
+/// Publishes and logs whether the store works, when that changes.
+fn report(files: &Files, progress: &watch::Sender<Progress>, outcome: &Result<(), Fault>) {
+    let before = progress.borrow().failure.clone();
+    let now = outcome.as_ref().err().map(|fault| files.explain(fault));
+    match &now {
+        Some(now) if before.as_deref() == Some(now) => return,
+        Some(now) => error!("{now}; until then no change is acknowledged"),
+        None if before.is_some() => info!("changes are written again"),
+        None => return,
+    }
+    progress.send_modify(|progress| progress.failure = now.map(Into::into));
 }

@@ -7,6 +7,7 @@ use rpyc_protocol::registry::Port;
 use super::*;
 use crate::host::Host;
 use crate::store::file::encoding::Renewed;
+use crate::store::file::schema::MIGRATIONS;
 use crate::store::{Record, Ticket};
 
 fn group(id: u64) -> Group {
@@ -22,6 +23,22 @@ fn group(id: u64) -> Group {
     });
     let entries = [(id, Entry::Put(record))].into();
     Group { ticket: Ticket::new(1), entries, ..Group::default() }
+}
+
+fn begin_run(path: &Path, migrations: &[Migration]) -> Result<Database, Fault> {
+    let loaded = Database::load(path, migrations)?.unwrap();
+    let numbers = loaded.numbers();
+    Database::begin(loaded, &[], numbers)
+}
+
+/// Commits a record, to a mirror of its own as well.
+fn commit(database: &mut Database, id: u64) -> Result<(), Fault> {
+    let path = database.path.with_extension("mirror");
+    let mut mirror = Mirror::rewrite(&path, database.state(), &[], |_| Ok(())).unwrap();
+    if !database.is_open() {
+        database.reopen(None)?;
+    }
+    database.commit(&group(id), &mut mirror, true)
 }
 
 fn records(database: &mut Database) -> Vec<Record> {
@@ -72,12 +89,12 @@ fn fails(transaction: &WriteTransaction) -> Result<(), Error> {
 fn an_older_form_becomes_the_present_one_step_by_step_and_at_once() {
     let directory = tempfile::TempDir::new().unwrap();
     let path = directory.path().join("file");
-    create(&path).unwrap();
-    let (mut database, _) = Database::begin_run(&path, MIGRATIONS).unwrap();
-    database.commit(&group(1)).unwrap();
+    create(&path, &Contents::default()).unwrap();
+    let mut database = begin_run(&path, MIGRATIONS).unwrap();
+    commit(&mut database, 1).unwrap();
     drop(database);
     let registered_at = |migrations: &[Migration]| {
-        let (mut database, _) = Database::begin_run(&path, migrations)?;
+        let mut database = begin_run(&path, migrations)?;
         Ok::<_, Fault>(records(&mut database)[0].registered_at)
     };
     let failed = registered_at(&[NEWEST, fails]).unwrap_err();
@@ -94,19 +111,20 @@ fn an_older_form_becomes_the_present_one_step_by_step_and_at_once() {
 fn what_fails_is_tried_again_with_a_file_opened_anew() {
     let directory = tempfile::TempDir::new().unwrap();
     let path = directory.path().join("file");
-    create(&path).unwrap();
-    let (mut database, _) = Database::begin_run(&path, MIGRATIONS).unwrap();
-    database.commit(&group(1)).unwrap();
+    create(&path, &Contents::default()).unwrap();
+    let mut database = begin_run(&path, MIGRATIONS).unwrap();
+    commit(&mut database, 1).unwrap();
     database.file = None;
     let hidden = directory.path().join("hidden");
-    std::fs::rename(&path, &hidden).unwrap();
-    let fault = database.commit(&group(2)).unwrap_err();
-    let told = database.explain(&fault);
+    fs::rename(&path, &hidden).unwrap();
+    let fault = commit(&mut database, 2).unwrap_err();
+    let told = fault.explain(&path);
     assert!(told.contains(path.to_str().unwrap()) && told.contains("tries again"), "{told}");
-    std::fs::rename(&hidden, &path).unwrap();
-    database.commit(&group(2)).unwrap();
+    fs::rename(&hidden, &path).unwrap();
+    commit(&mut database, 2).unwrap();
     drop(database);
-    let (mut database, origin) = Database::begin_run(&path, MIGRATIONS).unwrap();
+    let mut database = begin_run(&path, MIGRATIONS).unwrap();
+    let origin = database.origin();
     let ids: Vec<_> = records(&mut database).iter().map(|record| record.id).collect();
     assert_eq!((ids, origin.last_instance), (vec![1, 2], INSTANCE_BLOCK));
 }
@@ -115,10 +133,10 @@ fn what_fails_is_tried_again_with_a_file_opened_anew() {
 fn reading_goes_on_from_where_it_stopped() {
     let directory = tempfile::TempDir::new().unwrap();
     let path = directory.path().join("file");
-    create(&path).unwrap();
-    let (mut database, _) = Database::begin_run(&path, MIGRATIONS).unwrap();
+    create(&path, &Contents::default()).unwrap();
+    let mut database = begin_run(&path, MIGRATIONS).unwrap();
     for id in 1..=5 {
-        database.commit(&group(id)).unwrap();
+        commit(&mut database, id).unwrap();
     }
     let mut first = Vec::new();
     let take = |id, _: &[u8], _: &[u8]| {
