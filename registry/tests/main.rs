@@ -13,6 +13,7 @@ mod leases;
 mod model;
 mod native;
 mod order;
+mod ownership;
 mod prober;
 mod probes;
 mod restart;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rpyc_protocol::registry::native::{Granted, Instance, Reply, State};
+use rpyc_protocol::registry::native::{ErrorCode, Granted, Instance, Reply, State};
 use rpyc_registry::{
     Access, Arrival, Asker, Counters, Dispatcher, FileStore, Host, MAX_GRACES, Opened, Outcome,
     Progress, Registry, TableConfig, Transport,
@@ -65,6 +65,7 @@ impl Run {
     fn ask(&self, mut request: Value) -> Reply {
         request["v"] = json!(1);
         let asker = Asker {
+            port: 1,
             host: Host::new([127, 0, 0, 1].into(), 0),
             is_here: true,
             reached: Some([127, 0, 0, 1].into()),
@@ -156,5 +157,40 @@ async fn who_is_not_heard_from_has_three_graces_and_no_more() {
     run.end().await;
     let run = Run::begin(directory.path(), 0).await;
     assert_eq!(run.all().len(), 1, "dropped for good");
+    run.end().await;
+}
+
+#[tokio::test]
+async fn a_restart_keeps_what_is_drained_and_what_is_exclusive() {
+    let directory = TempDir::new().unwrap();
+    let run = Run::begin(directory.path(), 1000).await;
+    run.register("a", 1);
+    let exclusive = json!({"op": "register", "names": ["b"], "port": 2, "exclusive": true});
+    assert!(run.ask(exclusive).lease.is_some());
+    let drain = json!({"op": "drain", "host": "127.0.0.1", "port": 1});
+    assert_eq!(run.ask(drain).changed, Some(1));
+    run.end().await;
+
+    let run = Run::begin(directory.path(), 2000).await;
+    assert_eq!(run.states(), [(1, State::Draining), (2, State::Suspect)]);
+    run.register("a", 1);
+    assert_eq!(run.states(), [(1, State::Draining), (2, State::Suspect)], "it has restarted");
+    let rival = run.ask(json!({"op": "register", "names": ["b"], "port": 3}));
+    assert_eq!(rival.error.unwrap().code, ErrorCode::NameTaken);
+    run.end().await;
+
+    // The drain outlives its server.
+    let mut run = Run::begin(directory.path(), 3000).await;
+    run.pass(Duration::from_secs(500));
+    assert!(run.all().is_empty());
+    run.end().await;
+    let run = Run::begin(directory.path(), 4000).await;
+    run.register("a", 1);
+    assert_eq!(run.states(), [(1, State::Draining)]);
+    let undrain = json!({"op": "undrain", "host": "127.0.0.1", "port": 1});
+    assert_eq!(run.ask(undrain).changed, Some(1));
+    run.end().await;
+    let run = Run::begin(directory.path(), 5000).await;
+    assert_eq!(run.states(), [(1, State::Suspect)]);
     run.end().await;
 }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::exchange::{Asking, Failure, Reply};
 use super::native::RegistryProtocol;
+use super::page;
 use super::question::{LIMITS, Reading};
 use super::route::Route;
 use crate::Fault;
@@ -82,6 +83,10 @@ async fn ask_once<A>(
         Reading::Fault(fault) => {
             asking.note(&fault);
             Err(Failure { fault, responder: Some(route.to) })
+        }
+        // A connection proves its source.
+        Reading::Cookie(_) => {
+            Err(Failure { fault: page::not_a_reply(), responder: Some(route.to) })
         }
     }
 }

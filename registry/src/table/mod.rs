@@ -30,7 +30,7 @@ mod turn;
 mod view;
 
 pub use address_rule::{AddressRule, AddressRuleError};
-pub(crate) use addressing::Advertised;
+pub(crate) use addressing::{Addressing, Advertised};
 pub use arrival::Arrival;
 pub use asker::{Asker, Transport};
 pub(crate) use directory::NameOrder;
@@ -43,7 +43,7 @@ pub use journal::JOURNAL_LEN;
 pub(crate) use lookup::{Found, Lookup};
 pub use protection::ProtectionPolicy;
 pub use registry::{
-    Endpoint, Entropy, MAX_GRACES, NewInstance, Registry, SWEEP_INTERVAL, TableConfig,
+    Endpoint, Entropy, MAX_GRACES, NewInstance, Registry, SWEEP_INTERVAL, Standing, TableConfig,
 };
 pub(crate) use select::{Extent, Names, Page, Selection, Sizes, only_host};
 pub use service::FailingPolicy;

@@ -39,6 +39,10 @@ pub const MAX_DATAGRAM: usize = 1200;
 /// echoing a cookie that it is where it says. So forging the source of a request gains nothing.
 pub const MAX_AMPLIFICATION: usize = 3;
 
+/// The greatest weight of an instance: a greater one counts as this, so that no server of a name
+/// outweighs all others without bound.
+pub const MAX_WEIGHT: u16 = 100;
+
 /// Whether a message that begins with `first` is native.
 #[must_use]
 pub fn is_native(first: u8) -> bool {

@@ -39,6 +39,12 @@ impl Registry {
             let ordered = self.store.record(change);
             debug_assert_eq!(ordered, ticket, "one owner records all changes");
         }
+        for lease in applied.added.iter().chain(&applied.removed) {
+            let Instance { host, port, native, .. } = &*lease.instance;
+            if native.is_some() {
+                self.endpoint_changes.note(now, host, port);
+            }
+        }
         self.log(&applied.added, "registered");
         self.log(&applied.removed, reason);
         self.note(EventKind::Added, &applied.added);
@@ -49,7 +55,8 @@ impl Registry {
 
     /// Makes one change, which the store has ordered as `ticket`, in the table.
     ///
-    /// It depends on no part of the table but the instance that changes. So tables that apply the
+    /// It depends on no part of the table but the instance that changes, and on whether an operator
+    /// has drained its endpoint. So tables that apply the
     /// same changes are equal.
     pub(super) fn apply(
         &mut self,
@@ -59,6 +66,10 @@ impl Registry {
         applied: &mut Applied,
     ) {
         match change {
+            Change::Put(record) if record.is_hold() => {
+                self.next_instance = self.next_instance.max(record.id + 1);
+                self.apply_hold((&record.host, &record.port), Some(record.id), applied);
+            }
             Change::Put(record) => match self.known(record) {
                 Some((instance, held)) => {
                     instance.set_ticket(ticket);
@@ -67,6 +78,9 @@ impl Registry {
                 None => self.apply_new(now, ticket, record, applied),
             },
             Change::Heard(_) => {}
+            Change::Removed { id, host, port } if self.drained_by(host, port) == Some(*id) => {
+                self.apply_hold((host, port), None, applied);
+            }
             Change::Removed { id, host, port } => {
                 let held = self.held_of_instance(*id, host, port);
                 self.remove(&held);
@@ -104,6 +118,8 @@ impl Registry {
             restarts => instance.unheard(restarts),
         });
         instance.set(Mark::Draining, record.is_draining);
+        instance.set(Mark::Exclusive, record.is_exclusive());
+        instance.set(Mark::Held, self.is_drained(&record.host, &record.port));
         instance.set_ticket(ticket);
         let age = self.wall_clock(now).saturating_sub(record.registered_at);
         let since = self.directory.clock.since(now).earlier(Duration::from_secs(age));
@@ -125,6 +141,7 @@ impl Registry {
         // New leases come before old ones go, so that no query in between finds none.
         let since = self.directory.clock.since(now);
         let begun = self.begin(now, since, instance, fresh);
+        instance.set(Mark::Exclusive, record.is_exclusive());
         let mut has_changed = instance.set(Mark::Draining, record.is_draining);
         if let (Some(native), Some(kept)) = (&instance.native, &record.native)
             && *native.details() != kept.details
@@ -213,7 +230,10 @@ impl Registry {
         let (mut restored, mut given_up) = (0_u64, 0_u64);
         for record in records {
             self.next_instance = self.next_instance.max(record.id);
-            if record.restarts > MAX_GRACES || record.names.is_empty() {
+            if record.is_hold() {
+                let change = Change::Put(Box::new(record));
+                self.apply(now, Ticket::default(), &change, &mut Applied::default());
+            } else if record.restarts > MAX_GRACES || record.names.is_empty() {
                 let Record { id, host, port, .. } = record;
                 self.next_instance = self.next_instance.max(id + 1);
                 self.store.record(Change::Removed { id, host, port });

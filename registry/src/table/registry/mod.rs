@@ -1,6 +1,8 @@
 //! The half of the table that has one owner: it begins and ends leases.
 
 mod apply;
+mod endpoint_changes;
+mod holds;
 mod legacy;
 mod log_throttle;
 mod native;
@@ -16,8 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rpyc_protocol::ServiceName;
-use rpyc_protocol::registry::DEFAULT_TTL;
 use rpyc_protocol::registry::native::EventKind;
+use rpyc_protocol::registry::{DEFAULT_TTL, Port};
 use tokio::sync::watch;
 
 use super::instance::{Instance, Mark};
@@ -27,12 +29,14 @@ use super::protection::{Losses, ProtectionPolicy};
 use super::queue::Queue;
 use super::service::FailingPolicy;
 use super::{AddressRule, Asker, Directory};
+use crate::host::Host;
 use crate::limits::Limits;
 use crate::refusal::Refusal;
 use crate::store::{Change, Origin, Progress, Store, Ticket};
 pub use apply::MAX_GRACES;
+use endpoint_changes::EndpointChanges;
 use log_throttle::LogThrottle;
-pub use native::{Endpoint, NewInstance};
+pub use native::{Endpoint, NewInstance, Standing};
 pub use sweep::SWEEP_INTERVAL;
 use sweep::Sweep;
 
@@ -105,6 +109,9 @@ pub struct Registry {
     next_service: u64,
     instances: usize,
     leases: usize,
+    endpoint_changes: EndpointChanges,
+    /// The endpoints that operators have drained, with the numbers of their records.
+    drained: HashMap<(Host, Port), u64>,
     log_throttle: LogThrottle,
 }
 
@@ -147,6 +154,8 @@ impl Registry {
             next_service: 1,
             instances: 0,
             leases: 0,
+            endpoint_changes: EndpointChanges::new(),
+            drained: HashMap::new(),
             log_throttle: LogThrottle::new(),
         };
         registry.restore(now, origin.records);
@@ -233,6 +242,25 @@ impl Registry {
         Ok(())
     }
 
+    /// Checks that no instance holds `name` exclusively, and for an exclusive registration that no
+    /// instance holds it at all. Those for which `is_own` holds do not count.
+    fn check_open(
+        &self,
+        name: &ServiceName,
+        is_exclusive: bool,
+        is_own: impl Fn(&Instance) -> bool,
+    ) -> Result<(), Refusal> {
+        let conflicts =
+            |holder: &Instance| (is_exclusive || holder.has(Mark::Exclusive)) && !is_own(holder);
+        match self.directory.holder(name, conflicts) {
+            None => Ok(()),
+            Some(holder) => {
+                let (host, port) = (holder.host, holder.port.clone());
+                Err(Refusal::NameTaken { name: name.clone(), host, port })
+            }
+        }
+    }
+
     /// The wall clock's seconds, computed from those at the start and monotonic time.
     fn wall_clock(&self, now: Instant) -> u64 {
         self.config.wall_clock + now.saturating_duration_since(self.start).as_secs()
@@ -302,6 +330,14 @@ struct Wanted {
     is_new: bool,
     /// The number of ports on which the host has leases.
     ports_of_host: usize,
+}
+
+/// The instances of some leases, each once.
+fn instances(leases: &[Arc<Lease>]) -> Vec<Arc<Instance>> {
+    let mut instances: Vec<_> = leases.iter().map(|lease| Arc::clone(&lease.instance)).collect();
+    instances.sort_by_key(|instance| instance.id);
+    instances.dedup_by_key(|instance| instance.id);
+    instances
 }
 
 fn millis(duration: Duration) -> u64 {
