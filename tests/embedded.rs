@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rpyc_client::native::{Granted, Native, Registration};
 use rpyc_client::{Port, Registrar, RegistryAddr, Transport};
-use rpyc_registry::{Config, Server};
+use rpyc_registry::{Access, Config, Server};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -24,7 +24,11 @@ impl Embedded {
 
     pub(crate) fn start_at(port: u16) -> Self {
         let hosts = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        let server = Server::bind(&Config { hosts, port, ..Config::default() }).unwrap();
+        // Servers of this machine may announce any address.
+        let addresses = ["127.0.0.1=0.0.0.0/0", "127.0.0.1=::/0"];
+        let addresses = addresses.map(|grant| grant.parse().unwrap()).into();
+        let access = Access { addresses, ..Access::default() };
+        let server = Server::bind(&Config { hosts, port, access, ..Config::default() }).unwrap();
         let port = server.listeners()[0].address().port();
         assert!(server.listeners().iter().all(|it| it.address().port() == port));
         let (stop, stopped) = oneshot::channel();
@@ -68,6 +72,7 @@ pub(crate) fn registration(port: u16) -> Registration {
         port: Port::tcp(port).unwrap(),
         addresses: Vec::new(),
         ttl_ms: None,
+        replaces: None,
         key: None,
         exclusive: false,
         details: Default::default(),

@@ -155,6 +155,7 @@ fn entropy() -> rpyc_registry::Entropy {
 fn asker(ip: std::net::IpAddr, link: u32, is_over_tcp: bool) -> Asker {
     Asker {
         host: Host::new(ip, link),
+        port: 1,
         is_here: false,
         reached: None,
         link,

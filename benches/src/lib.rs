@@ -139,6 +139,7 @@ fn bytes(request: &Request<'_>) -> Vec<u8> {
 pub fn asker(instance: u32) -> Asker {
     let [_, b, c, d] = instance.to_be_bytes();
     Asker {
+        port: 1,
         host: Host::new([10, b, c, d].into(), 0),
         is_here: true,
         reached: None,

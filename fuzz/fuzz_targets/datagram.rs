@@ -55,6 +55,7 @@ fuzz_target!(|bytes: &[u8]| {
             _ => (Transport::Tcp, 32 << 10),
         };
         let asker = Asker {
+            port: 1,
             host: Host::new([127 * (who >> 7), 0, 0, who % 5].into(), 0),
             is_here: who >> 7 == 1,
             reached: Some([10, 0, 0, 1].into()),

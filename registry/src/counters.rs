@@ -129,7 +129,9 @@ impl From<&Refusal> for Loss {
             | Refusal::TooManyNames { .. }
             | Refusal::TooManyRegistrations { .. } => Self::LimitReached,
             Refusal::TooOften { .. } | Refusal::AnswersTooLong { .. } => Self::RateLimited,
-            Refusal::AddressTaken { .. }
+            Refusal::AddressNotAllowed { .. }
+            | Refusal::AddressTaken { .. }
+            | Refusal::CookieRequired
             | Refusal::ListingForbidden
             | Refusal::NameTaken { .. }
             | Refusal::NotAnOperator

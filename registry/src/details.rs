@@ -1,6 +1,6 @@
 //! Limits on the details of an instance.
 
-use rpyc_protocol::registry::native::Details;
+use rpyc_protocol::registry::native::{Details, MAX_WEIGHT};
 
 /// The most tags of an instance.
 pub const MAX_TAGS: usize = 32;
@@ -43,6 +43,11 @@ pub enum DetailsError {
         /// The most values.
         limit: usize,
     },
+}
+
+/// Bounds the weight: a greater one counts as the greatest.
+pub(crate) fn bound(details: &mut Details) {
+    details.weight = details.weight.map(|weight| weight.min(MAX_WEIGHT));
 }
 
 /// Checks the details of a registration.

@@ -20,7 +20,7 @@ mod server;
 mod store;
 mod table;
 
-pub use access::{Access, Listing};
+pub use access::{Access, AddressGrant, AddressGrantError, Listing};
 pub use counters::{ANSWERS_CUT, Counters, Loss};
 pub use details::{
     DetailsError, MAX_DETAILS_BYTES, MAX_META, MAX_TAGS, MAX_VALUE_BYTES, MAX_WORD_BYTES,
@@ -43,5 +43,5 @@ pub use store::{
 pub use table::{
     AddressRule, AddressRuleError, Arrival, Asker, Directory, Endpoint, Entropy, FailingPolicy,
     JOURNAL_BYTES, JOURNAL_LEN, NewInstance, ProtectionPolicy, Registry, Renewal, SWEEP_INTERVAL,
-    TableConfig, Transport,
+    Standing, TableConfig, Transport,
 };

@@ -1,5 +1,7 @@
 //! The reasons why a request is not served.
 
+use std::net::IpAddr;
+
 use rpyc_protocol::brine::EncodeError;
 use rpyc_protocol::registry::{Port, PortError, RequestError, native};
 use rpyc_protocol::rpc::DialectError;
@@ -16,6 +18,17 @@ pub enum Refusal {
     /// An address of a registration is invalid.
     #[error("{0:?} is not a server address: write IP or IP:PORT")]
     Address(String),
+    /// The registrant may not announce an address.
+    #[error(
+        "cannot announce {address} for {registrant}: it is not proven that this is its address; \
+         register from {address}, or allow it with --addresses-from {registrant}={address}"
+    )]
+    AddressNotAllowed {
+        /// The address.
+        address: IpAddr,
+        /// The host that the registration came from.
+        registrant: Host,
+    },
     /// Another registrant holds this host and port.
     #[error("{host} port {port} is registered by another client, which must deregister first")]
     AddressTaken {
@@ -33,6 +46,9 @@ pub enum Refusal {
         /// The source of the request.
         source_host: Host,
     },
+    /// A change arrived in a datagram whose source is not proven, or not proven recently enough.
+    #[error("a change over UDP needs the cookie of this reply: repeat the request with it")]
+    CookieRequired,
     /// The details of an instance exceed a limit.
     #[error(transparent)]
     Details(#[from] DetailsError),
@@ -61,7 +77,7 @@ pub enum Refusal {
         limit: usize,
     },
     /// Another instance holds an exclusive name.
-    #[error("{name} is already served by {host} port {port}")]
+    #[error("{name} is served by {host} port {port} already, and one of the two is exclusive")]
     NameTaken {
         /// The name.
         name: ServiceName,

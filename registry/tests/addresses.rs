@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rpyc_protocol::ServiceName;
-use rpyc_protocol::registry::native::{Instance, Reply, StoreId};
+use rpyc_protocol::registry::native::{ErrorCode, Instance, Reply, StoreId};
 use rpyc_protocol::registry::reply::{decode_endpoints, decode_names};
 use rpyc_protocol::registry::{Names, Port, Request};
 use rpyc_registry::{
@@ -14,7 +14,7 @@ use rpyc_registry::{
 };
 use serde_json::{Value, json};
 
-use super::asker::at as asker;
+use super::asker::{any_address, at as asker};
 
 const DOCKER: &str = "172.17.0.0/16=10.0.0.5";
 const DOCKER6: &str = "fd17::/64=fd00::5";
@@ -38,7 +38,8 @@ impl Table {
         });
         let registry = Registry::new(now, config, store, origin, entropy);
         registry.directory().set_own_addresses(own.iter().map(|it| it.parse().unwrap()).collect());
-        let access = Access { listing: Listing::Everyone, ..Access::default() };
+        let addresses = any_address();
+        let access = Access { listing: Listing::Everyone, addresses, ..Access::default() };
         let counters = Arc::new(Counters::new(now));
         Self { now, dispatcher: Dispatcher::new(now, registry, access, counters) }
     }
@@ -218,20 +219,22 @@ fn named_loopback_is_told_on_the_registry_s_machine_alone() {
 }
 
 #[test]
-fn loopback_of_another_machine_is_told_to_nobody_and_names_nothing_here() {
+fn loopback_of_another_machine_is_refused_even_where_any_address_is_allowed() {
     let table = Table::new(&[], &["10.0.0.1/24"]);
     table.register(&asker("127.0.0.1"));
     let there = asker("10.0.0.7");
-    table.register_at(&there, &["127.0.0.1", "10.0.0.7:8"]);
+    for other in ["127.0.0.1", "::1", "169.254.3.4", "fe80::8"] {
+        let register = json!({"v": 1, "op": "register", "names": ["a"], "port": 1,
+            "addresses": ["10.0.0.7:8", other]});
+        let reply = table.handle(&there, register.to_string().as_bytes());
+        let error = Reply::parse(&reply).unwrap().error.unwrap();
+        assert_eq!(error.code, ErrorCode::AddressNotAllowed, "{other}");
+    }
+    table.register_at(&there, &["10.0.0.7:8"]);
     // Both instances stay: the second is not a restart of the one on this machine.
     for (who, best) in [("127.0.0.1", "127.0.0.1 1"), ("10.0.0.9", "10.0.0.1 1")] {
         let found = all(&table.native(&asker(who), json!({"op": "resolve", "name": "a"})));
         assert_eq!(found, [best, "10.0.0.7 8"], "{who}");
-    }
-    let table = Table::new(&[], &["10.0.0.1/24"]);
-    table.register_at(&there, &["127.0.0.1"]);
-    for who in ["127.0.0.1", "10.0.0.7", "10.0.0.9"] {
-        assert!(table.told(&asker(who)).is_empty(), "{who}");
     }
 }
 
@@ -256,7 +259,11 @@ fn another_machine_that_names_an_address_does_not_end_what_is_registered_from_it
 #[test]
 fn link_local_addresses_are_told_on_their_link() {
     let table = Table::new(&[], &[]);
-    table.register_at(&asker("fe80::7"), &["fe80::7", "2001:db8::7", "169.254.3.4"]);
+    let proof = table.native(&asker("169.254.3.4"), json!({"op": "ping"})).cookie.unwrap();
+    let addresses = ["fe80::7", "2001:db8::7", "169.254.3.4"];
+    let register = json!({"op": "register", "names": ["a"], "port": 1, "addresses": addresses,
+        "proofs": [proof]});
+    table.native(&asker("fe80::7"), register);
     let on_link = asker("fe80::9");
     assert_eq!(table.told(&on_link), ["fe80::7 1", "[2001:db8::7]:1"]);
     let elsewhere = Asker { host: Host::new("fe80::9".parse().unwrap(), 3), link: 3, ..on_link };

@@ -6,7 +6,7 @@
 //! and revisions only rise.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -112,7 +112,6 @@ struct Server {
     leases: BTreeMap<usize, Lease>,
     /// How it renews, if it is native.
     lease_id: Option<String>,
-    is_draining: bool,
 }
 
 struct Table {
@@ -127,6 +126,8 @@ struct Table {
     swept: Duration,
     disk: Disk,
     servers: BTreeMap<Place, Server>,
+    /// What an operator has drained, whichever server is there.
+    drained: BTreeSet<Place>,
     revision: Revision,
     /// The lease time since which there are too few instances for protection.
     small_since: Option<Duration>,
@@ -191,7 +192,6 @@ impl Table {
                 *server = Server {
                     lease_id: lease_id.as_str().map(str::to_owned),
                     leases: server.leases.clone(),
-                    ..Server::default()
                 };
             }
             let deadline = lease_time + ttl;
@@ -238,13 +238,18 @@ impl Table {
     }
 
     fn drain(&mut self, place: Place, is_draining: bool) {
-        let Some(server) = self.servers.get_mut(&place) else { return };
-        server.is_draining = is_draining;
+        if !self.servers.contains_key(&place) {
+            return;
+        }
         let (op, host) =
             (if is_draining { "drain" } else { "undrain" }, format!("10.0.0.{}", place.0));
         let request = json!({"v": 1, "op": op, "host": host, "port": place.1});
         if self.ask(&operator(), &request).changed.is_none() {
             self.servers.remove(&place);
+        } else if is_draining {
+            self.drained.insert(place);
+        } else {
+            self.drained.remove(&place);
         }
     }
 
@@ -312,7 +317,7 @@ impl Table {
         };
         let is_small = self.small_since.is_some_and(|since| now >= since + SETTLING);
         for (place, server) in &mut self.servers {
-            let is_draining = server.is_draining;
+            let is_draining = self.drained.contains(place);
             server.leases.retain(|name, lease| {
                 let told = found.remove(&(*name, *place));
                 let state = told.as_ref().map(|instance| instance.state);
@@ -368,6 +373,7 @@ impl StateMachineTest for Table {
             swept: START,
             disk,
             servers: BTreeMap::new(),
+            drained: BTreeSet::new(),
             revision: Revision { store: StoreId::new(1), number: 0 },
             small_since: None,
             random: 0,

@@ -14,6 +14,7 @@ mod leases;
 mod model;
 mod native;
 mod order;
+mod ownership;
 mod prober;
 mod probes;
 mod restart;

@@ -15,7 +15,7 @@ use rpyc_registry::{
 };
 use serde_json::{Value, json};
 
-use super::asker::{at as tcp, by_udp as udp};
+use super::asker::{any_address, at as tcp, by_udp as udp};
 
 const TTL: Duration = Duration::from_secs(240);
 
@@ -28,6 +28,10 @@ struct Table {
 
 impl Table {
     fn new() -> Self {
+        Self::with(Access::default())
+    }
+
+    fn with(access: Access) -> Self {
         let start = Instant::now();
         let mut random = 0;
         let entropy = Box::new(move || {
@@ -38,7 +42,7 @@ impl Table {
         let (store, origin) = (Box::new(MemoryStore::new()), Origin::empty(StoreId::new(1)));
         let registry = Registry::new(start, config, store, origin, entropy);
         let counters = Arc::new(Counters::new(start));
-        let dispatcher = Dispatcher::new(start, registry, Access::default(), counters);
+        let dispatcher = Dispatcher::new(start, registry, access, counters);
         Self { start, now: start, next_sweep: start + SWEEP_INTERVAL, dispatcher }
     }
 
@@ -222,7 +226,12 @@ fn the_same_registration_twice_is_one_and_a_new_start_replaces_the_old() {
     let elsewhere = json!({
         "op": "register", "names": ["a"], "port": 1, "addresses": ["10.0.0.7"]
     });
-    assert_eq!(table.code(&tcp("10.0.0.8"), elsewhere), Some(ErrorCode::AddressTaken));
+    let refused = Some(ErrorCode::AddressNotAllowed);
+    assert_eq!(table.code(&tcp("10.0.0.8"), elsewhere.clone()), refused);
+    let table = Table::with(Access { addresses: any_address(), ..Access::default() });
+    table.register(&server, json!({"names": ["a"], "port": 1}));
+    let refused = Some(ErrorCode::AddressTaken);
+    assert_eq!(table.code(&tcp("10.0.0.8"), elsewhere), refused, "allowed, but not its own");
 }
 
 #[test]
@@ -471,7 +480,7 @@ fn a_watcher_learns_what_is_there_and_then_what_changes() {
 fn a_registration_that_a_probe_rule_speaks_of_waits_for_its_addresses_to_be_tried() {
     let rules = vec!["tcp,service=a".parse().unwrap()];
     let probes = Arc::new(ProbeConfig { rules, ..ProbeConfig::default() });
-    let table = Table::new();
+    let table = Table::with(Access { addresses: any_address(), ..Access::default() });
     let table = Table { dispatcher: table.dispatcher.with_probes(probes), ..table };
     let server = tcp("10.0.0.7");
     let register = |name: &str| {

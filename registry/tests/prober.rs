@@ -196,6 +196,20 @@ fn when_most_fail_at_once_none_is_called_failing_for_a_minute() {
 }
 
 #[test]
+fn servers_that_are_up_for_moments_only_are_not_held_back_for_ever() {
+    let mut trial = Trial::new(20, Schedule { interval: secs(4), ..schedule(3, 2) });
+    trial.run(secs(100), 0);
+    for cycle in 0..2 {
+        trial.run(secs(140 + cycle * 45), 20);
+        if cycle == 0 {
+            assert_eq!(trial.failing(), 0, "it may have been the network");
+            trial.run(secs(145), 0);
+        }
+    }
+    assert_eq!(trial.failing(), 20);
+}
+
+#[test]
 fn when_less_than_half_fail_or_there_are_few_nothing_is_held_back() {
     for (instances, failing) in [(20, 9), (9, 9), (2, 2)] {
         let mut trial = Trial::new(instances, schedule(3, 2));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rpyc_protocol::ServiceName;
-use rpyc_protocol::registry::native::{Granted, Instance, Reply, Revision, State};
+use rpyc_protocol::registry::native::{ErrorCode, Granted, Instance, Reply, Revision, State};
 use rpyc_protocol::registry::{Names, Port, Request};
 use rpyc_registry::{
     Access, Arrival, Asker, Counters, Dispatcher, FileStore, Host, Opened, Outcome, Progress,
@@ -25,6 +25,7 @@ const TTL: Duration = Duration::from_secs(240);
 /// A program on the registry's machine.
 fn here() -> Asker {
     Asker {
+        port: 1,
         host: Host::new([127, 0, 0, 1].into(), 0),
         is_here: true,
         reached: Some([127, 0, 0, 1].into()),
@@ -269,4 +270,39 @@ async fn a_number_of_an_instance_is_never_used_again() {
         }
         run.end().await;
     }
+}
+
+#[tokio::test]
+async fn a_restart_keeps_what_is_drained_and_what_is_exclusive() {
+    let directory = TempDir::new().unwrap();
+    let run = Run::begin(directory.path(), 1000).await;
+    run.register("a", 1);
+    let exclusive = json!({"op": "register", "names": ["b"], "port": 2, "exclusive": true});
+    assert!(run.ask(exclusive).lease.is_some());
+    let drain = json!({"op": "drain", "host": "127.0.0.1", "port": 1});
+    assert_eq!(run.ask(drain).changed, Some(1));
+    run.end().await;
+
+    let run = Run::begin(directory.path(), 2000).await;
+    assert_eq!(run.states(), [(1, State::Draining), (2, State::Suspect)]);
+    run.register("a", 1);
+    assert_eq!(run.states(), [(1, State::Draining), (2, State::Suspect)], "it has restarted");
+    let rival = run.ask(json!({"op": "register", "names": ["b"], "port": 3}));
+    assert_eq!(rival.error.unwrap().code, ErrorCode::NameTaken);
+    run.end().await;
+
+    // The drain outlives its server.
+    let mut run = Run::begin(directory.path(), 3000).await;
+    run.pass(Duration::from_secs(500));
+    assert!(run.all().is_empty());
+    run.end().await;
+    let run = Run::begin(directory.path(), 4000).await;
+    run.register("a", 1);
+    assert_eq!(run.states(), [(1, State::Draining)]);
+    let undrain = json!({"op": "undrain", "host": "127.0.0.1", "port": 1});
+    assert_eq!(run.ask(undrain).changed, Some(1));
+    run.end().await;
+    let run = Run::begin(directory.path(), 5000).await;
+    assert_eq!(run.states(), [(1, State::Suspect)]);
+    run.end().await;
 }

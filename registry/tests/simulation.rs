@@ -110,6 +110,12 @@ impl Socket {
                 assert!(len <= MAX_DATAGRAM, "an answer of {len} bytes");
                 let reply = Reply::parse(buffer.get(..len).unwrap()).unwrap();
                 if reply.id == Some(id) {
+                    if reply.error.as_ref().is_some_and(|it| it.code == ErrorCode::CookieRequired) {
+                        request["cookie"] = json!(reply.cookie);
+                        let bytes = format!("{:<400}", request.to_string());
+                        self.send(bytes.as_bytes(), registry).await;
+                        continue;
+                    }
                     return reply;
                 }
             }
@@ -146,6 +152,7 @@ async fn serve(disk: Disk, history: Shared, weather: Weather, seed: u64) -> turm
                 }
                 let asker = Asker {
                     host: Host::from(from),
+                    port: from.port(),
                     is_here: false,
                     reached: None,
                     link: 0,

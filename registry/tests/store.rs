@@ -51,6 +51,7 @@ fn native(id: u64) -> Record {
         key: Some("key".into()),
         ttl_ms: 30_000,
         addresses: vec!["[fe80::7%3]:18861".parse().unwrap(), "10.0.0.7:1".parse().unwrap()],
+        is_exclusive: true,
         details,
     };
     Record { port: Port::tcp(18861).unwrap(), native: Some(native), ..legacy(id) }

@@ -15,7 +15,7 @@ use rpyc_registry::{
 };
 use serde_json::json;
 
-use super::asker::at as asker;
+use super::asker::{any_address, at as asker};
 
 struct Table {
     now: Instant,
@@ -33,8 +33,11 @@ impl Table {
             random
         });
         let registry = Registry::new(now, config, store, origin, entropy);
-        registry.directory().set_own_addresses(vec!["10.0.0.5/24".parse().unwrap()]);
-        let access = Access { listing: Listing::Everyone, ..Access::default() };
+        registry.directory().set_own_addresses(
+            ["10.0.0.5/24", "169.254.3.3/16"].map(|own| own.parse().unwrap()).into(),
+        );
+        let addresses = any_address();
+        let access = Access { listing: Listing::Everyone, addresses, ..Access::default() };
         let counters = Arc::new(Counters::new(now));
         Self { now, dispatcher: Dispatcher::new(now, registry, access, counters) }
     }

@@ -11,6 +11,7 @@ mod listing;
 mod multicast;
 mod one_address;
 mod ours;
+mod ownership;
 mod probes;
 mod rules;
 mod sockets;

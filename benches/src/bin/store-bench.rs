@@ -21,7 +21,7 @@ use rpyc_protocol::registry::{Names, Port, Request, reply};
 use rpyc_protocol::{FoldedName, ServiceName};
 use rpyc_registry::{
     Access, Asker, Counters, Dispatcher, Entropy, FileStore, LegacyAnswers, Opened, Outcome,
-    Progress, Registry, TableConfig,
+    Progress, Registry, TableConfig, Transport,
 };
 use tokio::sync::watch;
 
@@ -60,11 +60,13 @@ struct Shape {
 impl Shape {
     /// One registration, and its sender.
     fn registration(&self, instance: u32) -> anyhow::Result<(Asker, Vec<u8>)> {
-        let asker = asker(instance / self.ports);
+        let mut asker = asker(instance / self.ports);
         let name = format!("SERVICE{}", instance % self.names);
         let port = u16::try_from(1024 + instance % self.ports)?;
         let mut request = Vec::new();
         if self.native {
+            // Over UDP it would need a cookie.
+            asker.transport = Transport::Tcp;
             write!(
                 request,
                 r#"{{"v":1,"op":"register","names":["{name}"],"port":{port},"key":"{instance:016x}"}}"#

@@ -66,6 +66,13 @@ impl Question<native::Reply> {
         Self { requests: vec![request], id: Some(id), read: read_native }
     }
 
+    /// A registration with proofs that its addresses are the registrant's.
+    pub(super) fn registration(operation: Operation, proofs: Vec<String>) -> Self {
+        let id = request_id();
+        let request = native::Request { proofs, ..native::Request::new(operation).with_id(id) };
+        Self { requests: vec![encode_request(&request)], id: Some(id), read: read_native }
+    }
+
     /// What comes after the place `after` in the answer to `operation`?
     pub(super) fn more(operation: Operation, after: Cursor) -> Self {
         Self::native(operation.going_on_after(after))
@@ -80,6 +87,7 @@ fn read_page<L>(bytes: &[u8], read_legacy: fn(&[u8]) -> Reading<L>) -> Reading<E
                 Reading::Provisional(EitherReply::Legacy(answer))
             }
             Reading::Fault(fault) => Reading::Fault(fault),
+            Reading::Cookie(cookie) => Reading::Cookie(cookie),
         };
     }
     match read_native(bytes) {
@@ -95,12 +103,21 @@ fn read_page<L>(bytes: &[u8], read_legacy: fn(&[u8]) -> Reading<L>) -> Reading<E
             }
         }
         Reading::Fault(fault) => Reading::Fault(fault),
+        Reading::Cookie(cookie) => Reading::Cookie(cookie),
     }
 }
 
 fn read_native(bytes: &[u8]) -> Reading<native::Reply> {
     match read_reply(bytes) {
         Ok(reply) => Reading::Answer(reply),
+        Err(Fault::Declined { code: ErrorCode::CookieRequired, message }) => {
+            match native::Reply::parse(bytes).ok().and_then(|reply| reply.cookie) {
+                Some(cookie) => Reading::Cookie(cookie),
+                None => {
+                    Reading::Fault(Fault::Declined { code: ErrorCode::CookieRequired, message })
+                }
+            }
+        }
         Err(fault) => Reading::Fault(fault),
     }
 }
@@ -159,7 +176,7 @@ pub(super) fn not_a_reply() -> Fault {
 }
 
 /// The most characters of a registry's own message that an error shows.
-const MAX_MESSAGE: usize = 200;
+const MAX_MESSAGE: usize = 300;
 
 /// How long a request is made: a registry answers at most three times as long over UDP, so as much
 /// as a datagram may hold.
@@ -168,9 +185,19 @@ const REQUEST_BYTES: usize = native::MAX_DATAGRAM.div_ceil(native::MAX_AMPLIFICA
 /// A request and its number.
 fn encode_native(operation: Operation) -> (Vec<u8>, u64) {
     let id = request_id();
-    let mut line = native::Request::new(operation).with_id(id).to_bytes();
+    (encode_request(&native::Request::new(operation).with_id(id)), id)
+}
+
+/// The same request with a cookie; `None` if it is not a native request.
+pub(super) fn with_cookie(request: &[u8], cookie: String) -> Option<Vec<u8>> {
+    let request = native::Request::parse(request).ok()?;
+    Some(encode_request(&native::Request { cookie: Some(cookie), ..request }))
+}
+
+fn encode_request(request: &native::Request) -> Vec<u8> {
+    let mut line = request.to_bytes();
     // White space after a value means nothing in JSON.
     line.resize(line.len().max(REQUEST_BYTES - 1), b' ');
     line.push(b'\n');
-    (line, id)
+    line
 }

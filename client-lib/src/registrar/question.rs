@@ -27,6 +27,8 @@ pub(super) enum Reading<A> {
     Provisional(A),
     /// Not the answer that was wanted.
     Fault(Fault),
+    /// The request must be repeated with this cookie.
+    Cookie(String),
 }
 
 impl Question<Vec<Endpoint>> {

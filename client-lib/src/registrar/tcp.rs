@@ -87,6 +87,10 @@ async fn ask_once<A>(
             asking.note(&fault);
             Err(Failure { fault, responder: Some(route.to) })
         }
+        // A connection proves its source.
+        Reading::Cookie(_) => {
+            Err(Failure { fault: page::not_a_reply(), responder: Some(route.to) })
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::exchange::{Asking, Failure, Reply};
 use super::native::RegistryProtocol;
+use super::page;
 use super::question::{Question, Reading};
 use super::route::Route;
 use crate::Fault;
@@ -47,6 +48,7 @@ pub(super) async fn ask<A>(
     let (socket, local) = open(route)?;
     let mut buffer = vec![0; MAX_DATAGRAM];
     let mut gaps = Gaps::default();
+    let mut repeats = Repeats::new(asking.question);
     let mut held = None;
     let mut until = asking.deadline;
     let started = Instant::now();
@@ -83,6 +85,12 @@ pub(super) async fn ask<A>(
                         asking.note(&fault);
                         Err(Failure { fault, responder: Some(from) })
                     }
+                    Reading::Cookie(cookie) => {
+                        if let Some(request) = repeats.with_cookie(from, cookie) {
+                            send_to(&socket, route, request, from).await.map_err(fault)?;
+                        }
+                        continue;
+                    }
                 };
                 if let Err(failure) = &outcome
                     && failure.is_final(asking.question.requests.len())
@@ -113,7 +121,7 @@ pub(super) async fn ask<A>(
                 if Instant::now() >= until {
                     return held.unwrap_or_else(|| Err(Fault::NoReply.into()));
                 }
-                send(&socket, route, asking.question, 0..encodings).await.map_err(fault)?;
+                repeats.send(&socket, route, encodings).await.map_err(fault)?;
                 resend = Instant::now() + gaps.next_gap();
             }
         }
@@ -147,6 +155,73 @@ async fn send<A>(
         }
     }
     Ok(())
+}
+
+/// Sends a request to one of the registries that have answered.
+async fn send_to(
+    socket: &UdpSocket,
+    route: &Route,
+    request: &[u8],
+    to: SocketAddr,
+) -> io::Result<()> {
+    if route.to_many {
+        socket.send_to(request, to).await?;
+    } else {
+        socket.send(request).await?;
+    }
+    Ok(())
+}
+
+/// The requests to repeat: those of the question, and the same with the cookies of registries that
+/// want one.
+struct Repeats<'a, A> {
+    question: &'a Question<A>,
+    /// The request for each of these registries, and how often it got another cookie.
+    proven: Vec<(SocketAddr, Vec<u8>, u32)>,
+}
+
+/// The most registries that a request is repeated for with a cookie.
+const MOST_PROVEN: usize = 32;
+
+/// The most cookies that one registry may ask for: it wants a newer one if the first was on its way
+/// for too long.
+const MOST_COOKIES: u32 = 4;
+
+impl<'a, A> Repeats<'a, A> {
+    fn new(question: &'a Question<A>) -> Self {
+        Self { question, proven: Vec::new() }
+    }
+
+    /// The request with the cookie that a registry has sent; `None` if it has sent too many.
+    fn with_cookie(&mut self, from: SocketAddr, cookie: String) -> Option<&[u8]> {
+        let request = self.question.requests.first()?;
+        let request = page::with_cookie(request, cookie)?;
+        let known = self.proven.iter().position(|(registry, ..)| *registry == from);
+        let at = match known {
+            Some(at) => at,
+            None if self.proven.len() < MOST_PROVEN => {
+                self.proven.push((from, Vec::new(), 0));
+                self.proven.len() - 1
+            }
+            None => return None,
+        };
+        let (_, proven, count) = self.proven.get_mut(at)?;
+        *count += 1;
+        *proven = request;
+        (*count <= MOST_COOKIES).then_some(&**proven)
+    }
+
+    /// Sends some of the encodings of the question, and the requests with cookies. A single
+    /// registry that has sent a cookie has no use for the request without one.
+    async fn send(&self, socket: &UdpSocket, route: &Route, encodings: usize) -> io::Result<()> {
+        if route.to_many || self.proven.is_empty() {
+            send(socket, route, self.question, 0..encodings).await?;
+        }
+        for (registry, request, _) in &self.proven {
+            send_to(socket, route, request, *registry).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Opens a socket for `route` and returns the address of this machine that its requests leave from.

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use rpyc_protocol::registry::native::State;
+use rpyc_protocol::registry::native::{MAX_WEIGHT, State};
 use rpyc_protocol::registry::reply::Endpoint;
 
 use crate::Instance;
@@ -113,8 +113,9 @@ fn lot(instance: &Instance, chance: f64) -> f64 {
     -(1.0 - chance).ln() / f64::from(weight(instance).max(1))
 }
 
+/// The weight that a server announced, up to the greatest that this project's registry takes.
 fn weight(instance: &Instance) -> u16 {
-    instance.details.weight.unwrap_or(1)
+    instance.details.weight.unwrap_or(1).min(MAX_WEIGHT)
 }
 
 fn port(instance: &Instance) -> String {

@@ -1,6 +1,7 @@
 //! The party that makes a request, and the proof of its identity.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use crate::table::{Asker, Transport};
 
@@ -31,6 +32,8 @@ pub(crate) struct Principal<'a> {
     pub(crate) asker: &'a Asker,
     /// How well the source is proven.
     pub(crate) proof: Proof,
+    /// When the registry sent the cookie of a datagram.
+    pub(crate) cookie_made: Option<Instant>,
 }
 
 impl<'a> Principal<'a> {
@@ -40,12 +43,21 @@ impl<'a> Principal<'a> {
             Transport::Tcp => Proof::Connection,
             Transport::Udp4 | Transport::Udp6 => Proof::Datagram,
         };
-        Self { asker, proof }
+        Self { asker, proof, cookie_made: None }
     }
 
-    /// The same principal with a valid cookie.
-    pub(crate) fn with_cookie(self) -> Self {
-        Self { proof: self.proof.max(Proof::Cookie), ..self }
+    /// The same principal with a valid cookie, which the registry made at this time.
+    pub(crate) fn with_cookie(self, made: Instant) -> Self {
+        Self { proof: self.proof.max(Proof::Cookie), cookie_made: Some(made), ..self }
+    }
+
+    /// The earliest time at which its request can have left: a connection delivers it once and in
+    /// order, but a datagram may be a copy that was on its way since its cookie was made.
+    pub(crate) fn sent_after(&self, now: Instant) -> Instant {
+        match self.proof {
+            Proof::Connection => now,
+            Proof::Cookie | Proof::Datagram => self.cookie_made.unwrap_or(now),
+        }
     }
 
     /// Its identity.

@@ -2,6 +2,7 @@
 
 use rpyc_protocol::FoldedName;
 
+use super::announcing::AddressGrant;
 use super::principal::{Identity, Principal, Proof};
 use crate::refusal::Refusal;
 
@@ -26,6 +27,8 @@ pub struct Access {
     pub listing: Listing,
     /// The networks besides this machine whose askers are operators.
     pub operators: Vec<ipnet::IpNet>,
+    /// The addresses that registrants may announce although they have not proven them.
+    pub addresses: Vec<AddressGrant>,
 }
 
 /// A right that an operation needs.
@@ -86,13 +89,23 @@ impl Access {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::host::Host;
     use crate::table::{Arrival, Asker, Transport};
 
     fn asker(last: u8, is_here: bool, transport: Transport) -> Asker {
         let host = Host::new([10, 0, 0, last].into(), 0);
-        Asker { host, is_here, reached: None, link: 0, transport, arrival: Arrival::UNKNOWN }
+        Asker {
+            host,
+            is_here,
+            reached: None,
+            port: 1,
+            link: 0,
+            transport,
+            arrival: Arrival::UNKNOWN,
+        }
     }
 
     #[test]
@@ -121,9 +134,9 @@ mod tests {
         assert_eq!(watch(Principal::new(&tcp), Some(&name)), Ok(()));
         assert_eq!(watch(Principal::new(&tcp), None), Err(Refusal::ListingForbidden));
         let udp = asker(1, true, Transport::Udp4);
-        let proven = Principal::new(&udp).with_cookie();
+        let proven = Principal::new(&udp).with_cookie(Instant::now());
         assert_eq!(proven.proof, Proof::Cookie);
         assert_eq!(watch(proven, Some(&name)), Err(Refusal::NeedsTcp));
-        assert_eq!(Principal::new(&tcp).with_cookie().proof, Proof::Connection);
+        assert_eq!(Principal::new(&tcp).with_cookie(Instant::now()).proof, Proof::Connection);
     }
 }

@@ -135,7 +135,7 @@ mod tests {
     fn asker(ip: [u8; 4], transport: Transport) -> Asker {
         let host = Host::new(ip.into(), 0);
         let arrival = Arrival::UNKNOWN;
-        Asker { host, is_here: false, reached: None, link: 0, transport, arrival }
+        Asker { host, port: 1, is_here: false, reached: None, link: 0, transport, arrival }
     }
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
                 .map(|budget| admission.admit(now, &principal, budget).is_ok())
         };
         while admit(Principal::new(&udp)) != [false; 2] {}
-        assert_eq!(admit(Principal::new(&udp).with_cookie()), [true; 2]);
+        assert_eq!(admit(Principal::new(&udp).with_cookie(now)), [true; 2]);
         assert_eq!(admit(Principal::new(&tcp)), [true; 2]);
     }
 

@@ -15,8 +15,9 @@ use crate::table::{Extent, Names, Page};
 pub(crate) enum Operation<'a> {
     /// Ends the registration of a port of the asker's host: RPyC's UNREGISTER.
     Withdraw { port: &'a Port },
-    /// Begins a lease.
-    Register(Registration),
+    /// Begins a lease. The proofs are cookies that the registry sent to further addresses of the
+    /// registrant.
+    Register { registration: Registration, proofs: Vec<String> },
     /// Renews a lease.
     Renew(LeaseId),
     /// Changes the details of an instance.
@@ -47,6 +48,22 @@ pub(crate) enum Operation<'a> {
     Status,
     /// Does nothing.
     Ping,
+}
+
+impl Operation<'_> {
+    /// Whether its sender must have proven its source. A renewal has proven that it holds a lease,
+    /// and RPyC's clients cannot prove anything.
+    pub(super) fn needs_proof(&self) -> bool {
+        matches!(
+            self,
+            Self::Deregister(_)
+                | Self::Drain { .. }
+                | Self::Register { .. }
+                | Self::Release(_)
+                | Self::Speaks { .. }
+                | Self::Update(..)
+        )
+    }
 }
 
 /// The answer to an operation.

@@ -8,8 +8,9 @@ use rpyc_protocol::registry::native::{Filter, Granted, LeaseId, Registration, Ta
 use rpyc_protocol::registry::{self, Port};
 
 use super::operation::{Answer, Operation, Performed, Wait};
+use super::registration::MAX_ADDRESSES;
 use super::{Dispatcher, registration};
-use crate::access::{Principal, Right};
+use crate::access::{Announcing, Principal, Proof, Right};
 use crate::admission::{Budget, Load};
 use crate::refusal::Refusal;
 use crate::store::Ticket;
@@ -30,11 +31,14 @@ impl Dispatcher {
     ) -> Result<Performed, Refusal> {
         let asker = principal.asker;
         let budget = match &operation {
-            Operation::Register(_) if load.sheds() => return Err(Refusal::Overloaded),
+            Operation::Register { .. } if load.sheds() => return Err(Refusal::Overloaded),
             Operation::Renew(_) => Budget::Renewals,
             _ => Budget::Requests,
         };
         self.admission.admit(now, principal, budget)?;
+        if operation.needs_proof() && principal.proof == Proof::Datagram {
+            return Err(Refusal::CookieRequired);
+        }
         let allow = |right, name: Option<&FoldedName>| self.access.decide(principal, right, name);
         // A lease id identifies its registrant. Any other target needs an operator.
         let allow_change = |target: &Target| {
@@ -47,7 +51,9 @@ impl Dispatcher {
                 let ticket = self.with_registry(|registry| registry.unregister(now, asker, port));
                 Performed::once_durable(ticket, Answer::Done)
             }
-            Operation::Register(registration) => self.register(now, principal, registration)?,
+            Operation::Register { registration, proofs } => {
+                self.register(now, principal, registration, &proofs)?
+            }
             Operation::Renew(lease) => {
                 allow(Right::Hold, None)?;
                 let (granted, ticket) = self.renew(now, asker, lease)?;
@@ -158,10 +164,20 @@ impl Dispatcher {
         now: Instant,
         principal: &Principal<'_>,
         registration: Registration,
+        proofs: &[String],
     ) -> Result<Performed, Refusal> {
         let asker = principal.asker;
-        let new = registration::read(asker, registration, self.names_per_instance)?;
         self.access.decide(principal, Right::Register, None)?;
+        let proofs = proofs.get(..MAX_ADDRESSES).unwrap_or(proofs);
+        let announcing = Announcing {
+            asker,
+            grants: &self.access.addresses,
+            addressing: &self.directory.addressing,
+            is_proven: |host| proofs.iter().any(|proof| self.cookies.proves(now, host, proof)),
+        };
+        let sent_after = principal.sent_after(now);
+        let new =
+            registration::read(&announcing, sent_after, registration, self.names_per_instance)?;
         let (granted, ticket) =
             self.with_registry(|registry| registry.register_native(now, asker, new))?;
         let addresses = self.to_check(granted.lease);

@@ -1,15 +1,16 @@
 //! Decodes native registrations.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::Registration;
 
+use crate::access::Announcing;
 use crate::host::Host;
 use crate::refusal::Refusal;
-use crate::table::{Asker, Endpoint, NewInstance};
+use crate::table::{Asker, Endpoint, NewInstance, Standing};
 
 /// The most addresses of an instance.
 pub const MAX_ADDRESSES: usize = 8;
@@ -17,13 +18,17 @@ pub const MAX_ADDRESSES: usize = 8;
 /// The most bytes of a registrant's key.
 pub const MAX_KEY_BYTES: usize = 64;
 
-/// Reads a registration; the addresses of the names are the asker's if it names none.
-pub(super) fn read(
-    asker: &Asker,
+/// Reads a registration, whose copies left their sender after `sent_after`. The address of the
+/// instance is the asker's if it names none.
+pub(super) fn read<P: Fn(Host) -> bool>(
+    announcing: &Announcing<'_, P>,
+    sent_after: Instant,
     registration: Registration,
     names_limit: usize,
 ) -> Result<NewInstance, Refusal> {
-    let Registration { names, port, addresses, ttl_ms, key, exclusive, details } = registration;
+    let asker = announcing.asker;
+    let Registration { names, port, addresses, ttl_ms, key, replaces, exclusive, mut details } =
+        registration;
     if names.is_empty() {
         return Err(Refusal::NoNames);
     }
@@ -47,10 +52,15 @@ pub(super) fn read(
         return Err(Refusal::KeyTooLong { limit: MAX_KEY_BYTES });
     }
     check_path(&port, false)?;
+    crate::details::bound(&mut details);
     crate::details::check(&details)?;
     let addresses: Vec<SocketAddr> =
         addresses.iter().map(|text| read_address(asker, text, &port)).collect::<Result<_, _>>()?;
+    if let Some(other) = addresses.iter().find(|it| !announcing.allows(Host::from(**it))) {
+        return Err(Refusal::AddressNotAllowed { address: other.ip(), registrant: asker.host });
+    }
     let endpoint = endpoint(asker, &addresses, port)?;
+    let is_holder = announcing.is_holder(endpoint.host);
     Ok(NewInstance {
         names: folded,
         endpoint,
@@ -59,6 +69,7 @@ pub(super) fn read(
         key: key.map(String::into_boxed_str),
         is_exclusive: exclusive,
         details,
+        standing: Standing { is_holder, sent_after, replaces },
     })
 }
 
@@ -78,16 +89,11 @@ pub(super) fn check_path(port: &Port, is_legacy: bool) -> Result<(), Refusal> {
     }
 }
 
-/// The host and port that identify a server: its first address. A loopback address of another
-/// machine does not count, because it would mean the registry's own machine.
+/// The host and port that identify a server: its first address.
 fn endpoint(asker: &Asker, addresses: &[SocketAddr], port: Port) -> Result<Endpoint, Refusal> {
-    let is_known = |address: &&SocketAddr| asker.is_here || !address.ip().is_loopback();
-    match (addresses.iter().find(is_known), addresses.first()) {
-        (Some(known), _) => {
-            Ok(Endpoint { host: Host::from(*known), port: Port::tcp(known.port())? })
-        }
-        (None, Some(first)) => Ok(Endpoint { host: asker.host, port: Port::tcp(first.port())? }),
-        (None, None) => Ok(Endpoint { host: asker.host, port }),
+    match addresses.first() {
+        Some(first) => Ok(Endpoint { host: Host::from(*first), port: Port::tcp(first.port())? }),
+        None => Ok(Endpoint { host: asker.host, port }),
     }
 }
 

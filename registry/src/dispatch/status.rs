@@ -8,6 +8,9 @@ use rpyc_protocol::registry::native::Status;
 use super::Dispatcher;
 use crate::counters::{ANSWERS_CUT, Loss};
 
+/// The most drained endpoints that the status lists.
+const DRAINED_SHOWN: usize = 20;
+
 impl Dispatcher {
     pub(super) fn status(&self, now: Instant) -> Status {
         let progress = self.progress.borrow().clone();
@@ -31,6 +34,7 @@ impl Dispatcher {
             registrations: big(registry.leases()),
             states,
             protected: registry.protected(),
+            drained: registry.drained().take(DRAINED_SHOWN).collect(),
             probes: self.checks.is_some().then(|| self.counters.probes.snapshot()),
             watchers: self.directory.journal.watchers(),
             counters,

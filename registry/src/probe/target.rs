@@ -18,6 +18,7 @@ pub(crate) fn allowed(
     config: &ProbeConfig,
 ) -> Vec<SocketAddr> {
     let here = Asker {
+        port: 0,
         host: Host::new(Ipv4Addr::LOCALHOST.into(), 0),
         is_here: true,
         reached: None,
@@ -53,7 +54,7 @@ mod tests {
 
     use super::*;
     use crate::store::{MemoryStore, Origin};
-    use crate::table::{AddressRule, Endpoint, NewInstance, Registry, TableConfig};
+    use crate::table::{AddressRule, Endpoint, NewInstance, Registry, Standing, TableConfig};
 
     struct Table {
         registry: Registry,
@@ -75,6 +76,7 @@ mod tests {
         /// The addresses that may be probed of an instance registered from `from` at `addresses`.
         fn allowed(mut self, from: &str, addresses: &[&str]) -> Vec<String> {
             let asker = Asker {
+                port: 1,
                 host: Host::new(from.parse().unwrap(), 2),
                 is_here: false,
                 reached: None,
@@ -94,8 +96,18 @@ mod tests {
             } else {
                 let (names, details) = (vec![name], Details::default());
                 let (ttl, key, is_exclusive) = Default::default();
-                let new =
-                    NewInstance { names, endpoint, addresses, ttl, key, is_exclusive, details };
+                let standing = Standing { is_holder: true, sent_after: now, replaces: None };
+
+                let new = NewInstance {
+                    names,
+                    endpoint,
+                    addresses,
+                    ttl,
+                    key,
+                    is_exclusive,
+                    details,
+                    standing,
+                };
                 self.registry.register_native(now, &asker, new).unwrap();
             }
             let directory = self.registry.directory();

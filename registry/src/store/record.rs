@@ -14,7 +14,8 @@ use crate::host::Host;
 pub struct Record {
     /// Its number, which is never reused.
     pub id: u64,
-    /// Its names, in the order of their registration.
+    /// Its names, in the order of their registration. Without any it is no instance: an operator
+    /// has drained its host and port.
     pub names: Vec<ServiceName>,
     /// Its host.
     pub host: Host,
@@ -22,7 +23,7 @@ pub struct Record {
     pub port: Port,
     /// When it registered, in seconds of the wall clock; for display only.
     pub registered_at: u64,
-    /// Whether it gets no new clients.
+    /// Whether its registrant wants it to get no new clients.
     pub is_draining: bool,
     /// The leases that do not renew. The others have renewed in this run.
     pub silent: Vec<Silence>,
@@ -36,6 +37,16 @@ impl Record {
         let port = port.clone();
         let (names, silent, native) = (Vec::new(), Vec::new(), None);
         Self { id, names, host, port, registered_at, is_draining: false, silent, native }
+    }
+
+    /// Whether it is not an instance, but an operator's drain of its host and port.
+    pub(crate) fn is_hold(&self) -> bool {
+        self.names.is_empty() && self.is_draining
+    }
+
+    /// Whether no other instance may hold one of its names.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.native.as_ref().is_some_and(|native| native.is_exclusive)
     }
 
     /// Replaces the details; has no effect on a registration in RPyC's own protocol.
@@ -71,6 +82,8 @@ pub struct NativeRecord {
     pub ttl_ms: u64,
     /// The addresses that the registrant named.
     pub addresses: Vec<SocketAddr>,
+    /// Whether no other instance may hold one of its names.
+    pub is_exclusive: bool,
     /// The details that the registrant gave.
     pub details: Details,
 }

@@ -149,6 +149,22 @@ impl Addressing {
         ip.is_loopback() || is_link_local(ip) || own.iter().any(|own| own.contains(&ip))
     }
 
+    /// Whether `ip` is an address of the registry's own machine.
+    pub(crate) fn is_own(&self, ip: IpAddr) -> bool {
+        ip.is_loopback() || self.own().iter().any(|own| own.addr() == ip)
+    }
+
+    /// Whether a rule says that the registrant's network appears at `ip`, or that `ip` lies behind
+    /// the registrant.
+    pub(crate) fn is_translated(&self, registrant: &Asker, ip: IpAddr) -> bool {
+        let from = registrant.host.ip();
+        let is_at = |to: IpAddr| to == from || (registrant.is_here && self.is_own(to));
+        self.rules.iter().any(|rule| {
+            (rule.to() == ip && rule.from().contains(&from))
+                || (rule.from().contains(&ip) && is_at(rule.to()))
+        })
+    }
+
     /// Whether an instance is on the registry's own machine and `ip` is an address of that machine.
     pub(crate) fn is_own_of(&self, instance: &Instance, ip: IpAddr) -> bool {
         let own = self.own();

@@ -43,6 +43,8 @@ impl Transport {
 pub struct Asker {
     /// The address that the request came from.
     pub host: Host,
+    /// The port that the request came from: a cookie is valid for this port only.
+    pub port: u16,
     /// Whether that is this machine: a loopback address or an address of its interfaces.
     pub is_here: bool,
     /// The address by which the asker reached the registry; for a broadcast or a multicast, the

@@ -84,10 +84,14 @@ fn boxed(details: Details) -> Option<Arc<Details>> {
 /// A property of an instance as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// An operator or its registrant wants it to get no new clients.
+    /// Its registrant wants it to get no new clients.
     Draining = 1,
     /// Probes find that it does not serve.
     Failing = 2,
+    /// An operator has drained its endpoint.
+    Held = 8,
+    /// No other instance may hold one of its names.
+    Exclusive = 16,
 }
 
 impl Instance {

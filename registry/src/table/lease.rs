@@ -157,7 +157,7 @@ impl Lease {
 
     /// The state of the lease: the gravest that applies.
     pub(crate) fn state(&self) -> State {
-        if self.instance.has(Mark::Draining) {
+        if self.instance.has(Mark::Draining) || self.instance.has(Mark::Held) {
             State::Draining
         } else if self.instance.has(Mark::Failing) {
             State::Failing

@@ -30,7 +30,7 @@ mod turn;
 mod view;
 
 pub use address_rule::{AddressRule, AddressRuleError};
-pub(crate) use addressing::Advertised;
+pub(crate) use addressing::{Addressing, Advertised};
 pub use arrival::Arrival;
 pub use asker::{Asker, Transport};
 pub(crate) use directory::NameOrder;
@@ -42,6 +42,8 @@ pub(crate) use journal::Entry;
 pub use journal::{JOURNAL_BYTES, JOURNAL_LEN};
 pub(crate) use lookup::{Found, Lookup};
 pub use protection::ProtectionPolicy;
-pub use registry::{Endpoint, Entropy, NewInstance, Registry, SWEEP_INTERVAL, TableConfig};
+pub use registry::{
+    Endpoint, Entropy, NewInstance, Registry, SWEEP_INTERVAL, Standing, TableConfig,
+};
 pub(crate) use select::{Extent, Names, Page, Selection, Sizes, only_host};
 pub use service::FailingPolicy;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rpyc_protocol::registry::native::{Instance, State};
 
+use super::instance::Mark;
 use super::lease::{Lease, Suspicion};
 use super::{Asker, Directory};
 
@@ -66,7 +67,10 @@ impl View<'_> {
         }
         let seconds = Duration::from_secs(overdue.as_secs());
         Some(match (state, lease.suspicion()) {
-            (State::Draining, _) => "drained by an operator or by itself".to_owned(),
+            (State::Draining, _) if lease.instance.has(Mark::Held) => {
+                "drained by an operator, until an operator undrains it".to_owned()
+            }
+            (State::Draining, _) => "drained by itself, until its lease ends".to_owned(),
             (State::Failing, _) => self.directory.failure(&lease.instance)?.describe(self.now),
             (_, Some(Suspicion::Restarted)) => {
                 "not renewed since the registry restarted".to_owned()

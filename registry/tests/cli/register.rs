@@ -16,7 +16,7 @@ fn described(registry: &str, name: &str) -> Option<Value> {
 
 #[test]
 fn what_is_told_is_described_and_ends_with_its_owner_alone() {
-    let daemon = Daemon::start(&[]);
+    let daemon = Daemon::start(&["--addresses-from", "127.0.0.1=203.0.113.3"]);
     let registry = daemon.registry();
     let mut args = vec!["register", "web", "--port", "8080", "--registry", &registry];
     args.extend(["--tag", "b", "--tag", "a", "--meta", "os=linux", "--weight", "3"]);
@@ -56,6 +56,60 @@ fn a_lease_is_renewed_and_begun_again_when_the_registry_has_forgotten_it() {
     assert_eq!(id(), first, "renewed");
     check(&["deregister", "web", "--registry", &registry], 0);
     wait_until("registered again", || id().is_some_and(|id| Some(id) != first));
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+}
+
+/// It knows neither the lease nor the key of the process before it.
+#[test]
+fn a_server_that_was_killed_comes_back_at_once_under_its_port() {
+    let daemon = Daemon::start(&[]);
+    let udp = daemon.registry();
+    for registry in [udp.clone(), format!("tcp://{}", udp.trim_start_matches("udp://"))] {
+        let args = ["register", "web", "--port", "8080", "--registry", &registry];
+        let start = || command(&args).stderr(Stdio::null()).spawn().unwrap();
+        let id = || described(&registry, "web").and_then(|it| it["id"].as_u64());
+        let mut first = start();
+        wait_until("registered", || id().is_some());
+        let old = id();
+        first.kill().unwrap();
+        first.wait().unwrap();
+        let mut second = start();
+        wait_until("back", || id() != old);
+        let output = run(&["describe", "web", "-o", "json", "--registry", &registry]);
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(document["services"][0]["instances"].as_array().unwrap().len(), 1);
+        // Its lease is its own: the registration ends with it.
+        let pid = second.id().to_string();
+        assert!(std::process::Command::new("kill").arg(&pid).status().unwrap().success());
+        assert_eq!(second.wait().unwrap().code(), Some(0));
+        assert_eq!(id(), None);
+    }
+}
+
+/// One datagram, as any program can send it, against the daemon itself.
+#[test]
+fn a_datagram_without_a_cookie_changes_nothing_native() {
+    let daemon = Daemon::start(&[]);
+    let registry = daemon.registry();
+    let args = ["register", "web", "--port", "8080", "--registry", &registry];
+    let mut owner = command(&args).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("registered", || described(&registry, "web").is_some());
+    let before = described(&registry, "web").unwrap();
+    let (socket, mut buffer) = (UdpSocket::bind("127.0.0.1:0").unwrap(), [0; 2000]);
+    socket.connect(("127.0.0.1", daemon.port())).unwrap();
+    for change in [
+        json!({"v": 1, "op": "register", "names": ["web"], "port": 8080, "key": "other"}),
+        json!({"v": 1, "op": "drain", "name": "web"}),
+        json!({"v": 1, "op": "deregister", "name": "web"}),
+    ] {
+        socket.send(change.to_string().as_bytes()).unwrap();
+        let len = socket.recv(&mut buffer).unwrap();
+        let reply: Value = serde_json::from_slice(&buffer[..len]).unwrap();
+        assert_eq!(reply["error"]["code"], "cookie_required", "{change}");
+    }
+    let after = described(&registry, "web").unwrap();
+    assert_eq!((&after["id"], &after["state"]), (&before["id"], &before["state"]));
     owner.kill().unwrap();
     owner.wait().unwrap();
 }

@@ -59,7 +59,7 @@ fn each_change_is_a_line_of_json_in_a_pipe() {
     check(&["drain", "--instance", &id, "--registry", &registry], 0);
     let updated = watcher.next();
     assert_eq!(updated["instance"]["state"], "draining");
-    assert_eq!(updated["instance"]["why"], "drained by an operator or by itself");
+    assert_eq!(updated["instance"]["why"], "drained by an operator, until an operator undrains it");
     check(&["deregister", "--instance", &id, "--registry", &registry], 0);
     assert_eq!(watcher.until("removed"), Some(3));
 }

@@ -36,6 +36,7 @@ impl Advert {
             addresses: self.addresses.iter().map(|address| address.0.clone()).collect(),
             ttl_ms: self.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
             key: Some(key.to_owned()),
+            replaces: None,
             exclusive: self.is_exclusive,
             details: self.details.clone(),
         }
@@ -60,7 +61,7 @@ macro_rules! advert_setters {
         }
 
         /// The server's share of the load, relative to the others. Default 1. A server of weight 0
-        /// gets none while there are others.
+        /// gets none while there are others; more than 100 counts as 100.
         pub fn weight(mut self, weight: u16) -> Self {
             self.advert.details.weight = Some(weight);
             self
@@ -84,6 +85,9 @@ macro_rules! advert_setters {
 
         /// Adds an address at which clients reach the server, the best first. Its port is the
         /// server's unless it has one. Default: the address that the registry sees.
+        ///
+        /// It must be an address of this machine, which the announcer proves to the registry, or
+        /// one that the registry's configuration allows; otherwise the registry refuses it.
         pub fn address(mut self, address: impl Into<$crate::Advertised>) -> Self {
             self.advert.addresses.push(address.into());
             self

@@ -1,14 +1,14 @@
 //! What only this project's registry is asked: leases, states, filters, changes, operation.
 
 mod answer;
+mod proofs;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::native::{
-    self, DetailsUpdate, Filter, Granted, LeaseId, Operation, Page, Registration, Revision, Status,
-    Target,
+    self, DetailsUpdate, Filter, Granted, LeaseId, Operation, Page, Revision, Status, Target,
 };
 use rpyc_protocol::rpc::Dialect;
 
@@ -33,7 +33,7 @@ use crate::{Instance, RegistryAddr, RequestError, Transport};
 /// words.
 ///
 /// Over UDP a request is sent again until an answer comes; one that does not fit a datagram goes
-/// over TCP.
+/// over TCP. A change over UDP that a registry answers with a cookie is repeated with that cookie.
 ///
 /// # Cancel safety
 /// Dropping a future abandons the answer; the request may be carried out.
@@ -91,20 +91,7 @@ impl Native {
     /// # Errors
     /// [`RequestError`].
     pub async fn ping(&self) -> Result<Answer<()>, RequestError> {
-        self.request(Operation::Ping, |_| Some(())).await
-    }
-
-    /// Begins a lease. The same registration with the same [`key`](Registration::key) is the same
-    /// lease, so one whose answer was lost may be sent again.
-    ///
-    /// # Errors
-    /// [`RequestError`]; declined among other reasons with
-    /// [`NameTaken`](native::ErrorCode::NameTaken) for an exclusive name.
-    pub async fn register(
-        &self,
-        registration: Registration,
-    ) -> Result<Answer<Granted>, RequestError> {
-        self.request(Operation::Register(registration), |reply| reply.lease).await
+        self.request(Question::native(Operation::Ping), |_| Some(())).await
     }
 
     /// Keeps a lease.
@@ -112,7 +99,7 @@ impl Native {
     /// # Errors
     /// [`RequestError`]; if [`is_unknown_lease`](RequestError::is_unknown_lease), register again.
     pub async fn renew(&self, lease: LeaseId) -> Result<Answer<Granted>, RequestError> {
-        self.request(Operation::Renew { lease }, |reply| reply.lease).await
+        self.request(Question::native(Operation::Renew { lease }), |reply| reply.lease).await
     }
 
     /// Changes the details of an instance.
@@ -124,7 +111,8 @@ impl Native {
         lease: LeaseId,
         details: DetailsUpdate,
     ) -> Result<Answer<u64>, RequestError> {
-        self.request(Operation::Update { lease, details }, |reply| reply.changed).await
+        self.request(Question::native(Operation::Update { lease, details }), |reply| reply.changed)
+            .await
     }
 
     /// Ends leases: one's own by its lease, others as an operator. Returns the number of instances.
@@ -133,7 +121,7 @@ impl Native {
     /// [`RequestError`]; declined with [`UnknownTarget`](native::ErrorCode::UnknownTarget) if there
     /// is none.
     pub async fn deregister(&self, target: Target) -> Result<Answer<u64>, RequestError> {
-        self.request(Operation::Deregister(target), |reply| reply.changed).await
+        self.request(Question::native(Operation::Deregister(target)), |reply| reply.changed).await
     }
 
     /// Drains instances, so that new clients do not get them: one's own by its lease, others as an
@@ -142,7 +130,7 @@ impl Native {
     /// # Errors
     /// [`RequestError`].
     pub async fn drain(&self, target: Target) -> Result<Answer<u64>, RequestError> {
-        self.request(Operation::Drain(target), |reply| reply.changed).await
+        self.request(Question::native(Operation::Drain(target)), |reply| reply.changed).await
     }
 
     /// Ends the draining. Returns the number of instances.
@@ -150,7 +138,7 @@ impl Native {
     /// # Errors
     /// [`RequestError`].
     pub async fn undrain(&self, target: Target) -> Result<Answer<u64>, RequestError> {
-        self.request(Operation::Undrain(target), |reply| reply.changed).await
+        self.request(Question::native(Operation::Undrain(target)), |reply| reply.changed).await
     }
 
     /// Ends the protection of overdue instances, of `name` or of all, as an operator: they go at
@@ -160,7 +148,7 @@ impl Native {
     /// [`RequestError`].
     pub async fn release(&self, name: Option<&ServiceName>) -> Result<Answer<u64>, RequestError> {
         let name = name.map(ToString::to_string);
-        self.request(Operation::Release { name }, |reply| reply.changed).await
+        self.request(Question::native(Operation::Release { name }), |reply| reply.changed).await
     }
 
     /// Reports to the registry which dialect of RPyC some instances speak, for clients that connect
@@ -175,7 +163,8 @@ impl Native {
         dialect: Dialect,
     ) -> Result<Answer<u64>, RequestError> {
         let dialect = dialect.as_str().to_owned();
-        self.request(Operation::Speaks { target, dialect }, |reply| reply.changed).await
+        self.request(Question::native(Operation::Speaks { target, dialect }), |reply| reply.changed)
+            .await
     }
 
     /// How the registry does, with all its counters.
@@ -184,7 +173,10 @@ impl Native {
     /// [`RequestError`]; to others than this machine it may be
     /// [`ListingForbidden`](native::ErrorCode::ListingForbidden).
     pub async fn status(&self) -> Result<Answer<Status>, RequestError> {
-        self.request(Operation::Status, |reply| reply.status.map(|status| *status)).await
+        self.request(Question::native(Operation::Status), |reply| {
+            reply.status.map(|status| *status)
+        })
+        .await
     }
 
     /// The servers of `name` that match `filter`, passing ones first. May be empty.
@@ -243,10 +235,9 @@ impl Native {
     /// Sends a request whose answer is one message.
     async fn request<T>(
         &self,
-        operation: Operation,
+        question: Question<native::Reply>,
         read: impl FnOnce(native::Reply) -> Option<T>,
     ) -> Result<Answer<T>, RequestError> {
-        let question = Question::native(operation);
         let (registry, reply) = self.ask(&question).await?;
         let follow_up = FollowUp::by(&self.registrar, &registry, &reply);
         let value = if reply.answer.truncated && registry.transport() == Transport::Udp {

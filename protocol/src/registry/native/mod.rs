@@ -48,6 +48,10 @@ pub const MAX_REQUEST_ID: u64 = (1 << 53) - 1;
 /// How often a registry sends [`EventKind::Current`] to a watcher for which nothing has changed.
 pub const CURRENT_INTERVAL: Duration = Duration::from_secs(15);
 
+/// The greatest weight of an instance: a greater one counts as this, so that no server of a name
+/// outweighs all others without bound.
+pub const MAX_WEIGHT: u16 = 100;
+
 /// Whether a message that begins with `first` is native.
 #[must_use]
 pub fn is_native(first: u8) -> bool {

@@ -37,7 +37,8 @@ pub struct Reply {
     /// Where to go on, if this is not all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Cursor>,
-    /// With this in the next request the answer may be longer.
+    /// With this, the next request from the same address and port shows that its source is not
+    /// forged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
     /// How many instances were changed or ended.
@@ -246,10 +247,14 @@ pub struct ErrorBody {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorCode {
+    /// The registrant may not announce one of the addresses.
+    AddressNotAllowed,
     /// Another registrant holds this address and port.
     AddressTaken,
     /// The request could not be read, or asks for what cannot be.
     BadRequest,
+    /// A change over UDP needs the cookie of this reply: repeat the request with it.
+    CookieRequired,
     /// Only the registrant or an operator may do this.
     Forbidden,
     /// A limit stands in the way.

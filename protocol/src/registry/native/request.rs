@@ -21,16 +21,20 @@ pub struct Request {
     /// The cookie of the last reply, to show that the source of the request is not forged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
+    /// For a registration: cookies that the registry sent to further addresses of the registrant,
+    /// to show that these are its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proofs: Vec<String>,
     /// The operation.
     #[serde(flatten)]
     pub operation: Operation,
 }
 
 impl Request {
-    /// A request of this version, without number and cookie.
+    /// A request of this version, without number, cookie and proofs.
     #[must_use]
     pub fn new(operation: Operation) -> Self {
-        Self { v: VERSION, id: None, cookie: None, operation }
+        Self { v: VERSION, id: None, cookie: None, proofs: Vec::new(), operation }
     }
 
     /// The same request with a number.
@@ -196,7 +200,10 @@ pub struct Registration {
     /// again with the same key is the same one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Fail if another server holds one of the names.
+    /// The lease that this one replaces, if the registrant holds one for the same address and port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<LeaseId>,
+    /// Fail if another server holds one of the names, and keep others from registering them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exclusive: bool,
     /// Further details.
@@ -215,7 +222,7 @@ pub struct Details {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub meta: BTreeMap<String, String>,
     /// How much of the load it shall have beside the others; absent means 1, and 0 none as long as
-    /// there are others.
+    /// there are others. More than [`MAX_WEIGHT`](super::MAX_WEIGHT) counts as that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u16>,
     /// Where it is: clients prefer their own zone.

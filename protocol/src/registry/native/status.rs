@@ -32,6 +32,9 @@ pub struct Status {
     /// names; an empty name stands for the whole table.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub protected: Vec<String>,
+    /// The endpoints that operators have drained, whether or not a server is there now; at most 20.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drained: Vec<String>,
     /// The state of the probes; absent if no probe is configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probes: Option<Probes>,

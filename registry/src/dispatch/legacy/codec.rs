@@ -94,6 +94,7 @@ mod tests {
         let counters = Arc::new(Counters::new(now));
         let dispatcher = Dispatcher::new(now, registry, Access::default(), counters);
         let asker = Asker {
+            port: 1,
             host: Host::new([10, 0, 0, 1].into(), 0),
             is_here: false,
             reached: None,

@@ -26,18 +26,18 @@ impl Dispatcher {
         load: &mut Load,
     ) -> Result<Outcome<'b>, Refusal> {
         let principal = Principal::new(asker);
-        let Request { v, id, cookie, operation } = match Request::parse(message) {
+        let Request { v, id, cookie, proofs, operation } = match Request::parse(message) {
             Ok(request) => request,
             Err(error) => {
                 self.admission.admit(now, &principal, Budget::Requests)?;
                 return self.not_understood(now, &principal, message, error, buffer);
             }
         };
-        let is_good = |cookie: String| self.cookies.is_good(now, asker.host, &cookie);
-        let principal =
-            if cookie.is_some_and(is_good) { principal.with_cookie() } else { principal };
+        let made = |cookie: String| self.cookies.check(now, asker.host, asker.port, &cookie);
+        let principal = cookie.and_then(made).map_or(principal, |made| principal.with_cookie(made));
         let room = Room::of(&principal, message.len());
-        let cookie = room.may_grow().then(|| self.cookies.make(now, asker.host));
+        let make_cookie = || self.cookies.make(now, asker.host, asker.port);
+        let cookie = room.may_grow().then(make_cookie);
         let envelope = Envelope { id, cookie, room };
         if v != native::VERSION {
             self.admission.admit(now, &principal, Budget::Requests)?;
@@ -51,11 +51,18 @@ impl Dispatcher {
         };
         // Read before the table, so that a watch from this revision on misses no change.
         let before = self.directory.revision();
-        let operation = to_operation(operation, |page| envelope.extent(&page, before));
+        let is_ping = matches!(operation, native::Operation::Ping);
+        let operation = to_operation(operation, proofs, |page| envelope.extent(&page, before));
         let performed = operation.and_then(|it| self.perform(now, &principal, it, load));
         let Performed { answer, wait } = match performed {
             Ok(performed) => performed,
             Err(refusal) if refusal.saves_work() => return Err(refusal),
+            Err(refusal @ Refusal::CookieRequired) => {
+                // Not a loss: the client repeats the request.
+                let bytes = envelope.cookie_required(&refusal, make_cookie());
+                let bytes = bytes.ok_or(Refusal::NoRoom)?;
+                return Ok(Outcome::Reply(put(bytes, buffer)));
+            }
             Err(refusal) => {
                 self.counters.refused(now, Loss::from(&refusal), asker.host, &refusal);
                 return Ok(Outcome::Reply(self.close(&envelope, refusal.to_reply(), buffer)?));
@@ -64,6 +71,7 @@ impl Dispatcher {
         let mut granted = None;
         let reply = match answer {
             Answer::Changed(count) => Reply { changed: Some(count), ..Reply::default() },
+            Answer::Done if is_ping => envelope.pong(before, make_cookie()),
             Answer::Done => Reply::default(),
             Answer::Page(page) => Reply {
                 revision: Some(before),
@@ -125,8 +133,12 @@ impl Dispatcher {
         buffer: &'b mut Vec<u8>,
     ) -> Result<&'b [u8], Refusal> {
         let bytes = envelope.close(reply, self.directory.revision()).ok_or(Refusal::NoRoom)?;
-        buffer.clear();
-        buffer.extend(bytes);
-        Ok(buffer)
+        Ok(put(bytes, buffer))
     }
+}
+
+fn put(bytes: Vec<u8>, buffer: &mut Vec<u8>) -> &[u8] {
+    buffer.clear();
+    buffer.extend(bytes);
+    buffer
 }

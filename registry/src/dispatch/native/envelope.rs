@@ -1,10 +1,11 @@
 //! The members that every reply has, and the limit on its length.
 
 use rpyc_protocol::registry::native::{
-    self, Cursor, ErrorCode, MAX_AMPLIFICATION, MAX_DATAGRAM, Page, Reply, Revision,
+    self, Cursor, ErrorBody, ErrorCode, MAX_AMPLIFICATION, MAX_DATAGRAM, Page, Reply, Revision,
 };
 
 use crate::access::{Principal, Proof};
+use crate::refusal::Refusal;
 use crate::table::{Extent, Sizes};
 
 /// The most bytes of one native reply over TCP; the rest comes in further pages. Each connection
@@ -106,7 +107,28 @@ impl Envelope {
             Reply { truncated: true, cookie: self.cookie.clone(), ..Reply::new(revision) };
         let truncated = Reply { id: self.id, ..truncated };
         let without_revision = Reply { revision: None, ..truncated.clone() };
-        [truncated, without_revision].iter().map(Reply::to_bytes).find(|bytes| self.fits(bytes))
+        let shortest = Reply { cookie: None, ..without_revision.clone() };
+        [truncated, without_revision, shortest]
+            .iter()
+            .map(Reply::to_bytes)
+            .find(|bytes| self.fits(bytes))
+    }
+
+    /// The reply that a request must be repeated with this cookie. It omits the message if that
+    /// does not fit, and for the shortest requests the error as well.
+    pub(super) fn cookie_required(&self, refusal: &Refusal, cookie: String) -> Option<Vec<u8>> {
+        let whole = Reply { id: self.id, cookie: Some(cookie), ..refusal.to_reply() };
+        let error = Some(ErrorBody { code: ErrorCode::CookieRequired, message: String::new() });
+        let without_message = Reply { error, ..whole.clone() };
+        let bare = Reply { error: None, truncated: true, ..whole.clone() };
+        let replies = [whole, without_message, bare];
+        replies.iter().map(Reply::to_bytes).find(|bytes| self.fits(bytes))
+    }
+
+    /// The reply to a ping, with a cookie if that fits.
+    pub(super) fn pong(&self, revision: Revision, cookie: String) -> Reply {
+        let reply = Reply { id: self.id, cookie: Some(cookie), ..Reply::new(revision) };
+        if self.fits(&reply.to_bytes()) { reply } else { Reply::new(revision) }
     }
 
     /// The reply that a change is not durable. It omits the reason if that does not fit, but never

@@ -34,7 +34,9 @@ impl Refusal {
     /// The reply that reports this refusal.
     pub(super) fn to_reply(&self) -> Reply {
         let code = match self {
+            Self::AddressNotAllowed { .. } => ErrorCode::AddressNotAllowed,
             Self::AddressTaken { .. } => ErrorCode::AddressTaken,
+            Self::CookieRequired => ErrorCode::CookieRequired,
             Self::ListingForbidden => ErrorCode::ListingForbidden,
             Self::NameTaken { .. } => ErrorCode::NameTaken,
             Self::NotAnOperator => ErrorCode::Forbidden,

@@ -6,14 +6,16 @@ use crate::dispatch::operation::Operation;
 use crate::refusal::Refusal;
 use crate::table::Extent;
 
-/// Translates a request. `extent` limits a page to the room of the reply.
+/// Translates a request with the proofs beside its operation. `extent` limits a page to the room of
+/// the reply.
 pub(super) fn to_operation(
     asked: native::Operation,
+    proofs: Vec<String>,
     extent: impl FnOnce(Page) -> Extent,
 ) -> Result<Operation<'static>, Refusal> {
     use native::Operation as Asked;
     Ok(match asked {
-        Asked::Register(registration) => Operation::Register(registration),
+        Asked::Register(registration) => Operation::Register { registration, proofs },
         Asked::Renew { lease } => Operation::Renew(lease),
         Asked::Update { lease, details } => Operation::Update(lease, details),
         Asked::Deregister(target) => Operation::Deregister(target),

@@ -92,6 +92,7 @@ fn admit(
     let interfaces = reception.interfaces.get();
     let asker = Asker {
         host: Host::from(peer),
+        port: peer.port(),
         is_here: interfaces.is_own(peer.ip().to_canonical()),
         reached: Some(local),
         link: interfaces.link_of(local),

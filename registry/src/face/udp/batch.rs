@@ -216,6 +216,7 @@ fn introduce(arrived: &Arrived<'_>, interfaces: &Interfaces) -> (Asker, Way) {
     let reached = reached.or_else(|| interfaces.address_like(link, source.ip()));
     let asker = Asker {
         host: Host::from(source),
+        port: source.port(),
         is_here: interfaces.is_own(source.ip()),
         reached,
         link,

@@ -23,10 +23,16 @@ struct Stored<'a> {
     #[serde(borrow)]
     port: StoredPort<'a>,
     registered_at: u64,
-    is_draining: bool,
+    /// [`DRAINING`] and [`EXCLUSIVE`].
+    marks: u8,
     #[serde(borrow)]
     native: Option<StoredNative<'a>>,
 }
+
+/// The only mark of the first version, which stored it as a bool: the same byte.
+const DRAINING: u8 = 1;
+
+const EXCLUSIVE: u8 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct StoredHost {
@@ -92,7 +98,8 @@ pub(super) fn encode(record: &Record) -> Vec<u8> {
             Port::Path(path) => StoredPort::Path(path),
         },
         registered_at: record.registered_at,
-        is_draining: record.is_draining,
+        marks: (u8::from(record.is_draining) * DRAINING)
+            | (u8::from(record.is_exclusive()) * EXCLUSIVE),
         native,
     };
     postcard::to_stdvec(&stored).expect("memory takes any number of bytes, and lengths are known")
@@ -138,7 +145,7 @@ impl Renewed<'_> {
 /// Decodes a record at the start of a run; `None` if the bytes are not a record.
 pub(super) fn decode(id: u64, renewed: &Renewed<'_>, runs: &Runs, bytes: &[u8]) -> Option<Record> {
     let (stored, rest) = postcard::take_from_bytes::<Stored<'_>>(bytes).ok()?;
-    if !rest.is_empty() {
+    if !rest.is_empty() || stored.marks & !(DRAINING | EXCLUSIVE) != 0 {
         return None;
     }
     let names: Result<Vec<_>, _> = stored.names.into_iter().map(ServiceName::new).collect();
@@ -154,6 +161,7 @@ pub(super) fn decode(id: u64, renewed: &Renewed<'_>, runs: &Runs, bytes: &[u8]) 
         key: native.key.map(Into::into),
         ttl_ms: native.ttl_ms,
         addresses: native.addresses.into_iter().map(SocketAddr::from).collect(),
+        is_exclusive: stored.marks & EXCLUSIVE != 0,
         details: Details {
             tags: native.tags.into_iter().map(str::to_owned).collect(),
             meta: native.meta.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
@@ -168,7 +176,7 @@ pub(super) fn decode(id: u64, renewed: &Renewed<'_>, runs: &Runs, bytes: &[u8]) 
         host: stored.host.into(),
         port: port.ok()?,
         registered_at: stored.registered_at,
-        is_draining: stored.is_draining,
+        is_draining: stored.marks & DRAINING != 0,
         silent,
         native,
     })
@@ -244,10 +252,11 @@ mod tests {
             key in prop::option::of(".{0,9}"),
             ttl_ms in any::<u64>(),
             addresses in prop::collection::vec(address(), 0..4),
+            is_exclusive in any::<bool>(),
             details in details(),
         ) -> NativeRecord {
             let (lease, key) = (LeaseId::new(lease), key.map(String::into_boxed_str));
-            NativeRecord { lease, registrant, key, ttl_ms, addresses, details }
+            NativeRecord { lease, registrant, key, ttl_ms, addresses, is_exclusive, details }
         }
     }
 

@@ -194,6 +194,20 @@ impl Directory {
             .and_then(|it| Some((it.id()?.number, leases_in_order(it.all(), 0, usize::MAX))))
     }
 
+    /// An instance that holds a name and for which `is_sought` holds. Looks at a bounded number of
+    /// them: an instance that holds its name exclusively is alone, but for another at its endpoint
+    /// that a registration is about to replace.
+    pub(super) fn holder(
+        &self,
+        name: &ServiceName,
+        is_sought: impl Fn(&Instance) -> bool,
+    ) -> Option<Arc<Instance>> {
+        const MOST: usize = 4;
+        let service = self.services.get(name)?;
+        let mut holders = service.all().iter().take(MOST).map(|slot| &slot.lease.instance);
+        holders.find(|instance| is_sought(instance)).map(Arc::clone)
+    }
+
     /// Up to `max` leases of one name and rank with numbers above `after`, in order.
     pub(super) fn of_rank(
         &self,
@@ -260,13 +274,6 @@ impl Directory {
     /// The leases of the instance with this number.
     pub(super) fn held_by_number(&self, instance: u64) -> Vec<Arc<Lease>> {
         self.numbers.get(instance).map(|it| self.leases_of(&it)).unwrap_or_default()
-    }
-
-    /// Another instance than `own` that holds this name.
-    pub(super) fn other_holder(&self, name: &str, own: u64) -> Option<Arc<Instance>> {
-        let service = self.services.get(name)?;
-        let mut holders = service.all().iter().map(|slot| &slot.lease.instance);
-        holders.find(|holder| holder.id != own).map(Arc::clone)
     }
 }
 

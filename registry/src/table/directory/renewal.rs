@@ -9,6 +9,7 @@ use rpyc_protocol::registry::native::{Granted, LeaseId};
 use rpyc_protocol::registry::{Names, Port};
 
 use super::Directory;
+use crate::host::Host;
 use crate::store::Ticket;
 use crate::table::Asker;
 use crate::table::arrival::Arrival;
@@ -45,7 +46,7 @@ impl Directory {
         let renewal = self.endpoint_index.look(&asker.host, |held| {
             // Filled in place: the array is large, and moving it would cost more than the renewal.
             let mut leases = ArrayVec::new();
-            if !renewable(&held, port, names.clone(), &mut leases) {
+            if !renewable(&held, (&asker.host, port), names.clone(), &mut leases) {
                 return Renewal::ForTheRegistry;
             }
             let (mut ticket, mut is_noted) = (Ticket::default(), false);
@@ -106,16 +107,20 @@ impl Directory {
     }
 }
 
-/// Finds the leases of `names` on `port`; returns whether all exist and need only a new deadline.
+/// Finds the leases of `names` at an endpoint; returns whether all exist and need only a new
+/// deadline. A native registration that another host made does not speak for this one.
 fn renewable<'h>(
     held: &'h Held<'_>,
-    port: &Port,
+    (host, port): (&Host, &Port),
     names: Names<'_>,
     leases: &mut ArrayVec<&'h Arc<Lease>, RENEWED_AT_ONCE>,
 ) -> bool {
     for name in names {
         let Ok(name) = FoldedName::new(name) else { return false };
-        let lease = held.at(port).find(|lease| lease.service.as_str() == &*name);
+        let is_meant = |lease: &&Arc<Lease>| {
+            lease.service.as_str() == &*name && lease.instance.registrant() == *host
+        };
+        let lease = held.at(port).find(is_meant);
         let Some(lease) = lease.filter(|lease| may_renew(lease)) else { return false };
         // The registry renews an instance with more names, which takes longer.
         if leases.try_push(lease).is_err() {

@@ -8,10 +8,9 @@ use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::EventKind;
 use tracing::info;
 
-use super::Registry;
 use super::log_throttle::logged;
-use super::operator::instances;
 use super::plan::Plan;
+use super::{Registry, instances};
 use crate::host::Host;
 use crate::store::{Change, NativeRecord, Record, Records, Silence, Ticket};
 use crate::table::clock::{Since, Tick};
@@ -38,6 +37,12 @@ impl Registry {
             let ordered = self.store.record(change);
             debug_assert_eq!(ordered, ticket, "one owner records all changes");
         }
+        for lease in applied.added.iter().chain(&applied.removed) {
+            let Instance { host, port, native, .. } = &*lease.instance;
+            if native.is_some() {
+                self.endpoint_changes.note(now, host, port);
+            }
+        }
         self.log(&applied.added, "registered");
         self.log(&applied.removed, reason);
         self.note(EventKind::Added, &applied.added);
@@ -48,8 +53,8 @@ impl Registry {
 
     /// Makes one change, which the store has ordered as `ticket`, in the table.
     ///
-    /// It depends on no part of the table but the instance that changes. So tables that apply the
-    /// same changes are equal.
+    /// It depends on no part of the table but the instance that changes, and on whether an operator
+    /// has drained its endpoint. So tables that apply the same changes are equal.
     pub(super) fn apply(
         &mut self,
         now: Instant,
@@ -58,6 +63,10 @@ impl Registry {
         applied: &mut Applied,
     ) {
         match change {
+            Change::Put(record) if record.is_hold() => {
+                self.next_instance = self.next_instance.max(record.id + 1);
+                self.apply_hold((&record.host, &record.port), Some(record.id), applied);
+            }
             Change::Put(record) => match self.known(record) {
                 Some((instance, held)) => {
                     instance.set_ticket(ticket);
@@ -66,6 +75,9 @@ impl Registry {
                 None => self.apply_new(now, ticket, record, applied),
             },
             Change::Heard { .. } => {}
+            Change::Removed { id, host, port } if self.drained_by(host, port) == Some(*id) => {
+                self.apply_hold((host, port), None, applied);
+            }
             Change::Removed { id, host, port } => {
                 let held = self.held_of_instance(*id, host, port);
                 self.remove(&held);
@@ -98,6 +110,8 @@ impl Registry {
         let instance = Instance::new(record.id, endpoint, native, record.registered_at);
         let instance = Arc::new(instance);
         instance.set(Mark::Draining, record.is_draining);
+        instance.set(Mark::Exclusive, record.is_exclusive());
+        instance.set(Mark::Held, self.is_drained(&record.host, &record.port));
         instance.set_ticket(ticket);
         let age = self.wall_clock(now).saturating_sub(record.registered_at);
         let since = self.directory.clock.since(now).earlier(Duration::from_secs(age));
@@ -120,6 +134,7 @@ impl Registry {
         // New leases come before old ones go, so that no query in between finds none.
         let since = self.directory.clock.since(now);
         let begun = self.begin(now, since, instance, fresh, &record.silent);
+        instance.set(Mark::Exclusive, record.is_exclusive());
         let mut has_changed = instance.set(Mark::Draining, record.is_draining);
         if let (Some(native), Some(kept)) = (&instance.native, &record.native)
             && *native.details() != kept.details
@@ -223,6 +238,11 @@ impl Registry {
         let (mut restored, mut given_up) = (0_u64, 0_u64);
         for mut record in records {
             self.next_instance = self.next_instance.max(record.id);
+            if record.is_hold() {
+                let change = Change::Put(Box::new(record));
+                self.apply(now, Ticket::default(), &change, &mut Applied::default());
+                continue;
+            }
             let has_all = self.drop_stale(&mut record);
             if record.names.is_empty() {
                 let Record { id, host, port, .. } = record;

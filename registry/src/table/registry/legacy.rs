@@ -26,11 +26,13 @@ pub(super) struct Decision {
 impl Registry {
     /// Registers `names` on `port` of the asker's host, or renews those it holds already.
     ///
-    /// Names that a native registration of the same server holds do not change. The change is
-    /// visible to queries when this returns; the ticket shows when it is durable.
+    /// Names that a native registration of the same server holds do not change, if it came from the
+    /// same host. The change is visible to queries when this returns; the ticket shows when it is
+    /// durable.
     ///
     /// # Errors
-    /// [`Refusal`] if a limit would be exceeded; then nothing has changed.
+    /// [`Refusal`] if a limit would be exceeded, or if another instance holds one of the names
+    /// exclusively; then nothing has changed.
     pub fn register(
         &mut self,
         now: Instant,
@@ -63,7 +65,9 @@ impl Registry {
         port: &Port,
     ) -> Result<Decision, Refusal> {
         let host = asker.host;
-        let held = self.directory.held(&host, port);
+        let mut held = self.directory.held(&host, port);
+        // A native registration speaks for the host only if it came from there.
+        held.retain(|lease| lease.instance.registrant() == host);
         let mut fresh: Vec<ServiceName> = Vec::new();
         let mut renewed: Vec<Arc<Lease>> = Vec::new();
         // A message may repeat names, so it has a limit apart from the instance's.
@@ -77,6 +81,7 @@ impl Registry {
             if let Some(lease) = held.iter().find(|lease| lease.service.name == name) {
                 renewed.push(Arc::clone(lease));
             } else if !fresh.contains(&name) {
+                self.check_open(&name, false, |_| false)?;
                 fresh.push(name);
             }
         }
@@ -97,6 +102,7 @@ impl Registry {
                 Some(instance) => self.record_of(instance),
                 None => Record::legacy(self.next_instance, host, port, self.wall_clock(now)),
             };
+            plan.only_if_open(&fresh, false, &[]);
             record.names.extend(fresh);
             let is_renewed =
                 |name: &ServiceName| renewed.iter().any(|lease| lease.service.name == *name);

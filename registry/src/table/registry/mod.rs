@@ -1,6 +1,8 @@
 //! The half of the table that has one owner: it begins and ends leases.
 
 mod apply;
+mod endpoint_changes;
+mod holds;
 mod legacy;
 mod log_throttle;
 mod native;
@@ -18,23 +20,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rpyc_protocol::ServiceName;
-use rpyc_protocol::registry::DEFAULT_TTL;
 use rpyc_protocol::registry::native::EventKind;
+use rpyc_protocol::registry::{DEFAULT_TTL, Port};
 use tokio::sync::watch;
 
 use super::arrival::Arrival;
-use super::instance::Instance;
+use super::instance::{Instance, Mark};
 use super::journal::Journal;
 use super::lease::Lease;
 use super::protection::{Losses, ProtectionPolicy};
 use super::queue::Queue;
 use super::service::FailingPolicy;
 use super::{AddressRule, Directory};
+use crate::host::Host;
 use crate::limits::Limits;
 use crate::refusal::Refusal;
 use crate::store::{Change, Origin, Progress, Silence, Store, Ticket};
+use endpoint_changes::EndpointChanges;
 use log_throttle::LogThrottle;
-pub use native::{Endpoint, NewInstance};
+pub use native::{Endpoint, NewInstance, Standing};
 use quota::Quota;
 use room::Wanted;
 pub use sweep::SWEEP_INTERVAL;
@@ -109,6 +113,9 @@ pub struct Registry {
     instances: usize,
     leases: usize,
     quota: Quota,
+    endpoint_changes: EndpointChanges,
+    /// The endpoints that operators have drained, with the numbers of their records.
+    drained: HashMap<(Host, Port), u64>,
     log_throttle: LogThrottle,
 }
 
@@ -151,6 +158,8 @@ impl Registry {
             instances: 0,
             leases: 0,
             quota: Quota::default(),
+            endpoint_changes: EndpointChanges::new(),
+            drained: HashMap::new(),
             log_throttle: LogThrottle::new(),
         };
         registry.restore(now, origin.records);
@@ -211,6 +220,25 @@ impl Registry {
             return Err(Refusal::NameTooLong { limit });
         }
         Ok(())
+    }
+
+    /// Checks that no instance holds `name` exclusively, and for an exclusive registration that no
+    /// instance holds it at all. Those for which `is_own` holds do not count.
+    fn check_open(
+        &self,
+        name: &ServiceName,
+        is_exclusive: bool,
+        is_own: impl Fn(&Instance) -> bool,
+    ) -> Result<(), Refusal> {
+        let conflicts =
+            |holder: &Instance| (is_exclusive || holder.has(Mark::Exclusive)) && !is_own(holder);
+        match self.directory.holder(name, conflicts) {
+            None => Ok(()),
+            Some(holder) => {
+                let (host, port) = (holder.host, holder.port.clone());
+                Err(Refusal::NameTaken { name: name.clone(), host, port })
+            }
+        }
     }
 
     /// The wall clock's seconds, computed from those at the start and monotonic time.
@@ -298,6 +326,14 @@ impl Registry {
             }
         }
     }
+}
+
+/// The instances of some leases, each once.
+fn instances(leases: &[Arc<Lease>]) -> Vec<Arc<Instance>> {
+    let mut instances: Vec<_> = leases.iter().map(|lease| Arc::clone(&lease.instance)).collect();
+    instances.sort_by_key(|instance| instance.id);
+    instances.dedup_by_key(|instance| instance.id);
+    instances
 }
 
 fn millis(duration: Duration) -> u64 {

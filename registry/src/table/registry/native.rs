@@ -8,7 +8,7 @@ use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::{Details, DetailsUpdate, Granted, LeaseId};
 
-use super::plan::{Condition, Plan};
+use super::plan::Plan;
 use super::{Registry, Wanted, millis};
 use crate::host::Host;
 use crate::refusal::Refusal;
@@ -48,17 +48,34 @@ pub struct NewInstance {
     pub is_exclusive: bool,
     /// The details that its registrant gave.
     pub details: Details,
+    /// What its registrant has proven.
+    pub standing: Standing,
+}
+
+/// What a registrant has proven, which decides whether it may replace another instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "faces build it as a literal")]
+pub struct Standing {
+    /// Whether it has shown that the host of the instance is its own.
+    pub is_holder: bool,
+    /// The registration is not older than this: a copy that was on its way for longer has an
+    /// earlier time.
+    pub sent_after: Instant,
+    /// The lease that it says it holds and wants to replace.
+    pub replaces: Option<LeaseId>,
 }
 
 impl Registry {
     /// Begins a lease, or returns the one that the same registration began before.
     ///
     /// A registration of the same endpoint under another key is a new start of the server, so the
-    /// old instance ends. So does the server's registration there in RPyC's own protocol.
+    /// old instance ends, if the registrant holds its lease or has proven that it is the same host.
+    /// So does the server's registration there in RPyC's own protocol.
     ///
     /// # Errors
     /// [`Refusal`] if a limit, another holder of the endpoint, or another holder of an exclusive
-    /// name prevents it; then nothing has changed.
+    /// name prevents it; [`Refusal::CookieRequired`] if the registration may be a late copy. Then
+    /// nothing has changed.
     pub fn register_native(
         &mut self,
         now: Instant,
@@ -73,12 +90,16 @@ impl Registry {
             known.as_ref().and_then(|it| Some((it, it.native.as_ref()?)))
         {
             let is_registrant = native.registrant == asker.host;
-            if !is_registrant && asker.host != *host {
-                return Err(Refusal::AddressTaken { host: *host, port: port.clone() });
-            }
             if is_registrant && new.key.is_some() && native.key == new.key {
                 return self.register_again(now, asker, &Arc::clone(instance), new);
             }
+            let is_owner = new.standing.replaces == Some(native.lease);
+            if !is_owner && !is_registrant && !new.standing.is_holder {
+                return Err(Refusal::AddressTaken { host: *host, port: port.clone() });
+            }
+        }
+        if self.endpoint_changes.is_after(new.standing.sent_after, host, port) {
+            return Err(Refusal::CookieRequired);
         }
         let lease = LeaseId::new((self.entropy)());
         let plan = self.decide_native(now, asker, lease, new, &held)?;
@@ -96,17 +117,6 @@ impl Registry {
         new: NewInstance,
         held: &[Arc<Lease>],
     ) -> Result<Plan, Refusal> {
-        self.check_names(&new, held)?;
-        let wanted = Wanted {
-            is_legacy: false,
-            held: 0,
-            fresh: &new.names,
-            is_new: held.is_empty(),
-            details: Some(&new.details),
-        };
-        self.check_room(asker, &wanted)?;
-        let config = &self.config;
-        let ttl = new.ttl.unwrap_or(config.ttl).clamp(config.min_ttl, config.max_ttl);
         let Endpoint { host, port } = new.endpoint;
         // A legacy registration belongs to its host.
         let is_same_server = asker.host == host;
@@ -118,22 +128,33 @@ impl Registry {
             })
             .cloned()
             .collect();
+        let is_own = |it: &Instance| replaced.iter().any(|old| old.instance.id == it.id);
+        for name in &new.names {
+            self.check_name(name)?;
+            self.check_open(name, new.is_exclusive, is_own)?;
+        }
+        let wanted = Wanted {
+            is_legacy: false,
+            held: 0,
+            fresh: &new.names,
+            is_new: held.is_empty(),
+            details: Some(&new.details),
+        };
+        self.check_room(asker, &wanted)?;
+        let config = &self.config;
+        let ttl = new.ttl.unwrap_or(config.ttl).clamp(config.min_ttl, config.max_ttl);
         let native = NativeRecord {
             lease,
             registrant: asker.host,
             key: new.key,
             ttl_ms: millis(ttl),
             addresses: new.addresses,
+            is_exclusive: new.is_exclusive,
             details: new.details,
         };
         let mut plan = Plan::default();
-        if new.is_exclusive {
-            let alone = |name: &ServiceName| Condition::Alone {
-                name: name.clone(),
-                instance: self.next_instance,
-            };
-            plan.conditions.extend(new.names.iter().map(alone));
-        }
+        let own: Vec<_> = replaced.iter().map(|old| old.instance.id).collect();
+        plan.only_if_open(&new.names, new.is_exclusive, &own);
         let record = Record::legacy(self.next_instance, host, &port, self.wall_clock(now));
         plan.put(None, Record { names: new.names, native: Some(native), ..record });
         // The new instance comes before the old one goes, so that no query in between finds none.
@@ -165,20 +186,28 @@ impl Registry {
     ) -> Result<Plan, Refusal> {
         // It renews every lease.
         let mut record = Record { silent: Vec::new(), ..self.record_of(instance) };
+        let has_become_exclusive = new.is_exclusive && !record.is_exclusive();
         let mut fresh = new.names;
         fresh.retain(|name| !record.names.contains(name));
-        if new.is_exclusive {
-            self.check_alone(&fresh, instance.id)?;
+        let mut claimed = fresh.clone();
+        if has_become_exclusive {
+            claimed.extend(record.names.iter().cloned());
         }
-        for name in &fresh {
+        for name in &claimed {
             self.check_name(name)?;
+            self.check_open(name, new.is_exclusive, |holder| holder.id == instance.id)?;
         }
         let held = record.names.len();
         let wanted = Wanted { is_legacy: false, held, fresh: &fresh, is_new: false, details: None };
         self.check_room(asker, &wanted)?;
         let mut plan = Plan::default();
-        if fresh.is_empty() && *instance.details() == new.details {
+        let is_same = new.is_exclusive == record.is_exclusive();
+        if fresh.is_empty() && is_same && *instance.details() == new.details {
             return Ok(plan);
+        }
+        plan.only_if_open(&claimed, new.is_exclusive, &[instance.id]);
+        if let Some(native) = &mut record.native {
+            native.is_exclusive = new.is_exclusive;
         }
         record.names.extend(fresh);
         record.set_details(new.details);
@@ -218,7 +247,8 @@ impl Registry {
         let held = self.directory.native(lease);
         let instance = held.first().map(|lease| Arc::clone(&lease.instance));
         let instance = instance.ok_or(Refusal::UnknownLease)?;
-        let details = update.apply(&instance.details());
+        let mut details = update.apply(&instance.details());
+        crate::details::bound(&mut details);
         crate::details::check(&details)?;
         let mut plan = Plan::default();
         let mut record = self.record_of(&instance);
@@ -226,29 +256,6 @@ impl Registry {
         plan.put(Some(&instance), record);
         self.carry_out(now, plan, "updated");
         Ok(instance.ticket())
-    }
-
-    fn check_names(&self, new: &NewInstance, replaced: &[Arc<Lease>]) -> Result<(), Refusal> {
-        for name in &new.names {
-            self.check_name(name)?;
-        }
-        if new.is_exclusive {
-            // The registrant's own earlier start does not conflict.
-            let own = replaced.first().map_or(0, |lease| lease.instance.id);
-            self.check_alone(&new.names, own)?;
-        }
-        Ok(())
-    }
-
-    /// Checks that no instance but `own` holds any of `names`.
-    fn check_alone(&self, names: &[ServiceName], own: u64) -> Result<(), Refusal> {
-        for name in names {
-            if let Some(holder) = self.directory.other_holder(name.as_str(), own) {
-                let (host, port) = (holder.host, holder.port.clone());
-                return Err(Refusal::NameTaken { name: name.clone(), host, port });
-            }
-        }
-        Ok(())
     }
 
     fn granted(&mut self, asker: &Asker, instance: &Instance) -> Granted {

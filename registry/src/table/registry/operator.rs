@@ -7,9 +7,9 @@ use rpyc_protocol::FoldedName;
 use rpyc_protocol::registry::native::{EventKind, Target};
 use tracing::{info, warn};
 
-use super::Registry;
 use super::log_throttle::logged;
 use super::plan::Plan;
+use super::{Registry, instances};
 use crate::refusal::Refusal;
 use crate::store::{Record, Ticket};
 use crate::table::failure::Failure;
@@ -31,9 +31,26 @@ impl Registry {
 
     /// Starts or stops draining the selected instances; returns how many changed.
     ///
+    /// A target with a lease is the registrant's own instance, and the drain ends with the lease.
+    /// Any other is an operator's, and the drain holds for the endpoints of the instances until an
+    /// operator undrains them.
+    ///
     /// # Errors
-    /// [`Refusal::UnknownLease`] and [`Refusal::UnknownTarget`] if the target selects no instance.
+    /// [`Refusal::UnknownLease`] and [`Refusal::UnknownTarget`] if the target selects nothing.
     pub fn drain(
+        &mut self,
+        now: Instant,
+        target: &Target,
+        is_draining: bool,
+    ) -> Result<(u64, Ticket), Refusal> {
+        match (target.lease.is_some(), is_draining) {
+            (true, _) => self.drain_own(now, target, is_draining),
+            (false, true) => self.drain_endpoints(now, target),
+            (false, false) => self.undrain_endpoints(now, target),
+        }
+    }
+
+    fn drain_own(
         &mut self,
         now: Instant,
         target: &Target,
@@ -41,7 +58,7 @@ impl Registry {
     ) -> Result<(u64, Ticket), Refusal> {
         let mut changing = instances(&self.directory.find(target)?);
         changing.retain(|instance| instance.has(Mark::Draining) != is_draining);
-        let what = if is_draining { "drained" } else { "undrained" };
+        let what = if is_draining { "drained by itself" } else { "undrained by itself" };
         let mut plan = Plan::default();
         for instance in &changing {
             let (host, port) = (instance.host, logged(&instance.port));
@@ -100,12 +117,4 @@ impl Registry {
         let names = names.map(|name| name.as_str().to_owned());
         of_table.into_iter().chain(names.take(MOST)).collect()
     }
-}
-
-/// The instances of these leases, each once.
-pub(super) fn instances(leases: &[Arc<Lease>]) -> Vec<Arc<Instance>> {
-    let mut instances: Vec<_> = leases.iter().map(|lease| Arc::clone(&lease.instance)).collect();
-    instances.sort_by_key(|instance| instance.id);
-    instances.dedup_by_key(|instance| instance.id);
-    instances
 }

@@ -31,8 +31,10 @@ pub(super) enum Condition {
     Unused { instance: u64 },
     /// No instance of this kind is at this host and port.
     Vacant { host: Host, port: Port, is_native: bool },
-    /// No other instance holds the name.
-    Alone { name: ServiceName, instance: u64 },
+    /// No operator has drained this endpoint.
+    Undrained { host: Host, port: Port },
+    /// No instance but `own` holds the name exclusively, or for an exclusive one, holds it at all.
+    Open { name: ServiceName, is_exclusive: bool, own: Box<[u64]> },
 }
 
 impl Plan {
@@ -50,6 +52,30 @@ impl Plan {
             ],
         });
         self.changes.push(Change::Put(Box::new(record)));
+    }
+
+    /// Makes the plan right only while no instance but `own` holds one of the names exclusively, or
+    /// holds one at all if the plan's instance is exclusive.
+    pub(super) fn only_if_open(&mut self, names: &[ServiceName], is_exclusive: bool, own: &[u64]) {
+        let open = |name: &ServiceName| Condition::Open {
+            name: name.clone(),
+            is_exclusive,
+            own: own.into(),
+        };
+        self.conditions.extend(names.iter().map(open));
+    }
+
+    /// Drains the endpoint of a record without names.
+    pub(super) fn hold(&mut self, record: Record) {
+        let (host, port) = (record.host, record.port.clone());
+        self.conditions.push(Condition::Unused { instance: record.id });
+        self.conditions.push(Condition::Undrained { host, port });
+        self.changes.push(Change::Put(Box::new(record)));
+    }
+
+    /// Undrains the endpoint whose drain has this number. To repeat it does no harm.
+    pub(super) fn lift(&mut self, id: u64, host: Host, port: Port) {
+        self.changes.push(Change::Removed { id, host, port });
     }
 
     /// Removes the instance.
@@ -90,8 +116,9 @@ impl Registry {
                 let held = self.directory.held(host, port);
                 held.iter().all(|lease| lease.instance.is_legacy() == *is_native)
             }
-            Condition::Alone { name, instance } => {
-                self.directory.other_holder(name.as_str(), *instance).is_none()
+            Condition::Undrained { host, port } => !self.is_drained(host, port),
+            Condition::Open { name, is_exclusive, own } => {
+                self.check_open(name, *is_exclusive, |holder| own.contains(&holder.id)).is_ok()
             }
         }
     }
@@ -128,20 +155,19 @@ impl Registry {
             registered_at: instance.registered_at,
             is_draining: instance.has(Mark::Draining),
             silent: self.silences(&leases),
-            native: instance.native.as_deref().map(NativeRecord::from),
+            native: instance.native.as_deref().map(|native| native_record(instance, native)),
         }
     }
 }
 
-impl From<&Native> for NativeRecord {
-    fn from(native: &Native) -> Self {
-        Self {
-            lease: native.lease,
-            registrant: native.registrant,
-            key: native.key.clone(),
-            ttl_ms: super::millis(native.ttl()),
-            addresses: native.addresses.to_vec(),
-            details: (*native.details()).clone(),
-        }
+fn native_record(instance: &Instance, native: &Native) -> NativeRecord {
+    NativeRecord {
+        lease: native.lease,
+        registrant: native.registrant,
+        key: native.key.clone(),
+        ttl_ms: super::millis(native.ttl()),
+        addresses: native.addresses.to_vec(),
+        is_exclusive: instance.has(Mark::Exclusive),
+        details: (*native.details()).clone(),
     }
 }

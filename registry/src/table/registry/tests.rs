@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::apply::Applied;
 use super::plan::Plan;
-use super::{Endpoint, NewInstance, Registry, TableConfig};
+use super::{Endpoint, NewInstance, Registry, Standing, TableConfig};
 use crate::host::Host;
 use crate::store::{Change, MemoryStore, NativeRecord, Origin, Progress, Record, Store, Ticket};
 use crate::table::instance::{Instance, Mark};
@@ -91,6 +91,7 @@ fn registry(now: Instant) -> (Registry, Arc<Mutex<Vec<Change>>>) {
 
 fn asker(host: u8) -> Asker {
     Asker {
+        port: 1,
         host: Host::new([10, 0, 0, host].into(), 0),
         is_here: false,
         reached: None,
@@ -104,7 +105,7 @@ fn port(number: u16) -> Port {
     Port::tcp(number).unwrap()
 }
 
-fn new_instance(host: u8, number: u16, command: &Command) -> Option<NewInstance> {
+fn new_instance(now: Instant, host: u8, number: u16, command: &Command) -> Option<NewInstance> {
     let Command::RegisterNative { name, key, is_exclusive, zone } = command else { return None };
     let zone = zone.then(|| "eu".to_owned());
     Some(NewInstance {
@@ -115,6 +116,7 @@ fn new_instance(host: u8, number: u16, command: &Command) -> Option<NewInstance>
         key: key.then(|| "key".into()),
         is_exclusive: *is_exclusive,
         details: Details { zone, ..Details::default() },
+        standing: Standing { is_holder: true, sent_after: now, replaces: None },
     })
 }
 
@@ -128,9 +130,10 @@ fn said(table: &Registry) -> BTreeMap<u64, String> {
             let names: BTreeSet<_> = of_instance.iter().map(|it| it.service.as_str()).collect();
             let lease = instance.native.as_ref().map(|native| native.lease);
             let is_draining = instance.has(Mark::Draining);
+            let marks = (instance.has(Mark::Held), instance.has(Mark::Exclusive));
             let zone = instance.details().zone.clone();
             let endpoint = (instance.host, &instance.port);
-            let text = format!("{endpoint:?} {names:?} {lease:?} {zone:?} {is_draining}");
+            let text = format!("{endpoint:?} {names:?} {lease:?} {zone:?} {is_draining} {marks:?}");
             said.insert(instance.id, text);
         }
     });
@@ -160,10 +163,11 @@ proptest! {
                 Command::Register { name } => {
                     let names = [ServiceName::new(NAMES[*name]).unwrap()];
                     let names = Names::from(&names[..]);
-                    deciding.register(now, &asker, names, &port(*number)).unwrap();
+                    // The name may be taken.
+                    let _ = deciding.register(now, &asker, names, &port(*number));
                 }
                 Command::RegisterNative { .. } => {
-                    let new = new_instance(*host, *number, command).unwrap();
+                    let new = new_instance(now, *host, *number, command).unwrap();
                     // The name may be taken.
                     let _ = deciding.register_native(now, &asker, new);
                 }
@@ -250,7 +254,7 @@ fn decide(
             table.decide_registration(now, &asker, names, &port).ok().map(|decision| decision.plan)
         }
         Command::RegisterNative { .. } => {
-            let new = new_instance(host, number, command)?;
+            let new = new_instance(now, host, number, command)?;
             // A lease id that no other plan has.
             let lease = LeaseId::new(u128::from(table.next_instance) << 8 | u128::from(host));
             table.decide_native(now, &asker, lease, new, &held).ok()
@@ -296,6 +300,7 @@ fn a_record_becomes_an_instance_and_the_same_record_again() {
         key: Some("key".into()),
         ttl_ms: 5_000,
         addresses: vec!["10.0.0.1:1".parse().unwrap()],
+        is_exclusive: true,
         details: Details { zone: Some("eu".into()), ..Details::default() },
     };
     let record = Record {

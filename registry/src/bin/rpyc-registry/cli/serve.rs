@@ -17,7 +17,9 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum as _};
 use ipnet::IpNet;
 use rpyc_protocol::registry::REGISTRY_PORT;
-use rpyc_registry::{AddressRule, Limits, ProbeConfig, ProbeRule, ProtectionPolicy, TableConfig};
+use rpyc_registry::{
+    AddressGrant, AddressRule, Limits, ProbeConfig, ProbeRule, ProtectionPolicy, TableConfig,
+};
 use serde::{Serialize, Serializer};
 
 use super::value::{Failing, ListingFor, LogFormat, LogLevel, Mode, Share, Span, StoreKind};
@@ -151,6 +153,12 @@ pub(crate) struct ReachArgs {
     #[arg(long, value_name = "NETWORK=ADDRESS", action = ArgAction::Append)]
     #[serde(serialize_with = "shown")]
     pub(crate) address_rule: Vec<AddressRule>,
+
+    /// Let the registrants of a network announce addresses in another, which they cannot prove to
+    /// be theirs, like 10.0.5.0/24=192.0.2.7 (repeatable) [default: none]
+    #[arg(long, value_name = "REGISTRANTS=ADDRESSES", action = ArgAction::Append)]
+    #[serde(serialize_with = "shown")]
+    pub(crate) addresses_from: Vec<AddressGrant>,
 
     /// Probe registered servers: tcp (connect), tls (handshake) or rpyc (PING), with
     /// ,service=GLOB,interval=10s,timeout=2s,failures=3,successes=2 as needed (repeatable). Off by

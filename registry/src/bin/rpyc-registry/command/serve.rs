@@ -157,6 +157,7 @@ fn setup(args: ServeArgs) -> Config {
                 ListingFor::Nobody => Listing::Nobody,
             },
             operators: args.operator_from,
+            addresses: args.reach.addresses_from,
         },
         probes: ProbeConfig {
             rules: args.reach.probe,

@@ -107,6 +107,10 @@ fn lines(answer: &Answer<Status>) -> Vec<(Style, String)> {
             "too many leases expired together; each is kept for one more TTL, or until `release`";
         tell(warning, "protected", format!("{} ({why})", names.join(", ")));
     }
+    if !status.drained.is_empty() {
+        let why = "no client gets a server there until `undrain`, also after a restart";
+        tell(warning, "drained", format!("{} ({why})", status.drained.join(", ")));
+    }
     if let Some(probes) = &status.probes {
         let what = output::plural(probes.instances, "instance");
         let unable = match probes.unable {

@@ -5,7 +5,7 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use rpyc_registry::{AddressRule, ProbeRule};
+use rpyc_registry::{AddressGrant, AddressRule, ProbeRule};
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
@@ -138,6 +138,7 @@ fn one(key: &str, value: Spanned<DeValue<'_>>) -> Result<String, (Option<usize>,
         DeValue::Float(number) => Ok(number.to_string()),
         DeValue::Boolean(is_so) => Ok(is_so.to_string()),
         DeValue::Table(_) if key == "address-rule" => rule::<AddressRule>(value),
+        DeValue::Table(_) if key == "addresses-from" => rule::<AddressGrant>(value),
         DeValue::Table(_) if key == "probe" => rule::<ProbeRule>(value),
         DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
             Err((None, format!("{key:?} takes a plain value")))

@@ -102,6 +102,9 @@ fn other(key: &str) -> &'static str {
         "protect-share" => "'25%'",
         "store" => "'memory'",
         "state-dir" => "'/srv'",
+        "addresses-from" => {
+            "[{registrants = '10.1.0.0/16', addresses = '192.0.2.1/32'}, '10.2.0.9=192.0.2.2']"
+        }
         "address-rule" => "[{from = '10.1.0.0/16', to = '192.0.2.1'}, '10.2.0.0/16=192.0.2.2']",
         "probe" => "[{kind = 'rpyc', service = 'PAY*', interval = '5s'}, 'tcp,failures=9']",
         "probe-allow" => "['10.0.0.0/8']",

@@ -1,6 +1,8 @@
 //! A waiting answer becomes an answer, a refusal or silence, in paused time.
 
-use rpyc_protocol::registry::native::{ErrorCode, Reply, StoreId};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use rpyc_protocol::registry::native::{ErrorCode, Reply, Request, StoreId};
 use rpyc_protocol::registry::reply::ACKNOWLEDGEMENT;
 use tokio::sync::watch;
 
@@ -70,13 +72,20 @@ impl Table {
         &self,
         transport: Transport,
         message: &[u8],
-    ) -> impl Future<Output = Result<Vec<u8>, NotDurable>> + use<> {
+    ) -> BoxFuture<'static, Result<Vec<u8>, NotDurable>> {
         let (host, arrival) = (Host::new([10, 0, 0, 1].into(), 0), Arrival::UNKNOWN);
-        let asker = Asker { host, is_here: false, reached: None, link: 0, transport, arrival };
+        let asker =
+            Asker { host, port: 1, is_here: false, reached: None, link: 0, transport, arrival };
         let (now, mut buffer) = (Instant::now().into_std(), Vec::new());
         match self.dispatcher.handle(now, &asker, message, &mut buffer) {
             Outcome::Deferred(deferred, bytes) => {
-                self.reception.settle(&self.dispatcher, deferred, bytes)
+                self.reception.settle(&self.dispatcher, deferred, bytes).boxed()
+            }
+            Outcome::Reply(bytes) => {
+                let cookie = Reply::parse(bytes).unwrap().cookie;
+                let request = Request::parse(message).unwrap();
+                assert!(cookie.is_some() && request.cookie.is_none());
+                self.ask(transport, &Request { cookie, ..request }.to_bytes())
             }
             other => unreachable!("{other:?}"),
         }

@@ -42,6 +42,7 @@ fn connect() -> Client {
     reception.open(dispatcher);
     let peer = SocketAddr::from(([10, 0, 0, 7], 1234));
     let asker = Asker {
+        port: 1,
         host: Host::from(peer),
         is_here: false,
         reached: None,
