@@ -299,3 +299,12 @@ async fn rpycs_own_registry_is_not_told_of_what_is_exclusive() {
     assert!(asked.is_err(), "{asked:?}");
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_lease_ends_over_udp_even_without_any_grace() {
+    let registry = Embedded::start();
+    let mut running = Running::start(builder(registry.addr()).grace(Duration::ZERO).build());
+    running.until("a lease", |all| all[0].is_acknowledged()).await;
+    running.stop().await;
+    until_told(&registry, "nothing", |all| all.is_empty()).await;
+}

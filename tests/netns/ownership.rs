@@ -199,3 +199,22 @@ fn an_operator_on_another_machine_drains_over_udp() {
         assert_eq!(error.unwrap_err().code(), Some(ErrorCode::UnknownTarget));
     });
 }
+
+#[test]
+fn a_server_announces_addresses_of_both_ip_versions_to_a_registry_nearby() {
+    let Some(lab) = Lab::or_notice() else { return };
+    let office = lab.segment();
+    let (registry, serving) = (lab.host("registry", &[&office]), lab.host("server", &[&office]));
+    let _daemon = Daemon::start_on(&registry, &[]);
+    let interface = serving.interface();
+    let own = [IpAddr::from(interface.v4), interface.v6.into(), interface.link_local.into()];
+    on(&serving, async || {
+        let announcer = announcer(Registries::nearby(), &own).build();
+        announcer.announce_once().await.remove(0).unwrap();
+        let asking = Registrar::new(registries(Transport::Udp, registry.interface().v6.into()));
+        let found = asking.resolve(&payroll()).await.unwrap().remove(0);
+        let mut hosts: Vec<_> = found.endpoints().map(|it| it.host.clone()).collect();
+        hosts.sort();
+        assert_eq!(hosts.len(), 3, "{hosts:?}");
+    });
+}

@@ -13,6 +13,7 @@ use crate::Registries;
 #[must_use]
 pub struct RegistrarBuilder {
     registries: Registries,
+    configured: Registries,
     timeout: Duration,
     connect_timeout: Duration,
     source: Option<SocketAddr>,
@@ -21,6 +22,7 @@ pub struct RegistrarBuilder {
 impl RegistrarBuilder {
     pub(super) fn new(registries: Registries) -> Self {
         Self {
+            configured: registries.clone(),
             registries,
             timeout: Registrar::DEFAULT_TIMEOUT,
             connect_timeout: Registrar::DEFAULT_CONNECT_TIMEOUT,
@@ -31,6 +33,7 @@ impl RegistrarBuilder {
     pub(super) fn from_settings(inner: &Inner) -> Self {
         Self {
             registries: inner.registries.clone(),
+            configured: inner.configured.clone(),
             timeout: inner.timeout,
             connect_timeout: inner.connect_timeout,
             source: inner.source,
@@ -39,6 +42,13 @@ impl RegistrarBuilder {
 
     /// Asks others than the registries that were named first.
     pub fn registries(mut self, registries: Registries) -> Self {
+        self.configured = registries.clone();
+        self.registries = registries;
+        self
+    }
+
+    /// Asks only these of the registries that were named.
+    pub(super) fn only(mut self, registries: Registries) -> Self {
         self.registries = registries;
         self
     }
@@ -86,6 +96,7 @@ impl RegistrarBuilder {
         Registrar {
             inner: Arc::new(Inner {
                 registries,
+                configured: self.configured,
                 timeout: self.timeout,
                 connect_timeout: self.connect_timeout,
                 source: self.source,

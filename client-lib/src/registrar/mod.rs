@@ -71,6 +71,8 @@ pub struct Registrar {
 #[derive(Debug)]
 struct Inner {
     registries: Registries,
+    /// The registries that were named, of which `registries` may be one that has answered.
+    configured: Registries,
     timeout: Duration,
     connect_timeout: Duration,
     source: Option<SocketAddr>,

@@ -93,7 +93,8 @@ impl AnnouncerBuilder {
     /// How long [`Announcer::run`] may take to unregister. Default 2 s.
     ///
     /// A registry that does not acknowledge in this time keeps the server until it forgets it by
-    /// itself. Zero waits for no acknowledgement.
+    /// itself. Zero waits for no acknowledgement; a lease still takes up to 100 ms, because its end
+    /// over UDP takes two round trips.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self

@@ -12,6 +12,10 @@ use super::Offer;
 use super::lease::Lease;
 use super::protocol::{Announced, BRIEF, Protocol};
 
+/// The least time to end a lease: over UDP the registry ends it at the second request, which has the
+/// cookie that answers the first.
+const LEAST_END: Duration = Duration::from_millis(100);
+
 /// The registration of a server by a lease.
 #[derive(Debug)]
 pub(super) struct Native {
@@ -126,7 +130,7 @@ impl Protocol for Native {
             let Some(lease) = &self.lease else {
                 return self.end_unanswered(grace.min(BRIEF)).await;
             };
-            let registrar = lease.registrar().to_builder().timeout(grace).build();
+            let registrar = lease.registrar().to_builder().timeout(grace.max(LEAST_END)).build();
             Ok(lease.end(&registrar.native()).await?)
         }
         .boxed()

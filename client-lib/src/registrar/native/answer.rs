@@ -30,7 +30,7 @@ impl<T> Answer<T> {
         let addr = RegistryAddr::new(self.registry.transport(), self.responder);
         // A registry that has answered has a port.
         let addr = addr.unwrap_or_else(|_no_port| self.registry.clone());
-        settings.to_builder().registries(Registries::from(addr)).build()
+        settings.to_builder().only(Registries::from(addr)).build()
     }
 
     /// The answer with something made of its value.

@@ -35,21 +35,21 @@ impl Native {
         let Some((registry, at_responder)) = refused.attempts().iter().find_map(doubting) else {
             return Err(refused);
         };
-        let registrar = |registry: RegistryAddr| {
-            self.registrar.to_builder().registries(Registries::from(registry))
-        };
+        let asking = self.registrar.to_builder().only(Registries::from(at_responder.clone()));
         let sources = addresses.iter().filter_map(|address| ip(address));
         let proofs = sources.map(|source| {
             // The registry may have an address of the other IP version, too.
             let is_alike = at_responder.host().contains(':') == source.is_ipv6();
-            let registry = if is_alike { &at_responder } else { &registry };
-            prove(registrar(registry.clone()).source((source, 0).into()).build())
+            let configured = self.registrar.inner.configured.clone();
+            let asking =
+                if is_alike { asking.clone() } else { asking.clone().registries(configured) };
+            prove(asking.source((source, 0).into()).build())
         });
         let proofs: Vec<_> = join_all(proofs).await.into_iter().flatten().collect();
         if proofs.is_empty() {
             return Err(refused);
         }
-        let native = registrar(at_responder).build().native();
+        let native = asking.build().native();
         let question = Question::registration(operation, proofs);
         let mut answer = native.request(question, |reply| reply.lease).await?;
         answer.registry = registry;

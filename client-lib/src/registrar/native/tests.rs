@@ -44,6 +44,50 @@ async fn a_request_over_udp_is_as_long_as_a_full_answer_needs() {
 }
 
 #[tokio::test]
+async fn a_change_is_repeated_with_the_cookie_that_a_registry_asks_for() {
+    let mut registry = Scripted::udp(|request| {
+        let request = Request::parse(request).unwrap();
+        // The second cookie shows that the first was too old.
+        let cookie = match request.cookie.as_deref() {
+            None => Some("first"),
+            Some("first") => Some("second"),
+            Some(_) => None,
+        };
+        let required = || Reply::error(ErrorCode::CookieRequired, "a cookie");
+        vec![line(&match cookie {
+            Some(cookie) => Reply { cookie: Some(cookie.to_owned()), ..required() },
+            None => Reply { changed: Some(1), ..Reply::new(revision(5)) },
+        })]
+    })
+    .await;
+    let target = Target { port: Some(Port::tcp(1).unwrap()), ..Target::default() };
+    assert_eq!(asking(&registry).drain(target.clone()).await.unwrap().value, 1);
+    let (mut sources, mut cookies) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let (request, from) = registry.request().await;
+        assert!(request.len() * native::MAX_AMPLIFICATION >= native::MAX_DATAGRAM);
+        let request = Request::parse(&request).unwrap();
+        assert_eq!(request.operation, Operation::Drain(target.clone()));
+        cookies.push(request.cookie);
+        sources.push(from);
+    }
+    assert_eq!(cookies, [None, Some("first".to_owned()), Some("second".to_owned())]);
+    assert!(sources.iter().all(|from| *from == sources[0]), "a cookie is for one port");
+}
+
+#[tokio::test]
+async fn a_registry_that_never_takes_a_cookie_is_not_asked_for_ever() {
+    let required = Reply::error(ErrorCode::CookieRequired, "a cookie");
+    let reply = line(&Reply { cookie: Some("another".into()), ..required });
+    let registry = Scripted::udp(move |_| vec![reply.clone()]).await;
+    let registries = Registries::from(registry.addr());
+    let timeout = Duration::from_millis(500);
+    let native = Registrar::builder(registries).timeout(timeout).build().native();
+    native.renew(LeaseId::new(1)).await.unwrap_err();
+    assert!(registry.requests_len() < 12, "{}", registry.requests_len());
+}
+
+#[tokio::test]
 async fn what_is_declined_says_why_at_once() {
     let reply = line(&Reply::error(ErrorCode::UnknownLease, "unknown lease"));
     let registry = Scripted::udp(move |_| vec![reply.clone()]).await;

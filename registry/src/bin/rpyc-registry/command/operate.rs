@@ -14,21 +14,21 @@ pub(crate) fn drain(
     args: &OperateArgs,
     registries: Option<Registries>,
 ) -> anyhow::Result<ExitCode> {
-    operate(args, registries, Verb { done: "drained", idle: "is already draining" }, Native::drain)
+    operate(args, registries, DRAIN, Native::drain)
 }
 
 pub(crate) fn undrain(
     args: &OperateArgs,
     registries: Option<Registries>,
 ) -> anyhow::Result<ExitCode> {
-    operate(args, registries, Verb { done: "undrained", idle: "is not draining" }, Native::undrain)
+    operate(args, registries, UNDRAIN, Native::undrain)
 }
 
 pub(crate) fn deregister(
     args: &OperateArgs,
     registries: Option<Registries>,
 ) -> anyhow::Result<ExitCode> {
-    let verb = Verb { done: "deregistered", idle: "is already gone" };
+    let verb = Verb { done: "deregistered", idle: "is already gone", then: "" };
     operate(args, registries, verb, Native::deregister)
 }
 
@@ -53,7 +53,17 @@ pub(crate) fn release(
 struct Verb {
     done: &'static str,
     idle: &'static str,
+    /// What holds from then on.
+    then: &'static str,
 }
+
+const DRAIN: Verb = Verb {
+    done: "drained",
+    idle: "is draining already",
+    then: "; it gets no new clients until `undrain`, also when it restarts",
+};
+
+const UNDRAIN: Verb = Verb { done: "undrained", idle: "is not draining", then: "" };
 
 fn operate(
     args: &OperateArgs,
@@ -72,7 +82,8 @@ fn operate(
     report(&args.ask, &outcomes, explain, |count, registry| match count {
         0 => format!("{target} {} at {registry}", verb.idle),
         _ => {
-            format!("{} {} ({target}) at {registry}", verb.done, output::plural(count, "instance"))
+            let Verb { done, then, .. } = &verb;
+            format!("{done} {} ({target}) at {registry}{then}", output::plural(count, "instance"))
         }
     })
 }
