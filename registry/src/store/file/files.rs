@@ -139,7 +139,7 @@ impl Files {
 
     fn write(&mut self, group: &Group, checkpoint: bool) -> Result<(), Fault> {
         let Self { directory, database: Some(database), mirror, .. } = self else { return Ok(()) };
-        if mirror.as_ref().is_none_or(Mirror::is_large) {
+        if mirror.as_ref().is_none_or(|mirror| mirror.is_large(database.len())) {
             match rewrite(&directory.mirror(), database) {
                 Ok(fresh) => *mirror = Some(fresh),
                 // An old mirror that is too long serves as well.

@@ -122,11 +122,11 @@ fn begin_both(
              again"
         );
     }
-    let is_kept = is_whole && known.sequence >= own.sequence && !mirror.is_large();
     let database = Database::begin(loaded, &edits, numbers).map_err(at)?;
     if known.sequence > own.sequence && numbers.store == known.store {
         info!(changes = edits.len(), "took over changes from the second copy; nothing is lost");
     }
+    let is_kept = is_whole && known.sequence >= own.sequence && !mirror.is_large(database.len());
     if is_kept && database.mirror_begin(&mut mirror).is_ok() {
         return Ok((database, Some(mirror)));
     }
@@ -237,7 +237,7 @@ pub(super) fn rewrite(path: &Path, database: &mut Database) -> Result<Mirror, Fa
     database.checkpoint()?;
     let (commit, runs) = (database.state(), database.run_ends());
     let mut read = Ok(());
-    let mirror = Mirror::rewrite(path, commit, &runs, |out| {
+    let mirror = Mirror::rewrite(path, commit, &runs, database.len(), |out| {
         let mut written = Ok(0);
         read = database.read(0, |id, renewed, record| {
             written = Frame::Put { id, renewed, record }.write(out);
