@@ -41,6 +41,6 @@ pub use store::{
 };
 pub use table::{
     AddressRule, AddressRuleError, Arrival, Asker, Directory, Entropy, FailingPolicy, Host,
-    JOURNAL_BYTES, JOURNAL_LEN, NewInstance, Place, ProtectionPolicy, Registry, Renewal,
-    SWEEP_INTERVAL, TableConfig, Transport,
+    JOURNAL_LEN, NewInstance, Place, ProtectionPolicy, Registry, Renewal, SWEEP_INTERVAL,
+    TableConfig, Transport,
 };

@@ -37,7 +37,7 @@ pub(crate) use failure::Failure;
 pub use host::Host;
 pub(crate) use instance::Instance;
 pub(crate) use journal::Entry;
-pub use journal::{JOURNAL_BYTES, JOURNAL_LEN};
+pub use journal::JOURNAL_LEN;
 pub use protection::ProtectionPolicy;
 pub use registry::{Entropy, NewInstance, Place, Registry, SWEEP_INTERVAL, TableConfig};
 pub use service::FailingPolicy;

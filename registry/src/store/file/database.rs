@@ -142,6 +142,8 @@ impl Database {
     /// Becomes another store, whose instances follow `instances`.
     pub(super) fn rename(&mut self, store: u32, instances: u64) {
         self.store = store;
+        // The next checkpoint writes it.
+        self.durable = 0;
         self.revisions = Numbers::default();
         self.instances = Numbers { used: instances, reserved: instances };
     }

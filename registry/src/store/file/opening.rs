@@ -33,7 +33,7 @@ pub(super) fn open(directory: &StateDirectory) -> Result<(Database, Option<Mirro
         }
     };
     let loaded = match (loaded, &mirror) {
-        (Ok(Some(loaded)), Some((mirror, _))) if is_behind(&loaded, mirror) => {
+        (Ok(Some(loaded)), Some((mirror, summary))) if is_behind(&loaded, &summary.commit) => {
             let aside = directory.move_aside(&path).map_err(Fault::Io).map_err(at)?;
             error!(
                 file = %path.display(), moved_to = %aside.display(),
@@ -85,8 +85,9 @@ pub(super) fn open(directory: &StateDirectory) -> Result<(Database, Option<Mirro
 }
 
 /// Whether the mirror has transactions that the database lacks, and not one by one.
-fn is_behind(loaded: &Loaded, mirror: &Mirror) -> bool {
-    mirror.base() > loaded.numbers().sequence
+fn is_behind(loaded: &Loaded, known: &Commit) -> bool {
+    let own = loaded.numbers();
+    known.store == own.store && known.base > own.sequence
 }
 
 /// Begins a run in a database and its mirror, which may be ahead.
