@@ -42,6 +42,6 @@ pub use store::{
 };
 pub use table::{
     AddressRule, AddressRuleError, Arrival, Asker, Directory, Endpoint, Entropy, FailingPolicy,
-    JOURNAL_BYTES, JOURNAL_LEN, NewInstance, ProtectionPolicy, Registry, Renewal, SWEEP_INTERVAL,
+    JOURNAL_LEN, NewInstance, ProtectionPolicy, Registry, Renewal, SWEEP_INTERVAL,
     Standing, TableConfig, Transport,
 };

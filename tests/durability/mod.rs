@@ -4,6 +4,7 @@ mod damage;
 mod disk;
 mod ends;
 mod kill;
+mod restarts;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};

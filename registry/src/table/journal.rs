@@ -16,7 +16,7 @@ pub const JOURNAL_LEN: usize = 65_536;
 
 /// The most bytes of names and details in the changes that are kept. They may belong to instances
 /// that have ended, which nothing else keeps in memory.
-pub const JOURNAL_BYTES: usize = 16 << 20;
+const JOURNAL_BYTES: usize = 16 << 20;
 
 /// One change, numbered.
 #[derive(Clone, Debug)]

@@ -39,7 +39,7 @@ pub(crate) use failure::Failure;
 pub(crate) use follower::Follower;
 pub(crate) use instance::Instance;
 pub(crate) use journal::Entry;
-pub use journal::{JOURNAL_BYTES, JOURNAL_LEN};
+pub use journal::JOURNAL_LEN;
 pub(crate) use lookup::{Found, Lookup};
 pub use protection::ProtectionPolicy;
 pub use registry::{

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{Durability, Error, ReadableTable as _, WriteTransaction};
+use redb::{Durability, Error, ReadableTable as _, ReadableTableMetadata as _, WriteTransaction};
 use rpyc_protocol::registry::native::StoreId;
 use tracing::info;
 
@@ -41,6 +41,8 @@ pub(super) struct Database {
     sequence: u64,
     /// The number of the last transaction that is durable in the file, and not only in the mirror.
     durable: u64,
+    /// How many records the file has.
+    len: u64,
     /// The number of this run.
     epoch: u64,
     /// The earlier runs, and the start of this one.
@@ -114,6 +116,11 @@ impl Database {
         ends
     }
 
+    /// How many records the file has.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
     /// The number of the last transaction.
     pub(super) fn sequence(&self) -> u64 {
         self.sequence
@@ -135,6 +142,8 @@ impl Database {
     /// Becomes another store, whose instances follow `instances`.
     pub(super) fn rename(&mut self, store: u32, instances: u64) {
         self.store = store;
+        // The next checkpoint writes it.
+        self.durable = 0;
         self.revisions = Numbers::default();
         self.instances = Numbers { used: instances, reserved: instances };
     }
@@ -238,13 +247,15 @@ impl Database {
         };
         if mirror.sequence() < commit.sequence {
             let frames = self.frames(group).map_err(Fault::Io)?;
-            mirror.append(frames, commit).map_err(Fault::Io)?;
+            mirror.append(frames, group.entries.len(), commit).map_err(Fault::Io)?;
         }
-        let written = guarded(|| self.write(group, &commit, checkpoint));
-        if written.is_err() {
-            // After a failure the file must be reopened, which also verifies it.
-            self.file = None;
-            return written;
+        match guarded(|| self.write(group, &commit, checkpoint)) {
+            Ok(len) => self.len = len,
+            Err(fault) => {
+                // After a failure the file must be reopened, which also verifies it.
+                self.file = None;
+                return Err(fault);
+            }
         }
         self.sequence = commit.sequence;
         self.run_end = commit.run_end;
@@ -255,27 +266,28 @@ impl Database {
         Ok(())
     }
 
-    fn write(&self, group: &Group, commit: &Commit, checkpoint: bool) -> Result<(), Fault> {
+    /// Writes a group; returns how many records the file has then.
+    fn write(&self, group: &Group, commit: &Commit, checkpoint: bool) -> Result<u64, Fault> {
         let Some(file) = &self.file else { return Err(Fault::Io(io::ErrorKind::NotFound.into())) };
         let mut transaction = file.begin_write()?;
         let durability = if checkpoint { Durability::Immediate } else { Durability::None };
         transaction
             .set_durability(durability)
             .map_err(|error| Fault::Io(io::Error::other(error)))?;
-        self.write_entries(&transaction, group)?;
+        let len = self.write_entries(&transaction, group)?;
         put_numbers(&transaction, commit)?;
         transaction.commit()?;
-        Ok(())
+        Ok(len)
     }
 
     /// Appends the begin of this run to its mirror.
     pub(super) fn mirror_begin(&self, mirror: &mut Mirror) -> io::Result<()> {
         let mut frames = Vec::new();
         Frame::Runs(self.run_ends()).write(&mut frames)?;
-        mirror.append(frames, Commit { base: mirror.base(), ..self.state() })
+        mirror.append(frames, 0, Commit { base: mirror.base(), ..self.state() })
     }
 
-    fn write_entries(&self, transaction: &WriteTransaction, group: &Group) -> Result<(), Error> {
+    fn write_entries(&self, transaction: &WriteTransaction, group: &Group) -> Result<u64, Error> {
         let mut instances = transaction.open_table(INSTANCES)?;
         let mut renewed = transaction.open_table(RENEWED)?;
         for (id, entry) in &group.entries {
@@ -291,7 +303,7 @@ impl Database {
                 }
             }
         }
-        Ok(())
+        Ok(instances.len()?)
     }
 
     /// The frames of a group, without its end.
@@ -371,6 +383,7 @@ fn begin(loaded: Loaded, edits: &[(u64, Edit)], numbers: Commit) -> Result<Datab
     let revisions = block(numbers.revisions, REVISION_BLOCK);
     let instances = block(numbers.instances, INSTANCE_BLOCK);
     let runs = Arc::new(begin_run(&transaction, epoch)?);
+    let len = transaction.open_table(INSTANCES)?.len()?;
     let run_end = runs.total();
     let identity = fs::metadata(&path).ok().map(|it| Identity::of(&it));
     let database = Database {
@@ -380,6 +393,7 @@ fn begin(loaded: Loaded, edits: &[(u64, Edit)], numbers: Commit) -> Result<Datab
         store,
         sequence,
         durable: sequence,
+        len,
         epoch,
         runs,
         run_end,

@@ -126,7 +126,9 @@ impl Files {
     /// Writes the last group.
     pub(super) fn close(&mut self, group: &Group) -> Result<(), Fault> {
         self.begin_late()?;
-        self.write(group, true)
+        self.keep()?;
+        self.write(group, true)?;
+        self.keep()
     }
 
     /// Looks after the files while nothing changes.
@@ -139,7 +141,7 @@ impl Files {
 
     fn write(&mut self, group: &Group, checkpoint: bool) -> Result<(), Fault> {
         let Self { directory, database: Some(database), mirror, .. } = self else { return Ok(()) };
-        if mirror.as_ref().is_none_or(Mirror::is_large) {
+        if mirror.as_ref().is_none_or(|mirror| mirror.is_large(database.len())) {
             match rewrite(&directory.mirror(), database) {
                 Ok(fresh) => *mirror = Some(fresh),
                 // An old mirror that is too long serves as well.
@@ -200,9 +202,11 @@ impl Files {
         if self.database.is_some() {
             return Ok(());
         }
-        let (mut database, mirror) = open(&self.directory).map_err(OpenError::into_fault)?;
+        let (mut database, mut mirror) = open(&self.directory).map_err(OpenError::into_fault)?;
         if let Some(early) = self.early.take() {
             database.rename(early.store, early.instances);
+            // Both files have the new number before a change is acknowledged under it.
+            mirror = None;
         }
         (self.database, self.mirror) = (Some(database), mirror);
         Ok(())

@@ -33,6 +33,8 @@ pub(super) struct Mirror {
     base: u64,
     /// The last complete transaction.
     sequence: u64,
+    /// How many frames of instances it has, out of date or not.
+    frames: u64,
     /// Whether bytes of a failed attempt may follow.
     is_torn: bool,
 }
@@ -74,7 +76,9 @@ impl Mirror {
         };
         let mut scanner = Scanner::new(&file)?;
         let (mut commit, mut len, mut base_len) = (Commit::default(), 0, 0);
+        let mut frames = 0;
         while let Some((frame, end)) = scanner.next()? {
+            frames += 1;
             if let Frame::Commit(found) = frame {
                 if found.base == found.sequence {
                     base_len = end;
@@ -88,7 +92,8 @@ impl Mirror {
         let identity = Identity::of(&metadata);
         let (path, Commit { base, sequence, .. }) = (path.to_owned(), summary.commit);
         let is_torn = has_tail;
-        Ok(Some((Self { path, file, identity, len, base_len, base, sequence, is_torn }, summary)))
+        let mirror = Self { path, file, identity, len, base_len, base, sequence, frames, is_torn };
+        Ok(Some((mirror, summary)))
     }
 
     /// Writes a mirror as a whole, under a temporary name until it is complete. `write` writes the
@@ -97,6 +102,7 @@ impl Mirror {
         path: &Path,
         commit: Commit,
         runs: &[(u64, u64)],
+        frames: u64,
         write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
     ) -> io::Result<Self> {
         let unfinished = path.with_extension("mirror.new");
@@ -125,12 +131,17 @@ impl Mirror {
         let (len, identity) = (metadata.len(), Identity::of(&metadata));
         let (path, sequence) = (path.to_owned(), commit.sequence);
         let (base, base_len, is_torn) = (sequence, len, false);
-        Ok(Self { path, file, identity, len, base_len, base, sequence, is_torn })
+        Ok(Self { path, file, identity, len, base_len, base, sequence, frames, is_torn })
     }
 
-    /// Appends the frames of a transaction and its end, and makes them durable. After a failure, it
-    /// may be repeated.
-    pub(super) fn append(&mut self, mut frames: Vec<u8>, commit: Commit) -> io::Result<()> {
+    /// Appends the frames of a transaction, so many of instances, and its end, and makes them
+    /// durable. After a failure, it may be repeated.
+    pub(super) fn append(
+        &mut self,
+        mut frames: Vec<u8>,
+        count: usize,
+        commit: Commit,
+    ) -> io::Result<()> {
         Frame::Commit(commit).write(&mut frames)?;
         if self.is_torn {
             self.file.set_len(self.len)?;
@@ -145,6 +156,7 @@ impl Mirror {
             return appended;
         }
         self.len += frames.len() as u64;
+        self.frames += count as u64;
         (self.sequence, self.is_torn) = (commit.sequence, false);
         Ok(())
     }
@@ -159,9 +171,9 @@ impl Mirror {
         self.base
     }
 
-    /// Whether most of it is out of date.
-    pub(super) fn is_large(&self) -> bool {
-        self.len > SLACK + 2 * self.base_len
+    /// Whether most of it is out of date, if there are so many instances.
+    pub(super) fn is_large(&self, instances: u64) -> bool {
+        self.len > SLACK + 2 * self.base_len && self.frames / 2 > instances
     }
 
     /// Whether the file is still under its name, with all that was written.

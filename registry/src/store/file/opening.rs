@@ -33,7 +33,7 @@ pub(super) fn open(directory: &StateDirectory) -> Result<(Database, Option<Mirro
         }
     };
     let loaded = match (loaded, &mirror) {
-        (Ok(Some(loaded)), Some((mirror, _))) if is_behind(&loaded, mirror) => {
+        (Ok(Some(loaded)), Some((mirror, summary))) if is_behind(&loaded, &summary.commit) => {
             let aside = directory.move_aside(&path).map_err(Fault::Io).map_err(at)?;
             error!(
                 file = %path.display(), moved_to = %aside.display(),
@@ -85,8 +85,9 @@ pub(super) fn open(directory: &StateDirectory) -> Result<(Database, Option<Mirro
 }
 
 /// Whether the mirror has transactions that the database lacks, and not one by one.
-fn is_behind(loaded: &Loaded, mirror: &Mirror) -> bool {
-    mirror.base() > loaded.numbers().sequence
+fn is_behind(loaded: &Loaded, known: &Commit) -> bool {
+    let own = loaded.numbers();
+    known.store == own.store && known.base > own.sequence
 }
 
 /// Begins a run in a database and its mirror, which may be ahead.
@@ -122,11 +123,11 @@ fn begin_both(
              again"
         );
     }
-    let is_kept = is_whole && known.sequence >= own.sequence && !mirror.is_large();
     let database = Database::begin(loaded, &edits, numbers).map_err(at)?;
     if known.sequence > own.sequence && numbers.store == known.store {
         info!(changes = edits.len(), "took over changes from the second copy; nothing is lost");
     }
+    let is_kept = is_whole && known.sequence >= own.sequence && !mirror.is_large(database.len());
     if is_kept && database.mirror_begin(&mut mirror).is_ok() {
         return Ok((database, Some(mirror)));
     }
@@ -237,7 +238,7 @@ pub(super) fn rewrite(path: &Path, database: &mut Database) -> Result<Mirror, Fa
     database.checkpoint()?;
     let (commit, runs) = (database.state(), database.run_ends());
     let mut read = Ok(());
-    let mirror = Mirror::rewrite(path, commit, &runs, |out| {
+    let mirror = Mirror::rewrite(path, commit, &runs, database.len(), |out| {
         let mut written = Ok(0);
         read = database.read(0, |id, renewed, record| {
             written = Frame::Put { id, renewed, record }.write(out);

@@ -34,7 +34,7 @@ fn begin_run(path: &Path, migrations: &[Migration]) -> Result<Database, Fault> {
 /// Commits a record, to a mirror of its own as well.
 fn commit(database: &mut Database, id: u64) -> Result<(), Fault> {
     let path = database.path.with_extension("mirror");
-    let mut mirror = Mirror::rewrite(&path, database.state(), &[], |_| Ok(())).unwrap();
+    let mut mirror = Mirror::rewrite(&path, database.state(), &[], 0, |_| Ok(())).unwrap();
     if !database.is_open() {
         database.reopen(None)?;
     }
