@@ -109,7 +109,7 @@ pub use address::{REGISTRY_VARIABLE, Registries, RegistryAddr, RegistryAddrError
 pub use connect::{Credentials, Finder, Peer, ServiceStream, Socket, open_by_service};
 pub use connection::{
     Call, Connection, ConnectionBuilder, ConnectionId, DEFAULT_TIMEOUT, DIALECT_VARIABLE, Driver,
-    FirstMessage, FrameBudget, Opening, PendingCall, connect, connect_by_service,
+    FirstMessage, MemoryBudget, Opening, PendingCall, connect, connect_by_service,
 };
 pub use error::{
     Attempt, Attempts, CallError, ConnectError, ConvertError, Disconnect, Fault, LookupError,

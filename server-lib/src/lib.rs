@@ -75,7 +75,7 @@ pub use exception::{IntoException, builtins};
 pub use rpyc_client as client;
 pub use rpyc_client::{
     Acknowledgement, Args, CallError, Comparison, Connection, Context, ConvertError, Credentials,
-    Exception, FrameBudget, Int, Local, Method, Object, Parcel, Peer, Port, RegisterError,
+    Exception, Int, Local, MemoryBudget, Method, Object, Parcel, Peer, Port, RegisterError,
     Registries, RegistryAddr, RegistryAddrError, RemoteObject, ServiceName, SessionLimits, Value,
     args, denied, kwargs,
 };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rpyc_client::{Connection, FrameBudget, RemoteObject, connect};
+use rpyc_client::{Connection, MemoryBudget, RemoteObject, connect};
 use rpyc_server::builtins::PermissionError;
 use rpyc_server::{
     Ended, Local, Parcel, Peer, Server, ServerBuilder, SessionLimits, args, service,
@@ -315,12 +315,12 @@ const GET_ROOT: &[u8] = b"\0\0\0\x08\0\x01\x11\x50\x11\x53\x11\x51\x02\n";
 
 #[tokio::test]
 async fn unfinished_frames_share_a_budget() {
-    let budget = FrameBudget::new(4 << 20).first_bytes(1 << 20);
+    let budget = MemoryBudget::new().unfinished_bytes(4 << 20).first_bytes(1 << 20);
     let limits = SessionLimits { stall: Duration::from_secs(3600), ..SessionLimits::DEFAULT };
-    let builder = Server::builder(Desk::default()).frame_budget(budget.clone()).limits(limits);
+    let builder = Server::builder(Desk::default()).memory_budget(budget.clone()).limits(limits);
     let server = Running::start(builder).await;
     let until_used = async |used: std::ops::RangeInclusive<usize>| {
-        while !used.contains(&budget.used()) {
+        while !used.contains(&budget.unfinished()) {
             tokio::task::yield_now().await;
         }
     };
@@ -329,7 +329,7 @@ async fn unfinished_frames_share_a_budget() {
     until_used(512 << 10..=1 << 20).await;
     let mut held = vec![half_a_frame(&server.addr, b"").await];
     hangs_up(&mut first).await;
-    assert!(budget.used() <= 1 << 20);
+    assert!(budget.unfinished() <= 1 << 20);
     // After it: one more than fits makes the oldest give way.
     for _ in 0..12 {
         held.push(half_a_frame(&server.addr, GET_ROOT).await);
@@ -337,13 +337,36 @@ async fn unfinished_frames_share_a_budget() {
     for oldest in &mut held[1..4] {
         hangs_up(oldest).await;
     }
-    assert!(budget.used() <= 4 << 20, "{}", budget.used());
+    assert!(budget.unfinished() <= 4 << 20, "{}", budget.unfinished());
     // A whole frame that is larger than what is left passes.
     let root = server.root().await;
     let error = root.call::<()>("quick", args![Parcel::bytes(vec![7; 2 << 20])]).await.unwrap_err();
     assert!(error.is("TypeError"), "{error:?}");
     drop(held);
     until_used(0..=0).await;
+}
+
+#[tokio::test]
+async fn answers_that_are_not_read_share_a_budget() {
+    let budget = MemoryBudget::new().held_bytes(4 << 20);
+    let builder = Server::builder(Desk::default()).memory_budget(budget.clone());
+    let server = Running::start(builder.compress_above(None)).await;
+    let root = server.root().await;
+    // PING with a megabyte, which comes back: more of them than the system keeps.
+    let mut ping = b"\0\x10\0\x1b\0\x01\x11\x50\x11\x51\x11\x51\x10\x0f\0\x10\0\0".to_vec();
+    ping.resize(ping.len() + (1 << 20), b'x');
+    ping.push(b'\n');
+    let payload = ping.len() - 6;
+    ping.splice(..4, u32::try_from(payload).unwrap().to_be_bytes());
+    let mut greedy = tokio::net::TcpStream::connect(&server.addr).await.unwrap();
+    let started = std::time::Instant::now();
+    while greedy.write_all(&ping).await.is_ok() {
+        assert!(started.elapsed() < Duration::from_secs(60), "{budget:?}");
+    }
+    assert_eq!(quick(&root).await, 1);
+    while budget.held() > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

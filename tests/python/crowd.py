@@ -5,6 +5,7 @@ client of RPyC, or if the server takes more memory than its limits allow.
 """
 
 import json
+import os
 import resource
 import socket
 import struct
@@ -155,6 +156,27 @@ def half_frames_after_a_request(busy):
     assert busy.root.add(1, 2) == 3
     conn.close()
     close(half)
+
+
+@crowd
+def answers_that_nobody_reads(busy):
+    # Incompressible, so that it comes back as long as it is.
+    data = os.urandom(60 << 20)
+    args = (consts.HANDLE_PING, (consts.LABEL_VALUE, (data,)))
+    payload = brine.I1.pack(consts.MSG_REQUEST) + brine.dump((0, args)) if V6 else brine.dump(
+        (consts.MSG_REQUEST, 0, args))
+    before, greedy = memory(), []
+    for _ in range(20):
+        one = raw()
+        greedy.append(one)
+        try:
+            one.sendall(struct.pack("!LB", len(payload), 0))
+            one.sendall(payload + b"\n")
+        except (ConnectionError, TimeoutError):
+            pass
+    assert memory("VmHWM") < before + 800, (before, memory("VmHWM"))
+    assert busy.root.add(1, 2) == 3
+    close(greedy)
 
 
 def main():

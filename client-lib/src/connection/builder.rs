@@ -12,8 +12,8 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use super::driver::Watched;
-use super::frame_budget::FrameBudget;
 use super::handshake::Greeting;
+use super::memory_budget::MemoryBudget;
 use super::shared::Shared;
 use super::{Connection, DEFAULT_TIMEOUT, Driver, FirstMessage, Handle};
 use crate::local::Object;
@@ -71,7 +71,7 @@ pub struct ConnectionBuilder {
     config: Config,
     is_frame_by_frame: bool,
     first_message: Option<FirstMessage>,
-    frame_budget: Option<FrameBudget>,
+    memory_budget: Option<MemoryBudget>,
     pub(super) peer: Peer,
     /// Counts the connection at the server that a resolver chose.
     pub(super) guard: Option<Arc<ConnectionGuard>>,
@@ -96,7 +96,7 @@ impl Default for ConnectionBuilder {
             config: Config::server(),
             is_frame_by_frame: false,
             first_message: None,
-            frame_budget: None,
+            memory_budget: None,
             peer: Peer::default(),
             guard: None,
         }
@@ -230,10 +230,10 @@ impl ConnectionBuilder {
         self
     }
 
-    /// Counts an unfinished frame of the peer against `budget`, together with those of other
-    /// connections. Default: [`SessionLimits::frame`] alone bounds it.
-    pub fn frame_budget(mut self, budget: FrameBudget) -> Self {
-        self.frame_budget = Some(budget);
+    /// Counts the messages of the connection against `budget`, together with those of others.
+    /// Default: [`SessionLimits`] alone bound them.
+    pub fn memory_budget(mut self, budget: MemoryBudget) -> Self {
+        self.memory_budget = Some(budget);
         self
     }
 
@@ -308,7 +308,7 @@ impl ConnectionBuilder {
         let session = Session::new(Instant::now().into_std(), config);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let root = self.root.unwrap_or_else(|| Local::new(Nothing));
-        let claim = self.frame_budget.map(|budget| budget.claim(self.peer.source()));
+        let claim = self.memory_budget.map(|budget| budget.claim(self.peer.source()));
         let handle = Arc::new_cyclic(|handle| {
             let shared =
                 Shared::new(number, session, root, self.timeout, self.ping_every, handle.clone());

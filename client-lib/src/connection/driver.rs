@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::first_message::FirstMessage;
-use super::frame_budget::Claim;
+use super::memory_budget::Claim;
 use super::shared::Shared;
 use super::{heartbeat, serve};
 use crate::{Disconnect, Local};
@@ -137,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let mut failure = None;
         // Others may need the memory before or because of what is read.
         if self.watched.is_cut() {
-            return Poll::Ready(Disconnect::Crowded);
+            return Poll::Ready(self.give_up());
         }
         let is_busy = match self.read(cx) {
             Ok(is_busy) => is_busy,
@@ -147,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
         };
         if self.watched.is_cut() {
-            return Poll::Ready(Disconnect::Crowded);
+            return Poll::Ready(self.give_up());
         }
         if let Some((_, until)) = &mut self.broken
             && until.as_mut().poll(cx).is_ready()
@@ -185,6 +185,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Poll::Pending
     }
 
+    /// Frees what the messages take, before others notice that the connection has ended.
+    fn give_up(&mut self) -> Disconnect {
+        self.shared.with(|state| state.session.abort());
+        self.out = Vec::new();
+        self.sent = 0;
+        Disconnect::Crowded
+    }
+
     /// Reads the available bytes; returns whether there may be more.
     fn read(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         for _ in 0..CHUNKS {
@@ -210,7 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                         first.record();
                     }
                     if let Some(claim) = &mut self.watched.claim {
-                        claim.set(now, unfinished, has_heard, &self.shared);
+                        claim.set_unfinished(unfinished, has_heard, &self.shared);
                         if claim.is_cut() {
                             return Ok(false);
                         }
@@ -296,9 +304,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Waits for the next deadline; ready when one has come and been acted on.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.shared.with(|state| state.session.poll_timeout()) else {
-            return Poll::Pending;
-        };
+        let (deadline, requests, unsent, handed_out) = self.shared.with(|state| {
+            let session = &state.session;
+            let (requests, unsent) = (session.serving_bytes(), session.stats().unsent);
+            (session.poll_timeout(), requests, unsent, session.handed_out())
+        });
+        if let Some(claim) = &mut self.watched.claim {
+            let rest = self.out.len().saturating_sub(self.sent);
+            let (unread, sent) = (unsent + rest, handed_out.saturating_sub(rest as u64));
+            claim.set_held(requests + unread, unread, sent, &self.shared);
+        }
+        let Some(deadline) = deadline else { return Poll::Pending };
         let deadline = Instant::from_std(deadline);
         // Deadlines come and go with every call; one that rings early costs less than to set it
         // anew.

@@ -126,9 +126,9 @@ pub enum Disconnect {
     /// The task that drives the connection was stopped, usually by the end of the runtime.
     #[error("the task of the connection was stopped")]
     Aborted,
-    /// A frame of the peer did not arrive in full, and its memory was needed for others; see
-    /// [`FrameBudget`](crate::FrameBudget). The fault of the peer, unless the budget is small.
-    #[error("unfinished frames take too much memory, and this one was given up")]
+    /// The messages of this and other connections took too much memory; see
+    /// [`MemoryBudget`](crate::MemoryBudget). The fault of the peer, unless the budget is small.
+    #[error("connections take too much memory, and this one made the least progress")]
     Crowded,
     /// One of the two sides ended it, or broke the rules.
     #[error(transparent)]

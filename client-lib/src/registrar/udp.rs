@@ -50,6 +50,8 @@ pub(super) async fn ask<A>(
     let mut gaps = Gaps::default();
     let mut repeats = Repeats::new(asking.question);
     let mut held = None;
+    // The reason to give if nothing better comes.
+    let mut unproven = None;
     let mut until = asking.deadline;
     let started = Instant::now();
     let enough = started + ENOUGH;
@@ -76,6 +78,9 @@ pub(super) async fn ask<A>(
                 let bytes = buffer.get(..len).unwrap_or_default();
                 if !asking.question.may_be_answered_by(bytes, encodings) {
                     tracing::debug!(%from, "ignored an answer to another request");
+                    if let Some(fault) = asking.question.refusal_without_number(bytes) {
+                        unproven = Some(Failure { fault, responder: Some(from) });
+                    }
                     continue;
                 }
                 let outcome = match (asking.question.read)(bytes) {
@@ -119,7 +124,8 @@ pub(super) async fn ask<A>(
             }
             () = sleep_until(resend.min(until)) => {
                 if Instant::now() >= until {
-                    return held.unwrap_or_else(|| Err(Fault::NoReply.into()));
+                    let silence = || Err(unproven.unwrap_or_else(|| Fault::NoReply.into()));
+                    return held.unwrap_or_else(silence);
                 }
                 repeats.send(&socket, route, encodings).await.map_err(fault)?;
                 resend = Instant::now() + gaps.next_gap();

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpyc_client::{DEFAULT_TIMEOUT, FrameBudget, Local, Peer, Registries, SessionLimits};
+use rpyc_client::{DEFAULT_TIMEOUT, Local, MemoryBudget, Peer, Registries, SessionLimits};
 
 use super::admission::Shares;
 use super::listener::{ListenAddr, Listener};
@@ -56,7 +56,7 @@ pub(super) struct Settings {
     pub(super) max_connections_per_address: Option<usize>,
     pub(super) reserved_connections: Option<usize>,
     pub(super) first_message_timeout: Option<Duration>,
-    pub(super) frame_budget: FrameBudget,
+    pub(super) memory_budget: MemoryBudget,
     pub(super) session: SessionLimits,
     pub(super) timeout: Option<Duration>,
     pub(super) compress_above: Option<usize>,
@@ -126,7 +126,7 @@ impl<S: Service> ServerBuilder<S> {
                 max_connections_per_address: None,
                 reserved_connections: None,
                 first_message_timeout: Some(Server::<S>::DEFAULT_FIRST_MESSAGE_TIMEOUT),
-                frame_budget: FrameBudget::default(),
+                memory_budget: MemoryBudget::default(),
                 session: SessionLimits::DEFAULT,
                 timeout: Some(DEFAULT_TIMEOUT),
                 compress_above: Some(3000),
@@ -222,12 +222,11 @@ impl<S: Service> ServerBuilder<S> {
         self
     }
 
-    /// How many bytes the unfinished frames of all clients may take together. Default:
-    /// [`FrameBudget::DEFAULT_BYTES`] (256 MiB), of which clients that have sent no valid request
-    /// share [`FrameBudget::DEFAULT_FIRST_BYTES`] (16 MiB). If they take more, the clients are
-    /// disconnected whose frames make no progress, or who take most.
-    pub fn frame_budget(mut self, budget: FrameBudget) -> Self {
-        self.settings.frame_budget = budget;
+    /// How many bytes the messages of all clients may take together: unfinished frames, requests
+    /// being served, and answers that are not read yet. Default: [`MemoryBudget::new`]. If they take
+    /// more, the clients are disconnected that make no progress, or that take most.
+    pub fn memory_budget(mut self, budget: MemoryBudget) -> Self {
+        self.settings.memory_budget = budget;
         self
     }
 

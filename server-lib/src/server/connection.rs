@@ -54,7 +54,7 @@ pub(super) async fn serve<S: Service>(
         .limits(settings.session)
         .timeout(settings.timeout)
         .compress_above(settings.compress_above)
-        .frame_budget(settings.frame_budget)
+        .memory_budget(settings.memory_budget)
         .peer(peer.clone());
     if let Some(permit) = &permit {
         builder = builder.first_message(permit.first_message().clone());

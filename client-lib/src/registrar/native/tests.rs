@@ -313,3 +313,30 @@ async fn a_watch_ignores_what_answers_another_request() {
     let change = watch.changed().await.unwrap();
     assert_eq!((change.revision, change.kind), (revision(3), ChangeKind::Current));
 }
+
+#[tokio::test]
+async fn a_refusal_without_a_number_is_the_reason_if_no_answer_comes() {
+    let question = Question::native(Operation::Ping);
+    let refusal = line(&Reply::error(ErrorCode::BadRequest, "unknown op"));
+    assert!(!question.may_be_answered_by(&refusal, 1));
+    assert!(question.refusal_without_number(&refusal).is_some());
+    assert!(question.refusal_without_number(&forged(None)).is_none());
+    assert!(question.refusal_without_number(b"{").is_none());
+
+    // A scripted registry would add the number.
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let addr = RegistryAddr::new(Transport::Udp, socket.local_addr().unwrap()).unwrap();
+    let answering = async {
+        loop {
+            let (_, from) = socket.recv_from(&mut [0; 2000]).await.unwrap();
+            socket.send_to(&refusal, from).await.unwrap();
+        }
+    };
+    let timeout = Duration::from_millis(300);
+    let native = Registrar::builder(addr.into()).timeout(timeout).build().native();
+    let error = tokio::select! {
+        error = native.ping() => error.unwrap_err(),
+        () = answering => unreachable!(),
+    };
+    assert_eq!(error.code(), Some(ErrorCode::BadRequest), "{error}");
+}

@@ -293,6 +293,12 @@ impl Session {
         self.abandon_if_closed();
     }
 
+    /// Ends the conversation without a goodbye, and frees what waits to be sent.
+    pub fn abort(&mut self) {
+        self.state.close(CloseReason::Unread);
+        self.abandon_if_closed();
+    }
+
     /// Frees the memory of a frame that will not be read to its end.
     fn abandon_if_closed(&mut self) {
         if self.state.is_closed {
@@ -304,6 +310,19 @@ impl Session {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.state.is_closed
+    }
+
+    /// How many bytes the requests being served take, as
+    /// [`SessionLimits::request_bytes`](super::SessionLimits::request_bytes) counts them.
+    #[must_use]
+    pub fn serving_bytes(&self) -> usize {
+        self.state.serving_bytes
+    }
+
+    /// How many bytes have been handed out to be sent, since the beginning.
+    #[must_use]
+    pub fn handed_out(&self) -> u64 {
+        self.state.handed_out
     }
 
     /// How many bytes of memory a frame takes that has arrived in part.

@@ -8,32 +8,34 @@ use std::time::{Duration, Instant};
 
 use super::super::shared::Shared;
 
-/// A frame that has not got [`PROGRESS`] further in this time makes no progress.
+/// A connection that has not got [`PROGRESS`] further in this time makes no progress.
 const STALLED: Duration = Duration::from_secs(1);
 
-/// How many bytes further a frame must get to make progress.
-const PROGRESS: usize = 64 << 10;
+/// How many bytes further a connection must get to make progress.
+const PROGRESS: u64 = 64 << 10;
 
-/// One connection with an unfinished frame.
+/// What one connection takes.
 #[derive(Clone, Debug)]
 pub(super) struct Holder {
     pub(super) source: Option<IpAddr>,
     /// Whether the peer has sent a valid message.
     pub(super) has_heard: bool,
     pub(super) bytes: usize,
-    /// When the frame made progress last, and how far it was then.
+    /// Whether the peer is at fault if nothing goes on.
+    pub(super) can_stall: bool,
+    /// When it made progress last, and how far it was then: in the frame, or in what was sent.
     pub(super) progress_at: Instant,
-    pub(super) progress_to: usize,
+    pub(super) position: u64,
     pub(super) is_cut: Arc<AtomicBool>,
     pub(super) connection: Weak<Shared>,
 }
 
-/// The connections with unfinished frames.
+/// The connections that take something of one limit.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    limit: usize,
+    pub(super) limit: usize,
     /// The limit for all peers together that have not sent a valid message.
-    first_limit: usize,
+    pub(super) first_limit: usize,
     next: u64,
     holders: BTreeMap<u64, Holder>,
     used: usize,
@@ -42,10 +44,6 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn new(limit: usize, first_limit: usize) -> Self {
         Self { limit, first_limit, next: 0, holders: BTreeMap::new(), used: 0 }
-    }
-
-    pub(super) fn set_first_limit(&mut self, limit: usize) {
-        self.first_limit = limit;
     }
 
     pub(super) fn used(&self) -> usize {
@@ -60,10 +58,10 @@ impl Ledger {
     /// Records what a connection takes; returns those that must end, itself perhaps among them.
     pub(super) fn set(&mut self, now: Instant, id: u64, mut holder: Holder) -> Vec<Holder> {
         if let Some(old) = self.remove(id)
-            && holder.bytes >= old.progress_to
-            && holder.bytes - old.progress_to < PROGRESS
+            && old.can_stall
+            && holder.position.checked_sub(old.position).is_some_and(|further| further < PROGRESS)
         {
-            (holder.progress_at, holder.progress_to) = (old.progress_at, old.progress_to);
+            (holder.progress_at, holder.position) = (old.progress_at, old.position);
         }
         self.used += holder.bytes;
         self.holders.insert(id, holder);
@@ -82,7 +80,7 @@ impl Ledger {
         Some(holder)
     }
 
-    /// The connection to cut, if unfinished frames take too much.
+    /// The connection to cut, if all take too much.
     fn victim(&self, now: Instant) -> Option<u64> {
         if self.used <= self.first_limit.min(self.limit) {
             return None;
@@ -101,8 +99,9 @@ impl Ledger {
 
     fn least_deserving(&self, now: Instant, among: impl Fn(&Holder) -> bool) -> Option<u64> {
         let holders = || self.holders.iter().filter(|(_, holder)| among(holder));
-        let is_stalled =
-            |holder: &Holder| now.saturating_duration_since(holder.progress_at) >= STALLED;
+        let is_stalled = |holder: &Holder| {
+            holder.can_stall && now.saturating_duration_since(holder.progress_at) >= STALLED
+        };
         let stalled = holders().filter(|(_, holder)| is_stalled(holder));
         if let Some((id, _)) = stalled.min_by_key(|(_, holder)| holder.progress_at) {
             return Some(*id);
@@ -113,7 +112,8 @@ impl Ledger {
         }
         let (most, _) = by_source.into_iter().max_by_key(|(_, bytes)| *bytes)?;
         let of_source = holders().filter(|(_, holder)| holder.source == most);
-        of_source.min_by_key(|(_, holder)| holder.progress_at).map(|(id, _)| *id)
+        let rank = |holder: &Holder| (!holder.can_stall, holder.progress_at);
+        of_source.min_by_key(|(_, holder)| rank(holder)).map(|(id, _)| *id)
     }
 }
 

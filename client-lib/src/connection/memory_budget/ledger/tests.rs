@@ -27,8 +27,9 @@ impl Test {
             source: Some([10, 0, 0, source].into()),
             has_heard: heard,
             bytes,
+            can_stall: true,
             progress_at: now,
-            progress_to: bytes,
+            position: bytes as u64,
             is_cut: Arc::default(),
             connection: Weak::new(),
         };
@@ -48,9 +49,9 @@ fn a_frame_without_progress_is_cut_before_those_that_go_on() {
     assert!(test.set(10, 2, 2, 6 * MIB).is_empty());
     // The first has sent a little meanwhile, which is no progress.
     assert!(test.set(900, 1, 1, 3 * MIB + 4096).is_empty());
-    assert!(test.set(1100, 2, 2, 6 * MIB + PROGRESS).is_empty());
+    assert!(test.set(1100, 2, 2, 6 * MIB + (64 << 10)).is_empty());
     assert_eq!(test.set(1100, 3, 3, 2 * MIB), [1]);
-    assert_eq!(test.ledger.used(), 8 * MIB + PROGRESS);
+    assert_eq!(test.ledger.used(), 8 * MIB + (64 << 10));
 }
 
 #[test]
