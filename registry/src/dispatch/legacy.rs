@@ -10,6 +10,7 @@ use super::registration::check_path;
 use super::{Deferred, Dispatcher, Outcome};
 use crate::access::{Principal, Right};
 use crate::admission::{Budget, Load};
+use crate::counters::Loss;
 use crate::refusal::Refusal;
 use crate::store::Ticket;
 use crate::table::Asker;
@@ -35,11 +36,15 @@ impl Dispatcher {
             }
             Request::List { host } => {
                 self.admission.admit(now, asker, Budget::Requests)?;
-                let is_allowed = self.access.decide(&principal, Right::List, None).is_ok();
-                return Ok(Outcome::Reply(match is_allowed {
-                    true => self.directory.list(host, asker, buffer)?,
-                    false => reply::FORBIDDEN,
-                }));
+                return Ok(Outcome::Reply(
+                    match self.access.decide(&principal, Right::List, None) {
+                        Ok(()) => self.directory.list(host, asker, buffer)?,
+                        Err(refusal) => {
+                            self.counters.refused(now, Loss::from(&refusal), asker.host, &refusal);
+                            reply::FORBIDDEN
+                        }
+                    },
+                ));
             }
             Request::Register { names, port } => {
                 check_path(&port, true)?;

@@ -77,7 +77,9 @@ pub(crate) fn for_attempts(attempts: &Attempts) -> Option<&'static str> {
         ErrorCode::Forbidden => {
             Some("the registry allows operators of other machines with --operator-from")
         }
-        ErrorCode::LimitReached => Some("the registry has switches for its limits: see --help"),
+        ErrorCode::LimitReached => {
+            Some("the operator of the registry can raise its limits (--max-... switches)")
+        }
         ErrorCode::ListingForbidden => Some("the registry allows others to list with --listing"),
         _ => None,
     }
