@@ -136,6 +136,9 @@ fn each_invalid_setting_is_reported_with_its_line() {
         ("config = 'x'\n", "FILE:1: unknown key"),
         ("help = true\n", "FILE:1: unknown key"),
         ("x = []\n", "FILE:1: unknown key"),
+        ("timeout = soon\n", "FILE:1: invalid TOML"),
+        ("host = ['::1', 'x'\nport = 1\n[server]\nport = 2\n", "FILE:2: invalid TOML"),
+        ("[[probe]]\nkind = tcp\n", "FILE:2: invalid TOML"),
         ("port = 99999\n", "FILE:1: invalid value '99999'"),
         ("ipv6 = 'maybe'\n", "FILE:1: invalid value 'maybe'"),
         (
@@ -149,6 +152,10 @@ fn each_invalid_setting_is_reported_with_its_line() {
         assert!(errors.starts_with(expected), "{text:?}: {errors}");
         assert_eq!(errors.lines().count(), 1, "{text:?}: {errors}");
     }
+    let several = "port = \ntimeout = 'soon'\na b c\n[server]\nlisting = 'perhaps'\n[[probe]]\nkind = 'ftp'\n";
+    let errors = errors(several);
+    let lines: Vec<_> = errors.lines().map(|line| &line[..line.find(": ").unwrap()]).collect();
+    assert_eq!(lines, ["FILE:1", "FILE:2", "FILE:3", "FILE:4", "FILE:5", "FILE:7"], "{errors}");
     let nowhere = Switches { config: Some("/nonexistent/file".into()), ..Switches::default() };
     let error = resolve(nowhere, &Environment::default()).unwrap_err().to_string();
     assert!(error.contains("/nonexistent/file"), "{error}");
