@@ -23,7 +23,7 @@ pub(super) struct Contents {
     pub(super) faults: Vec<Fault>,
 }
 
-/// Reads the settings in a file, as far as it is valid.
+/// Reads the settings in a file. Faults do not hide the valid settings.
 pub(super) fn read(path: &Path) -> Contents {
     match std::fs::read_to_string(path) {
         Ok(text) => Reader::new(path, &text).read(),
@@ -37,7 +37,7 @@ pub(super) fn read(path: &Path) -> Contents {
 struct Reader<'a> {
     path: &'a Path,
     text: &'a str,
-    /// What is not TOML and not yet reported, by its offset.
+    /// Faults of the syntax that are not reported yet, by their offsets.
     invalid: BTreeMap<usize, String>,
     contents: Contents,
 }
@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
                 _ => value.span().end.max(key.span().end),
             };
             if self.report_invalid(key.span().start..=self.end_of_line(end)) {
-                // What was read of it is not reliable.
+                // The parser may have read a wrong value.
                 continue;
             }
             let key = key.into_inner().replace('_', "-");
