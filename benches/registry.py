@@ -100,7 +100,7 @@ def free_port():
 
 
 def daemon(state, *args, port=0):
-    return Server(BIN / "rpyc-registry", "-q", "--host", "127.0.0.1", "-p", port, "--state-dir", state, *args,
+    return Server(BIN / "rpyc-registry", "--log-level", "error", "--host", "127.0.0.1", "-p", port, "--state-dir", state, *args,
                   pattern=r"udp://127.0.0.1:(\d+)")
 
 
@@ -269,7 +269,7 @@ def until_answered(state, how, ours):
     """Ends a daemon and starts it again; the seconds from the start to the first right answer, and the new one."""
     ours.end(how)
     start = time.monotonic()
-    process = subprocess.Popen([BIN / "rpyc-registry", "-q", "--host", "127.0.0.1", "-p", str(ours.port), "--state-dir", state,
+    process = subprocess.Popen([BIN / "rpyc-registry", "--log-level", "error", "--host", "127.0.0.1", "-p", str(ours.port), "--state-dir", state,
                                 "-t", "1h"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                preexec_fn=lambda: os.sched_setaffinity(0, SERVER))
     while time.monotonic() < start + 120:

@@ -1,19 +1,28 @@
 //! The switches of `rpyc_registry`, so that existing init scripts keep working.
 
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::Duration;
 
+use rpyc_tests::process::Process;
 use rpyc_tests::{
-    Daemon, PATIENCE, Reference, Registrar, Scratch, Transport, Via, daemon, eventually, python,
+    Daemon, PATIENCE, Reference, Registrar, Scratch, Transport, Via, daemon, eventually,
+    lasting_port, python,
 };
 use serde_json::{Value, json};
 
 /// The names that a daemon with these arguments lists to a local program, or RPyC's error.
+///
+/// A quiet daemon does not print its port, so it gets one.
 fn list(arguments: &[&str]) -> Result<Value, String> {
-    let registry = Daemon::start(arguments);
-    let via = Via::Udp(registry.address(Transport::Udp));
+    let (port, state) = (lasting_port(), Scratch::new());
+    let mut command = Command::new(daemon::executable());
+    command.args(["--port", &port.to_string()]).args(arguments);
+    command.env("STATE_DIRECTORY", state.path());
+    let _daemon = Process::start("rpyc-registry", command);
+    let via = Via::Udp((Ipv4Addr::LOCALHOST, port).into());
     let mut client = Registrar::start(Reference::Rpyc6, via);
-    assert!(client.register(&["PAYROLL"], 20_001));
+    eventually("registered", PATIENCE, || client.register(&["PAYROLL"], 20_001).then_some(()));
     client.list(None).map_err(|raised| raised.class)
 }
 

@@ -178,6 +178,13 @@ fn a_refusal_is_logged_with_its_source_and_reason() {
 }
 
 #[test]
+fn a_list_that_is_forbidden_is_logged() {
+    let daemon = Daemon::start(&["--listing", "nobody"]);
+    run(&["list", "--registry", &daemon.registry()]);
+    daemon.wait_for_log("reason=this client may not list names");
+}
+
+#[test]
 fn a_quiet_daemon_prints_nothing_but_errors() {
     let state = TempDir::new().unwrap();
     let port = rpyc_tests::lasting_port().to_string();

@@ -192,8 +192,15 @@ fn the_list_and_the_status_show_suspects_and_release_expires_them() {
 fn a_change_without_an_answer_may_have_taken_effect() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let silent = silent.local_addr().unwrap().to_string();
-    for verb in ["drain", "undrain", "deregister"] {
-        let args = [verb, "a", "--timeout", "100ms", "--registry", &silent];
+    for verb in [
+        &["drain", "a"][..],
+        &["undrain", "a"],
+        &["deregister", "a"],
+        &["release"],
+        &["register", "a", "--port", "1", "--once"],
+        &["unregister", "--port", "1"],
+    ] {
+        let args = [verb, &["--timeout", "100ms", "--registry", &silent]].concat();
         let (_, error) = check(&args, 1);
         assert!(error.contains(&silent) && error.contains("may have taken effect"), "{error}");
     }

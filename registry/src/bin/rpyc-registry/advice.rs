@@ -27,6 +27,9 @@ pub(crate) fn message(error: &anyhow::Error) -> String {
     }
 }
 
+/// Said of a change that was requested and not answered.
+pub(crate) const MAY_HAVE_RUN: &str = "the request was sent and may have taken effect";
+
 /// The message of a request that a registry did not carry out, with advice if there is any.
 pub(crate) fn for_request(error: &RequestError) -> String {
     match for_attempts(error.attempts()) {
@@ -46,7 +49,12 @@ fn for_error(error: &anyhow::Error) -> Option<String> {
     let attempts = error.downcast_ref().map(LookupError::attempts);
     let attempts = attempts.or_else(|| error.downcast_ref().map(RequestError::attempts));
     let attempts = attempts.or_else(|| error.downcast_ref().map(RegisterError::attempts));
-    bind.or_else(|| store.or_else(|| for_attempts(attempts?)).map(str::to_owned))
+    let unanswered = error.downcast_ref().and_then(|error: &RegisterError| {
+        matches!(error, RegisterError::NoReply(_) | RegisterError::NotAcknowledged(_))
+            .then_some(MAY_HAVE_RUN)
+    });
+    let advice = || store.or(unanswered).or_else(|| for_attempts(attempts?));
+    bind.or_else(|| advice().map(str::to_owned))
 }
 
 fn for_bind(error: &BindError) -> Option<String> {
@@ -77,7 +85,9 @@ pub(crate) fn for_attempts(attempts: &Attempts) -> Option<&'static str> {
         ErrorCode::Forbidden => {
             Some("the registry allows operators of other machines with --operator-from")
         }
-        ErrorCode::LimitReached => Some("the registry has switches for its limits: see --help"),
+        ErrorCode::LimitReached => {
+            Some("the operator of the registry can raise its limits (--max-... switches)")
+        }
         ErrorCode::ListingForbidden => Some("the registry allows others to list with --listing"),
         _ => None,
     }

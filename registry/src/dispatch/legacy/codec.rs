@@ -7,6 +7,7 @@ use rpyc_protocol::{FoldedName, Limits as MessageLimits};
 
 use crate::access::{Principal, Right};
 use crate::admission::{Budget, Load};
+use crate::counters::Loss;
 use crate::dispatch::operation::Operation;
 use crate::dispatch::registration::check_path;
 use crate::dispatch::{Deferred, Dispatcher, Outcome};
@@ -37,10 +38,12 @@ impl Dispatcher {
             }
             Request::List { host } => {
                 self.admission.admit(now, &principal, Budget::Requests)?;
-                let is_allowed = self.access.decide(&principal, Right::List, None).is_ok();
-                let answer = match is_allowed {
-                    true => self.legacy.list(&self.directory, host, asker, buffer)?,
-                    false => reply::FORBIDDEN,
+                let answer = match self.access.decide(&principal, Right::List, None) {
+                    Ok(()) => self.legacy.list(&self.directory, host, asker, buffer)?,
+                    Err(refusal) => {
+                        self.counters.refused(now, Loss::from(&refusal), asker.host, &refusal);
+                        reply::FORBIDDEN
+                    }
                 };
                 self.admit_answer(now, &principal, (message, answer))?;
                 return Ok(Outcome::Reply(answer));

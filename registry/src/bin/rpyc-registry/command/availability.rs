@@ -1,18 +1,26 @@
 //! Why a name has no server that clients get, although instances of it are registered.
 
+use std::time::Duration;
+
 use anyhow::anyhow;
-use rpyc_client::native::{State, Target};
+use rpyc_client::native::{Filter, State};
 use rpyc_client::{Instance, Registrar, ServiceName};
+use tokio::time::timeout;
 
 use crate::output;
+
+/// How long to wait for the instances. RPyC's own registry does not answer.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// All instances of a name, also those that clients do not get. Empty if no registry of this
 /// project knows any.
 pub(super) async fn instances(registrar: &Registrar, name: &ServiceName) -> Vec<Instance> {
-    let target = Target { name: Some(name.to_string()), ..Target::default() };
-    let described = registrar.native().describe(target).await;
-    let services = described.map(|answer| answer.value).unwrap_or_default();
-    services.into_iter().flat_map(|service| service.instances).collect()
+    let states = [State::Passing, State::Suspect, State::Failing, State::Draining];
+    let filter = Filter { states: states.into_iter().collect(), ..Filter::default() };
+    match timeout(PATIENCE, registrar.native().resolve(name, filter)).await {
+        Ok(Ok(answer)) => answer.value,
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    }
 }
 
 /// Replaces the error that a name has no server, if instances of it are registered.

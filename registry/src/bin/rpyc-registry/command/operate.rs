@@ -113,11 +113,7 @@ async fn each(
 /// The message of an error, and whether the request may have taken effect all the same.
 fn message(error: &RequestError) -> String {
     let message = advice::for_request(error);
-    if error.may_have_run() {
-        format!("{message}; the request was sent and may have taken effect")
-    } else {
-        message
-    }
+    if error.may_have_run() { format!("{message}; {}", advice::MAY_HAVE_RUN) } else { message }
 }
 
 /// Prints the outcomes, errors on standard error, and in JSON all in one document. Fails if one has

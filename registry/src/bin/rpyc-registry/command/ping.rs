@@ -4,7 +4,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use rpyc_client::{ConnectionBuilder, Dialect, Opening, Registries, ServiceName, native};
+use rpyc_client::{
+    ConnectionBuilder, Dialect, Instance, Opening, Registrar, Registries, ServiceName, native,
+};
 use serde_json::json;
 
 use super::target::Target;
@@ -36,12 +38,7 @@ pub(crate) fn run(args: &PingArgs, registries: Option<Registries>) -> anyhow::Re
             Target::Name(name) => {
                 let registrar = registrar(registries, timeout)?;
                 let name = ServiceName::new(name)?;
-                // A ping reaches the instances that clients do not get, too, such as drained ones.
-                let mut instances = availability::instances(&registrar, &name).await;
-                if instances.is_empty() {
-                    instances = registrar.resolve(&name).await?;
-                }
-                for instance in instances {
+                for instance in instances(&registrar, &name).await? {
                     let builder = match instance.dialect {
                         Some(dialect) => args.speak.builder().try_first(dialect),
                         None => args.speak.builder(),
@@ -72,6 +69,20 @@ pub(crate) fn run(args: &PingArgs, registries: Option<Registries>) -> anyhow::Re
     }
     let all_answered = pongs.iter().all(|pong| pong.outcome.is_ok());
     Ok(if all_answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The instances of a name, also those that clients do not get, such as drained ones.
+async fn instances(registrar: &Registrar, name: &ServiceName) -> anyhow::Result<Vec<Instance>> {
+    let found = registrar.resolve(name).await;
+    let is_legacy = |found: &Vec<Instance>| found.iter().all(|instance| instance.id.is_none());
+    if found.as_ref().is_ok_and(is_legacy) {
+        // RPyC's own registry has no others.
+        return Ok(found?);
+    }
+    match availability::instances(registrar, name).await {
+        all if all.is_empty() => Ok(found?),
+        all => Ok(all),
+    }
 }
 
 impl Pong {

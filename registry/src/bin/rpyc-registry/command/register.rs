@@ -220,7 +220,9 @@ fn describe(args: &RegisterArgs, status: &Status) -> String {
 
 fn warn_of_legacy(registries: &Registries, given: &[&str]) {
     let given = given.join(", ");
-    let line = format!("warning: {registries} is RPyC's own registry, which ignores {given}");
+    let line = format!(
+        "WARNING: {registries} is RPyC's own registry: it accepts names and a port, but not {given}"
+    );
     anstream::eprintln!("{}", output::printable(&line));
 }
 

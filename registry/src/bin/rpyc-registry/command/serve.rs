@@ -96,7 +96,7 @@ async fn serve(
         let ready = server.ready();
         tokio::spawn(async move {
             ready.await;
-            // Standard output may be a pipe that nobody reads, so no thread of the registry waits.
+            // Standard output may be a pipe without a reader, so no thread of the registry waits.
             thread::spawn(move || tell(&listeners));
         });
     }

@@ -2,7 +2,9 @@
 //!
 //! Rules may be written as arrays of tables, such as `[[address-rule]]` with `from` and `to`.
 
-use std::fmt::Display;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use rpyc_registry::{AddressGrant, AddressRule, ProbeRule};
@@ -21,10 +23,10 @@ pub(super) struct Contents {
     pub(super) faults: Vec<Fault>,
 }
 
-/// Reads the settings in a file, as far as it is valid.
+/// Reads the settings in a file. Faults do not hide the valid settings.
 pub(super) fn read(path: &Path) -> Contents {
     match std::fs::read_to_string(path) {
-        Ok(text) => Reader { path, text: &text, contents: Contents::default() }.read(),
+        Ok(text) => Reader::new(path, &text).read(),
         Err(error) => {
             let fault = format!("cannot read the configuration {}: {error}", path.display());
             Contents { faults: vec![Fault::new(fault)], ..Contents::default() }
@@ -35,18 +37,69 @@ pub(super) fn read(path: &Path) -> Contents {
 struct Reader<'a> {
     path: &'a Path,
     text: &'a str,
+    /// Faults of the syntax that are not reported yet, by their offsets.
+    invalid: BTreeMap<usize, String>,
     contents: Contents,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(path: &'a Path, text: &'a str) -> Self {
+        Self { path, text, invalid: BTreeMap::new(), contents: Contents::default() }
+    }
+
     fn read(mut self) -> Contents {
-        let (table, faults) = DeTable::parse_recoverable(self.text);
-        for fault in faults {
-            let line = self.line_of(fault.span().map_or(0, |span| span.start));
-            self.fault(line, format_args!("invalid TOML: {}", fault.message()));
-        }
+        let sound = self.without_stray_words();
+        let (table, faults) = DeTable::parse_recoverable(&sound);
+        self.note_invalid(&faults);
         self.table(table.into_inner(), true);
+        while let Some(offset) = self.invalid.keys().next().copied() {
+            let line = self.end_of_line(offset);
+            self.report_invalid(offset..=line);
+        }
         self.contents
+    }
+
+    /// The text with spaces in place of the lines that neither set a value nor could be a part of
+    /// one. The parser finds nothing after such a line.
+    fn without_stray_words(&mut self) -> String {
+        let (_, faults) = DeTable::parse_recoverable(self.text);
+        let lines: BTreeSet<_> =
+            faults.iter().map(|fault| self.line_of(offset_of(fault))).collect();
+        self.note_invalid(&faults);
+        let mut sound = String::with_capacity(self.text.len());
+        for (line, number) in self.text.split_inclusive('\n').zip(1..) {
+            if lines.contains(&number) && !line.contains(['=', '[', ']', '{', '}', '"', '\'']) {
+                let space = |byte| if byte == b'\n' { '\n' } else { ' ' };
+                sound.extend(line.bytes().map(space));
+            } else {
+                sound.push_str(line);
+            }
+        }
+        sound
+    }
+
+    fn note_invalid(&mut self, faults: &[toml::de::Error]) {
+        for fault in faults {
+            let message = || fault.message().to_owned();
+            self.invalid.entry(offset_of(fault)).or_insert_with(message);
+        }
+    }
+
+    /// Reports the first place in a range that is not TOML, because the others may follow from it.
+    /// Returns whether there was one.
+    fn report_invalid(&mut self, range: RangeInclusive<usize>) -> bool {
+        let mut found = Vec::new();
+        self.invalid.retain(|offset, message| {
+            let is_in = range.contains(offset);
+            if is_in {
+                found.push((*offset, std::mem::take(message)));
+            }
+            !is_in
+        });
+        let Some((offset, message)) = found.into_iter().next() else { return false };
+        let line = self.line_of(offset);
+        self.fault(line, format_args!("invalid TOML: {message}"));
+        true
     }
 
     /// Reads the settings of a table, in the order of the file.
@@ -55,8 +108,13 @@ impl Reader<'_> {
         entries.sort_by_key(|(key, _)| key.span().start);
         for (key, value) in entries {
             let line = self.line_of(key.span().start);
-            if self.contents.faults.iter().any(|fault| fault.line == line) {
-                // A line that is not TOML has no reliable setting.
+            let end = match value.get_ref() {
+                // Its entries follow, and each has its own end.
+                DeValue::Table(_) => key.span().end,
+                _ => value.span().end.max(key.span().end),
+            };
+            if self.report_invalid(key.span().start..=self.end_of_line(end)) {
+                // The parser may have read a wrong value.
                 continue;
             }
             let key = key.into_inner().replace('_', "-");
@@ -99,8 +157,12 @@ impl Reader<'_> {
             match one(&key, value) {
                 Ok(text) => written.push((text.into(), self.origin(self.line_of(start)))),
                 Err((offset, why)) => {
-                    let line = self.line_of(offset.unwrap_or(start));
-                    self.fault(line, format_args!("{why}"));
+                    let offset = offset.unwrap_or(start);
+                    let before = self.text.get(..offset).and_then(|text| text.rfind('\n'));
+                    // A line that is not TOML has no reliable value.
+                    if !self.report_invalid(before.unwrap_or(0)..=self.end_of_line(offset)) {
+                        self.fault(self.line_of(offset), format_args!("{why}"));
+                    }
                 }
             }
         }
@@ -109,7 +171,7 @@ impl Reader<'_> {
         if is_top { &mut contents.settings } else { &mut contents.misplaced }.push((key, written));
     }
 
-    fn fault(&mut self, line: usize, what: std::fmt::Arguments<'_>) {
+    fn fault(&mut self, line: usize, what: fmt::Arguments<'_>) {
         let text = format!("{}:{line}: {what}", self.path.display());
         self.contents.faults.push(Fault { line, text });
     }
@@ -118,9 +180,18 @@ impl Reader<'_> {
         Origin::File(self.path.to_owned(), line)
     }
 
+    fn end_of_line(&self, offset: usize) -> usize {
+        let rest = self.text.bytes().skip(offset).position(|byte| byte == b'\n');
+        rest.map_or(self.text.len(), |len| offset + len)
+    }
+
     fn line_of(&self, offset: usize) -> usize {
         self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
     }
+}
+
+fn offset_of(fault: &toml::de::Error) -> usize {
+    fault.span().map_or(0, |span| span.start)
 }
 
 fn elements(value: Spanned<DeValue<'_>>) -> Vec<Spanned<DeValue<'_>>> {

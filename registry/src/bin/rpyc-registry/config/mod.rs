@@ -228,7 +228,7 @@ fn with_origin(key: &str, value: &dyn fmt::Display, origins: &BTreeMap<String, O
     format!("{key} {value} ({origin})")
 }
 
-/// What is wrong with settings that are each valid, but not together.
+/// The fault of settings that are each valid, but not together.
 fn disagreement(args: &ServeArgs, origins: &BTreeMap<String, Origin>) -> Option<String> {
     let (min, max) = (args.leases.min_ttl, args.leases.max_ttl);
     let (shown_min, shown_max) =

@@ -75,7 +75,7 @@ fn what_is_shown_sets_the_same() {
     let default = shown(&resolve(Switches::default(), &Environment::default()).unwrap());
     for (line, default) in shown_first.lines().zip(default.lines()) {
         let value = |line: &str| line.split_once(" # ").map(|(value, _)| value.to_owned()).unwrap();
-        assert_ne!(value(line), value(default), "a test value that is no default");
+        assert_ne!(value(line), value(default), "a test value differs from the default");
     }
 }
 
@@ -139,6 +139,9 @@ fn each_invalid_setting_is_reported_with_its_line() {
         ("config = 'x'\n", "FILE:1: unknown key"),
         ("help = true\n", "FILE:1: unknown key"),
         ("x = []\n", "FILE:1: unknown key"),
+        ("timeout = soon\n", "FILE:1: invalid TOML"),
+        ("host = ['::1', 'x'\nport = 1\n[server]\nport = 2\n", "FILE:2: invalid TOML"),
+        ("[[probe]]\nkind = tcp\n", "FILE:2: invalid TOML"),
         ("port = 99999\n", "FILE:1: invalid value '99999'"),
         ("ipv6 = 'maybe'\n", "FILE:1: invalid value 'maybe'"),
         (
@@ -152,6 +155,10 @@ fn each_invalid_setting_is_reported_with_its_line() {
         assert!(errors.starts_with(expected), "{text:?}: {errors}");
         assert_eq!(errors.lines().count(), 1, "{text:?}: {errors}");
     }
+    let several = "port = \ntimeout = 'soon'\na b c\n[server]\nlisting = 'perhaps'\n[[probe]]\nkind = 'ftp'\n";
+    let errors = errors(several);
+    let lines: Vec<_> = errors.lines().map(|line| line.split_once(": ").unwrap().0).collect();
+    assert_eq!(lines, ["FILE:1", "FILE:2", "FILE:3", "FILE:4", "FILE:5", "FILE:7"], "{errors}");
     let nowhere = Switches { config: Some("/nonexistent/file".into()), ..Switches::default() };
     let error = resolve(nowhere, &Environment::default()).unwrap_err().to_string();
     assert!(error.contains("/nonexistent/file"), "{error}");

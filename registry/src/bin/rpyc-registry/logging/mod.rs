@@ -1,7 +1,7 @@
 //! The log of the daemon: its destination and format.
 //!
 //! Logging never blocks. One thread writes the lines; a line that finds no room in its queue is
-//! dropped and counted. So a pipe that nobody reads, or a disk that hangs, costs lines of the log
+//! dropped and counted. So a pipe without a reader, or a disk that hangs, costs lines of the log
 //! and never a request.
 
 mod escape;
@@ -118,7 +118,7 @@ impl Log {
         let message = advice::message(error);
         error!("{message}");
         if self.is_file {
-            // Standard error may be a pipe that nobody reads.
+            // Standard error may be a pipe without a reader.
             let (tell, is_told) = sync_channel(1);
             thread::spawn(move || {
                 output::problem(&message);

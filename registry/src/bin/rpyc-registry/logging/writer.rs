@@ -61,8 +61,8 @@ impl Writer {
         Some(Self { file, is_failing: false, is_torn: false })
     }
 
-    /// Writes lines until the queue closes. Tells `flushed` when the program ends and no line
-    /// waits.
+    /// Writes lines until the queue closes. Notifies `flushed` when the program ends and no
+    /// line waits.
     pub(super) fn run(
         mut self,
         shared: &Shared,
@@ -187,7 +187,7 @@ mod tests {
         });
         let mut sent = 0;
         while shared.lost.load(Ordering::Relaxed) < 5 {
-            (&queue).write_all(b"a line that nobody reads yet\n").unwrap();
+            (&queue).write_all(b"a line without a reader\n").unwrap();
             sent += 1;
         }
         let lost = shared.lost.load(Ordering::Relaxed);

@@ -32,11 +32,13 @@ pub(crate) fn words(addresses: impl Iterator<Item = String>) -> impl Iterator<It
     words.into_iter()
 }
 
-/// Whether a shell takes a text for one word, and for nothing else.
-fn is_word(text: &str) -> bool {
+/// Whether a shell takes an address for one word, and for nothing else.
+fn is_word(address: &str) -> bool {
     let is_plain =
-        |character: char| character.is_alphanumeric() || "/._-+:,@%=[]".contains(character);
-    text.chars().all(is_plain)
+        |character: char| character.is_alphanumeric() || "/._-+:,@%=".contains(character);
+    let bracketed = address.strip_prefix('[').and_then(|rest| rest.split_once("]:"));
+    let (host, port) = bracketed.unwrap_or((address, ""));
+    host.chars().all(is_plain) && port.chars().all(is_plain)
 }
 
 /// The columns of [`row`].
@@ -148,4 +150,24 @@ pub(crate) fn as_json(instance: &Instance) -> Value {
         "protocol": details.protocol,
         "dialect": instance.dialect.map(|dialect| dialect.as_str()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_for_scripts_is_one_word_to_a_shell() {
+        for address in ["10.0.0.1:1", "[fd00::1]:1", "[fe80::1%eth0]:1", "10.0.0.1:/run/é-x_1.sock"]
+        {
+            assert!(is_word(address), "{address}");
+        }
+        for port in
+            ["/run/a b", "4444 -e /bin/sh", "/x;id", "/$(id)", "/`id`", "/*", "/[a]", "/'", "/~"]
+        {
+            for host in ["10.0.0.1", "[fd00::1]"] {
+                assert!(!is_word(&format!("{host}:{port}")), "{host}:{port}");
+            }
+        }
+    }
 }
