@@ -1,16 +1,15 @@
-//! Following what happens, over one TCP connection.
+//! Following what happens, over one connection.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use rpyc_protocol::registry::native::{Event, EventKind, Operation, Reply, Request, Revision};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::route::Route;
-use super::super::{Registrar, page, tcp};
-
+use super::super::tcp::{self, Connected, Destination};
+use super::super::{Registrar, page};
 use crate::{Attempt, Attempts, Fault, Instance, RegistryAddr, RequestError, Transport};
 
 /// How long a registry may be silent. Ours speaks every 15 s, whether anything has happened or not.
@@ -25,7 +24,7 @@ pub struct Watch {
     registry: RegistryAddr,
     responder: SocketAddr,
     local: SocketAddr,
-    stream: TcpStream,
+    stream: Box<dyn tcp::Stream>,
     buffer: Vec<u8>,
     /// How much of the buffer has been looked at for the end of a line.
     seen: usize,
@@ -90,12 +89,15 @@ pub(super) async fn begin(
         let attempt = Attempt { registry, responder: Some(to), fault };
         RequestError::new(Attempts::new(vec![attempt], started.elapsed()))
     };
+    let destination = match registry.socket_path() {
+        Some(path) => Destination::Path(path),
+        None => Destination::Network(&route),
+    };
     let opening = async {
-        let mut stream = tcp::connect(&route).await?;
+        let Connected { mut stream, local, .. } = tcp::connect(destination).await?;
         let mut line = Request::new(operation).to_bytes();
         line.push(b'\n');
         stream.write_all(&line).await.map_err(tcp::fault)?;
-        let local = stream.local_addr().map_err(tcp::fault)?;
         Ok::<_, Fault>((stream, local))
     };
     let opened = timeout_at(deadline, opening).await.unwrap_or(Err(Fault::NoReply));
