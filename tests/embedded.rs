@@ -3,9 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use rpyc_client::native::{Granted, Native, Registration};
 use rpyc_client::{Port, Registrar, RegistryAddr, Transport};
-use rpyc_registry::{Config, Server};
+use rpyc_registry::{Access, Config, Server};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -24,7 +25,10 @@ impl Embedded {
 
     pub(crate) fn start_at(port: u16) -> Self {
         let hosts = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        let server = Server::bind(&Config { hosts, port, ..Config::default() }).unwrap();
+        // The tests are operators.
+        let operators = vec![IpNet::from(IpAddr::V4(Ipv4Addr::LOCALHOST))];
+        let access = Access { operators, ..Access::default() };
+        let server = Server::bind(&Config { hosts, port, access, ..Config::default() }).unwrap();
         let port = server.listeners()[0].address().port();
         assert!(server.listeners().iter().all(|it| it.address().port() == port));
         let (stop, stopped) = oneshot::channel();

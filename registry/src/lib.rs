@@ -31,7 +31,7 @@ pub use dispatch::{
 pub use face::tcp::{Frame, Framing};
 pub use host::Host;
 pub use limits::{Limits, MAX_REQUEST};
-pub use net::BindError;
+pub use net::{BindError, OperatorSocket};
 pub use probe::{ProbeConfig, ProbeKind, ProbeRule, ProbeRuleError, ServiceGlob};
 pub use random::store_id as random_store_id;
 pub use refusal::Refusal;

@@ -17,7 +17,7 @@ use rpyc_protocol::registry::native::{Reply, Revision, State, StoreId};
 use rpyc_protocol::registry::{Names, Port, Request};
 use rpyc_registry::{
     Access, Asker, Counters, Dispatcher, MAX_GRACES, Outcome, ProtectionPolicy, Registry,
-    SWEEP_INTERVAL, TableConfig,
+    SWEEP_INTERVAL, TableConfig, Transport,
 };
 use serde_json::{Value, json};
 
@@ -392,7 +392,7 @@ impl StateMachineTest for Table {
 }
 
 fn operator() -> Asker {
-    Asker { is_here: true, ..asker(99) }
+    Asker { is_here: true, transport: Transport::Unix, ..asker(99) }
 }
 
 prop_state_machine! {

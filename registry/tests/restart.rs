@@ -69,7 +69,7 @@ impl Run {
             is_here: true,
             reached: Some([127, 0, 0, 1].into()),
             link: 1,
-            transport: Transport::Tcp,
+            transport: Transport::Unix,
             arrival: Arrival::UNKNOWN,
         };
         let mut buffer = Vec::new();

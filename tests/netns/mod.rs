@@ -9,6 +9,7 @@ mod limits;
 mod listing;
 mod multicast;
 mod one_address;
+mod operators;
 mod ours;
 mod probes;
 mod rules;

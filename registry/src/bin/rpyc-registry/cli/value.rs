@@ -1,6 +1,8 @@
 //! The syntax of values, which is the same in switches, the environment and the configuration file.
 
+use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -116,6 +118,41 @@ pub(crate) enum StoreKind {
     Memory,
 }
 
+/// Which clients may be operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Operators {
+    /// Those that the other switches describe.
+    All,
+    None,
+}
+
+/// Where the socket for operators is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SocketAt {
+    Off,
+    Path(PathBuf),
+}
+
+impl SocketAt {
+    /// Reads a path, or `off`.
+    pub(crate) fn parse(text: OsString) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("write the path of a socket, or off".to_owned());
+        }
+        Ok(if text == "off" { Self::Off } else { Self::Path(text.into()) })
+    }
+}
+
+impl Serialize for SocketAt {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str("off"),
+            Self::Path(path) => path.serialize(serializer),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum LogLevel {
@@ -145,7 +182,7 @@ macro_rules! display_as_written {
     )*};
 }
 
-display_as_written!(Failing, ListingFor, LogFormat, LogLevel, Mode, StoreKind);
+display_as_written!(Failing, ListingFor, LogFormat, LogLevel, Mode, Operators, StoreKind);
 
 #[cfg(test)]
 mod tests {

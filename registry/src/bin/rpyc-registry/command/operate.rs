@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use rpyc_client::native::{Answer, Native, Target};
 use rpyc_client::{Registrar, Registries, RequestError};
+use rpyc_protocol::registry::native::ErrorCode;
 use serde_json::json;
 
-use super::{block_on, chosen};
+use super::{block_on, chosen_by_operator};
 use crate::cli::{AskArgs, OperateArgs, OutputFormat, ReleaseArgs};
 use crate::{advice, output};
 
@@ -90,22 +91,38 @@ async fn each(
 ) -> anyhow::Result<Vec<Answer<u64>>> {
     let mut done = Vec::new();
     let mut failed = Vec::new();
-    for target in chosen(registries)?.into_targets() {
+    for target in chosen_by_operator(registries)?.into_targets() {
         let registrar = Registrar::builder(target).timeout(ask.timeout).build();
         match request(registrar.native()).await {
             Ok(answer) => done.push(answer),
-            Err(error) => failed.push(error),
+            Err(error) => failed.push(with_socket(error, &registrar).await),
         }
     }
     if done.is_empty()
         && let Some(error) = failed.pop()
     {
-        return Err(error.into());
+        return Err(error);
     }
     for error in failed {
-        output::problem(&advice::message(&error.into()));
+        output::problem(&advice::message(&error));
     }
     Ok(done)
+}
+
+/// Adds to the refusal of a registry on this machine how operators reach it. Only such a registry
+/// names its socket.
+async fn with_socket(error: RequestError, registrar: &Registrar) -> anyhow::Error {
+    if error.code() != Some(ErrorCode::Forbidden) {
+        return error.into();
+    }
+    let status = registrar.native().status().await.ok();
+    match status.and_then(|answer| answer.value.operator_socket) {
+        Some(path) => anyhow!(
+            "{error}; use its socket for operators: --registry unix:{path}, as the user that runs \
+             the registry"
+        ),
+        None => error.into(),
+    }
 }
 
 fn report(
