@@ -135,12 +135,13 @@ pub(crate) enum SocketAt {
 }
 
 impl SocketAt {
-    /// Reads a path, or `off`.
+    /// Reads a path, or `off`. A boolean, as a configuration file may have, is not a path.
     pub(crate) fn parse(text: OsString) -> Result<Self, String> {
-        if text.is_empty() {
-            return Err("write the path of a socket, or off".to_owned());
+        match text.to_string_lossy().to_lowercase().as_str() {
+            "off" | "none" | "no" | "false" => Ok(Self::Off),
+            "" | "on" | "yes" | "true" => Err("write the path of a socket, or off".to_owned()),
+            _ => Ok(Self::Path(text.into())),
         }
-        Ok(if text == "off" { Self::Off } else { Self::Path(text.into()) })
     }
 }
 
@@ -187,6 +188,19 @@ display_as_written!(Failing, ListingFor, LogFormat, LogLevel, Mode, Operators, S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_is_at_a_path_or_off() {
+        for text in ["off", "OFF", "none", "false"] {
+            assert_eq!(SocketAt::parse(text.into()), Ok(SocketAt::Off), "{text}");
+        }
+        for text in ["", "true", "on"] {
+            SocketAt::parse(text.into()).unwrap_err();
+        }
+        for text in ["/run/o.sock", "o.sock", "./off"] {
+            assert_eq!(SocketAt::parse(text.into()), Ok(SocketAt::Path(text.into())), "{text}");
+        }
+    }
 
     #[test]
     fn a_value_is_read_as_it_is_shown() {

@@ -67,7 +67,8 @@ fn chosen(registries: Option<Registries>) -> anyhow::Result<Registries> {
 /// are named and this user's registry runs here, its socket for operators.
 fn chosen_by_operator(registries: Option<Registries>) -> anyhow::Result<Registries> {
     let is_named = registries.is_some()
-        || std::env::var_os(REGISTRY_VARIABLE).is_some_and(|list| !list.is_empty());
+        || std::env::var_os(REGISTRY_VARIABLE)
+            .is_some_and(|list| !list.to_string_lossy().trim().is_empty());
     let socket = if is_named { None } else { operator_socket::find() };
     chosen(registries.or_else(|| socket.map(Registries::from)))
 }
