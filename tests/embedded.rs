@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use rpyc_client::native::{Granted, Native, Registration};
 use rpyc_client::{Port, Registrar, RegistryAddr, Transport};
 use rpyc_registry::{Access, Config, Server};
@@ -24,10 +25,11 @@ impl Embedded {
 
     pub(crate) fn start_at(port: u16) -> Self {
         let hosts = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        // Servers of this machine may announce any address.
+        // Servers of this machine may announce any address, and the tests are operators.
         let addresses = ["127.0.0.1=0.0.0.0/0", "127.0.0.1=::/0"];
         let addresses = addresses.map(|grant| grant.parse().unwrap()).into();
-        let access = Access { addresses, ..Access::default() };
+        let operators = vec![IpNet::from(IpAddr::V4(Ipv4Addr::LOCALHOST))];
+        let access = Access { addresses, operators, ..Access::default() };
         let server = Server::bind(&Config { hosts, port, access, ..Config::default() }).unwrap();
         let port = server.listeners()[0].address().port();
         assert!(server.listeners().iter().all(|it| it.address().port() == port));

@@ -29,6 +29,7 @@ mod harness;
 mod hostile;
 mod interop;
 mod netns;
+mod operators;
 mod probes;
 mod resolver;
 mod rpc;

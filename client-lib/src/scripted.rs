@@ -125,7 +125,7 @@ impl Deserted {
     pub(crate) fn new(transport: Transport) -> Self {
         let localhost = |port| SockAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let kind = match transport {
-            Transport::Tcp => Type::STREAM,
+            Transport::Tcp | Transport::Unix => Type::STREAM,
             Transport::Udp => Type::DGRAM,
         };
         let socket = Socket::new(Domain::IPV4, kind, None).unwrap();

@@ -31,7 +31,7 @@ pub use dispatch::{
 pub use face::tcp::{Frame, Framing};
 pub use host::Host;
 pub use limits::{Limits, MAX_REQUEST};
-pub use net::BindError;
+pub use net::{BindError, OperatorSocket};
 pub use probe::{ProbeConfig, ProbeKind, ProbeRule, ProbeRuleError, ServiceGlob};
 pub use random::store_id as random_store_id;
 pub use refusal::Refusal;
@@ -42,6 +42,6 @@ pub use store::{
 };
 pub use table::{
     AddressRule, AddressRuleError, Arrival, Asker, Directory, Endpoint, Entropy, FailingPolicy,
-    JOURNAL_LEN, NewInstance, ProtectionPolicy, Registry, Renewal, SWEEP_INTERVAL,
-    Standing, TableConfig, Transport,
+    JOURNAL_LEN, NewInstance, ProtectionPolicy, Registry, Renewal, SWEEP_INTERVAL, Standing,
+    TableConfig, Transport,
 };

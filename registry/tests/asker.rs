@@ -34,6 +34,11 @@ pub(crate) fn at(ip: &str) -> Asker {
     }
 }
 
+/// An operator on the registry's machine, over the socket for operators.
+pub(crate) fn operator() -> Asker {
+    Asker { transport: Transport::Unix, ..at("127.0.0.1") }
+}
+
 /// As [`at`], over UDP and IPv4.
 pub(crate) fn by_udp(ip: &str) -> Asker {
     Asker { transport: Transport::Udp4, ..at(ip) }

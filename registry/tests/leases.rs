@@ -17,7 +17,7 @@ use rpyc_protocol::registry::native::{Reply, Revision, State, StoreId};
 use rpyc_protocol::registry::{Names, Port, Request};
 use rpyc_registry::{
     Access, Asker, Counters, Dispatcher, Outcome, ProtectionPolicy, Registry, SWEEP_INTERVAL,
-    TableConfig,
+    TableConfig, Transport,
 };
 use serde_json::{Value, json};
 
@@ -410,7 +410,7 @@ impl StateMachineTest for Table {
 }
 
 fn operator() -> Asker {
-    Asker { is_here: true, ..asker(99) }
+    Asker { is_here: true, transport: Transport::Unix, ..asker(99) }
 }
 
 prop_state_machine! {

@@ -30,7 +30,7 @@ fn here() -> Asker {
         is_here: true,
         reached: Some([127, 0, 0, 1].into()),
         link: 1,
-        transport: Transport::Tcp,
+        transport: Transport::Unix,
         arrival: Arrival::UNKNOWN,
     }
 }

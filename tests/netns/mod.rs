@@ -10,6 +10,7 @@ mod limits;
 mod listing;
 mod multicast;
 mod one_address;
+mod operators;
 mod ours;
 mod ownership;
 mod probes;

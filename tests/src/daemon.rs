@@ -1,7 +1,7 @@
 //! The daemon, built from the current sources.
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -63,8 +63,9 @@ impl Daemon {
 
     fn run(mut command: Command, arguments: &[&str], n_listeners: usize) -> Self {
         let state = Scratch::new();
-        // The tests must not touch the state directory of the user's daemon.
+        // The tests must not touch the directories of the user's daemon.
         command.args(arguments).env_remove("RPYC_REGISTRY").env("STATE_DIRECTORY", state.path());
+        command.env_remove("RUNTIME_DIRECTORY").env("XDG_RUNTIME_DIR", state.path());
         let process = Process::start("rpyc-registry", command);
         let daemon = Self { process, state };
         daemon.wait_for_listeners(n_listeners);
@@ -100,6 +101,25 @@ impl Daemon {
     /// The daemon's address on this machine, in the form that the command line accepts.
     pub fn registry(&self) -> String {
         format!("127.0.0.1:{}", self.port())
+    }
+
+    /// The daemon's socket for operators, in the form that the command line accepts.
+    pub fn operators(&self) -> String {
+        let find = |lines: &[String]| {
+            let mut announced = lines.iter().filter_map(|line| line.split_once(" operators at "));
+            announced.find_map(|(_, url)| url.starts_with("unix:").then(|| url.to_owned()))
+        };
+        self.process.wait_for("socket for operators", find)
+    }
+
+    /// The path of the daemon's socket for operators.
+    pub fn operator_socket(&self) -> PathBuf {
+        self.operators().trim_start_matches("unix:").into()
+    }
+
+    /// The text that the daemon has written to standard output so far.
+    pub fn output(&self) -> String {
+        self.process.stdout()
     }
 
     /// The port on which the daemon listens.

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use rpyc_protocol::registry::{MULTICAST_GROUP, REGISTRY_PORT};
 
-/// The address of a registry: `[udp://|tcp://]HOST[:PORT]`.
+/// The address of a registry: `[udp://|tcp://]HOST[:PORT]`, or `unix:PATH`.
 ///
 /// The transport is UDP and the port 18811 by default. `HOST` is a name, an IPv4 address, or an
 /// IPv6 address, in brackets where a port follows and with a `%zone` where the address needs one.
@@ -15,6 +16,9 @@ use rpyc_protocol::registry::{MULTICAST_GROUP, REGISTRY_PORT};
 /// 255 is taken for a broadcast, and so is the broadcast address of any of this machine's networks;
 /// an IPv6 multicast group is asked on every interface, or on that of the zone alone.
 ///
+/// `unix:PATH` is a unix socket of this machine: the one over which operators reach this project's
+/// registry. (`unix:` and a number is the port of a host with that name.)
+///
 /// ```
 /// use rpyc_client::RegistryAddr;
 ///
@@ -22,6 +26,8 @@ use rpyc_protocol::registry::{MULTICAST_GROUP, REGISTRY_PORT};
 /// assert_eq!(addr.to_string(), "udp://registry.example:18811");
 /// let addr: RegistryAddr = "tcp://[fe80::1%eth0]:1234".parse()?;
 /// assert_eq!(addr.to_string(), "tcp://[fe80::1%eth0]:1234");
+/// let addr: RegistryAddr = "unix:/run/rpyc-registry/operator.sock".parse()?;
+/// assert_eq!(addr.to_string(), "unix:/run/rpyc-registry/operator.sock");
 /// assert!("http://registry.example".parse::<RegistryAddr>().is_err());
 /// # Ok::<(), rpyc_client::RegistryAddrError>(())
 /// ```
@@ -40,6 +46,8 @@ pub enum Transport {
     Tcp,
     /// One datagram a request. The way of RPyC's own programs.
     Udp,
+    /// One connection a request, to a unix socket of this machine.
+    Unix,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,13 +55,15 @@ pub(crate) enum Host {
     Name(Box<str>),
     V4(Ipv4Addr),
     V6 { ip: Ipv6Addr, zone: Option<Box<str>> },
+    Path(Box<Path>),
 }
 
 impl RegistryAddr {
     /// A registry at `addr`, spoken to over `transport`.
     ///
     /// # Errors
-    /// [`RegistryAddrError`] for port 0, and for a broadcast or multicast address over TCP.
+    /// [`RegistryAddrError`] for port 0, for a broadcast or multicast address over TCP, and for
+    /// [`Transport::Unix`], which has paths.
     pub fn new(transport: Transport, addr: SocketAddr) -> Result<Self, RegistryAddrError> {
         let host = match addr {
             SocketAddr::V4(v4) => Host::V4(*v4.ip()),
@@ -62,7 +72,17 @@ impl RegistryAddr {
                 zone: (v6.scope_id() != 0).then(|| v6.scope_id().to_string().into()),
             },
         };
+        if transport == Transport::Unix {
+            return Err(RegistryAddrError::Scheme { scheme: "unix".into() });
+        }
         Self::check(transport, host, addr.port())
+    }
+
+    /// A registry at the unix socket `path` of this machine.
+    #[must_use]
+    pub fn unix(path: impl Into<PathBuf>) -> Self {
+        let host = Host::Path(path.into().into_boxed_path());
+        Self { transport: Transport::Unix, host, port: 0 }
     }
 
     pub(crate) const BROADCAST: Self = Self::udp(Host::V4(Ipv4Addr::BROADCAST));
@@ -81,7 +101,7 @@ impl RegistryAddr {
             return Err(RegistryAddrError::Port { port: "0".into() });
         }
         let many = match &addr.host {
-            Host::Name(_) => false,
+            Host::Name(_) | Host::Path(_) => false,
             Host::V4(ip) => ip.is_broadcast() || ip.is_multicast(),
             Host::V6 { ip, .. } => ip.is_multicast(),
         };
@@ -97,20 +117,32 @@ impl RegistryAddr {
         self.transport
     }
 
-    /// Its port.
+    /// The path of its socket, if its transport is [`Transport::Unix`].
+    #[must_use]
+    pub fn socket_path(&self) -> Option<&Path> {
+        match &self.host {
+            Host::Path(path) => Some(path),
+            Host::Name(_) | Host::V4(_) | Host::V6 { .. } => None,
+        }
+    }
+
+    /// Its port; 0 for a unix socket, which has none.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Its host, without the brackets of an IPv6 address.
+    /// Its host, without the brackets of an IPv6 address; the path of a unix socket.
     #[must_use]
     pub fn host(&self) -> String {
         self.host.to_string()
     }
 
-    /// The same registry over TCP; `None` for an address that many hear.
+    /// The same registry over TCP, or over its unix socket; `None` for an address that many hear.
     pub(crate) fn over_tcp(&self) -> Option<Self> {
+        if self.transport == Transport::Unix {
+            return Some(self.clone());
+        }
         Self::check(Transport::Tcp, self.host.clone(), self.port).ok()
     }
 
@@ -125,6 +157,8 @@ impl RegistryAddr {
             Host::Name(_) => true,
             Host::V4(_) => ip.is_ipv4(),
             Host::V6 { .. } => ip.is_ipv6(),
+            // No other address of this machine leads there.
+            Host::Path(_) => ip.is_loopback() || ip.is_unspecified(),
         }
     }
 }
@@ -134,6 +168,13 @@ impl FromStr for RegistryAddr {
 
     fn from_str(text: &str) -> Result<Self, RegistryAddrError> {
         let text = text.trim();
+        if let Some(path) = unix_path(text) {
+            return if path.is_empty() {
+                Err(RegistryAddrError::Empty)
+            } else {
+                Ok(Self::unix(path))
+            };
+        }
         let (transport, rest) = match text.split_once("://") {
             None => (Transport::Udp, text),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("udp") => (Transport::Udp, rest),
@@ -153,6 +194,17 @@ impl FromStr for RegistryAddr {
         };
         Self::check(transport, host, port)
     }
+}
+
+/// The path in `unix:PATH` or `unix://PATH`, unless it is the port of a host.
+fn unix_path(text: &str) -> Option<&str> {
+    let (scheme, path) = text.split_once(':')?;
+    let is_port = !path.is_empty() && path.bytes().all(|byte| byte.is_ascii_digit());
+    let is_path = scheme.eq_ignore_ascii_case("unix") && !is_port;
+    // An absolute path begins with one slash, however many are written.
+    let rooted = path.trim_start_matches('/');
+    let slashes = path.len() - rooted.len();
+    is_path.then(|| path.get(slashes.saturating_sub(1)..).unwrap_or_default())
 }
 
 /// Splits `HOST[:PORT]`; more than one colon outside brackets makes a bare IPv6 address.
@@ -198,7 +250,10 @@ impl fmt::Display for RegistryAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
             Host::V6 { .. } => write!(f, "{}://[{}]:{}", self.transport, self.host, self.port),
-            _ => write!(f, "{}://{}:{}", self.transport, self.host, self.port),
+            Host::Path(_) => write!(f, "{}:{}", self.transport, self.host),
+            Host::Name(_) | Host::V4(_) => {
+                write!(f, "{}://{}:{}", self.transport, self.host, self.port)
+            }
         }
     }
 }
@@ -210,6 +265,7 @@ impl fmt::Display for Host {
             Self::V4(ip) => ip.fmt(f),
             Self::V6 { ip, zone: None } => ip.fmt(f),
             Self::V6 { ip, zone: Some(zone) } => write!(f, "{ip}%{zone}"),
+            Self::Path(path) => path.display().fmt(f),
         }
     }
 }
@@ -219,6 +275,7 @@ impl fmt::Display for Transport {
         f.write_str(match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Unix => "unix",
         })
     }
 }
@@ -228,7 +285,7 @@ impl fmt::Display for Transport {
 #[non_exhaustive]
 pub enum RegistryAddrError {
     /// Nothing is written where an address should be.
-    #[error("the address of a registry is empty: write [udp://|tcp://]HOST[:PORT]")]
+    #[error("the address of a registry is empty: write [udp://|tcp://]HOST[:PORT] or unix:PATH")]
     Empty,
     /// The host is neither a name nor an address.
     #[error(
@@ -256,7 +313,7 @@ pub enum RegistryAddrError {
         port: Box<str>,
     },
     /// Something other than `udp` or `tcp` before the `://`.
-    #[error("unknown scheme `{scheme}`: write udp:// or tcp://")]
+    #[error("unknown scheme `{scheme}`: write udp:// or tcp://, or unix:PATH")]
     Scheme {
         /// What stands in its place.
         scheme: Box<str>,
@@ -283,6 +340,12 @@ mod tests {
             ("fe80::1%eth0", "udp://[fe80::1%eth0]:18811"),
             ("[ff12::1%3]:7", "udp://[ff12::1%3]:7"),
             ("bücher.example", "udp://bücher.example:18811"),
+            ("unix:/run/x/o.sock", "unix:/run/x/o.sock"),
+            ("UNIX:///run/o.sock", "unix:/run/o.sock"),
+            ("unix:o.sock", "unix:o.sock"),
+            ("unix:/a b:c://[x]", "unix:/a b:c://[x]"),
+            ("unix:18811", "udp://unix:18811"),
+            ("unix", "udp://unix:18811"),
         ];
         for (text, shown) in cases {
             let addr: RegistryAddr = text.parse().unwrap();
@@ -298,6 +361,7 @@ mod tests {
         let cases = [
             ("", RegistryAddrError::Empty),
             ("udp://", RegistryAddrError::Empty),
+            ("unix:", RegistryAddrError::Empty),
             ("http://a", RegistryAddrError::Scheme { scheme: "http".into() }),
             ("10.0.0.256", host("10.0.0.256")),
             ("1.2.3", host("1.2.3")),
@@ -322,6 +386,15 @@ mod tests {
         for (text, error) in cases {
             assert_eq!(text.parse::<RegistryAddr>(), Err(error), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_unix_socket_has_a_path_and_no_network_address() {
+        let addr = RegistryAddr::unix("/run/o.sock");
+        assert_eq!(addr.socket_path(), Some(Path::new("/run/o.sock")));
+        assert_eq!((addr.transport(), addr.port()), (Transport::Unix, 0));
+        assert_eq!(addr.over_tcp(), Some(addr));
+        RegistryAddr::new(Transport::Unix, ([127, 0, 0, 1], 1).into()).unwrap_err();
     }
 
     #[test]

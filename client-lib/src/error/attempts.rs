@@ -79,6 +79,8 @@ impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (", self.registry)?;
         match self.responder {
+            // A unix socket has no other address.
+            Some(_) if self.registry.socket_path().is_some() => {}
             Some(from) if self.registry.host() != from.ip().to_string() => write!(f, "{from} ")?,
             _ => {}
         }

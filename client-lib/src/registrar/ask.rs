@@ -1,13 +1,16 @@
 //! How one question goes to several registries, and to each by several ways.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::exchange::{Asking, Failure, Reply};
+use super::native::RegistryProtocol;
 use super::question::Question;
 use super::route::{self, Route};
-use super::{Registrar, tcp, udp};
+use super::tcp::{self, Destination};
+use super::{Registrar, udp};
 use crate::net::first_success;
 use crate::{Attempt, Attempts, Fault, Registries, RegistryAddr, Transport};
 
@@ -37,6 +40,14 @@ impl Registrar {
         registry: &'a RegistryAddr,
         asking: &Asking<'_, A>,
     ) -> Result<(&'a RegistryAddr, Reply<A>), Attempt> {
+        if let Some(path) = registry.socket_path() {
+            let outcome = self.ask_at_path(path, asking).await;
+            return outcome.map(|reply| (registry, reply)).map_err(|failure| {
+                let Failure { fault, responder } = failure;
+                tracing::debug!(%registry, %fault, "no answer");
+                Attempt { registry: registry.clone(), responder, fault }
+            });
+        }
         let outcome = match route::find(registry, self.inner.source, asking.deadline).await {
             Ok(routes) => {
                 let stagger = self.stagger(routes.len());
@@ -67,12 +78,23 @@ impl Registrar {
         let protocol = protocols.of(transport, route.to);
         let reply = match transport {
             Transport::Udp => udp::ask(&route, asking, protocol).await,
-            Transport::Tcp => tcp::ask(&route, asking, protocol).await,
+            Transport::Tcp | Transport::Unix => {
+                tcp::ask(Destination::Network(&route), asking, protocol).await
+            }
         }?;
         if reply.is_native {
             protocols.set_native(transport, reply.from);
         }
         Ok(reply)
+    }
+
+    /// Asks at a unix socket, where nothing but this project's registry listens.
+    pub(super) async fn ask_at_path<A>(
+        &self,
+        path: &Path,
+        asking: &Asking<'_, A>,
+    ) -> Result<Reply<A>, Failure> {
+        tcp::ask(Destination::Path(path), asking, Some(RegistryProtocol::Native)).await
     }
 
     /// The time between one start and the next, so that the last of `n` has half the timeout left.

@@ -51,7 +51,7 @@ impl<'a> FollowUp<'a> {
                 None if !page.truncated => break,
                 Some(next) if Some(next) > place => next,
                 // A registry that does not get on would be asked for ever.
-                _ if transport == Transport::Tcp => {
+                _ if transport != Transport::Udp => {
                     return Err(self.not_a_reply());
                 }
                 _ => {
@@ -120,8 +120,11 @@ impl<'a> FollowUp<'a> {
     ) -> Result<Reply<A>, Attempts> {
         let started = Instant::now();
         let asking = Asking::new(question, started + self.registrar.inner.timeout);
-        let asked = self.registrar.ask_by(transport, self.route(), &asking);
-        asked.await.map_err(|failure| {
+        let asked = match self.registry.socket_path() {
+            Some(path) => self.registrar.ask_at_path(path, &asking).await,
+            None => self.registrar.ask_by(transport, self.route(), &asking).await,
+        };
+        asked.map_err(|failure| {
             let registry = match RegistryAddr::new(transport, self.reply_from) {
                 Ok(other) if transport != self.registry.transport() => other,
                 _ => self.registry.clone(),

@@ -152,7 +152,7 @@ pub(super) fn may_be_cut_query(len: usize) -> bool {
 pub(super) fn may_be_cut_list(transport: Transport, len: usize) -> bool {
     let cap = match transport {
         Transport::Udp => 10 * MAX_READ,
-        Transport::Tcp => MAX_READ,
+        Transport::Tcp | Transport::Unix => MAX_READ,
     };
     (cap - MAX_NAME..=cap).contains(&len)
 }

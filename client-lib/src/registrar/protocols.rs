@@ -36,6 +36,8 @@ impl KnownProtocols {
         match transport {
             Transport::Tcp => known.insert((transport, registry), RegistryProtocol::Legacy),
             Transport::Udp => known.remove(&(transport, registry)),
+            // Nothing but this project's registry is there.
+            Transport::Unix => None,
         };
     }
 }

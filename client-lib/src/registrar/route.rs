@@ -41,6 +41,8 @@ pub(crate) async fn find(
             let absent = || io::Error::new(io::ErrorKind::NotFound, "the interface does not exist");
             fixed(IpAddr::V6(*ip), index.ok_or_else(|| Fault::Unresolved(absent()))?)
         }
+        // No network leads to the path of a socket.
+        Host::Path(_) => return Err(Fault::NoInterface),
         Host::Name(name) => resolve(name, registry.port(), deadline).await?,
     };
     let fitting: Vec<_> = match source {

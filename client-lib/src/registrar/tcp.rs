@@ -1,11 +1,14 @@
-//! One question over TCP: one connection for each request.
+//! One question over a stream, TCP or a unix socket: one connection for each request.
 
+use std::fmt::Debug;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use rpyc_protocol::brine::Extent;
 use rpyc_protocol::registry::native;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -21,7 +24,7 @@ use crate::Fault;
 /// RPyC's own neither answers such a request nor closes the connection.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Asks by `route` until an answer comes or `deadline` has passed.
+/// Asks at `destination` until an answer comes or `deadline` has passed.
 ///
 /// A registry that is known to speak RPyC's encoding alone is asked in that; one that is known to
 /// speak both has half the time to answer in the better.
@@ -29,7 +32,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// # Cancel safety
 /// Dropping the future closes the connection; the request may have been sent.
 pub(super) async fn ask<A>(
-    route: &Route,
+    destination: Destination<'_>,
     asking: &Asking<'_, A>,
     protocol: Option<RegistryProtocol>,
 ) -> Result<Reply<A>, Failure> {
@@ -47,7 +50,7 @@ pub(super) async fn ask<A>(
     while let Some(request) = requests.next() {
         let is_last = requests.peek().is_none();
         let patience = (!is_last).then_some(patience.max(PATIENCE));
-        let asked = ask_once(route, request, asking, patience);
+        let asked = ask_once(destination, request, asking, patience);
         outcome = match timeout_at(asking.deadline, asked).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Fault::NoReply.into()),
@@ -61,14 +64,13 @@ pub(super) async fn ask<A>(
 }
 
 async fn ask_once<A>(
-    route: &Route,
+    destination: Destination<'_>,
     request: &[u8],
     asking: &Asking<'_, A>,
     patience: Option<Duration>,
 ) -> Result<Reply<A>, Failure> {
     let started = Instant::now();
-    let mut stream = connect(route).await?;
-    let local = stream.local_addr().map_err(fault)?;
+    let Connected { mut stream, to, local } = connect(destination).await?;
     let patience = patience.map(|least| least.max(started.elapsed() * 4));
     stream.write_all(request).await.map_err(fault)?;
     let answer = read_answer(&mut stream);
@@ -77,24 +79,59 @@ async fn ask_once<A>(
         Some(patience) => timeout(patience, answer).await.unwrap_or(Err(Fault::NoReply))?,
     };
     if asking.question.is_of_another(&bytes) {
-        return Err(Failure { fault: page::not_a_reply(), responder: Some(route.to) });
+        return Err(Failure { fault: page::not_a_reply(), responder: Some(to) });
     }
     match (asking.question.read)(&bytes) {
         Reading::Answer(answer) | Reading::Provisional(answer) => {
-            Ok(Reply::new(answer, &bytes, route.to, local))
+            Ok(Reply::new(answer, &bytes, to, local))
         }
         Reading::Fault(fault) => {
             asking.note(&fault);
-            Err(Failure { fault, responder: Some(route.to) })
+            Err(Failure { fault, responder: Some(to) })
         }
         // A connection proves its source.
-        Reading::Cookie(_) => {
-            Err(Failure { fault: page::not_a_reply(), responder: Some(route.to) })
+        Reading::Cookie(_) => Err(Failure { fault: page::not_a_reply(), responder: Some(to) }),
+    }
+}
+
+/// Where a registry accepts connections.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Destination<'a> {
+    /// A TCP port.
+    Network(&'a Route),
+    /// A unix socket of this machine.
+    Path(&'a Path),
+}
+
+/// A stream of any kind.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin> Stream for S {}
+
+/// A connection to a registry, and the addresses of both ends. The ends of a unix socket have none,
+/// so these stand for this machine.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) stream: Box<dyn Stream>,
+    pub(super) to: SocketAddr,
+    pub(super) local: SocketAddr,
+}
+
+pub(super) async fn connect(destination: Destination<'_>) -> Result<Connected, Fault> {
+    match destination {
+        Destination::Network(route) => {
+            let stream = connect_tcp(route).await?;
+            let local = stream.local_addr().map_err(fault)?;
+            Ok(Connected { stream: Box::new(stream), to: route.to, local })
+        }
+        Destination::Path(path) => {
+            let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            Ok(Connected { stream: connect_unix(path).await?, to: here, local: here })
         }
     }
 }
 
-pub(super) async fn connect(route: &Route) -> Result<TcpStream, Fault> {
+async fn connect_tcp(route: &Route) -> Result<TcpStream, Fault> {
     let socket = if route.to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(fault)?;
     if let Some(from) = route.from {
@@ -104,8 +141,23 @@ pub(super) async fn connect(route: &Route) -> Result<TcpStream, Fault> {
     socket.connect(route.to).await.map_err(fault)
 }
 
+#[cfg(unix)]
+async fn connect_unix(path: &Path) -> Result<Box<dyn Stream>, Fault> {
+    match tokio::net::UnixStream::connect(path).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Fault::NothingListens),
+        Err(error) => Err(fault(error)),
+    }
+}
+
+#[cfg(not(unix))]
+async fn connect_unix(_path: &Path) -> Result<Box<dyn Stream>, Fault> {
+    let message = "this system has no unix sockets";
+    Err(Fault::Source(io::Error::new(io::ErrorKind::Unsupported, message)))
+}
+
 /// Reads one answer, in either encoding, or the bytes until the stream ends.
-async fn read_answer(stream: &mut TcpStream) -> Result<Vec<u8>, Fault> {
+async fn read_answer(stream: &mut Box<dyn Stream>) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
     let mut extent = Extent::new(&LIMITS);
     let mut seen = 0;

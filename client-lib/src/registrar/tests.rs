@@ -33,14 +33,16 @@ fn asking(registries: &[RegistryAddr], timeout: Duration) -> Registrar {
 /// A registry that always gives the same answer, over either transport.
 async fn answering(transport: Transport, answer: &'static [u8]) -> Scripted {
     match transport {
-        Transport::Tcp => Scripted::tcp(move |_| Some(vec![answer.to_vec()])).await,
+        Transport::Tcp | Transport::Unix => {
+            Scripted::tcp(move |_| Some(vec![answer.to_vec()])).await
+        }
         Transport::Udp => Scripted::udp(move |_| vec![answer.to_vec()]).await,
     }
 }
 
 async fn silent(transport: Transport) -> Scripted {
     match transport {
-        Transport::Tcp => Scripted::tcp(|_| None).await,
+        Transport::Tcp | Transport::Unix => Scripted::tcp(|_| None).await,
         Transport::Udp => Scripted::udp(|_| vec![]).await,
     }
 }

@@ -19,9 +19,10 @@ pub(crate) enum Proof {
 /// The identity of a principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Identity {
-    /// A program on the registry's own machine.
-    ThisMachine,
-    /// A machine at this address.
+    /// An operator at the registry's machine, who may open the socket for operators.
+    Here,
+    /// A machine at this address, perhaps the registry's own: everyone on that machine, and
+    /// everyone for whom a program there forwards connections.
     Network(IpAddr),
 }
 
@@ -40,7 +41,7 @@ impl<'a> Principal<'a> {
     /// A principal with the proof that its transport gives.
     pub(crate) fn new(asker: &'a Asker) -> Self {
         let proof = match asker.transport {
-            Transport::Tcp => Proof::Connection,
+            Transport::Tcp | Transport::Unix => Proof::Connection,
             Transport::Udp4 | Transport::Udp6 => Proof::Datagram,
         };
         Self { asker, proof, cookie_made: None }
@@ -62,9 +63,11 @@ impl<'a> Principal<'a> {
 
     /// Its identity.
     pub(crate) fn identity(&self) -> Identity {
-        match self.asker.is_here {
-            true => Identity::ThisMachine,
-            false => Identity::Network(self.asker.host.ip()),
+        match self.asker.transport {
+            Transport::Unix => Identity::Here,
+            Transport::Tcp | Transport::Udp4 | Transport::Udp6 => {
+                Identity::Network(self.asker.host.ip())
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::refusal::Refusal;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "the switch has three positions")]
 pub enum Listing {
-    /// Askers on this machine.
+    /// Askers on this machine, and operators.
     #[default]
     ThisMachine,
     /// Every asker.
@@ -25,7 +25,8 @@ pub enum Listing {
 pub struct Access {
     /// The askers that may list the names.
     pub listing: Listing,
-    /// The networks besides this machine whose askers are operators.
+    /// The networks whose askers are operators if their source is proven: by a connection, or over
+    /// UDP by a cookie. Operators on this machine use the socket for operators.
     pub operators: Vec<ipnet::IpNet>,
     /// The addresses that registrants may announce although they have not proven them.
     pub addresses: Vec<AddressGrant>,
@@ -69,19 +70,27 @@ impl Access {
             Right::Watch if name.is_some() => self.decide(principal, Right::Resolve, name),
             Right::List | Right::Watch => {
                 let is_allowed = match self.listing {
-                    Listing::ThisMachine => self.is_operator(principal),
+                    Listing::ThisMachine => {
+                        // The answer goes to the source, so that a forged one learns nothing.
+                        principal.asker.is_here || self.is_of_operators(principal)
+                    }
                     Listing::Everyone => true,
                     Listing::Nobody => false,
                 };
                 refuse_unless(is_allowed, Refusal::ListingForbidden)
             }
-            Right::Operate => refuse_unless(self.is_operator(principal), Refusal::NotAnOperator),
+            Right::Operate => {
+                let is_proven = principal.proof != Proof::Datagram;
+                let is_operator = is_proven && self.is_of_operators(principal);
+                refuse_unless(is_operator, Refusal::NotAnOperator)
+            }
         }
     }
 
-    fn is_operator(&self, principal: &Principal<'_>) -> bool {
+    /// Whether `principal` is an operator, if its source is as it says.
+    fn is_of_operators(&self, principal: &Principal<'_>) -> bool {
         match principal.identity() {
-            Identity::ThisMachine => true,
+            Identity::Here => true,
             Identity::Network(ip) => self.operators.iter().any(|network| network.contains(&ip)),
         }
     }
@@ -109,19 +118,50 @@ mod tests {
     }
 
     #[test]
-    fn the_default_lists_to_this_machine_and_its_operators() {
+    fn the_default_lists_to_this_machine_and_to_operators() {
         let operators = vec!["10.0.0.8/32".parse().unwrap()];
         let access = Access { operators, ..Access::default() };
-        for (last, is_here, is_operator) in [(1, true, true), (8, false, true), (9, false, false)] {
-            let asker = asker(last, is_here, Transport::Tcp);
+        let (tcp, unix) = (Transport::Tcp, Transport::Unix);
+        for (asker, may_list, may_operate) in [
+            (asker(1, true, unix), true, true),
+            (asker(1, true, tcp), true, false),
+            (asker(8, false, tcp), true, true),
+            (asker(9, false, tcp), false, false),
+        ] {
             let decide = |right| access.decide(&Principal::new(&asker), right, None);
             for right in [Right::Hold, Right::Register, Right::Resolve] {
                 assert_eq!(decide(right), Ok(()));
             }
-            let expected = |refusal| if is_operator { Ok(()) } else { Err(refusal) };
-            assert_eq!(decide(Right::List), expected(Refusal::ListingForbidden));
-            assert_eq!(decide(Right::Watch), expected(Refusal::ListingForbidden));
-            assert_eq!(decide(Right::Operate), expected(Refusal::NotAnOperator));
+            let expected = |is_allowed, refusal| if is_allowed { Ok(()) } else { Err(refusal) };
+            assert_eq!(decide(Right::List), expected(may_list, Refusal::ListingForbidden));
+            assert_eq!(decide(Right::Watch), expected(may_list, Refusal::ListingForbidden));
+            assert_eq!(decide(Right::Operate), expected(may_operate, Refusal::NotAnOperator));
+        }
+    }
+
+    #[test]
+    fn only_a_proven_source_operates() {
+        let everywhere = ["0.0.0.0/0", "::/0"].map(|network| network.parse().unwrap());
+        let access = Access { operators: everywhere.to_vec(), ..Access::default() };
+        for transport in [Transport::Udp4, Transport::Udp6] {
+            for is_here in [false, true] {
+                let asker = asker(8, is_here, transport);
+                let bare = Principal::new(&asker);
+                let operate = |principal| access.decide(principal, Right::Operate, None);
+                assert_eq!(operate(&bare), Err(Refusal::NotAnOperator));
+                assert_eq!(operate(&bare.with_cookie(Instant::now())), Ok(()));
+                assert_eq!(access.decide(&bare, Right::List, None), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn no_address_of_this_machine_makes_an_operator() {
+        for transport in [Transport::Udp4, Transport::Udp6, Transport::Tcp] {
+            let asker = asker(1, true, transport);
+            let principal = Principal::new(&asker).with_cookie(Instant::now());
+            let decided = Access::default().decide(&principal, Right::Operate, None);
+            assert_eq!(decided, Err(Refusal::NotAnOperator));
         }
     }
 

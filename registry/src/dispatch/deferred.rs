@@ -83,7 +83,7 @@ impl Deferred {
     /// Whether the asker can learn of a refusal: from a native reply, or over TCP from the end of
     /// the connection. Otherwise the answer waits until a failing store recovers.
     pub(crate) fn is_refusable(&self) -> bool {
-        self.transport == Transport::Tcp || self.native.is_some()
+        !self.transport.is_datagram() || self.native.is_some()
     }
 
     /// The reply that replaces the answer because the change is not durable. `None` if the protocol
@@ -94,6 +94,6 @@ impl Deferred {
 
     /// Whether another program may have the asker's port after a while.
     pub(crate) fn is_datagram(&self) -> bool {
-        self.transport != Transport::Tcp
+        self.transport.is_datagram()
     }
 }

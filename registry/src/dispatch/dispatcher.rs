@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,8 @@ pub struct Dispatcher {
     pub(super) admission: Admission,
     pub(super) names_per_instance: usize,
     pub(super) start: Instant,
+    /// The path of the socket for operators, if there is one.
+    pub(super) operator_socket: Option<PathBuf>,
 }
 
 impl Dispatcher {
@@ -59,7 +62,13 @@ impl Dispatcher {
             admission,
             names_per_instance,
             start: now,
+            operator_socket: None,
         }
+    }
+
+    /// Names the socket for operators to askers on this machine.
+    pub(crate) fn with_operator_socket(self, operator_socket: Option<PathBuf>) -> Self {
+        Self { operator_socket, ..self }
     }
 
     /// Probes the addresses that `plan` selects before it answers a new registration.

@@ -123,7 +123,7 @@ impl Dispatcher {
             }
             Operation::Status => {
                 allow(Right::List, None)?;
-                Answer::Status(Box::new(self.status(now))).into()
+                Answer::Status(Box::new(self.status(now, asker))).into()
             }
         })
     }

@@ -7,12 +7,13 @@ use rpyc_protocol::registry::native::Status;
 
 use super::Dispatcher;
 use crate::counters::{ANSWERS_CUT, Loss};
+use crate::table::Asker;
 
 /// The most drained endpoints that the status lists.
 const DRAINED_SHOWN: usize = 20;
 
 impl Dispatcher {
-    pub(super) fn status(&self, now: Instant) -> Status {
+    pub(super) fn status(&self, now: Instant, asker: &Asker) -> Status {
         let progress = self.progress.borrow().clone();
         let losses = Loss::ALL.into_iter();
         let losses = losses.map(|it| (it.as_str().to_owned(), self.counters.total(it)));
@@ -23,6 +24,8 @@ impl Dispatcher {
         let states = self.directory.states();
         let states: BTreeMap<_, _> =
             states.into_iter().map(|(state, count)| (state.to_string(), count)).collect();
+        // A path of this machine means nothing to others.
+        let socket = self.operator_socket.as_ref().filter(|_| asker.is_here);
         self.with_registry(|registry| Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
@@ -37,6 +40,7 @@ impl Dispatcher {
             drained: registry.drained().take(DRAINED_SHOWN).collect(),
             probes: self.checks.is_some().then(|| self.counters.probes.snapshot()),
             watchers: self.directory.journal.watchers(),
+            operator_socket: socket.map(|path| path.display().to_string()),
             counters,
         })
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 
 use rpyc_protocol::registry::MULTICAST_GROUP;
@@ -87,22 +88,28 @@ impl UdpSocketPair {
 
 /// A listening socket could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {transport}://{address}")]
+#[error("cannot listen on {listener}")]
 #[non_exhaustive]
 pub struct BindError {
-    transport: &'static str,
-    address: SocketAddr,
+    listener: String,
+    address: Option<SocketAddr>,
     source: io::Error,
 }
 
 impl BindError {
     fn new(transport: &'static str, address: SocketAddr, source: io::Error) -> Self {
-        Self { transport, address, source }
+        let listener = format!("{transport}://{address}");
+        Self { listener, address: Some(address), source }
     }
 
-    /// The address that could not be bound.
+    /// The error of a unix socket.
+    pub(super) fn at_path(path: &Path, source: io::Error) -> Self {
+        Self { listener: format!("unix:{}", path.display()), address: None, source }
+    }
+
+    /// The address that could not be bound; `None` if it is the path of a unix socket.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 

@@ -10,6 +10,7 @@ mod bind;
 mod clocks;
 mod interfaces;
 mod lane;
+mod operators;
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 mod steering;
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
@@ -29,6 +30,8 @@ pub(crate) use clocks::Clocks;
 #[cfg(all(test, target_os = "linux", not(feature = "portable")))]
 pub(crate) use clocks::wall_clock;
 pub(crate) use interfaces::{Interfaces, SharedInterfaces};
+pub(crate) use operators::OperatorListener;
+pub use operators::OperatorSocket;
 pub(crate) use system::{raise_open_files, stamp_of_first_bytes};
 
 /// A received datagram, and where it arrived.

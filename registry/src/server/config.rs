@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use rpyc_protocol::registry::REGISTRY_PORT;
 
 use crate::access::Access;
-use crate::net::{Plan, PlannedListener};
+use crate::net::{OperatorSocket, Plan, PlannedListener};
 use crate::probe::ProbeConfig;
 use crate::table::TableConfig;
 
@@ -27,6 +27,8 @@ pub struct Config {
     pub udp_sockets: usize,
     /// Whether to serve TCP. Default true.
     pub tcp: bool,
+    /// Where operators of this machine reach the registry. Default: nowhere.
+    pub operator_socket: Option<OperatorSocket>,
     /// Leases, their protection, and the limits in all and for each machine.
     pub table: TableConfig,
     /// Rights that only some askers have.
@@ -44,6 +46,7 @@ impl Default for Config {
             udp: true,
             udp_sockets: std::thread::available_parallelism().map_or(1, usize::from),
             tcp: true,
+            operator_socket: None,
             table: TableConfig::default(),
             access: Access::default(),
             probes: ProbeConfig::default(),

@@ -1,6 +1,7 @@
 //! Binds the sockets, serves them, and ends.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::start::{Opening, Setup, end_of_store, limits_for_system, open};
 use super::{Config, Listener};
 use crate::counters::{Counters, Loss};
 use crate::face::{Reception, tcp, udp};
-use crate::net::{self, BindError, Interfaces, UdpSocketPair};
+use crate::net::{self, BindError, Interfaces, OperatorListener, UdpSocketPair};
 use crate::random;
 use crate::store::{MemoryStore, Opened, Origin, Store, StoreError};
 use crate::table::TableConfig;
@@ -36,6 +37,8 @@ enum Face {
     /// The sockets of one lane.
     Udp(Vec<UdpSocketPair>),
     Tcp(TcpListener),
+    /// The socket for operators.
+    Operators(OperatorListener),
 }
 
 impl Server {
@@ -89,12 +92,16 @@ impl Server {
         let tcp = bound.tcp.iter().filter_map(|it| it.local_addr().ok()).map(Listener::Tcp);
         let listeners = udp.chain(tcp).collect();
         let udp = bound.udp.into_iter().map(Face::Udp);
-        let faces = udp.chain(bound.tcp.into_iter().map(Face::Tcp)).collect();
+        let operators = config.operator_socket.as_ref().map(OperatorListener::bind).transpose()?;
+        let operator_socket = operators.as_ref().map(|it| it.path().to_owned());
+        let tcp = bound.tcp.into_iter().map(Face::Tcp);
+        let faces = udp.chain(tcp).chain(operators.map(Face::Operators)).collect();
         let connections = tcp::Connections::new(&limits);
         let counters = Arc::new(Counters::new(Instant::now().into_std()));
         let setup = Setup {
             table: TableConfig { limits, ..config.table.clone() },
             access: config.access.clone(),
+            operator_socket,
             counters: Arc::clone(&counters),
             probes: Arc::new(config.probes.clone()),
             networks: interfaces.networks(),
@@ -107,6 +114,12 @@ impl Server {
     #[must_use]
     pub fn listeners(&self) -> &[Listener] {
         &self.listeners
+    }
+
+    /// The path of the socket for operators, if the configuration has one.
+    #[must_use]
+    pub fn operator_socket(&self) -> Option<&Path> {
+        self.setup.operator_socket.as_deref()
     }
 
     /// Completes when the registry answers requests, that is, once the store has been read. Never
@@ -174,7 +187,7 @@ impl Face {
     fn udp(&self) -> &[UdpSocketPair] {
         match self {
             Self::Udp(pairs) => pairs,
-            Self::Tcp(_) => &[],
+            Self::Tcp(_) | Self::Operators(_) => &[],
         }
     }
 
@@ -192,6 +205,12 @@ impl Face {
                 true
             }
             Self::Tcp(listener) => tcp::serve(listener, reception, connections, stop, grace).await,
+            #[cfg(unix)]
+            Self::Operators(listener) => {
+                tcp::serve_operators(listener, reception, stop, grace).await
+            }
+            #[cfg(not(unix))]
+            Self::Operators(listener) => listener.never(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Builds the table from the store at the start, and waits for the store at the end.
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub(super) type Opening = Pin<Box<dyn Future<Output = Result<Opened, StoreError>
 pub(super) struct Setup {
     pub(super) table: TableConfig,
     pub(super) access: Access,
+    /// The path of the socket for operators, if there is one.
+    pub(super) operator_socket: Option<PathBuf>,
     pub(super) counters: Arc<Counters>,
     pub(super) probes: Arc<ProbeConfig>,
     /// The networks of this machine.
@@ -38,12 +41,13 @@ pub(super) struct Setup {
 impl Setup {
     /// Creates a dispatcher with the stored registrations. A million instances take a second.
     pub(super) fn dispatcher(&self, now: std::time::Instant, opened: Opened) -> Arc<Dispatcher> {
-        let Self { table, access, counters, probes, networks } = self;
+        let Self { table, access, operator_socket, counters, probes, networks } = self;
         let table = TableConfig { wall_clock: seconds_of_wall_clock(), ..table.clone() };
         let Opened { store, origin } = opened;
         let registry = Registry::new(now, table, store, origin, random::entropy());
         registry.directory().set_own_addresses(networks.clone());
         let dispatcher = Dispatcher::new(now, registry, access.clone(), Arc::clone(counters));
+        let dispatcher = dispatcher.with_operator_socket(operator_socket.clone());
         Arc::new(dispatcher.with_probes(Arc::clone(probes)))
     }
 }

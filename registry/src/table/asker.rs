@@ -15,16 +15,26 @@ pub enum Transport {
     Udp6,
     /// A TCP connection.
     Tcp,
+    /// A connection to the unix socket for operators, on this machine.
+    Unix,
 }
 
 impl Transport {
+    /// Whether each request is a datagram, which has no connection.
+    pub(crate) fn is_datagram(self) -> bool {
+        match self {
+            Self::Udp4 | Self::Udp6 => true,
+            Self::Tcp | Self::Unix => false,
+        }
+    }
+
     /// The most bytes of an answer to QUERY: RPyC's clients read 1500, and over UDP an answer must
     /// not need fragments on an Ethernet.
     pub(crate) fn query_cap(self) -> usize {
         match self {
             Self::Udp4 => 1500 - 20 - 8,
             Self::Udp6 => 1500 - 40 - 8,
-            Self::Tcp => 1500,
+            Self::Tcp | Self::Unix => 1500,
         }
     }
 
@@ -32,7 +42,7 @@ impl Transport {
     pub(crate) fn list_cap(self) -> usize {
         match self {
             Self::Udp4 | Self::Udp6 => 15_000,
-            Self::Tcp => 1500,
+            Self::Tcp | Self::Unix => 1500,
         }
     }
 }

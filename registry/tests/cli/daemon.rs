@@ -14,6 +14,7 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command.args(args).env_remove("RPYC_REGISTRY").env_remove("NO_COLOR").stdin(Stdio::null());
     // No test may write to a home directory: a daemon without an explicit directory does not start.
     command.env("STATE_DIRECTORY", "/dev/null/state");
+    command.env_remove("RUNTIME_DIRECTORY").env_remove("XDG_RUNTIME_DIR");
     command
 }
 

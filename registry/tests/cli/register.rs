@@ -54,7 +54,7 @@ fn a_lease_is_renewed_and_begun_again_when_the_registry_has_forgotten_it() {
         described(&registry, "web").unwrap()["age_ms"].as_u64().unwrap() > 2_500
     });
     assert_eq!(id(), first, "renewed");
-    check(&["deregister", "web", "--registry", &registry], 0);
+    check(&["deregister", "web", "--registry", &daemon.operators()], 0);
     wait_until("registered again", || id().is_some_and(|id| Some(id) != first));
     owner.kill().unwrap();
     owner.wait().unwrap();

@@ -56,11 +56,11 @@ fn each_change_is_a_line_of_json_in_a_pipe() {
     register(&daemon, &["other"], 2, &json!({}));
     let id = register(&daemon, &["payday"], 3, &json!({})).to_string();
     assert_eq!(watcher.until("added"), Some(3), "only what was asked for");
-    check(&["drain", "--instance", &id, "--registry", &registry], 0);
+    check(&["drain", "--instance", &id, "--registry", &daemon.operators()], 0);
     let updated = watcher.next();
     assert_eq!(updated["instance"]["state"], "draining");
     assert_eq!(updated["instance"]["why"], "drained by an operator, until an operator undrains it");
-    check(&["deregister", "--instance", &id, "--registry", &registry], 0);
+    check(&["deregister", "--instance", &id, "--registry", &daemon.operators()], 0);
     assert_eq!(watcher.until("removed"), Some(3));
 }
 
@@ -115,7 +115,7 @@ fn a_terminal_gets_a_table_that_is_drawn_over_with_colours_unless_unwanted() {
     let daemon = Daemon::start(&[]);
     let registry = daemon.registry();
     let id = register(&daemon, &["\u{1b}[31mevil"], 1, &json!({"tags": ["\u{1b}[2J"]})).to_string();
-    check(&["drain", "--instance", &id, "--registry", &registry], 0);
+    check(&["drain", "--instance", &id, "--registry", &daemon.operators()], 0);
     let args = ["watch", "--registry", &registry];
     for (no_color, has_colours) in [("", true), ("1", false)] {
         let shown = on_a_terminal(&args, no_color, "drained by");

@@ -8,7 +8,8 @@ mod watch;
 
 use rpyc_protocol::ServiceName;
 use rpyc_protocol::registry::native::{
-    self, DetailsUpdate, Filter, Granted, LeaseId, Operation, Page, Revision, Status, Target,
+    self, DetailsUpdate, ErrorCode, Filter, Granted, LeaseId, Operation, Page, Revision, Status,
+    Target,
 };
 use rpyc_protocol::rpc::Dialect;
 
@@ -19,7 +20,7 @@ use super::exchange::Reply;
 use super::follow_up::FollowUp;
 use super::question::Question;
 use super::{Lookup, Registrar, Service};
-use crate::{Instance, RegistryAddr, RequestError, Transport};
+use crate::{Attempts, Fault, Instance, Registries, RegistryAddr, RequestError, Transport};
 
 /// Speaks to this project's registry in its own words; from [`Registrar::native`].
 ///
@@ -83,6 +84,15 @@ impl Registrar {
         let Lookup { registry, responder, local, .. } = found;
         watch::begin(self, registry.clone(), *responder, *local, operation).await
     }
+}
+
+/// The registry that forbade a request over UDP, over TCP.
+fn forbidden_over_udp(attempts: &Attempts) -> Option<RegistryAddr> {
+    let forbids =
+        |fault: &Fault| matches!(fault, Fault::Declined { code: ErrorCode::Forbidden, .. });
+    let mut over_udp = attempts.iter().filter(|it| it.registry.transport() == Transport::Udp);
+    let attempt = over_udp.find(|attempt| forbids(&attempt.fault))?;
+    RegistryAddr::new(Transport::Tcp, attempt.responder?).ok()
 }
 
 impl Native {
@@ -214,7 +224,8 @@ impl Native {
     }
 
     /// Follows what happens to names like `glob` (`*` is any text, `?` any character), or to all:
-    /// from `since` on, or beginning with all that is there. Always over TCP.
+    /// from `since` on, or beginning with all that is there. Over TCP, even if the registry's
+    /// address is one for UDP, or over its unix socket.
     ///
     /// A client may watch a plain name if it may look it up, and more if it may list.
     ///
@@ -269,7 +280,14 @@ impl Native {
         let is_long = question.requests.iter().any(|request| request.len() > MAX_DATAGRAM);
         let over_tcp = is_long.then(|| registries.over_tcp());
         let asked = self.registrar.ask(over_tcp.as_ref().unwrap_or(registries), question).await;
-        let (registry, reply) = asked.map_err(RequestError::new)?;
-        Ok((registry.clone(), reply))
+        let error = match asked.map_err(RequestError::new) {
+            Ok((registry, reply)) => return Ok((registry.clone(), reply)),
+            Err(error) => error,
+        };
+        // A connection proves the source, so it may have rights that a datagram has not.
+        let Some(proving) = forbidden_over_udp(error.attempts()) else { return Err(error) };
+        let proving = Registries::from(proving);
+        let asked = self.registrar.ask(&proving, question).await;
+        asked.map(|(registry, reply)| (registry.clone(), reply)).map_err(|_as_before| error)
     }
 }

@@ -127,6 +127,28 @@ async fn what_does_not_fit_a_datagram_comes_over_tcp() {
 }
 
 #[tokio::test]
+async fn what_is_forbidden_to_a_datagram_is_asked_over_a_connection() {
+    // Both protocols of one registry have one port.
+    let (mut udp, mut tcp) = loop {
+        let forbidden = line(&Reply::error(ErrorCode::Forbidden, "no"));
+        let udp = Scripted::udp(move |_| vec![forbidden.clone()]).await;
+        let granted = line(&Reply { changed: Some(1), ..Reply::new(revision(2)) });
+        match Scripted::tcp_at(udp.addr().port(), move |_| Some(vec![granted.clone()])).await {
+            Ok(tcp) => break (udp, tcp),
+            Err(_taken) => {}
+        }
+    };
+    let target = Target { instance: Some(1), ..Target::default() };
+    let answer = asking(&udp).drain(target).await.unwrap();
+    assert_eq!((answer.value, answer.registry), (1, tcp.addr()));
+    assert_eq!(udp.request().await.0, tcp.request().await.0);
+    drop(tcp);
+    let error = asking(&udp).release(None).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::Forbidden), "{error}");
+    assert!(error.to_string().starts_with("udp://"), "{error}");
+}
+
+#[tokio::test]
 async fn pages_are_put_together() {
     let registry = Scripted::udp(|request| {
         let Operation::Resolve { page, .. } = Request::parse(request).unwrap().operation else {
@@ -182,7 +204,7 @@ async fn a_watch_reads_lines_however_they_come_and_tells_its_end() {
         }
     };
     assert_eq!(changes, ["+A 1", "Current", "-A 1"]);
-    assert!(matches!(end.fault, crate::Fault::Closed), "{end}");
+    assert!(matches!(end.fault, Fault::Closed), "{end}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Following what happens, over one TCP connection.
+//! Following what happens, over one connection.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,13 +7,12 @@ use rpyc_protocol::registry::native::{
     CURRENT_INTERVAL, Event, EventKind, Operation, Reply, Request, Revision,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::route::Route;
-use super::super::{Registrar, page, tcp};
+use super::super::tcp::{self, Connected, Destination};
+use super::super::{Registrar, page};
 use crate::random::request_id;
-
 use crate::{Attempt, Attempts, Fault, Instance, RegistryAddr, RequestError, Transport};
 
 /// How long a registry may be silent. It sends `current` if nothing else has happened, and one of
@@ -32,7 +31,7 @@ pub struct Watch {
     registry: RegistryAddr,
     responder: SocketAddr,
     local: SocketAddr,
-    stream: TcpStream,
+    stream: Box<dyn tcp::Stream>,
     /// The number of the request, which every line repeats.
     id: u64,
     buffer: Vec<u8>,
@@ -100,12 +99,15 @@ pub(super) async fn begin(
         RequestError::new(Attempts::new(vec![attempt], started.elapsed()))
     };
     let id = request_id();
+    let destination = match registry.socket_path() {
+        Some(path) => Destination::Path(path),
+        None => Destination::Network(&route),
+    };
     let opening = async {
-        let mut stream = tcp::connect(&route).await?;
+        let Connected { mut stream, local, .. } = tcp::connect(destination).await?;
         let mut line = Request::new(operation).with_id(id).to_bytes();
         line.push(b'\n');
         stream.write_all(&line).await.map_err(tcp::fault)?;
-        let local = stream.local_addr().map_err(tcp::fault)?;
         Ok::<_, Fault>((stream, local))
     };
     let opened = timeout_at(deadline, opening).await.unwrap_or(Err(Fault::NoReply));

@@ -40,6 +40,10 @@ pub struct Status {
     pub probes: Option<Probes>,
     /// Watchers.
     pub watchers: u64,
+    /// The path of the unix socket for operators, for clients on the registry's machine; absent if
+    /// it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator_socket: Option<String>,
     /// The counters since the start.
     pub counters: BTreeMap<String, u64>,
 }

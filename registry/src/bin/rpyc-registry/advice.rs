@@ -58,7 +58,10 @@ fn for_error(error: &anyhow::Error) -> Option<String> {
 }
 
 fn for_bind(error: &BindError) -> Option<String> {
-    let port = error.address().port();
+    let Some(address) = error.address() else {
+        return Some(for_operator_socket(error.kind()).to_owned());
+    };
+    let port = address.port();
     Some(match error.kind() {
         io::ErrorKind::AddrInUse => format!(
             "another program listens there: stop it (`ss -lunpt 'sport = {port}'` shows it), or \
@@ -74,17 +77,41 @@ fn for_bind(error: &BindError) -> Option<String> {
     })
 }
 
+/// The advice if the socket for operators cannot be bound.
+fn for_operator_socket(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::AddrInUse => {
+            "stop that process, or choose another path with --operator-socket PATH"
+        }
+        io::ErrorKind::AlreadyExists => {
+            "move it away, or choose another path with --operator-socket PATH"
+        }
+        _ => {
+            "choose another path with --operator-socket PATH, or do without: --operator-socket off"
+        }
+    }
+}
+
 /// The switch of a registry that allows what one of `attempts` refused, if there is one.
 pub(crate) fn for_attempts(attempts: &Attempts) -> Option<&'static str> {
+    let is_closed_to_us = attempts.iter().any(|attempt| {
+        attempt.registry.socket_path().is_some() && matches!(attempt.fault, Fault::NotPermitted(_))
+    });
+    if is_closed_to_us {
+        let advice = "only the user that runs the registry may use its socket, and the group of \
+                      its --operator-group";
+        return Some(advice);
+    }
     let code = attempts.iter().find_map(|attempt| match attempt.fault {
         Fault::Declined { code, .. } => Some(code),
         Fault::ListingForbidden => Some(ErrorCode::ListingForbidden),
         _ => None,
     });
     match code? {
-        ErrorCode::Forbidden => {
-            Some("the registry allows operators of other machines with --operator-from")
-        }
+        ErrorCode::Forbidden => Some(
+            "on the registry's machine, use its socket for operators (--registry unix:PATH); \
+                  it allows those of other machines with --operator-from",
+        ),
         ErrorCode::LimitReached => {
             Some("the operator of the registry can raise its limits (--max-... switches)")
         }

@@ -13,7 +13,7 @@ use crate::counters::Loss;
 use crate::dispatch::operation::{Answer, Performed};
 use crate::dispatch::{Deferred, Dispatcher, Outcome};
 use crate::refusal::Refusal;
-use crate::table::{Asker, Transport};
+use crate::table::Asker;
 
 impl Dispatcher {
     /// Serves a request. A refusal becomes a reply, unless its purpose is to save that work.
@@ -115,7 +115,7 @@ impl Dispatcher {
         error: ParseError,
         buffer: &'b mut Vec<u8>,
     ) -> Result<Outcome<'b>, Refusal> {
-        if principal.asker.transport != Transport::Tcp && !native::asks(message) {
+        if principal.asker.transport.is_datagram() && !native::asks(message) {
             return Err(Refusal::Native(error));
         }
         self.counters.refused(now, Loss::Malformed, principal.asker.host, &error);

@@ -5,7 +5,7 @@ use rpyc_protocol::registry::native::{
 };
 
 use crate::refusal::Refusal;
-use crate::table::{Asker, Transport};
+use crate::table::Asker;
 
 /// The reply to a native asker while the registry reads its store. `None` if the only answer is
 /// silence: to a legacy request, or to bytes that are not a request.
@@ -14,7 +14,7 @@ pub(crate) fn not_ready(asker: &Asker, message: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let request = Request::parse(message);
-    if asker.transport != Transport::Tcp && request.is_err() {
+    if asker.transport.is_datagram() && request.is_err() {
         return None;
     }
     let id = request.ok().and_then(|request| request.id);
@@ -23,7 +23,7 @@ pub(crate) fn not_ready(asker: &Asker, message: &[u8]) -> Option<Vec<u8>> {
         Reply { v: native::VERSION, id, ..reply }.to_bytes()
     };
     let whole = told("the registry has just started and is reading its store: try again");
-    if asker.transport == Transport::Tcp {
+    if !asker.transport.is_datagram() {
         return Some(whole);
     }
     let room = message.len().saturating_mul(MAX_AMPLIFICATION);

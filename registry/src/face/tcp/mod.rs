@@ -1,4 +1,5 @@
-//! TCP: one legacy request a connection, or any number of native ones.
+//! TCP: one legacy request a connection, or any number of native ones. The unix socket for
+//! operators speaks the same.
 
 mod arrival_order;
 mod connection;
@@ -6,7 +7,11 @@ mod failure;
 mod framing;
 mod idle;
 mod listener;
+#[cfg(unix)]
+mod operators;
 mod watching;
 
 pub use framing::{Frame, Framing};
 pub(crate) use listener::{Connections, serve};
+#[cfg(unix)]
+pub(crate) use operators::serve_operators;

@@ -31,7 +31,7 @@ async fn an_address_in_use_is_refused_and_named() {
         let second = Plan { port: taken.port(), listeners, ..plan(&["127.0.0.1"]) };
         let error = bind(&second, &Interfaces::default()).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot listen on {transport}://{taken}"));
-        assert_eq!((error.address(), error.kind()), (taken, io::ErrorKind::AddrInUse));
+        assert_eq!((error.address(), error.kind()), (Some(taken), io::ErrorKind::AddrInUse));
     }
 }
 

@@ -20,8 +20,10 @@ pub(crate) use bench::{BenchArgs, BenchFormat};
 pub(crate) use call::{CallArgs, InspectArgs, PingArgs, ShellArgs, SpeakArgs};
 pub(crate) use operate::{OperateArgs, ReleaseArgs, StatusArgs, TargetArgs};
 pub(crate) use register::{RegisterArgs, UnregisterArgs};
-pub(crate) use serve::{LeaseArgs, LimitArgs, ServeArgs, Switches};
-pub(crate) use value::{Failing, ListingFor, LogFormat, LogLevel, Mode, StoreKind};
+pub(crate) use serve::{LeaseArgs, LimitArgs, OperatorArgs, ServeArgs, Switches};
+pub(crate) use value::{
+    Failing, ListingFor, LogFormat, LogLevel, Mode, Operators, SocketAt, StoreKind,
+};
 
 /// A registry for RPyC services: servers register names, clients resolve them to HOST:PORT.
 ///
@@ -49,8 +51,8 @@ pub(crate) struct Cli {
         long,
         global = true,
         value_name = "REGISTRY",
-        help = "The registries for client commands: [udp://|tcp://]HOST[:PORT], separated by \
-                commas [default: $RPYC_REGISTRY, else this machine, then broadcast]"
+        help = "The registries for client commands: [udp://|tcp://]HOST[:PORT] or unix:PATH, \
+                separated by commas [default: $RPYC_REGISTRY, else this machine, then broadcast]"
     )]
     registry: Option<Registries>,
     #[command(flatten)]
@@ -127,8 +129,10 @@ ends with its owner, or by `deregister`.")]
     #[command(after_help = "Examples:
   rpyc-registry drain PAYROLL 10.0.0.7:18861
   rpyc-registry drain --instance 42
+  rpyc-registry drain PAYROLL --registry unix:/run/rpyc-registry/operator.sock
 
-The registry allows it from its own machine and from the networks of its --operator-from.")]
+Operators may do this: on the registry's machine the user that runs it, by its socket, which this
+command finds in the state directory; elsewhere the networks of its --operator-from.")]
     Drain(OperateArgs),
     /// Send new clients to drained instances again
     #[command(after_help = "Examples:

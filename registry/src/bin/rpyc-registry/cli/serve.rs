@@ -22,7 +22,9 @@ use rpyc_registry::{
 };
 use serde::{Serialize, Serializer};
 
-use super::value::{Failing, ListingFor, LogFormat, LogLevel, Mode, Share, Span, StoreKind};
+use super::value::{
+    Failing, ListingFor, LogFormat, LogLevel, Mode, Operators, Share, SocketAt, Span, StoreKind,
+};
 
 /// All settings of the daemon, after they are resolved.
 #[derive(Clone, Debug, Args, Serialize)]
@@ -94,10 +96,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
 
-    /// Allow operator requests from this network, as from this machine (repeatable) [default: none]
-    #[arg(long, value_name = "CIDR", action = ArgAction::Append, value_parser = parse_network)]
-    #[serde(serialize_with = "shown")]
-    pub(crate) operator_from: Vec<IpNet>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) operators: OperatorArgs,
 
     #[command(flatten)]
     #[serde(flatten)]
@@ -110,6 +111,34 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) limits: LimitArgs,
+}
+
+#[derive(Clone, Debug, Args, Serialize)]
+#[command(next_help_heading = "Operators")]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct OperatorArgs {
+    /// Which clients may drain and deregister the servers of others: all that the next switches
+    /// describe, or none
+    #[arg(long, value_enum, value_name = "all|none", hide_possible_values = true,
+          default_value_t = Operators::All)]
+    pub(crate) operators: Operators,
+
+    /// The unix socket over which operators of this machine reach the registry, or off
+    /// [default: operator.sock in the state directory]
+    #[arg(long, value_name = "PATH|off",
+          value_parser = OsStringValueParser::new().try_map(SocketAt::parse))]
+    pub(crate) operator_socket: Option<SocketAt>,
+
+    /// Let the members of this group use the socket for operators [default: none, only the user
+    /// that runs the registry]
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) operator_group: Option<String>,
+
+    /// Allow operator requests from this network, over TCP, or over UDP with a cookie (repeatable)
+    /// [default: none]
+    #[arg(long, value_name = "CIDR", action = ArgAction::Append, value_parser = parse_network)]
+    #[serde(serialize_with = "shown")]
+    pub(crate) operator_from: Vec<IpNet>,
 }
 
 #[derive(Clone, Debug, Args, Serialize)]

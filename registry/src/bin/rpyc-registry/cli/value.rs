@@ -1,6 +1,8 @@
 //! The syntax of values, which is the same in switches, the environment and the configuration file.
 
+use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -118,6 +120,42 @@ pub(crate) enum StoreKind {
     Memory,
 }
 
+/// Which clients may be operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Operators {
+    /// Those that the other switches describe.
+    All,
+    None,
+}
+
+/// Where the socket for operators is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SocketAt {
+    Off,
+    Path(PathBuf),
+}
+
+impl SocketAt {
+    /// Reads a path, or `off`. A boolean, as a configuration file may have, is not a path.
+    pub(crate) fn parse(text: OsString) -> Result<Self, String> {
+        match text.to_string_lossy().to_lowercase().as_str() {
+            "off" | "none" | "no" | "false" => Ok(Self::Off),
+            "" | "on" | "yes" | "true" => Err("write the path of a socket, or off".to_owned()),
+            _ => Ok(Self::Path(text.into())),
+        }
+    }
+}
+
+impl Serialize for SocketAt {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str("off"),
+            Self::Path(path) => path.serialize(serializer),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum LogLevel {
@@ -147,7 +185,7 @@ macro_rules! display_as_written {
     )*};
 }
 
-display_as_written!(Failing, ListingFor, LogFormat, LogLevel, Mode, StoreKind);
+display_as_written!(Failing, ListingFor, LogFormat, LogLevel, Mode, Operators, StoreKind);
 
 #[cfg(test)]
 mod tests {
@@ -160,6 +198,19 @@ mod tests {
         }
         for text in ["0", "65536", "x", "", "4444 -e /bin/sh", "/run/x\n/y", "a\t/b"] {
             parse_port(text).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_socket_is_at_a_path_or_off() {
+        for text in ["off", "OFF", "none", "false"] {
+            assert_eq!(SocketAt::parse(text.into()), Ok(SocketAt::Off), "{text}");
+        }
+        for text in ["", "true", "on"] {
+            SocketAt::parse(text.into()).unwrap_err();
+        }
+        for text in ["/run/o.sock", "o.sock", "./off"] {
+            assert_eq!(SocketAt::parse(text.into()), Ok(SocketAt::Path(text.into())), "{text}");
         }
     }
 

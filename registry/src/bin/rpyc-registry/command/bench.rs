@@ -120,8 +120,8 @@ fn settings(args: &BenchArgs) -> anyhow::Result<Settings> {
 
 /// Resolves the address of the registry, which must be a single host.
 fn resolve(address: &RegistryAddr) -> anyhow::Result<SocketAddr> {
-    if address.transport() == Transport::Tcp {
-        bail!(UsageError("bench sends over UDP; write the address without tcp://"));
+    if address.transport() != Transport::Udp {
+        bail!(UsageError("bench sends over UDP; write the address without tcp:// or unix:"));
     }
     let unknown = || format!("cannot resolve {}", address.host());
     let found = (address.host().as_str(), address.port()).to_socket_addrs();

@@ -8,12 +8,12 @@ use rpyc_client::native::State;
 use rpyc_client::{Instance, Registrar, Registries, RegistryAddr};
 use serde_json::json;
 
-use super::{block_on, registrar};
+use super::{block_on, operator_registrar};
 use crate::cli::{DescribeArgs, OutputFormat, TargetArgs};
 use crate::output;
 
 pub(crate) fn run(args: &DescribeArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
-    let registrar = registrar(registries, args.ask.timeout)?;
+    let registrar = operator_registrar(registries, args.ask.timeout)?;
     let (registry, services) = block_on(ask(&args.target, &registrar))?;
     match args.ask.output {
         OutputFormat::Json => {

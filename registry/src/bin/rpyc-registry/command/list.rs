@@ -10,12 +10,12 @@ use rpyc_protocol::FoldedName;
 use serde_json::json;
 use wildmatch::WildMatch;
 
-use super::{block_on, registrar};
+use super::{block_on, operator_registrar};
 use crate::cli::{ListArgs, OutputFormat};
 use crate::output::{self, Column, Table};
 
 pub(crate) fn run(args: &ListArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
-    let registrar = registrar(registries, args.ask.timeout)?;
+    let registrar = operator_registrar(registries, args.ask.timeout)?;
     let (registry, services) = block_on(ask(args, &registrar))?;
     match args.ask.output {
         OutputFormat::Json => output::json(&document(&registry, &services))?,

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use rpyc_client::native::{Answer, Native, Target};
 use rpyc_client::{Registrar, Registries, RequestError};
+use rpyc_protocol::registry::native::ErrorCode;
 use serde_json::json;
 
-use super::{block_on, chosen};
+use super::{block_on, chosen_by_operator};
 use crate::cli::{AskArgs, OperateArgs, OutputFormat, ReleaseArgs};
 use crate::{advice, output};
 
@@ -92,6 +93,8 @@ fn operate(
 struct Outcome {
     registries: Registries,
     result: Result<Answer<u64>, RequestError>,
+    /// How operators reach a registry that refused the request.
+    socket: Option<String>,
 }
 
 /// Sends the request to each registry that servers register with, because each has a separate
@@ -102,12 +105,21 @@ async fn each(
     request: impl AsyncFn(Native) -> Result<Answer<u64>, RequestError>,
 ) -> anyhow::Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
-    for registries in chosen(registries)?.into_targets() {
+    for registries in chosen_by_operator(registries)?.into_targets() {
         let registrar = Registrar::builder(registries.clone()).timeout(ask.timeout).build();
         let result = request(registrar.native()).await;
-        outcomes.push(Outcome { registries, result });
+        let socket = match &result {
+            Err(error) if error.code() == Some(ErrorCode::Forbidden) => socket_of(&registrar).await,
+            _ => None,
+        };
+        outcomes.push(Outcome { registries, result, socket });
     }
     Ok(outcomes)
+}
+
+/// The socket for operators of a registry on this machine. Only such a registry names it.
+async fn socket_of(registrar: &Registrar) -> Option<String> {
+    registrar.native().status().await.ok()?.value.operator_socket
 }
 
 /// The message of an error, and whether the request may have taken effect all the same.
@@ -126,7 +138,7 @@ fn report(
 ) -> anyhow::Result<ExitCode> {
     let is_json = ask.output == OutputFormat::Json;
     let mut documents = Vec::new();
-    for Outcome { registries, result } in outcomes {
+    for Outcome { registries, result, socket } in outcomes {
         match result {
             Ok(answer) if is_json => documents.push(json!({
                 "registry": answer.registry.to_string(),
@@ -135,13 +147,20 @@ fn report(
             })),
             Ok(answer) => output::lines([line(answer.value, &answer.registry.to_string())])?,
             Err(error) => {
+                let explained = match socket {
+                    Some(path) => format!(
+                        "{error}; use its socket for operators: --registry unix:{path}, as the \
+                         user that runs the registry"
+                    ),
+                    None => explain(error),
+                };
                 documents.push(json!({
                     "registry": registries.to_string(),
-                    "error": explain(error),
+                    "error": explained,
                     "code": error.code(),
                     "may_have_run": error.may_have_run(),
                 }));
-                output::problem(&explain(error));
+                output::problem(&explained);
             }
         }
     }

@@ -1,20 +1,22 @@
 //! `rpyc-registry` and `rpyc-registry serve`: runs the daemon.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
 use rpyc_registry::{
-    Access, Claim, Config, FailingPolicy, FileStore, Limits, Listener, Listing, ProbeConfig,
-    ProtectionPolicy, Server, StoreError, TableConfig,
+    Access, Claim, Config, FailingPolicy, FileStore, Limits, Listener, Listing, OperatorSocket,
+    ProbeConfig, ProtectionPolicy, Server, StoreError, TableConfig,
 };
 use tracing::{info, warn};
 
-use super::state_dir;
+use super::{operator_socket, state_dir};
 use crate::cli::{
-    Failing, LeaseArgs, LimitArgs, ListingFor, LogLevel, Mode, ServeArgs, StoreKind, Switches,
+    Failing, LeaseArgs, LimitArgs, ListingFor, LogLevel, Mode, Operators, ServeArgs, StoreKind,
+    Switches,
 };
 use crate::config::{self, Environment, Resolved};
 use crate::logging::{self, Reopener};
@@ -54,7 +56,8 @@ fn run_logged(args: ServeArgs, reopener: Reopener) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the threads of the registry")?;
     let is_quiet = args.quiet;
-    runtime.block_on(serve(setup(args), claim, is_quiet, reopener))
+    let operator_socket = operator_socket::of_daemon(&args)?;
+    runtime.block_on(serve(setup(args, operator_socket), claim, is_quiet, reopener))
 }
 
 /// Adds advice in terms of this command line to an error.
@@ -92,12 +95,16 @@ async fn serve(
     for listener in &listeners {
         info!(%listener, "listening");
     }
+    let operators = server.operator_socket().map(Path::to_owned);
+    if let Some(path) = &operators {
+        info!(path = %path.display(), "listening for operators");
+    }
     if !is_quiet {
         let ready = server.ready();
         tokio::spawn(async move {
             ready.await;
             // Standard output may be a pipe without a reader, so no thread of the registry waits.
-            thread::spawn(move || tell(&listeners));
+            thread::spawn(move || tell(&listeners, operators.as_deref()));
         });
     }
     let shutdown = async {
@@ -125,19 +132,24 @@ async fn terminal_closed(mut hang_ups: HangUps, reopener: Reopener) {
     }
 }
 
-/// Prints the addresses of the listeners on standard output.
-fn tell(listeners: &[Listener]) {
+/// Prints the addresses of the listeners on standard output. Programs read the lines of the network
+/// listeners, so the line of the socket for operators has another form.
+fn tell(listeners: &[Listener], operators: Option<&Path>) {
     let mut stdout = io::stdout().lock();
     for listener in listeners {
         // Standard output may be closed, which is harmless.
         let _ = writeln!(stdout, "rpyc-registry listening on {listener}");
     }
+    if let Some(path) = operators {
+        let _ = writeln!(stdout, "rpyc-registry serves operators at unix:{}", path.display());
+    }
     let _ = stdout.flush();
 }
 
 /// Converts the settings to the configuration of the server.
-fn setup(args: ServeArgs) -> Config {
+fn setup(args: ServeArgs, operator_socket: Option<OperatorSocket>) -> Config {
     Config {
+        operator_socket,
         hosts: args.host,
         port: args.port,
         needs_ipv6: args.ipv6,
@@ -156,7 +168,10 @@ fn setup(args: ServeArgs) -> Config {
                 ListingFor::ThisMachine => Listing::ThisMachine,
                 ListingFor::Nobody => Listing::Nobody,
             },
-            operators: args.operator_from,
+            operators: match args.operators.operators {
+                Operators::All => args.operators.operator_from,
+                Operators::None => Vec::new(),
+            },
             addresses: args.reach.addresses_from,
         },
         probes: ProbeConfig {

@@ -1,7 +1,9 @@
-//! The directory for state that outlasts the daemon.
+//! The directories of the daemon: for state that outlasts it, and for files that do not.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs::DirBuilder;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -14,17 +16,42 @@ pub(super) fn choose(
     given: Option<PathBuf>,
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> anyhow::Result<PathBuf> {
-    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    // systemd separates several directories with colons; the first one belongs to the unit.
-    let of_unit = variable("STATE_DIRECTORY")
-        .and_then(|list| std::env::split_paths(&list).next())
-        .filter(|path| !path.as_os_str().is_empty());
-    let of_user = || absolute("XDG_STATE_HOME").map(|state| state.join(NAME));
-    let of_home =
-        || Some(absolute("HOME").or_else(std::env::home_dir)?.join(".local/state").join(NAME));
+    let of_unit = first_of(variable("STATE_DIRECTORY"));
+    let of_user = || absolute(variable("XDG_STATE_HOME")).map(|state| state.join(NAME));
+    let of_home = || {
+        let home = absolute(variable("HOME")).or_else(std::env::home_dir)?;
+        Some(home.join(".local/state").join(NAME))
+    };
     given.or(of_unit).or_else(of_user).or_else(of_home).context(
         "cannot choose a state directory: this user has no home; use --state-dir or --store memory",
     )
+}
+
+/// Chooses a directory for what does not outlast this run of the daemon: that of the service
+/// manager, or else of the user's session. `None` if there is neither.
+pub(super) fn for_this_run(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let of_unit = first_of(variable("RUNTIME_DIRECTORY"));
+    let of_user = || absolute(variable("XDG_RUNTIME_DIR")).map(|session| session.join(NAME));
+    of_unit.or_else(of_user)
+}
+
+/// Makes a directory that only this user may enter, unless it exists.
+pub(super) fn make_private(directory: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
+}
+
+/// systemd separates several directories with colons; the first one belongs to the unit.
+fn first_of(list: Option<OsString>) -> Option<PathBuf> {
+    let first = std::env::split_paths(&list?).next();
+    first.filter(|path| !path.as_os_str().is_empty())
+}
+
+fn absolute(path: Option<OsString>) -> Option<PathBuf> {
+    path.map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
 #[cfg(test)]
@@ -52,5 +79,21 @@ mod tests {
         check(None, &[("STATE_DIRECTORY", ""), user, home], "/s/rpyc-registry");
         check(None, &[("XDG_STATE_HOME", "relative"), home], "/root/.local/state/rpyc-registry");
         check(None, &[home], "/root/.local/state/rpyc-registry");
+    }
+    #[cfg(unix)]
+    #[test]
+    fn files_of_one_run_are_in_the_directory_of_the_unit_or_the_session() {
+        let check = |variables: &[(&str, &str)], expected: Option<&str>| {
+            let variable = |name: &str| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| OsString::from(value))
+            };
+            assert_eq!(for_this_run(variable), expected.map(PathBuf::from), "{variables:?}");
+        };
+        let (unit, session) = (("RUNTIME_DIRECTORY", "/run/r"), ("XDG_RUNTIME_DIR", "/run/user/1"));
+        check(&[unit, session], Some("/run/r"));
+        check(&[session], Some("/run/user/1/rpyc-registry"));
+        check(&[("XDG_RUNTIME_DIR", "relative")], None);
+        check(&[], None);
     }
 }

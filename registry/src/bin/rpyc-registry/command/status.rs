@@ -9,14 +9,14 @@ use rpyc_client::{Registrar, Registries};
 use rpyc_registry::ANSWERS_CUT;
 use serde_json::{Value, json};
 
-use super::{block_on, chosen};
+use super::{block_on, chosen_by_operator};
 use crate::cli::{OutputFormat, StatusArgs};
 use crate::{advice, output};
 
 pub(crate) fn run(args: &StatusArgs, registries: Option<Registries>) -> anyhow::Result<ExitCode> {
     let mut exit = ExitCode::SUCCESS;
     let mut documents = Vec::new();
-    for (place, target) in chosen(registries)?.into_targets().into_iter().enumerate() {
+    for (place, target) in chosen_by_operator(registries)?.into_targets().into_iter().enumerate() {
         let registrar = Registrar::builder(target).timeout(args.ask.timeout).build();
         let answer = match block_on(async { Ok(registrar.native().status().await) })? {
             Ok(answer) => answer,
@@ -68,7 +68,11 @@ fn lines(answer: &Answer<Status>) -> Vec<(Style, String)> {
         lines.push((style, format!("{what:<13} {fact}")));
     };
     let plain = Style::new();
-    tell(plain.bold(), "registry", format!("{} at {}", answer.registry, answer.responder));
+    let registry = match answer.registry.socket_path() {
+        Some(_) => answer.registry.to_string(),
+        None => format!("{} at {}", answer.registry, answer.responder),
+    };
+    tell(plain.bold(), "registry", registry);
     let up = output::duration(Duration::from_millis(status.uptime_ms));
     tell(plain, "version", format!("{}, up for {up}", status.version));
     if let Some(revision) = answer.revision {
@@ -126,6 +130,9 @@ fn lines(answer: &Answer<Status>) -> Vec<(Style, String)> {
         }
     }
     tell(plain, "watchers", status.watchers.to_string());
+    if let Some(path) = &status.operator_socket {
+        tell(plain, "operators", format!("unix:{path}"));
+    }
     let cut = status.counters.get(ANSWERS_CUT).filter(|count| **count > 0);
     if let Some(count) = cut {
         let why = "RPyC's clients cannot read more; `lookup`, `list` and the Rust client get all";

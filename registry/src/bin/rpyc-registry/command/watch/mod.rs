@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use self::follow::{Update, follow};
 use self::screen::Screen;
 use self::view::View;
-use super::{block_on, registrar};
+use super::{block_on, operator_registrar};
 use crate::cli::{WatchArgs, WatchFormat};
 use crate::{output, signals};
 
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &WatchArgs, registries: Option<Registries>) -> anyhow::R
         let message = "a live table needs a terminal; -o json prints a line for each change";
         return Err(crate::UsageError(message).into());
     }
-    let registrar = registrar(registries, args.timeout)?;
+    let registrar = operator_registrar(registries, args.timeout)?;
     block_on(async {
         let end = signals::listen()?;
         let native = registrar.native();
