@@ -79,9 +79,9 @@ impl<A> Question<A> {
         self.requests.iter().take(sent).any(|request| !is_native(request))
     }
 
-    /// The refusal in an answer without a number. A registry that cannot read a request, such as one
-    /// with an unknown operation, cannot repeat its number either. Any host can make up such an
-    /// answer, so it only explains why no other comes.
+    /// The refusal in an answer without a number. A registry that cannot read a request cannot
+    /// repeat its number either, such as one to which the operation is unknown. Any host can make
+    /// up such an answer, so it only explains why no other comes.
     pub(super) fn refusal_without_number(&self, bytes: &[u8]) -> Option<Fault> {
         let is_native = bytes.first().is_some_and(|&first| native::is_native(first));
         let is_numbered = native::Reply::id_of(bytes).is_some();

@@ -223,8 +223,8 @@ impl<S: Service> ServerBuilder<S> {
     }
 
     /// How many bytes the messages of all clients may take together: unfinished frames, requests
-    /// being served, and answers that are not read yet. Default: [`MemoryBudget::new`]. If they take
-    /// more, the clients are disconnected that make no progress, or that take most.
+    /// being served, and answers that are not read yet. Default: [`MemoryBudget::new`]. If they
+    /// take more, the clients are disconnected that make no progress, or that take most.
     pub fn memory_budget(mut self, budget: MemoryBudget) -> Self {
         self.settings.memory_budget = budget;
         self
