@@ -44,7 +44,7 @@ fn a_truncated_file_is_told_loudly_kept_and_restored_from_its_second_copy() {
     assert_eq!(found(&loopback(), &daemon, "a"), [1, 2, 3, 4, 5]);
     register_all(port, 6..=6);
     assert!(daemon.terminate().success());
-    // With both cut, what the second copy still has is restored, and the loss is no secret.
+    // With both cut, what the second copy still has is restored, and the log reports the loss.
     for name in FILES {
         cut(name);
     }

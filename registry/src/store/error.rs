@@ -51,7 +51,7 @@ pub enum StoreError {
     Untrusted {
         /// The directory or file.
         path: PathBuf,
-        /// Who may change it.
+        /// The fault in its owner or mode.
         why: String,
         /// What to do about it.
         remedy: String,

@@ -33,7 +33,7 @@ pub(super) struct Database {
     path: PathBuf,
     /// `None` after a failure, until it can be opened again.
     file: Option<redb::Database>,
-    /// The file that was opened; `None` if it could not be told apart from others.
+    /// The identity of the opened file, if the system reports one.
     identity: Option<Identity>,
     /// The random number of the store.
     store: u32,

@@ -141,7 +141,7 @@ impl Identity {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
 
-    /// Here files cannot be told apart, but an open file cannot be deleted either.
+    /// Here the system does not let a program delete an open file.
     #[cfg(not(unix))]
     pub(super) fn of(_: &Metadata) -> Self {
         Self {}

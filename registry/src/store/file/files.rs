@@ -28,7 +28,7 @@ pub(super) struct Files {
     database: Option<Database>,
     /// `None` if it is to be written as a whole before the next transaction is acknowledged.
     mirror: Option<Mirror>,
-    /// What the run began with, if there was no room for more.
+    /// The state with which the run began, if there was no room to write its begin.
     early: Option<Early>,
     /// When the database was last made durable.
     checkpointed: Instant,
@@ -144,7 +144,7 @@ impl Files {
         if mirror.as_ref().is_none_or(|mirror| mirror.is_large(database.len())) {
             match rewrite(&directory.mirror(), database) {
                 Ok(fresh) => *mirror = Some(fresh),
-                // An old mirror that is too long serves as well.
+                // An old mirror that is too long still works.
                 Err(_) if mirror.is_some() => {}
                 Err(fault) => return Err(fault),
             }
@@ -158,8 +158,8 @@ impl Files {
         Ok(())
     }
 
-    /// Checks that the files are where they were, and writes those again that are not: what they
-    /// hold is still in the open files, and in the mirror of each.
+    /// Checks that the files still have their names, and writes a file again that does not: the
+    /// open file and the other one still have its content.
     pub(super) fn keep(&mut self) -> Result<(), Fault> {
         let Self { directory, database: Some(database), mirror, is_told, .. } = self else {
             return Ok(());

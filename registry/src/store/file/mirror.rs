@@ -39,7 +39,7 @@ pub(super) struct Mirror {
     is_torn: bool,
 }
 
-/// What a mirror holds, as far as it verifies.
+/// The content of a mirror, as far as it verifies.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     /// The renewals and the record of each instance.
@@ -49,7 +49,7 @@ pub(super) struct Contents {
     pub(super) damage: Damage,
 }
 
-/// What is left of an instance after a transaction.
+/// The effect of a transaction on one instance.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Edit {
     Put { renewed: Vec<u8>, record: Vec<u8> },
@@ -123,7 +123,7 @@ impl Mirror {
             path.parent().map_or(Ok(()), super::directory::sync)
         };
         if let Err(error) = written() {
-            // Half a mirror must not take the room of what is to be written.
+            // An unfinished file must not take the room that the next attempt needs.
             let _ = fs::remove_file(&unfinished);
             return Err(error);
         }
@@ -148,10 +148,10 @@ impl Mirror {
         }
         self.is_torn = true;
         self.file.seek(SeekFrom::Start(self.len))?;
-        // In one call, which a kill does not interrupt.
+        // One call, so that a kill seldom leaves a part of it.
         let appended = self.file.write_all(&frames).and_then(|()| self.file.sync_data());
         if appended.is_err() {
-            // A torn mirror could not be told from a damaged one; the next attempt tries again.
+            // A torn mirror would look damaged. If this fails, the next attempt repeats it.
             let _ = self.file.set_len(self.len);
             return appended;
         }
@@ -187,8 +187,8 @@ impl Mirror {
         Self::read(Scanner::new(&self.file)?.up_to(self.len))
     }
 
-    /// Reads everything that verifies. What follows the last complete transaction was not
-    /// acknowledged, or damage has hit only its end.
+    /// Reads everything that verifies, also after the last complete transaction: such changes were
+    /// not acknowledged, or damage has hit the end of their transaction.
     pub(super) fn salvage(&self) -> io::Result<Contents> {
         Self::read(Scanner::new(&self.file)?)
     }

@@ -204,7 +204,7 @@ fn rebuild(directory: &StateDirectory, contents: &Contents) -> Result<(), Fault>
     let unfinished = directory.unfinished();
     let created = Database::create(&unfinished, contents);
     if created.is_err() {
-        // Half a file must not take the room of what is to be written.
+        // An unfinished file must not take the room that the next attempt needs.
         let _ = fs::remove_file(&unfinished);
     }
     created?;

@@ -66,13 +66,13 @@ pub(super) struct Group {
     pub(super) ran: Duration,
 }
 
-/// What there is to write.
+/// The next work of the writer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Group(Group),
-    /// Nothing, for some time.
+    /// No change came for some time.
     Nothing,
-    /// There are no more changes.
+    /// The registry has ended.
     End,
 }
 
@@ -97,7 +97,7 @@ struct State {
     wants_revisions: bool,
     wants_instances: bool,
     ran: Duration,
-    /// When the length of the run is to be recorded next.
+    /// The length of the run at which it is recorded next.
     next_ran: Duration,
     given: Ticket,
     is_ending: bool,

@@ -1,8 +1,8 @@
-//! Who else may change the state directory and its files.
+//! Checks that no other user may change the state directory and its files.
 //!
-//! Whoever may do so can register, end or replace any server. So the directory and the files belong
-//! to this user or to root, nobody else may write to them, and no file is a symbolic link. The
-//! directory may be one: a service manager makes such links.
+//! A user who may change them can register, end or replace any server. So the directory and the
+//! files must belong to this user or to root, be writable for no other user, and no file may be a
+//! symbolic link. The directory may be a link: service managers make such links.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -132,7 +132,7 @@ mod tests {
         check(check_file(&file), Ok(()));
         set(&file, 0o666);
         check(check_file(&file), Err("every user may write to it (mode 666)"));
-        // Service managers link to the directory; a file that is a link is somebody else's.
+        // Service managers link to the directory, never to a file.
         let link = parent.path().join("link");
         symlink(&directory, &link).unwrap();
         set(&directory, 0o700);
