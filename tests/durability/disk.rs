@@ -74,5 +74,8 @@ fn a_disk_that_is_full_at_the_start_is_waited_for() {
     daemon.wait_for_error("make room there");
     assert_eq!(daemon.stdout(), "", "it does not answer yet");
     disk.empty();
-    daemon.wait_for("the lines of its listeners", |lines| (lines.len() == 2).then_some(()));
+    daemon.wait_for("the lines of its listeners", |lines| {
+        let listeners = lines.iter().filter(|line| line.contains(" listening on "));
+        (listeners.count() == 2).then_some(())
+    });
 }
