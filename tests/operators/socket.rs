@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 
 use rpyc_tests::Scratch;
+use rpyc_tests::disk::Disk;
 
 use super::*;
 
@@ -179,6 +180,24 @@ fn a_path_that_is_too_long_is_only_an_error_if_it_was_chosen() {
     let chosen = long.join("o.sock");
     let error = refused(&["--operator-socket", chosen.to_str().unwrap()]);
     assert!(error.contains("cannot listen on unix:") && error.contains("choose"), "{error}");
+}
+
+#[test]
+fn a_full_disk_delays_the_socket_and_nothing_else() {
+    // Room for the mount point and one file.
+    let Some(disk) = Disk::of_files(2) else { return };
+    let (ballast, path) = (disk.path().join("ballast"), disk.path().join("o.sock"));
+    fs::write(&ballast, "").unwrap();
+    let daemon = Daemon::start(&["--operator-socket", path.to_str().unwrap()]);
+    daemon.wait_for_log("operators have no socket until there is room");
+    register(&daemon);
+    assert!(!daemon.output().contains("operators"), "{}", daemon.output());
+    fs::remove_file(&ballast).unwrap();
+    daemon.wait_for_log("listening for operators");
+    let reply = ask(UnixStream::connect(&path).unwrap(), json!({"op": "drain", "name": "a"}));
+    assert_eq!(reply["changed"], 1, "{reply}");
+    assert!(daemon.terminate().success());
+    assert!(!path.exists());
 }
 
 #[test]

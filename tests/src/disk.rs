@@ -21,10 +21,18 @@ impl Disk {
     ///
     /// With the variable `RPYC_TEST_MOUNTS=required`, the test fails instead.
     pub fn or_notice(bytes: u32) -> Option<Self> {
+        Self::mount(&format!("size={bytes}"))
+    }
+
+    /// As [`or_notice`](Self::or_notice), with room for so many files, the mount point included.
+    pub fn of_files(files: u32) -> Option<Self> {
+        Self::mount(&format!("nr_inodes={files}"))
+    }
+
+    fn mount(size: &str) -> Option<Self> {
         let directory = Scratch::new();
-        let size = format!("size={bytes}");
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &size, "rpyc-test"]).arg(directory.path());
+        mount.args(["-t", "tmpfs", "-o", size, "rpyc-test"]).arg(directory.path());
         let mounted = mount.stdin(Stdio::null()).output();
         let reason = match mounted {
             Ok(output) if output.status.success() => return Some(Self { directory }),

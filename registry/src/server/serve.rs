@@ -1,6 +1,7 @@
 //! Binds the sockets, serves them, and ends.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +10,14 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::background;
 use super::start::{Opening, Setup, end_of_store, limits_for_system, open};
 use super::{Config, Listener};
 use crate::counters::{Counters, Loss};
 use crate::face::{Reception, tcp, udp};
-use crate::net::{self, BindError, Interfaces, OperatorListener, UdpSocketPair};
+use crate::net::{self, BindError, Interfaces, OperatorListener, OperatorSocket, UdpSocketPair};
 use crate::random;
 use crate::store::{MemoryStore, Opened, Origin, Store, StoreError};
 use crate::table::TableConfig;
@@ -39,6 +40,8 @@ enum Face {
     Tcp(TcpListener),
     /// The socket for operators.
     Operators(OperatorListener),
+    /// The socket for operators, once the disk has room for its file.
+    OperatorsLater(OperatorSocket),
 }
 
 impl Server {
@@ -92,16 +95,15 @@ impl Server {
         let tcp = bound.tcp.iter().filter_map(|it| it.local_addr().ok()).map(Listener::Tcp);
         let listeners = udp.chain(tcp).collect();
         let udp = bound.udp.into_iter().map(Face::Udp);
-        let operators = config.operator_socket.as_ref().map(OperatorListener::bind).transpose()?;
-        let operator_socket = operators.as_ref().map(|it| it.path().to_owned());
+        let operators = config.operator_socket.as_ref().map(Face::for_operators).transpose()?;
         let tcp = bound.tcp.into_iter().map(Face::Tcp);
-        let faces = udp.chain(tcp).chain(operators.map(Face::Operators)).collect();
+        let faces = udp.chain(tcp).chain(operators).collect();
         let connections = tcp::Connections::new(&limits);
         let counters = Arc::new(Counters::new(Instant::now().into_std()));
         let setup = Setup {
             table: TableConfig { limits, ..config.table.clone() },
             access: config.access.clone(),
-            operator_socket,
+            operator_socket: config.operator_socket.as_ref().map(|it| it.path.clone()),
             counters: Arc::clone(&counters),
             probes: Arc::new(config.probes.clone()),
             networks: interfaces.networks(),
@@ -116,10 +118,14 @@ impl Server {
         &self.listeners
     }
 
-    /// The path of the socket for operators, if the configuration has one.
+    /// The path of the socket for operators, if the registry listens there. It does not yet if the
+    /// disk has no room for the file.
     #[must_use]
     pub fn operator_socket(&self) -> Option<&Path> {
-        self.setup.operator_socket.as_deref()
+        self.faces.iter().find_map(|face| match face {
+            Face::Operators(listener) => Some(listener.path()),
+            _ => None,
+        })
     }
 
     /// Completes when the registry answers requests, that is, once the store has been read. Never
@@ -183,11 +189,24 @@ impl fmt::Debug for Server {
 }
 
 impl Face {
+    /// Listens for operators. A full disk stops nothing: the registry listens later.
+    fn for_operators(socket: &OperatorSocket) -> Result<Self, BindError> {
+        match OperatorListener::bind(socket) {
+            Ok(listener) => Ok(Self::Operators(listener)),
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                let path = socket.path.display();
+                warn!(%path, "the disk is full: operators have no socket until there is room");
+                Ok(Self::OperatorsLater(socket.clone()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// The UDP sockets.
     fn udp(&self) -> &[UdpSocketPair] {
         match self {
             Self::Udp(pairs) => pairs,
-            Self::Tcp(_) | Self::Operators(_) => &[],
+            Self::Tcp(_) | Self::Operators(_) | Self::OperatorsLater(_) => &[],
         }
     }
 
@@ -209,8 +228,12 @@ impl Face {
             Self::Operators(listener) => {
                 tcp::serve_operators(listener, reception, stop, grace).await
             }
+            #[cfg(unix)]
+            Self::OperatorsLater(socket) => {
+                tcp::serve_operators_later(socket, reception, stop, grace).await
+            }
             #[cfg(not(unix))]
-            Self::Operators(listener) => listener.never(),
+            Self::Operators(_) | Self::OperatorsLater(_) => true,
         }
     }
 }

@@ -14,4 +14,4 @@ mod watching;
 pub use framing::{Frame, Framing};
 pub(crate) use listener::{Connections, serve};
 #[cfg(unix)]
-pub(crate) use operators::serve_operators;
+pub(crate) use operators::{serve_operators, serve_operators_later};

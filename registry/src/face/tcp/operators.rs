@@ -8,7 +8,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::arrival_order::ArrivalOrder;
 use super::connection::Connection;
@@ -17,7 +17,7 @@ use crate::counters::Loss;
 use crate::face::Reception;
 use crate::face::reception::SOCKET_ERROR_PAUSE;
 use crate::host::Host;
-use crate::net::OperatorListener;
+use crate::net::{OperatorListener, OperatorSocket};
 use crate::table::{Arrival, Asker, Transport};
 
 /// The most connections of operators at a time. They are counted apart from those over TCP, so that
@@ -26,6 +26,35 @@ const LIMIT: usize = 64;
 
 /// The source of every operator's request, in the log and in answers.
 const SOURCE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// How often a registry without room for the file of its socket tries again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// As [`serve_operators`], once the socket can be bound.
+///
+/// Not cancel safe, as that.
+pub(crate) async fn serve_operators_later(
+    socket: OperatorSocket,
+    reception: Arc<Reception>,
+    stop: CancellationToken,
+    grace: Duration,
+) -> bool {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return true,
+            () = tokio::time::sleep(RETRY) => {}
+        }
+        let socket = socket.clone();
+        let bound = tokio::task::spawn_blocking(move || OperatorListener::bind(&socket)).await;
+        match bound.expect("binding a socket does not panic") {
+            Ok(listener) => {
+                info!(path = %listener.path().display(), "listening for operators");
+                return serve_operators(listener, reception, stop, grace).await;
+            }
+            Err(error) => debug!(%error, "operators still have no socket"),
+        }
+    }
+}
 
 /// Serves the socket until `stop`, then lets the connections finish their requests for at most
 /// `grace`. Returns whether all finished.

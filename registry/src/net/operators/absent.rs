@@ -19,10 +19,6 @@ impl OperatorListener {
         Err(BindError::at_path(&socket.path, error))
     }
 
-    pub(crate) fn never(self) -> bool {
-        match self.0 {}
-    }
-
     pub(crate) fn path(&self) -> &Path {
         match self.0 {}
     }
