@@ -12,8 +12,8 @@ use super::Offer;
 use super::lease::Lease;
 use super::protocol::{Announced, BRIEF, Protocol};
 
-/// The least time to end a lease: over UDP the registry ends it at the second request, which has the
-/// cookie that answers the first.
+/// The least time to end a lease: over UDP the registry ends it at the second request, which has
+/// the cookie that answers the first.
 const LEAST_END: Duration = Duration::from_millis(100);
 
 /// The registration of a server by a lease.
