@@ -66,7 +66,7 @@ pub(crate) struct Announcing<'a, P> {
     pub(crate) asker: &'a Asker,
     pub(crate) grants: &'a [AddressGrant],
     pub(crate) addressing: &'a Addressing,
-    /// Whether a cookie proves that the registrant receives what is sent to a host.
+    /// Whether a cookie proves that the registrant receives datagrams at a host.
     pub(crate) is_proven: P,
 }
 

@@ -53,7 +53,7 @@ impl Cookies {
         is_valid.then(|| self.start + Duration::from_micros(made))
     }
 
-    /// Whether the cookie proves that its sender receives what is sent to this host, at any port.
+    /// Whether the cookie proves that its sender receives datagrams at this host, at any port.
     pub(crate) fn proves(&self, now: Instant, host: Host, cookie: &str) -> bool {
         parse(cookie).is_some_and(|(_, _, port)| self.check(now, host, port, cookie).is_some())
     }

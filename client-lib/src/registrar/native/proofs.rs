@@ -76,8 +76,8 @@ fn ip(address: &str) -> Option<IpAddr> {
     (!ip.is_unspecified() && !ip.is_loopback()).then_some(ip)
 }
 
-/// The cookie that a registry sends to the source of a registrar; `None` if that is no address of
-/// this machine, or if no answer comes.
+/// The cookie that a registry sends to the source of a registrar; `None` if that is not an address
+/// of this machine, or if no answer comes.
 async fn prove(registrar: Registrar) -> Option<String> {
     let native = registrar.native();
     let answer = native.request(Question::native(Operation::Ping), |reply| reply.cookie).await;
