@@ -77,7 +77,7 @@ pub enum Refusal {
         limit: usize,
     },
     /// Another instance holds an exclusive name.
-    #[error("{name} is served by {host} port {port} already, and one of the two is exclusive")]
+    #[error("{name} is already served by {host} port {port}, and one of the two is exclusive")]
     NameTaken {
         /// The name.
         name: ServiceName,

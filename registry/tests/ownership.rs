@@ -13,7 +13,7 @@ use rpyc_registry::{
 };
 use serde_json::{Value, json};
 
-use super::asker::{at as tcp, by_udp as udp, with_cookie};
+use super::asker::{at as tcp, by_udp as udp, operator, with_cookie};
 
 struct Table {
     now: Instant,
@@ -404,7 +404,7 @@ fn a_weight_has_a_bound() {
 #[test]
 fn an_operator_s_drain_holds_for_the_endpoint_until_it_is_undrained() {
     let mut table = Table::new();
-    let (server, operator) = (tcp("10.0.0.7"), tcp("127.0.0.1"));
+    let (server, operator) = (tcp("10.0.0.7"), operator());
     let states = |table: &Table| -> Vec<_> { table.all("A").iter().map(|it| it.state).collect() };
     table.register(&server, &register("k1"));
     assert!(table.legacy(&tcp("10.0.0.8"), "a", 1));
@@ -451,7 +451,7 @@ fn a_server_s_own_drain_ends_with_its_lease() {
     assert_eq!(drained, "drained by itself, until its lease ends");
     table.register(&server, &register("k2"));
     assert_eq!(table.all("A").first().map(|it| it.state), Some(State::Passing));
-    let operator = tcp("127.0.0.1");
+    let operator = operator();
     let lease = table.register(&server, &register("k2")).lease;
     table.ask(&server, &json!({"op": "drain", "lease": lease}));
     assert_eq!(table.ask(&operator, &json!({"op": "undrain", "name": "a"})).changed, Some(1));

@@ -307,7 +307,7 @@ async fn damage_is_moved_aside_and_never_believed() {
             assert!(aside.is_empty(), "damage {n}");
         }
     }
-    assert!(moved > 50, "only {moved} of {} found", damages.len());
+    assert!(moved > 25, "only {moved} of {} found", damages.len());
 }
 
 #[tokio::test]
@@ -403,12 +403,14 @@ impl Random {
 
 /// Checks that registrations are lost only with a sign, and returns how many.
 #[track_caller]
-fn lost(found: &Found, expected: &Found, what: &str) -> usize {
+fn lost(found: &Found, expected: &Found, what: &str, most: usize) -> usize {
     let is_lost = |record: &&Record| !found.records.contains(record);
     let lost = expected.records.iter().filter(is_lost).count();
-    assert_eq!(found.records.len() + lost, expected.records.len(), "{what}: nothing is invented");
+    // What was removed comes back if the removal is lost; otherwise nothing is invented.
+    let returned = found.records.len() + lost - expected.records.len();
+    assert!(returned <= most, "{what}: {returned} came back");
     if found.store == expected.store {
-        assert_eq!(lost, 0, "{what}");
+        assert_eq!((lost, returned), (0, 0), "{what}");
         assert!(found.revision >= expected.revision, "{what}");
     }
     assert!(found.last_instance >= expected.last_instance, "{what}");
@@ -431,7 +433,8 @@ async fn a_flipped_bit_in_a_file_that_a_kill_left_is_never_silent() {
         }
         let found = kept(copy.path()).await;
         let what = format!("flip {n} in {file}");
-        let lost = lost(&found, &expected, &what);
+        let most = if file == MIRROR { flips } else { 0 };
+        let lost = lost(&found, &expected, &what, most);
         assert!(file == MIRROR && lost <= flips || lost == 0, "{what}: {lost} are lost");
         losses += lost;
         let again = kept(copy.path()).await;
@@ -475,7 +478,7 @@ async fn damage_to_both_files_costs_what_it_hits_and_is_no_secret() {
             }
         }
         let found = kept(copy.path()).await;
-        let lost = lost(&found, &expected, &format!("damage {n}"));
+        let lost = lost(&found, &expected, &format!("damage {n}"), 6);
         assert!(lost <= 3, "damage {n}: {lost} are lost");
         losses += lost;
     }
@@ -504,7 +507,7 @@ async fn a_file_that_lags_behind_its_second_copy_catches_up() {
         let copy = Run::crashed(after.path());
         fs::copy(before.path().join(FILE), copy.path().join(FILE)).unwrap();
         let found = kept(copy.path()).await;
-        assert_eq!(lost(&found, &expected, "a file that lags"), 0);
+        assert_eq!(lost(&found, &expected, "a file that lags", 0), 0);
         assert_eq!(found.store, expected.store);
         // The second copy is written as a whole, and no longer has all changes one by one.
         kept(after.path()).await;
@@ -514,9 +517,9 @@ async fn a_file_that_lags_behind_its_second_copy_catches_up() {
     // After an orderly end, the file alone is whole, whatever the second copy is.
     let copy = Run::crashed(after.path());
     fs::copy(before.path().join(MIRROR), copy.path().join(MIRROR)).unwrap();
-    assert_eq!(lost(&kept(copy.path()).await, &expected, "a second copy that lags"), 0);
+    assert_eq!(lost(&kept(copy.path()).await, &expected, "a second copy that lags", 0), 0);
     fs::remove_file(copy.path().join(FILE)).unwrap();
-    assert_eq!(lost(&kept(copy.path()).await, &expected, "it was written again"), 0);
+    assert_eq!(lost(&kept(copy.path()).await, &expected, "it was written again", 0), 0);
 }
 
 #[cfg(unix)]

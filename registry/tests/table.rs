@@ -703,7 +703,7 @@ fn losses_are_counted_for_the_ttl_of_their_leases() {
     let registry = Registry::new(start, config, Box::new(MemoryStore::new()), origin, entropy);
     let counters = Arc::new(Counters::new(start));
     let dispatcher = Dispatcher::new(start, registry, Access::default(), counters);
-    let here = asker("127.0.0.1");
+    let here = super::asker::at("127.0.0.1");
     let ask = |now: Instant, request: String| {
         let mut buffer = Vec::new();
         match dispatcher.handle(now, &here, request.as_bytes(), &mut buffer) {

@@ -69,10 +69,10 @@ fn what_rpycs_clients_cannot_read_is_counted_and_logged(case: Case) {
     let found = client.query("foo").as_array().unwrap().len();
     assert!((50..100).contains(&found), "{found}");
     assert_eq!(count(&daemon), 1);
-    daemon.wait_for_log(&format!("service=\"FOO\" told={found} of={INSTANCES} count=1"));
+    daemon.wait_for_log(&format!("service=\"FOO\" returned={found} of={INSTANCES} count=1"));
     let listed = client.list(None).unwrap().as_array().unwrap().len();
     assert!((40..NAMES).contains(&listed), "{listed}");
-    daemon.wait_for_log(&format!("told={listed} of={} count=1", NAMES + 1));
+    daemon.wait_for_log(&format!("returned={listed} of={} count=1", NAMES + 1));
     client.query("foo");
     assert_eq!(count(&daemon), 3);
     let cut = daemon.log().lines().filter(|line| line.contains("RPyC clients left out")).count();

@@ -142,7 +142,7 @@ fn a_hang_up_without_a_log_file_changes_nothing() {
 fn fields_of_a_json_log_have_their_types() {
     let daemon = Daemon::start(&["--log-format", "json"]);
     register(&daemon, &["x"], 5, &json!({}));
-    check(&["drain", "x", "--registry", &daemon.registry()], 0);
+    check(&["drain", "x", "--registry", &daemon.operators()], 0);
     daemon.wait_for_log("drained");
     let log = daemon.log();
     let line = |what: &str| -> Value {

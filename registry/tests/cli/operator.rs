@@ -286,10 +286,10 @@ fn an_operator_request_goes_to_each_registry() {
     }
     // A registry that is down is one, and named in every form of the output.
     let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let with_dead = format!("{free},{}", one.registry());
+    let with_dead = format!("{free},{}", one.operators());
     for verb in ["undrain", "drain", "undrain"] {
         let (said, error) = check(&[verb, "a", "--registry", &with_dead], 1);
-        assert!(said.contains(&one.registry()) && error.contains(&free), "{said}{error}");
+        assert!(said.contains(&one.operators()) && error.contains(&free), "{said}{error}");
     }
     let json = ["drain", "a", "-o", "json", "--registry", &with_dead];
     let outcomes: Value = serde_json::from_str(&check(&json, 1).0).unwrap();

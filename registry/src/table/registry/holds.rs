@@ -8,14 +8,22 @@ use std::time::Instant;
 
 use rpyc_protocol::registry::Port;
 use rpyc_protocol::registry::native::Target;
+use tracing::info;
 
 use super::apply::Applied;
+use super::log_throttle::logged;
 use super::plan::Plan;
 use super::{Endpoint, Registry, instances};
 use crate::host::{Host, parse_host};
 use crate::refusal::Refusal;
 use crate::store::{Record, Ticket};
 use crate::table::instance::{Instance, Mark};
+
+/// Logs what an operator did to an instance.
+fn log(instance: &Instance, what: &str) {
+    let (host, port) = (instance.host, logged(&instance.port));
+    info!(%host, port, instance = instance.id, "{what}");
+}
 
 impl Registry {
     /// Drains the endpoints of the selected instances; returns how many instances changed.
@@ -40,6 +48,7 @@ impl Registry {
             plan.hold(Record { is_draining: true, ..record });
         }
         self.carry_out(now, plan, "drained");
+        changing.iter().for_each(|instance| log(instance, "drained"));
         Ok((count(changing.len()), self.store.last_ticket()))
     }
 
@@ -77,6 +86,7 @@ impl Registry {
             plan.lift(*id, host, port);
         }
         self.carry_out(now, plan, "undrained");
+        found.iter().for_each(|instance| log(instance, "undrained"));
         Ok((count(changed), self.store.last_ticket()))
     }
 

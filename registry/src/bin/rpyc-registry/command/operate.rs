@@ -60,7 +60,7 @@ struct Verb {
 
 const DRAIN: Verb = Verb {
     done: "drained",
-    idle: "is draining already",
+    idle: "is already draining",
     then: "; it gets no new clients until `undrain`, also when it restarts",
 };
 
