@@ -32,7 +32,7 @@ const fn cost(name: &'static str, limit: u64, request: &'static str) -> Cost {
 /// The dearest requests of each kind. In `request`, `QUERY` and `LIST` stand for RPyC's requests,
 /// and `LEASE` for a lease.
 pub const COSTS: &[Cost] = &[
-    Cost { is_over_tcp: false, ..cost("query-out-of-reach", 400_000, "QUERY") },
+    Cost { is_over_tcp: false, ..cost("query-out-of-reach", 600_000, "QUERY") },
     Cost { is_over_tcp: false, ..cost("list", 4_000_000, "LIST") },
     cost("resolve-without-match", 8_000_000, r#"{"v":1,"op":"resolve","name":"many","zone":"x"}"#),
     cost("resolve", 8_000_000, r#"{"v":1,"op":"resolve","name":"many"}"#),

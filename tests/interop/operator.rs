@@ -52,7 +52,7 @@ fn rpycs_own_registry_is_asked_what_it_knows_and_the_rest_is_said() {
     let (code, said, warning) = run(&registry, &[&register[..], &["--tag", "gpu"]].concat());
     assert_eq!(code, Some(0), "{warning}");
     assert!(said.contains("registered PAYROLL"), "{said}");
-    assert!(warning.contains("warning: ") && warning.contains("ignores --tag"), "{warning}");
+    assert!(warning.contains("WARNING: ") && warning.contains("but not --tag"), "{warning}");
     let (code, _, error) = run(&registry, &[&register[..], &["--exclusive"]].concat());
     assert!(code == Some(1) && error.contains("--exclusive"), "{error}");
 

@@ -72,7 +72,7 @@ fn a_machine_may_register_so_much_and_no_more() {
     }
     there.send(&register(10_004), to);
     assert!(there.receive(A_WHILE).is_none(), "the fourth is refused");
-    daemon.wait_for_log("--max-instances-per-source");
+    daemon.wait_for_log("the limit of one machine");
     assert_eq!(there.ask(&register(10_002), to).0, hex(OK), "what is known is renewed");
     let here = socket_on(&registry);
     for port in 10_001..=10_009 {

@@ -115,8 +115,8 @@ fn every_server_of_a_name_is_pinged() {
 
 #[test]
 fn a_drained_service_is_reported_as_draining_and_pinged() {
-    let (_daemon, registry, servers) = everything();
-    let drained = run(&registry, &["drain", "everything"]);
+    let (daemon, registry, servers) = everything();
+    let drained = run(&daemon.operators(), &["drain", "everything"]);
     assert_eq!(drained.0, Some(0), "{drained:?}");
     for args in [
         &["lookup", "everything"][..],

@@ -48,12 +48,37 @@ pub(super) struct LatestArrival(
     AtomicU64,
 );
 
+/// An arrival in nanoseconds from the start of the registry, computed once for each request.
+#[derive(Clone, Copy)]
+pub(super) struct Stamp {
+    /// `u64::MAX` if it is not known.
+    pub(super) received: u64,
+    /// What [`LatestArrival`] records.
+    ordered_by: Option<u64>,
+}
+
+impl Stamp {
+    #[inline]
+    pub(super) fn new(start: Instant, arrival: &Arrival) -> Self {
+        let Some(received) = arrival.received else {
+            return Self { received: u64::MAX, ordered_by: None };
+        };
+        let received = nanos(start, received);
+        let ordered_by = match arrival.accepted {
+            None => received << 1,
+            Some(accepted) => nanos(start, accepted) << 1 | 1,
+        };
+        Self { received, ordered_by: Some(ordered_by) }
+    }
+}
+
 impl LatestArrival {
     /// Records a registration.
-    pub(super) fn note(&self, start: Instant, arrival: &Arrival) {
-        let Some(at) = arrival.accepted.or(arrival.received) else { return };
-        let (at, is_connection) = (nanos(start, at), u64::from(arrival.accepted.is_some()));
-        self.0.fetch_max(at << 1 | is_connection, Ordering::AcqRel);
+    #[inline]
+    pub(super) fn note(&self, stamp: Stamp) {
+        if let Some(ordered_by) = stamp.ordered_by {
+            self.0.fetch_max(ordered_by, Ordering::AcqRel);
+        }
     }
 
     /// Whether a request arrived before the latest registration that has been served.
@@ -82,7 +107,7 @@ mod tests {
         let check = |registered: Arrival, request: Arrival, is_late| {
             let latest = LatestArrival::default();
             assert!(!latest.is_after(start, &request), "nothing is registered yet");
-            latest.note(start, &registered);
+            latest.note(Stamp::new(start, &registered));
             assert_eq!(latest.is_after(start, &request), is_late, "{registered:?} {request:?}");
         };
         check(datagram(5), datagram(4), true);
@@ -103,7 +128,7 @@ mod tests {
         let at = |millis| Arrival::at(start + Duration::from_millis(millis));
         let latest = LatestArrival::default();
         for millis in [3, 9, 5] {
-            latest.note(start, &at(millis));
+            latest.note(Stamp::new(start, &at(millis)));
         }
         assert!(latest.is_after(start, &at(8)) && !latest.is_after(start, &at(9)));
     }

@@ -94,8 +94,20 @@ impl LeaseClock {
         self.start
     }
 
+    /// The nanoseconds since the start.
+    #[inline]
+    pub(super) fn elapsed(&self, now: Instant) -> u64 {
+        nanos(now.saturating_duration_since(self.start))
+    }
+
+    /// The tick at so many nanoseconds from the start.
+    #[inline]
+    pub(super) fn tick_at(&self, elapsed: u64) -> Tick {
+        Tick(elapsed.wrapping_sub(self.credit.load(Ordering::Acquire)))
+    }
+
     pub(crate) fn tick(&self, now: Instant) -> Tick {
-        let elapsed = nanos(now.saturating_duration_since(self.start));
+        let elapsed = self.elapsed(now);
         Tick(elapsed.wrapping_sub(self.credit.load(Ordering::Acquire)))
     }
 

@@ -12,11 +12,15 @@ use super::Directory;
 use crate::host::Host;
 use crate::store::Ticket;
 use crate::table::Asker;
-use crate::table::arrival::Arrival;
+use crate::table::arrival::{Arrival, Stamp};
 use crate::table::clock::{SIGN_INTERVAL, Tick};
 use crate::table::endpoint_index::Held;
 use crate::table::instance::Instance;
 use crate::table::lease::Lease;
+
+/// The nanoseconds after which a request waited through a stop, as [`SIGN_INTERVAL`].
+const LONGEST_WAIT: u64 = 200_000_000;
+const _: () = assert!(SIGN_INTERVAL.as_nanos() == LONGEST_WAIT as u128, "they are one");
 
 /// The most names of one instance that are renewed on the receiving thread.
 const RENEWED_AT_ONCE: usize = 64;
@@ -39,10 +43,12 @@ impl Directory {
     /// one of them; otherwise changes nothing.
     #[must_use]
     pub fn renew(&self, now: Instant, asker: &Asker, port: &Port, names: Names<'_>) -> Renewal {
-        if asker.arrival.waited(now) > SIGN_INTERVAL {
+        let stamp = Stamp::new(self.clock.start(), &asker.arrival);
+        let elapsed = self.clock.elapsed(now);
+        if elapsed.saturating_sub(stamp.received) > LONGEST_WAIT {
             return Renewal::ForTheRegistry;
         }
-        let deadline = self.clock.tick(now).after(self.ttl);
+        let deadline = self.clock.tick_at(elapsed).after(self.ttl);
         let renewal = self.endpoint_index.look(&asker.host, |held| {
             // Filled in place: the array is large, and moving it would cost more than the renewal.
             let mut leases = ArrayVec::new();
@@ -59,7 +65,7 @@ impl Directory {
                 }
                 if !is_noted {
                     // Before any lease is renewed: see `Registry::unregister`.
-                    self.note_arrival(&lease.instance, &asker.arrival);
+                    lease.instance.latest_arrival.note(stamp);
                     is_noted = true;
                 }
                 // A sweep may end a lease between the look and the renewal; the registry then adds
@@ -75,7 +81,7 @@ impl Directory {
 
     /// Records that a registration of this instance has arrived.
     pub(in crate::table) fn note_arrival(&self, instance: &Instance, arrival: &Arrival) {
-        instance.latest_arrival.note(self.clock.start(), arrival);
+        instance.latest_arrival.note(Stamp::new(self.clock.start(), arrival));
     }
 
     /// Whether a request arrived before the latest registration of this instance.
@@ -118,7 +124,9 @@ fn renewable<'h>(
     for name in names {
         let Ok(name) = FoldedName::new(name) else { return false };
         let is_meant = |lease: &&Arc<Lease>| {
-            lease.service.as_str() == &*name && lease.instance.registrant() == *host
+            // A legacy registration is always one of its host.
+            lease.service.as_str() == &*name
+                && (lease.instance.is_legacy() || lease.instance.registrant() == *host)
         };
         let lease = held.at(port).find(is_meant);
         let Some(lease) = lease.filter(|lease| may_renew(lease)) else { return false };
