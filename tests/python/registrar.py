@@ -65,8 +65,14 @@ class Requests:
 
 
 def called(connection, method, args):
-    with connection:
+    try:
         return getattr(connection.root, method)(*args)
+    finally:
+        try:
+            connection.close()
+        except AttributeError:
+            # RPyC closes a connection twice if the peer's end arrives while it closes.
+            pass
 
 
 def main():
