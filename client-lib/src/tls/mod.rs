@@ -33,7 +33,7 @@ use tokio_rustls::{TlsConnector, rustls};
 /// | either way, with [`expecting_name`](Self::expecting_name) | the stated name |
 ///
 /// The host that a registry returns proves nothing: any program that reaches the registry may
-/// register a name, and a host of its own with a certificate of its own.
+/// register a name with its host, for which it has a valid certificate.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -167,8 +167,9 @@ impl Tls {
     }
 
     /// For a service that is found by its name, expects the host that the registry returns. Then
-    /// whoever can register the name can be its server, with a certificate for its own host: safe
-    /// only if the registry lets nobody else register the name. Default: the name of the service.
+    /// every program that can register the name can be its server, with a certificate for its own
+    /// host. Safe only if the registry lets no other program register the name. Default: the name
+    /// of the service.
     pub fn dangerously_trusting_registered_hosts(mut self) -> Self {
         self.trusts_registered_hosts = true;
         self

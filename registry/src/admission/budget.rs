@@ -12,8 +12,8 @@ use crate::refusal::Refusal;
 /// request.
 const LOOKED_AT_PER_TOKEN: usize = 16;
 
-/// An answer in RPyC's protocol that is at most this many times as long as its request is free: it
-/// is no use to anybody who forges its source.
+/// An answer in RPyC's protocol that is at most this many times as long as its request is free: an
+/// attacker who forges its source gains little.
 const FREE_AMPLIFICATION: usize = 3;
 
 /// The rate that a request counts against.
@@ -54,7 +54,7 @@ impl Admission {
             proven: rates(),
             unproven: rates(),
             answers: Rate::new(start, limits.answer_bytes_per_network),
-            all_answers: Rate::new(start, limits.answer_bytes),
+            all_answers: Rate::shared(start, limits.answer_bytes),
             per_second: limits.requests_per_second,
         }
     }
@@ -86,9 +86,9 @@ impl Admission {
         }
     }
 
-    /// Counts the bytes of a legacy answer, which may go to a forged source. `is_near` tells
-    /// whether the source is on one of the registry's own networks: who forges such a source harms
-    /// only that network.
+    /// Counts the bytes of a legacy answer, which may go to a forged source. `is_near` returns
+    /// whether the source is on one of the registry's own networks: an attacker who forges such a
+    /// source harms only that network.
     ///
     /// # Errors
     /// [`Refusal::AnswersTooLong`] if its network, or all together, had too many.

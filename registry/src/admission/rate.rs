@@ -29,7 +29,16 @@ pub(super) struct Rate<K> {
 impl<K: Hash> Rate<K> {
     /// Gives each party `per_second` tokens a second; 0 means any number.
     pub(super) fn new(start: Instant, per_second: u64) -> Self {
-        let buckets = if per_second > 0 { BUCKETS } else { 0 };
+        Self::with_buckets(BUCKETS, start, per_second)
+    }
+
+    /// Gives all parties together `per_second` tokens a second; 0 means any number.
+    pub(super) fn shared(start: Instant, per_second: u64) -> Self {
+        Self::with_buckets(1, start, per_second)
+    }
+
+    fn with_buckets(buckets: usize, start: Instant, per_second: u64) -> Self {
+        let buckets = if per_second > 0 { buckets } else { 0 };
         let full_at = (0..buckets).map(|_| AtomicU64::new(0)).collect();
         Self { start, hasher: RandomState::new(), full_at, per_second, party: PhantomData }
     }
@@ -60,8 +69,8 @@ impl<K: Hash> Rate<K> {
     }
 
     fn bucket(&self, party: K) -> Option<&AtomicU64> {
-        let index = usize::try_from(self.hasher.hash_one(party)).unwrap_or(usize::MAX) % BUCKETS;
-        self.full_at.get(index)
+        let hash = usize::try_from(self.hasher.hash_one(party)).unwrap_or(usize::MAX);
+        self.full_at.get(hash.checked_rem(self.full_at.len())?)
     }
 
     /// The nanoseconds until so many tokens return.

@@ -69,6 +69,12 @@ pub(crate) async fn serve(
         }
     }
     drop(listener);
+    finish(clients, grace).await
+}
+
+/// Lets connections finish their requests for at most `grace`, then ends them. Returns whether all
+/// finished.
+pub(super) async fn finish(mut clients: JoinSet<()>, grace: Duration) -> bool {
     let drained =
         tokio::time::timeout(grace, async { while clients.join_next().await.is_some() {} });
     let has_drained = drained.await.is_ok();

@@ -13,6 +13,7 @@ use tracing::{debug, info};
 use super::arrival_order::ArrivalOrder;
 use super::connection::Connection;
 use super::idle::ConnectionCount;
+use super::listener::finish;
 use crate::counters::Loss;
 use crate::face::Reception;
 use crate::face::reception::SOCKET_ERROR_PAUSE;
@@ -85,11 +86,7 @@ pub(crate) async fn serve_operators(
         }
     }
     drop(socket);
-    let drained =
-        tokio::time::timeout(grace, async { while clients.join_next().await.is_some() {} });
-    let has_drained = drained.await.is_ok();
-    clients.shutdown().await;
-    has_drained
+    finish(clients, grace).await
 }
 
 /// Counts a new connection.

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use rpyc_protocol::registry::native::CURRENT_INTERVAL;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
@@ -14,7 +15,7 @@ use crate::dispatch::Watch;
 
 /// How often a watcher without changes gets a heartbeat, so that both ends know that the other is
 /// alive.
-const WATCH_HEARTBEAT: Duration = Duration::from_secs(15);
+const WATCH_HEARTBEAT: Duration = CURRENT_INTERVAL;
 
 /// The least time between notifications while changes go on; changes in between are sent together.
 /// So ten thousand watchers take one processor, not all of them.

@@ -38,7 +38,7 @@ impl OperatorListener {
     /// [`BindError`] of the kind `AddrInUse` if a process listens there, `AlreadyExists` if another
     /// file is there, and `InvalidInput` if the path is too long.
     pub(crate) fn bind(socket: &OperatorSocket) -> Result<Self, BindError> {
-        // Clients are told the path, and they run elsewhere.
+        // `status` reports the path to clients, which run in other directories.
         let path = std::path::absolute(&socket.path);
         let path = path.unwrap_or_else(|_no_directory| socket.path.clone());
         listen(&path, socket.group).map_err(|error| BindError::at_path(&path, error))
@@ -63,7 +63,7 @@ fn listen(path: &Path, group: Option<u32>) -> io::Result<OperatorListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&address)?;
     let file = SocketFile::created(path)?;
-    // No process can connect before `listen`, so nobody escapes the mode.
+    // No process can connect before `listen`, so every process is subject to the mode.
     restrict(path, group)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
@@ -148,7 +148,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // If somebody has removed the file, another registry may have its own there.
+        // If another process removed the file, another registry may have its own there.
         if identity(&self.path).is_ok_and(|present| present == self.identity)
             && let Err(error) = fs::remove_file(&self.path)
         {

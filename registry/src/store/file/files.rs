@@ -26,9 +26,9 @@ pub(super) struct Files {
     directory: StateDirectory,
     /// `None` until there is room to begin the run in it.
     database: Option<Database>,
-    /// `None` if it is to be written as a whole before the next transaction is acknowledged.
+    /// `None` if it must be written as a whole before the next transaction is acknowledged.
     mirror: Option<Mirror>,
-    /// The state with which the run began, if there was no room to write its begin.
+    /// The state with which the run began, if the disk was too full to write its begin.
     early: Option<Early>,
     /// When the database was last made durable.
     checkpointed: Instant,
@@ -47,7 +47,7 @@ struct Early {
 
 impl Files {
     /// Opens the files of a directory, or creates them. Repairs one from the other, and moves a
-    /// damaged one aside. If there is no room to begin a run, begins it in memory.
+    /// damaged one aside. If the disk is too full to begin a run, begins it in memory.
     ///
     /// # Errors
     /// [`OpenError`] with the directory, to try again.
@@ -197,7 +197,7 @@ impl Files {
         Ok(())
     }
 
-    /// Begins the run in the files, if there was no room before.
+    /// Begins the run in the files, if the disk was too full before.
     fn begin_late(&mut self) -> Result<(), Fault> {
         if self.database.is_some() {
             return Ok(());
